@@ -1,0 +1,62 @@
+# What a person types. Each target is one line of work done elsewhere: control/ holds the code.
+#
+#   make demo      set up, start the mesh, walk one shopper from registration to receipt
+#   make up        start the mesh in the background   (PROFILE=load raises the rate limits)
+#   make down      stop it        make status   what runs        make logs   what it writes (NAME=svc_order for one)
+#   make test      every test     make check    lint, types, imports, contracts
+#   make gen       generate gen/ from protos/
+#   make replay CSV=file FROM=2010-12-01 DAYS=1   place a day of a real shop's invoices
+#
+# PYTHON=... chooses the interpreter of the virtual environment; TITAN_HOME and TITAN_PORT_BASE place a mesh.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup lock demo up down status logs test check gen replay clean
+
+ifeq ($(origin PYTHON), undefined)
+PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
+endif
+
+RUN := PYTHONPATH=.:gen .venv/bin/python
+PROFILE ?= default
+DAYS ?= 1
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@$(if $(PYTHON),,$(error Titan needs Python 3.11 or newer: install it, or name one with PYTHON=/path/to/python3.11))"$(PYTHON)" control/install.py
+
+lock: setup
+	@.venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock requirements.in
+
+demo: up
+	@$(RUN) -m demo
+
+up: setup
+	@$(RUN) -m control up --profile "$(PROFILE)"
+
+down:
+	@if [ -x .venv/bin/python ]; then $(RUN) -m control down; fi
+
+status: setup
+	@$(RUN) -m control status
+
+logs: setup
+	@$(RUN) -m control logs $(NAME)
+
+test: setup
+	@$(RUN) -m pytest $(ARGS)
+
+check: setup
+	@$(RUN) -m control.checks
+
+gen: setup
+	@$(RUN) -m control.codegen
+
+replay: setup
+	@$(if $(CSV),,$(error name the file: make replay CSV=file.csv.gz FROM=2010-12-01 DAYS=1))$(RUN) -m replay --csv "$(CSV)" $(if $(FROM),--from "$(FROM)") --days "$(DAYS)"
+
+clean: down
+	@rm -rf .venv .titan .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
