@@ -1,0 +1,42 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYMENT_DECLINED: _ClassVar[ErrorReason]
+    ERROR_REASON_INSUFFICIENT_FUNDS: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYMENT_VOIDED: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYMENT_CONFLICT: _ClassVar[ErrorReason]
+    ERROR_REASON_PROVIDER_UNKNOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_CURRENCY_NOT_SUPPORTED: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYMENT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYMENT_NOT_AUTHORIZED: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYMENT_CAPTURED: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYMENT_NOT_CAPTURED: _ClassVar[ErrorReason]
+    ERROR_REASON_REFUND_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_REFUND_CONFLICT: _ClassVar[ErrorReason]
+    ERROR_REASON_WEBHOOK_SIGNATURE_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_WEBHOOK_INVALID: _ClassVar[ErrorReason]
+    ERROR_REASON_PROVIDER_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_TOP_UP_IN_PROGRESS: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_PAYMENT_DECLINED: ErrorReason
+ERROR_REASON_INSUFFICIENT_FUNDS: ErrorReason
+ERROR_REASON_PAYMENT_VOIDED: ErrorReason
+ERROR_REASON_PAYMENT_CONFLICT: ErrorReason
+ERROR_REASON_PROVIDER_UNKNOWN: ErrorReason
+ERROR_REASON_CURRENCY_NOT_SUPPORTED: ErrorReason
+ERROR_REASON_PAYMENT_NOT_FOUND: ErrorReason
+ERROR_REASON_PAYMENT_NOT_AUTHORIZED: ErrorReason
+ERROR_REASON_PAYMENT_CAPTURED: ErrorReason
+ERROR_REASON_PAYMENT_NOT_CAPTURED: ErrorReason
+ERROR_REASON_REFUND_TOO_LARGE: ErrorReason
+ERROR_REASON_REFUND_CONFLICT: ErrorReason
+ERROR_REASON_WEBHOOK_SIGNATURE_INVALID: ErrorReason
+ERROR_REASON_WEBHOOK_INVALID: ErrorReason
+ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason
+ERROR_REASON_TOP_UP_IN_PROGRESS: ErrorReason
