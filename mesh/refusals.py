@@ -167,7 +167,10 @@ class InvalidInput(Refusal):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
     def __init__(
-        self, message: str = "the request breaks the contract", violations: Iterable[FieldViolation] = (), **metadata: object
+        self,
+        message: str = "the request breaks the contract",
+        violations: Iterable[FieldViolation] = (),
+        **metadata: object,
     ) -> None:
         super().__init__(message, **metadata)  # type: ignore[arg-type]
         self.violations = tuple(violations)
