@@ -1,0 +1,108 @@
+"""What the environment says to the runtime, read once into a frozen value.
+
+Only this module and a package's own `settings.py` read the environment. It checks forms, never reachability.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingProblem(Exception):
+    """A setting that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The runtime's settings of one process. Passwords are inside the URLs: never log this value."""
+
+    package: str
+    replica: int
+    home: Path
+    listen: str
+    outbound: str
+    database_url: str
+    database_admin_url: str
+    redis_url: str
+    kafka: str
+    metrics_port: int
+    trace_sample: float
+    trace_file: str
+    otlp_endpoint: str
+    log_level: str
+    failpoints: str
+    topology: Path
+    secrets_dir: Path
+    max_running_calls: int
+    drain_seconds: float
+    lame_duck_seconds: float
+
+    def __repr__(self) -> str:
+        return f"Settings(package={self.package!r}, replica={self.replica}, listen={self.listen!r})"
+
+
+def read(package: str, environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of a process of `package`.
+
+    Raises:
+        SettingProblem: A value has the wrong form.
+    """
+    env = os.environ if environment is None else environment
+    home = Path(env.get("TITAN_HOME") or ".titan").absolute()
+    replica = _integer(env, "TITAN_REPLICA", 0)
+    database_url = env.get("TITAN_DATABASE_URL", "")
+    return Settings(
+        package=package,
+        replica=replica,
+        home=home,
+        listen=_socket(env, "TITAN_LISTEN", home / "run" / "app" / f"{package}.{replica}.sock"),
+        outbound=_socket(env, "TITAN_OUTBOUND", home / "run" / "out" / f"{package}.sock"),
+        database_url=database_url,
+        database_admin_url=env.get("TITAN_DATABASE_ADMIN_URL") or database_url,
+        redis_url=env.get("TITAN_REDIS_URL", ""),
+        kafka=env.get("TITAN_KAFKA", ""),
+        metrics_port=_integer(env, "TITAN_METRICS_PORT", 0, most=65_535),
+        trace_sample=_number(env, "TITAN_TRACE_SAMPLE", 0.05, most=1.0),
+        trace_file=env.get("TITAN_TRACE_FILE", ""),
+        otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        log_level=(env.get("TITAN_LOG_LEVEL") or "INFO").upper(),
+        failpoints=env.get("TITAN_FAILPOINTS", ""),
+        topology=Path(env.get("TITAN_TOPOLOGY") or "deploy/topology.toml"),
+        secrets_dir=Path(env.get("TITAN_SECRETS_DIR") or home / "secrets"),
+        max_running_calls=_integer(env, "TITAN_MAX_RUNNING_CALLS", 512, least=1),
+        drain_seconds=_number(env, "TITAN_DRAIN_SECONDS", 10.0),
+        lame_duck_seconds=_number(env, "TITAN_LAME_DUCK_SECONDS", 0.3),
+    )
+
+
+def _socket(env: Mapping[str, str], name: str, otherwise: Path) -> str:
+    address = env.get(name) or f"unix:{otherwise}"
+    # sun_path of Linux holds 108 bytes; gRPC would only say that it could not bind.
+    if address.startswith("unix:") and len(os.fsencode(address.removeprefix("unix:"))) >= 104:
+        raise SettingProblem(f"{name}: the socket path is longer than 103 bytes: {address}")
+    return address
+
+
+def _integer(env: Mapping[str, str], name: str, otherwise: int, *, least: int = 0, most: int = 2**31) -> int:
+    text = env.get(name) or str(otherwise)
+    try:
+        value = int(text)
+    except ValueError:
+        raise SettingProblem(f"{name}: not a whole number: {text!r}") from None
+    if not least <= value <= most:
+        raise SettingProblem(f"{name}: {value} is not between {least} and {most}")
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, otherwise: float, *, most: float = 86_400.0) -> float:
+    text = env.get(name) or str(otherwise)
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingProblem(f"{name}: not a number: {text!r}") from None
+    if not 0.0 <= value <= most:
+        raise SettingProblem(f"{name}: {text} is not between 0 and {most:g}")
+    return value

@@ -1,0 +1,248 @@
+"""Logs, metrics and traces of a process, and the words in which they are written.
+
+Owns the JSON log (one object a line on standard output), the Prometheus registry and the OpenTelemetry provider. It
+never records a request body, a token or an address: the names of methods, reasons, ids and durations are enough.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+from opentelemetry.trace import SpanContext, TraceFlags
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from mesh import calls
+
+REGISTRY = CollectorRegistry()
+CALLS = Counter("titan_calls", "Calls that ended.", ["method", "status"], registry=REGISTRY)
+CALL_SECONDS = Histogram(
+    "titan_call_seconds",
+    "How long calls took.",
+    ["method"],
+    registry=REGISTRY,
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+RUNNING = Gauge("titan_running_calls", "Calls that run now, by kind.", ["kind"], registry=REGISTRY)
+SHED = Counter("titan_shed_calls", "Calls refused because too many ran.", ["method"], registry=REGISTRY)
+CLIENT_CALLS = Counter("titan_client_calls", "Outgoing calls by outcome.", ["method", "status"], registry=REGISTRY)
+CLIENT_RETRIES = Counter("titan_client_retries", "Outgoing calls sent again.", ["method"], registry=REGISTRY)
+RESTARTS = Counter("titan_background_restarts", "Background tasks that crashed.", ["task"], registry=REGISTRY)
+
+_MAX_TEXT = 8192
+
+
+class TelemetrySettings(Protocol):
+    """The part of the settings that telemetry needs; `mesh.settings.Settings` has it."""
+
+    @property
+    def package(self) -> str: ...
+    @property
+    def replica(self) -> int: ...
+    @property
+    def log_level(self) -> str: ...
+    @property
+    def trace_sample(self) -> float: ...
+    @property
+    def trace_file(self) -> str: ...
+    @property
+    def otlp_endpoint(self) -> str: ...
+    @property
+    def metrics_port(self) -> int: ...
+
+
+class Sink:
+    """Writes one JSON object a line; every line carries the process and, inside a call, its trace id."""
+
+    def __init__(self) -> None:
+        self.stream: Any = None
+        self.level = logging.INFO
+        self.fixed: dict[str, object] = {}
+
+    def write(self, level: int, logger: str, message: str, fields: dict[str, Any]) -> None:
+        if level < self.level:
+            return
+        now = time.time()
+        whole = int(now)
+        line: dict[str, Any] = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{int((now - whole) * 1000):03d}Z",
+            "level": logging.getLevelName(level),
+            "logger": logger,
+            "message": message,
+            **self.fixed,
+        }
+        if "trace_id" not in fields:
+            trace_id = current_trace_id()
+            if trace_id:
+                line["trace_id"] = trace_id
+        line.update(fields)
+        try:
+            stream = self.stream or sys.stdout
+            stream.write(json.dumps(line, default=str, separators=(",", ":")) + "\n")
+            stream.flush()
+        except (OSError, ValueError):
+            # A full disk or a closed pipe must not fail the call that is being described.
+            return
+
+
+SINK = Sink()
+
+
+class Logger:
+    """A structured logger: a message for people, and fields for programs."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def debug(self, message: str, **fields: Any) -> None:
+        SINK.write(logging.DEBUG, self.name, message, fields)
+
+    def info(self, message: str, **fields: Any) -> None:
+        SINK.write(logging.INFO, self.name, message, fields)
+
+    def warning(self, message: str, **fields: Any) -> None:
+        SINK.write(logging.WARNING, self.name, message, fields)
+
+    def error(self, message: str, **fields: Any) -> None:
+        SINK.write(logging.ERROR, self.name, message, fields)
+
+    def exception(self, message: str, error: BaseException, **fields: Any) -> None:
+        """Log an unexpected exception with its traceback; the only place where its text is ever written."""
+        text = "".join(traceback.format_exception(error))
+        fields.setdefault("error", type(error).__name__)
+        SINK.write(logging.ERROR, self.name, message, {**fields, "traceback": text[-_MAX_TEXT:]})
+
+
+def get_logger(name: str) -> Logger:
+    """Return the structured logger of this name."""
+    return Logger(name)
+
+
+class _Bridge(logging.Handler):
+    """Carries the lines of third parties, which use the standard library's logging, into the same log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, Any] = {}
+        if record.exc_info and record.exc_info[1] is not None:
+            fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))[-_MAX_TEXT:]
+        try:
+            message = record.getMessage()[:_MAX_TEXT]
+        except (TypeError, ValueError):
+            message = str(record.msg)[:_MAX_TEXT]
+        SINK.write(record.levelno, record.name, message, fields)
+
+
+class FileExporter(SpanExporter):
+    """Appends finished spans to a file, one JSON object a line."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", encoding="utf-8")
+        self._lock = threading.Lock()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        with self._lock:
+            if self._file.closed:
+                return SpanExportResult.FAILURE
+            self._file.writelines(json.dumps(json.loads(span.to_json(indent=None))) + "\n" for span in spans)
+            self._file.flush()
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        with self._lock:
+            self._file.close()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        return True
+
+
+class Telemetry:
+    """What `setup` started; `close` flushes the spans and ends the metrics port."""
+
+    def __init__(self, provider: TracerProvider, metrics: Any) -> None:
+        self.provider = provider
+        self._metrics = metrics
+
+    def close(self) -> None:
+        self.provider.shutdown()
+        if self._metrics is not None:
+            server, thread = self._metrics
+            server.shutdown()
+            server.server_close()
+            thread.join(timeout=1)
+
+
+def setup(settings: TelemetrySettings, *, host: str = "127.0.0.1") -> Telemetry:
+    """Start logs, traces and the metrics port of this process. Called once, before anything that logs.
+
+    Raises:
+        OSError: The metrics port is taken.
+    """
+    SINK.level = logging.getLevelNamesMapping().get(settings.log_level, logging.INFO)
+    SINK.fixed = {"process": f"{settings.package}.{settings.replica}"}
+    root = logging.getLogger()
+    root.handlers = [_Bridge()]
+    root.setLevel(max(SINK.level, logging.WARNING))
+
+    provider = TracerProvider(
+        resource=Resource.create(
+            {"service.name": settings.package, "service.instance.id": f"{settings.package}.{settings.replica}"}
+        ),
+        sampler=ParentBased(TraceIdRatioBased(settings.trace_sample)),
+        shutdown_on_exit=False,
+    )
+    if settings.otlp_endpoint:
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint)))
+    if settings.trace_file:
+        provider.add_span_processor(BatchSpanProcessor(FileExporter(Path(settings.trace_file))))
+    trace.set_tracer_provider(provider)
+    metrics = None
+    if settings.metrics_port:
+        metrics = start_http_server(settings.metrics_port, addr=host, registry=REGISTRY)
+    return Telemetry(provider, metrics)
+
+
+def current_trace_id() -> str:
+    """Return the trace id of the current call or span in hexadecimal, or nothing."""
+    call = calls.current()
+    if call is not None and call.trace_id:
+        return call.trace_id
+    context = trace.get_current_span().get_span_context()
+    return f"{context.trace_id:032x}" if context.is_valid else ""
+
+
+def parse_traceparent(value: str) -> SpanContext | None:
+    """Return the remote span of a W3C `traceparent` header, or None where it is malformed."""
+    parts = value.split("-")
+    if len(parts) < 4 or [len(part) for part in parts[:4]] != [2, 32, 16, 2] or parts[0] == "ff":
+        return None
+    try:
+        context = SpanContext(int(parts[1], 16), int(parts[2], 16), True, TraceFlags(int(parts[3], 16)))
+    except ValueError:
+        return None
+    return context if context.is_valid else None
+
+
+def format_traceparent(context: SpanContext) -> str:
+    """Return the W3C `traceparent` header of a span."""
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def is_unsampled(value: str | None) -> bool:
+    """Whether the caller of a call decided that its trace is not recorded (`traceparent` is there, its flag is off)."""
+    return value is not None and len(value) == 55 and value.endswith("-00")
