@@ -1,0 +1,1 @@
+"""The checkout saga: quote, record, reserve, authorize, decide, close, capture."""

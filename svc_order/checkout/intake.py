@@ -1,0 +1,222 @@
+"""The first half of placing an order, for sets: quote, compare, record. Nothing is stored before the record.
+
+A key that was used before is answered from what is stored under it. It asks the cart and the catalogue, never stock or
+money; those are the saga's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from mesh.batcher import Batcher
+from mesh.clients import Clients
+from mesh.database import Database
+from mesh.refusals import IdempotencyKeyReused, Refusal
+from mesh.seams import Clock, Ids, failpoint
+from svc_order.checkout import rules, store
+from svc_order.checkout.rules import Quote, Sold, Wanted
+from svc_order.checkout.store import Key, Known, Recorded
+from svc_order.errors import CartAlreadyOrdered
+from svc_order.order import rules as order_rules
+from svc_order.order import store as orders
+from svc_order.order.rules import Order, OrderStatus
+from svc_order.settings import OrderSettings
+from svc_order.vault import Vault
+from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc
+
+MAX_SKUS_PER_CALL = 4096
+CART_WEIGHT = 16
+"""What an order from a cart weighs in a batch, in lines, before anybody knows its lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A quote to give: from lines, or from the user's cart. Without a key nothing is looked up under it."""
+
+    user_id: UUID
+    lines: tuple[Wanted, ...]
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """What an order would cost, and the cart that it would consume."""
+
+    quote: Quote
+    cart_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An order to record. The personal data and the payment method come serialized, and are sealed here."""
+
+    key: Key
+    priced: Priced
+    personal: bytes
+    method: bytes
+    effective_at: datetime | None
+
+
+class Intake:
+    """Quotes and records orders, many at a time."""
+
+    def __init__(
+        self, db: Database, clients: Clients, vault: Vault, clock: Clock, ids: Ids, settings: OrderSettings
+    ) -> None:
+        self._db = db
+        self._vault = vault
+        self._clock = clock
+        self._ids = ids
+        self._settings = settings
+        self._carts = clients.get(cart_service_pb2_grpc.CartServiceStub)
+        self._products = clients.get(product_service_pb2_grpc.ProductServiceStub)
+        self.quotes: Batcher[Ask, Known | Priced] = Batcher(
+            self._quote, name="order.quote", weight=lambda ask: len(ask.lines) or CART_WEIGHT
+        )
+        self.records: Batcher[Placement, Known | Order] = Batcher(
+            self._record, name="order.record", weight=lambda p: len(p.priced.quote.lines)
+        )
+
+    async def _quote(self, asks: list[Ask]) -> Sequence[Known | Priced | Exception]:
+        keyed = [ask.key for ask in asks if ask.key is not None]
+        known, carts = await asyncio.gather(
+            self._find(keyed), self._read_carts({ask.user_id for ask in asks if not ask.lines})
+        )
+        wanted: list[tuple[UUID | None, tuple[Wanted, ...]]] = [
+            (None, ask.lines) if ask.lines else carts[ask.user_id] for ask in asks
+        ]
+        open_asks = [
+            lines
+            for ask, (_, lines) in zip(asks, wanted, strict=True)
+            if ask.key is None or (ask.user_id, ask.key.request_id) not in known
+        ]
+        sold = await self._read_variants(line.sku for lines in open_asks for line in lines)
+        await failpoint("order.quote.before_answer")
+        results: list[Known | Priced | Exception] = []
+        for ask, (cart_id, lines) in zip(asks, wanted, strict=True):
+            found = known.get((ask.user_id, ask.key.request_id)) if ask.key is not None else None
+            if found is not None:
+                results.append(_same(found, ask.key))
+                continue
+            try:
+                results.append(Priced(rules.quote(lines, sold), cart_id))
+            except Refusal as refusal:
+                results.append(refusal)
+        return results
+
+    async def _record(self, placements: list[Placement]) -> Sequence[Known | Order | Exception]:
+        await self._vault.prepare(p.key.user_id for p in placements)
+        items = [self._recorded(p) for p in placements]
+        first: dict[tuple[UUID, str], Recorded] = {}
+        for item in items:
+            first.setdefault((item.key.user_id, item.key.request_id), item)
+
+        async def write(
+            tx: asyncpg.Connection,
+        ) -> tuple[set[UUID], dict[tuple[UUID, str], Known], dict[UUID, UUID]]:
+            placed = await store.record(tx, list(first.values()), lease_seconds=self._settings.lease_seconds)
+            late = [i for i in items if i.change.order.order_id not in placed]
+            if not late:
+                return placed, {}, {}
+            carts = [i.change.order.cart_id for i in late if i.change.order.cart_id is not None]
+            return placed, await store.find_known(tx, [i.key for i in late]), await orders.live_order_of_cart(tx, carts)
+
+        await failpoint("order.record.before")
+        placed, known, live = await self._db.transact(write)
+        await failpoint("order.record.after")
+        return [self._outcome(item, placed, known, live) for item in items]
+
+    def _outcome(
+        self,
+        item: Recorded,
+        placed: set[UUID],
+        known: Mapping[tuple[UUID, str], Known],
+        live: Mapping[UUID, UUID],
+    ) -> Known | Order | Exception:
+        order = item.change.order
+        if order.order_id in placed:
+            return order
+        found = known.get((item.key.user_id, item.key.request_id))
+        if found is not None:
+            return _same(found, item.key)
+        other = live.get(order.cart_id) if order.cart_id else None
+        return CartAlreadyOrdered("the cart was ordered before", order_id=other or "")
+
+    def _recorded(self, placement: Placement) -> Recorded:
+        quote, key = placement.priced.quote, placement.key
+        now, order_id = self._clock.now(), self._ids.new()
+        order = Order(
+            order_id=order_id,
+            user_id=key.user_id,
+            status=OrderStatus.PENDING,
+            currency=quote.currency,
+            total_minor=quote.total_minor,
+            tax_minor=quote.tax_minor,
+            shipping_minor=quote.shipping_minor,
+            lines=quote.lines,
+            cart_id=placement.priced.cart_id,
+            created_at=now,
+            effective_at=placement.effective_at or now,
+            updated_at=now,
+        )
+        return Recorded(
+            change=order_rules.place(order),
+            key=key,
+            sealed=self._vault.seal(key.user_id, order_id, placement.personal),
+            method=self._vault.seal(key.user_id, order_id, placement.method),
+        )
+
+    async def _find(self, keys: Sequence[Key]) -> dict[tuple[UUID, str], Known]:
+        if not keys:
+            return {}
+        async with self._db.hot_read() as connection:
+            return await store.find_known(connection, keys)
+
+    async def _read_carts(self, user_ids: set[UUID]) -> dict[UUID, tuple[UUID | None, tuple[Wanted, ...]]]:
+        if not user_ids:
+            return {}
+        request = cart_service_pb2.BatchGetCartsRequest(user_ids=[str(user_id) for user_id in sorted(user_ids)])
+        response = await self._carts.BatchGetCarts(request)
+        return {
+            UUID(cart.user_id): (
+                UUID(cart.cart_id) if cart.cart_id else None,
+                tuple(Wanted(line.sku, line.quantity) for line in cart.lines),
+            )
+            for cart in response.carts
+        }
+
+    async def _read_variants(self, skus: Iterable[str]) -> dict[str, Sold]:
+        distinct = sorted(set(skus))
+        calls = [
+            self._products.BatchGetVariants(
+                product_service_pb2.BatchGetVariantsRequest(skus=distinct[start : start + MAX_SKUS_PER_CALL])
+            )
+            for start in range(0, len(distinct), MAX_SKUS_PER_CALL)
+        ]
+        return {
+            v.sku: Sold(
+                sku=v.sku,
+                product_id=v.product_id,
+                title=v.title,
+                seller_id=v.seller_id,
+                price_minor=v.price.minor_units,
+                currency=v.price.currency_code,
+                tax_rate_basis_points=v.tax_rate_basis_points,
+            )
+            for response in await asyncio.gather(*calls)
+            for v in response.variants
+            if v.found
+        }
+
+
+def _same(found: Known, key: Key | None) -> Known | Exception:
+    if key is not None and found.fingerprint != key.fingerprint:
+        return IdempotencyKeyReused("this idempotency key was used before, with another body", order_id=found.order_id)
+    return found

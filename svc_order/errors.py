@@ -1,0 +1,75 @@
+"""Every refusal of the order domain."""
+
+from __future__ import annotations
+
+import grpc
+
+from mesh.refusals import Refusal
+
+
+class CartEmpty(Refusal):
+    """The cart has no lines, and the request brought none."""
+
+
+class CartAlreadyOrdered(Refusal):
+    """The cart was ordered before; the metadata names the order."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class SkuNotSold(Refusal):
+    """The shop sells nothing under a SKU of the order."""
+
+
+class PriceChanged(Refusal):
+    """The total differs from what the customer expects; the metadata holds the new one."""
+
+
+class TotalTooLarge(Refusal):
+    """The total is more than ten thousand million minor units."""
+
+
+class CurrencyMixed(Refusal):
+    """The lines are priced in more than one currency."""
+
+
+class ImporterRequired(Refusal):
+    """Only importers may set an effective time or an agreed price."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
+class OrderCancelled(Refusal):
+    """The order was cancelled before it was confirmed."""
+
+
+class OrderNotFound(Refusal):
+    """No such order, or somebody else's."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class OrderNotCancellable(Refusal):
+    """The parcel has left."""
+
+
+class OrderNotShippable(Refusal):
+    """The order is not confirmed."""
+
+
+class OrderNotDeliverable(Refusal):
+    """The order has not shipped."""
+
+
+class OrderNotRefundable(Refusal):
+    """Nothing was taken for the order, or it was cancelled."""
+
+
+class RefundExceedsOrder(Refusal):
+    """More would go back than is left of the order's total."""
+
+
+class RefundAmountInvalid(Refusal):
+    """The amount is not more than zero, or in another currency."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,1 @@
+"""Orders that were placed: their rules, their journal, their RPCs."""

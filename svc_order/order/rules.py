@@ -1,0 +1,308 @@
+"""What may happen to an order: pure decisions, and the journal entries that they leave.
+
+An order is the fold of its journal (`replay`); a decision returns the order after it and the one entry that it adds.
+A decision that was made before comes back without an entry, so asking twice is safe; a late one is refused.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from svc_order.errors import (
+    OrderNotCancellable,
+    OrderNotDeliverable,
+    OrderNotRefundable,
+    OrderNotShippable,
+    RefundAmountInvalid,
+    RefundExceedsOrder,
+)
+
+
+class OrderStatus(enum.StrEnum):
+    """Where an order stands; the twin of `titan.order.v1.OrderStatus`."""
+
+    PENDING = "PENDING"
+    CONFIRMED = "CONFIRMED"
+    SHIPPED = "SHIPPED"
+    DELIVERED = "DELIVERED"
+    CANCELLED = "CANCELLED"
+    REFUNDED = "REFUNDED"
+
+
+FINAL = frozenset({OrderStatus.CANCELLED, OrderStatus.REFUNDED})
+CANCELLABLE = frozenset({OrderStatus.PENDING, OrderStatus.CONFIRMED})
+REFUNDABLE = frozenset({OrderStatus.CONFIRMED, OrderStatus.SHIPPED, OrderStatus.DELIVERED})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of an order, as it was when it was bought; money in minor units with tax."""
+
+    number: int
+    sku: str
+    product_id: str
+    title: str
+    seller_id: str
+    quantity: int
+    unit_price_minor: int
+    line_total_minor: int
+    tax_minor: int
+    tax_rate_basis_points: int
+    discount_minor: int = 0
+
+
+Allocations = Mapping[int, tuple[tuple[str, int], ...]]
+"""Line number -> (warehouse, units) pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order after `version` journal entries; money in minor units with tax."""
+
+    order_id: UUID
+    user_id: UUID
+    status: OrderStatus
+    currency: str
+    total_minor: int
+    tax_minor: int
+    shipping_minor: int
+    lines: tuple[Line, ...]
+    cart_id: UUID | None
+    created_at: datetime
+    effective_at: datetime
+    updated_at: datetime
+    version: int = 1
+    refunded_minor: int = 0
+    cancel_reason: str = ""
+    tracking_code: str = ""
+    allocations: Allocations = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One journal entry. The payload holds JSON values and no personal data."""
+
+    version: int
+    type: str
+    payload: Mapping[str, Any]
+    recorded_at: datetime
+    effective_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An order after a decision, and the entry that it added; no entry when it had been made before."""
+
+    order: Order
+    entry: Entry | None
+
+
+def place(order: Order) -> Change:
+    """Return the first entry of an order that was just recorded as PENDING."""
+    payload = {
+        "user_id": str(order.user_id),
+        "currency": order.currency,
+        "total_minor": order.total_minor,
+        "tax_minor": order.tax_minor,
+        "shipping_minor": order.shipping_minor,
+        "cart_id": str(order.cart_id) if order.cart_id else None,
+        "lines": lines_to_json(order.lines),
+    }
+    return Change(order, Entry(1, "OrderPlaced", payload, order.created_at, order.effective_at))
+
+
+def confirm(order: Order, allocations: Allocations, *, at: datetime) -> Change:
+    """Return the order as confirmed; one that is decided already comes back as it is, whichever way it went."""
+    if order.status is not OrderStatus.PENDING:
+        return Change(order, None)
+    after = replace(order, status=OrderStatus.CONFIRMED, allocations=allocations)
+    effective_at = order.effective_at if order.effective_at < order.created_at else at
+    return _changed(after, "OrderConfirmed", {"allocations": allocations_to_json(allocations)}, at, effective_at)
+
+
+def abandon(order: Order, reason: str, *, at: datetime) -> Change:
+    """Return a pending order as cancelled by the checkout; one that is decided already comes back as it is."""
+    if order.status is not OrderStatus.PENDING:
+        return Change(order, None)
+    return _changed(
+        replace(order, status=OrderStatus.CANCELLED, cancel_reason=reason), "OrderCancelled", {"reason": reason}, at, at
+    )
+
+
+def cancel(order: Order, reason: str, *, at: datetime) -> Change:
+    """Return the order as cancelled by its customer; an already cancelled order comes back as it is.
+
+    Raises:
+        OrderNotCancellable: The parcel has left, or everything was refunded.
+    """
+    if order.status is OrderStatus.CANCELLED:
+        return Change(order, None)
+    if order.status not in CANCELLABLE or order.refunded_minor:
+        raise OrderNotCancellable(f"the order is {order.status.lower()}", status=order.status)
+    return _changed(
+        replace(order, status=OrderStatus.CANCELLED, cancel_reason=reason), "OrderCancelled", {"reason": reason}, at, at
+    )
+
+
+def ship(order: Order, tracking_code: str, *, at: datetime) -> Change:
+    """Return the order as shipped; one that has left already comes back as it is.
+
+    Raises:
+        OrderNotShippable: It is not confirmed.
+    """
+    if order.status in (OrderStatus.SHIPPED, OrderStatus.DELIVERED):
+        return Change(order, None)
+    if order.status is not OrderStatus.CONFIRMED:
+        raise OrderNotShippable(f"the order is {order.status.lower()}", status=order.status)
+    after = replace(order, status=OrderStatus.SHIPPED, tracking_code=tracking_code)
+    return _changed(after, "OrderShipped", {"tracking_code": tracking_code}, at, at)
+
+
+def deliver(order: Order, *, at: datetime) -> Change:
+    """Return the order as delivered; one that has arrived already comes back as it is.
+
+    Raises:
+        OrderNotDeliverable: It has not shipped.
+    """
+    if order.status is OrderStatus.DELIVERED:
+        return Change(order, None)
+    if order.status is not OrderStatus.SHIPPED:
+        raise OrderNotDeliverable(f"the order is {order.status.lower()}", status=order.status)
+    return _changed(replace(order, status=OrderStatus.DELIVERED), "OrderDelivered", {}, at, at)
+
+
+def refund(
+    order: Order, refund_id: UUID, *, amount_minor: int | None, currency: str | None, reason: str, at: datetime
+) -> Change:
+    """Return the order with a refund decided on it; without an amount all that has not gone back yet.
+
+    Raises:
+        OrderNotRefundable: It is pending, cancelled or refunded.
+        RefundAmountInvalid: The amount is not more than zero, or in another currency.
+        RefundExceedsOrder: It is more than what has not gone back yet.
+    """
+    if order.status not in REFUNDABLE:
+        raise OrderNotRefundable(f"the order is {order.status.lower()}", status=order.status)
+    left_minor = order.total_minor - order.refunded_minor
+    if amount_minor is None:
+        amount_minor, currency = left_minor, order.currency
+    if currency != order.currency or amount_minor <= 0:
+        raise RefundAmountInvalid(f"a refund is more than zero {order.currency}")
+    if amount_minor > left_minor:
+        raise RefundExceedsOrder("more than is left of the order", left_minor=left_minor, currency=order.currency)
+    full = amount_minor == left_minor
+    # Goods that never left go back on the shelf with the last penny; returned goods are another decision.
+    payload = {
+        "refund_id": str(refund_id),
+        "amount_minor": amount_minor,
+        "full": full,
+        "reason": reason,
+        "release": full and order.status is OrderStatus.CONFIRMED,
+    }
+    after = replace(
+        order,
+        status=OrderStatus.REFUNDED if full else order.status,
+        refunded_minor=order.refunded_minor + amount_minor,
+    )
+    return _changed(after, "OrderRefunded", payload, at, at)
+
+
+def replay(
+    order_id: UUID, entries: Iterable[Entry]
+) -> Order:
+    """Return the order that a whole journal amounts to, its entries in the order of their versions.
+
+    Raises:
+        ValueError: The journal does not begin with OrderPlaced, has a gap, or holds an unknown type.
+    """
+    order: Order | None = None
+    for entry in entries:
+        expected = 1 if order is None else order.version + 1
+        if entry.version != expected or (order is None) != (entry.type == "OrderPlaced"):
+            raise ValueError(f"the journal of {order_id} breaks at version {entry.version}")
+        order = _apply(order_id, order, entry)
+    if order is None:
+        raise ValueError(f"the journal of {order_id} is empty")
+    return order
+
+
+def _apply(order_id: UUID, order: Order | None, entry: Entry) -> Order:
+    payload = entry.payload
+    if order is None:
+        return Order(
+            order_id=order_id,
+            user_id=UUID(payload["user_id"]),
+            status=OrderStatus.PENDING,
+            currency=payload["currency"],
+            total_minor=payload["total_minor"],
+            tax_minor=payload["tax_minor"],
+            shipping_minor=payload["shipping_minor"],
+            lines=lines_from_json(payload["lines"]),
+            cart_id=UUID(payload["cart_id"]) if payload["cart_id"] else None,
+            created_at=entry.recorded_at,
+            effective_at=entry.effective_at,
+            updated_at=entry.recorded_at,
+        )
+    order = replace(order, version=entry.version, updated_at=entry.recorded_at)
+    match entry.type:
+        case "OrderConfirmed":
+            allocations = allocations_from_json(payload["allocations"])
+            return replace(order, status=OrderStatus.CONFIRMED, allocations=allocations)
+        case "OrderCancelled":
+            return replace(order, status=OrderStatus.CANCELLED, cancel_reason=payload["reason"])
+        case "OrderShipped":
+            return replace(order, status=OrderStatus.SHIPPED, tracking_code=payload["tracking_code"])
+        case "OrderDelivered":
+            return replace(order, status=OrderStatus.DELIVERED)
+        case "OrderRefunded":
+            return replace(
+                order,
+                status=OrderStatus.REFUNDED if payload["full"] else order.status,
+                refunded_minor=order.refunded_minor + payload["amount_minor"],
+            )
+    raise ValueError(f"no journal entry is called {entry.type}")
+
+
+def _changed(order: Order, kind: str, payload: Mapping[str, Any], at: datetime, effective_at: datetime) -> Change:
+    after = replace(order, version=order.version + 1, updated_at=at)
+    return Change(after, Entry(after.version, kind, payload, at, effective_at))
+
+
+def lines_to_json(lines: Iterable[Line]) -> list[list[Any]]:
+    """Return lines as they are stored: a list of values each, in the order of the fields of `Line`."""
+    return [
+        [
+            line.number,
+            line.sku,
+            line.product_id,
+            line.title,
+            line.seller_id,
+            line.quantity,
+            line.unit_price_minor,
+            line.line_total_minor,
+            line.tax_minor,
+            line.tax_rate_basis_points,
+            line.discount_minor,
+        ]
+        for line in lines
+    ]
+
+
+def lines_from_json(rows: Iterable[list[Any]]) -> tuple[Line, ...]:
+    """Return stored lines."""
+    return tuple(Line(*row) for row in rows)
+
+
+def allocations_to_json(allocations: Allocations) -> dict[str, list[list[Any]]]:
+    """Return allocations as they are stored."""
+    return {str(number): [list(pair) for pair in pairs] for number, pairs in allocations.items()}
+
+
+def allocations_from_json(stored: Mapping[str, list[list[Any]]] | None) -> Allocations:
+    """Return stored allocations."""
+    return {int(number): tuple((w, q) for w, q in pairs) for number, pairs in (stored or {}).items()}

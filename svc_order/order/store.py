@@ -1,0 +1,274 @@
+"""All SQL of orders and their journal, written for sets: one order is a set of one.
+
+The only writer of `orders` and `order_events`. Every function runs in the caller's transaction. `orders` is a
+projection: `rebuild` makes a row of it again from the journal.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from mesh import outbox
+from svc_order.errors import OrderNotFound
+from svc_order.order import rules, wire
+from svc_order.order.rules import Change, Entry, Order, OrderStatus
+
+MAX_EVENTS = 1000
+
+_COLUMNS = (
+    "o.order_id, o.user_id, o.status, o.currency, o.total_minor, o.tax_minor, o.shipping_minor, o.refunded_minor,"
+    " o.lines, o.allocations, o.sealed, o.cart_id, o.cancel_reason, o.tracking_code, o.version, o.created_at,"
+    " o.effective_at, o.updated_at"
+)
+_VIEW = f"""
+SELECT {_COLUMNS}, c.payment_status, c.action_url, c.action_expires_at
+FROM orders o JOIN checkouts c USING (order_id)
+"""
+_INSERT = """
+INSERT INTO orders (order_id, user_id, status, currency, total_minor, tax_minor, shipping_minor, lines, sealed, cart_id,
+                    version, created_at, effective_at, updated_at)
+SELECT order_id, user_id, 'PENDING', currency, total_minor, tax_minor, shipping_minor, lines::jsonb, sealed, cart_id,
+       1, created_at, effective_at, created_at
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::bytea[],
+            $9::uuid[], $10::timestamptz[], $11::timestamptz[])
+     AS o (order_id, user_id, currency, total_minor, tax_minor, shipping_minor, lines, sealed, cart_id,
+           created_at, effective_at)
+ORDER BY cart_id, order_id
+ON CONFLICT DO NOTHING
+RETURNING order_id
+"""
+_SAVE = """
+UPDATE orders o
+SET status = n.status, refunded_minor = n.refunded_minor, allocations = n.allocations, cancel_reason = n.cancel_reason,
+    tracking_code = n.tracking_code, version = n.version, updated_at = n.updated_at
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::jsonb[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[])
+     AS n (order_id, status, refunded_minor, allocations, cancel_reason, tracking_code, version, updated_at)
+WHERE o.order_id = n.order_id
+"""
+_INSERT_EVENTS = """
+INSERT INTO order_events (order_id, version, type, payload, sealed, recorded_at, effective_at)
+SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::bytea[], $6::timestamptz[],
+                     $7::timestamptz[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """An order beside what its checkout knows of the payment; `sealed` holds address and e-mail."""
+
+    order: Order
+    sealed: bytes
+    payment_status: int
+    action_url: str | None
+    action_expires_at: datetime | None
+
+
+async def insert_placed(
+    tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes]
+) -> set[UUID]:
+    """Record placed orders; returns those that were: the others' cart stands in a live order already."""
+    orders = [change.order for change in changes]
+    rows = await tx.fetch(
+        _INSERT,
+        [o.order_id for o in orders],
+        [o.user_id for o in orders],
+        [o.currency for o in orders],
+        [o.total_minor for o in orders],
+        [o.tax_minor for o in orders],
+        [o.shipping_minor for o in orders],
+        # As text: asyncpg would read a list of lists as an array of two dimensions.
+        [json.dumps(rules.lines_to_json(o.lines)) for o in orders],
+        [sealed[o.order_id] for o in orders],
+        [o.cart_id for o in orders],
+        [o.created_at for o in orders],
+        [o.effective_at for o in orders],
+    )
+    recorded = {row["order_id"] for row in rows}
+    await _append([c for c in changes if c.order.order_id in recorded], tx, sealed)
+    return recorded
+
+
+async def lock_orders(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -> dict[UUID, Order]:
+    """Hold orders until the transaction ends, locked in the order of their ids; unknown ones are left out."""
+    rows = await tx.fetch(
+        f"SELECT {_COLUMNS} FROM orders o WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR UPDATE",
+        list(order_ids),
+    )
+    return {row["order_id"]: order_of(row) for row in rows}
+
+
+async def lock_order(tx: asyncpg.Connection, order_id: UUID, *, owner_id: UUID | None = None) -> Order:
+    """Hold one order until the transaction ends.
+
+    Raises:
+        OrderNotFound: There is none, or it is not the owner's.
+    """
+    order = (await lock_orders(tx, [order_id])).get(order_id)
+    if order is None or (owner_id is not None and order.user_id != owner_id):
+        raise OrderNotFound("no such order")
+    return order
+
+
+async def save_changes(tx: asyncpg.Connection, changes: Sequence[Change]) -> None:
+    """Store decisions on orders that the caller holds: rows, journal entries and public events."""
+    made = [change for change in changes if change.entry is not None]
+    if not made:
+        return
+    orders = [change.order for change in made]
+    await tx.execute(
+        _SAVE,
+        [o.order_id for o in orders],
+        [o.status.value for o in orders],
+        [o.refunded_minor for o in orders],
+        [rules.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
+        [o.cancel_reason for o in orders],
+        [o.tracking_code for o in orders],
+        [o.version for o in orders],
+        [o.updated_at for o in orders],
+    )
+    await _append(made, tx, {})
+
+
+async def _append(changes: Sequence[Change], tx: asyncpg.Connection, sealed: Mapping[UUID, bytes]) -> None:
+    pairs = [(change.order, change.entry) for change in changes if change.entry is not None]
+    if not pairs:
+        return
+    await tx.execute(
+        _INSERT_EVENTS,
+        [order.order_id for order, _ in pairs],
+        [entry.version for _, entry in pairs],
+        [entry.type for _, entry in pairs],
+        [entry.payload for _, entry in pairs],
+        [sealed.get(order.order_id) for order, _ in pairs],
+        [entry.recorded_at for _, entry in pairs],
+        [entry.effective_at for _, entry in pairs],
+    )
+    await outbox.append(tx, [wire.public_event(order, entry) for order, entry in pairs])
+
+
+async def get_view(connection: asyncpg.Connection, order_id: UUID, *, owner_id: UUID | None = None) -> View:
+    """Return one order.
+
+    Raises:
+        OrderNotFound: There is none, or it is not the owner's.
+    """
+    views = await list_views(connection, [order_id])
+    if not views or (owner_id is not None and views[0].order.user_id != owner_id):
+        raise OrderNotFound("no such order")
+    return views[0]
+
+
+async def list_views(connection: asyncpg.Connection, order_ids: Sequence[UUID]) -> list[View]:
+    """Return orders in no order; unknown ones are left out."""
+    rows = await connection.fetch(f"{_VIEW} WHERE o.order_id = ANY($1::uuid[])", list(order_ids))
+    return [view_of(row) for row in rows]
+
+
+async def list_of_user(
+    connection: asyncpg.Connection, user_id: UUID, *, before: UUID | None, limit: int
+) -> list[View]:
+    """Return a user's orders, the newest first, from the one after `before`, at most `limit`."""
+    rows = await connection.fetch(
+        f"{_VIEW} WHERE o.user_id = $1 AND ($2::uuid IS NULL OR o.order_id < $2) ORDER BY o.order_id DESC LIMIT $3",
+        user_id,
+        before,
+        limit,
+    )
+    return [view_of(row) for row in rows]
+
+
+async def list_entries(connection: asyncpg.Connection, order_id: UUID) -> list[Entry]:
+    """Return the journal of an order, the oldest entry first, at most `MAX_EVENTS`."""
+    rows = await connection.fetch(
+        "SELECT version, type, payload, recorded_at, effective_at FROM order_events WHERE order_id = $1"
+        " ORDER BY version LIMIT $2",
+        order_id,
+        MAX_EVENTS,
+    )
+    return [Entry(r["version"], r["type"], r["payload"], r["recorded_at"], r["effective_at"]) for r in rows]
+
+
+async def live_order_of_cart(tx: asyncpg.Connection, cart_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """Return the live order of each cart that has one."""
+    rows = await tx.fetch(
+        "SELECT cart_id, order_id FROM orders WHERE cart_id = ANY($1::uuid[]) AND status <> 'CANCELLED'",
+        list(cart_ids),
+    )
+    return {row["cart_id"]: row["order_id"] for row in rows}
+
+
+async def rebuild(tx: asyncpg.Connection, order_id: UUID) -> Order:
+    """Write the row of an order again from its journal, and return the order.
+
+    Raises:
+        ValueError: The journal is empty or broken.
+    """
+    order = rules.replay(order_id, await list_entries(tx, order_id))
+    sealed = await tx.fetchval("SELECT sealed FROM order_events WHERE order_id = $1 AND version = 1", order_id)
+    await tx.execute("DELETE FROM orders WHERE order_id = $1", order_id)
+    await tx.execute(
+        "INSERT INTO orders (order_id, user_id, status, currency, total_minor, tax_minor, shipping_minor,"
+        " refunded_minor, lines, allocations, sealed, cart_id, cancel_reason, tracking_code, version, created_at,"
+        " effective_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
+        " $17, $18)",
+        order.order_id,
+        order.user_id,
+        order.status.value,
+        order.currency,
+        order.total_minor,
+        order.tax_minor,
+        order.shipping_minor,
+        order.refunded_minor,
+        rules.lines_to_json(order.lines),
+        rules.allocations_to_json(order.allocations) if order.allocations else None,
+        sealed,
+        order.cart_id,
+        order.cancel_reason,
+        order.tracking_code,
+        order.version,
+        order.created_at,
+        order.effective_at,
+        order.updated_at,
+    )
+    return order
+
+
+def order_of(row: Mapping[str, Any]) -> Order:
+    """Return the order of a row of `orders`."""
+    return Order(
+        order_id=row["order_id"],
+        user_id=row["user_id"],
+        status=OrderStatus(row["status"]),
+        currency=row["currency"],
+        total_minor=row["total_minor"],
+        tax_minor=row["tax_minor"],
+        shipping_minor=row["shipping_minor"],
+        refunded_minor=row["refunded_minor"],
+        lines=rules.lines_from_json(row["lines"]),
+        allocations=rules.allocations_from_json(row["allocations"]),
+        cart_id=row["cart_id"],
+        cancel_reason=row["cancel_reason"],
+        tracking_code=row["tracking_code"],
+        version=row["version"],
+        created_at=row["created_at"],
+        effective_at=row["effective_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def view_of(row: Mapping[str, Any]) -> View:
+    """Return the view of a joined row."""
+    return View(
+        order=order_of(row),
+        sealed=row["sealed"],
+        payment_status=row["payment_status"],
+        action_url=row["action_url"],
+        action_expires_at=row["action_expires_at"],
+    )

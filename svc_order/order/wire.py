@@ -1,0 +1,189 @@
+"""Orders between Python and protobuf: the public order, its public events, and what is sealed of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from mesh.outbox import Event
+from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus
+from titan.order.v1 import events_pb2, order_pb2
+from titan.payment.v1 import payment_pb2
+from titan.type.v1 import address_pb2, money_pb2
+
+if TYPE_CHECKING:
+    from svc_order.order.store import View
+
+TOPIC = "titan.order.v1"
+_STATUS = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.value}") for status in OrderStatus}
+_STATUS_AFTER = {
+    "OrderPlaced": OrderStatus.PENDING,
+    "OrderConfirmed": OrderStatus.CONFIRMED,
+    "OrderCancelled": OrderStatus.CANCELLED,
+    "OrderShipped": OrderStatus.SHIPPED,
+    "OrderDelivered": OrderStatus.DELIVERED,
+}
+_PUBLIC_DETAILS = ("reason", "tracking_code", "refund_id", "amount_minor", "total_minor", "currency")
+
+
+def money(minor_units: int, currency: str) -> money_pb2.Money:
+    """Return an amount of money."""
+    return money_pb2.Money(currency_code=currency, minor_units=minor_units)
+
+
+def timestamp(at: datetime) -> Timestamp:
+    """Return a time."""
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
+
+
+def seal_text(address: address_pb2.Address, contact_email: str) -> bytes:
+    """Return the personal data of an order as one text: an Order with these two fields alone."""
+    text: bytes = order_pb2.Order(shipping_address=address, contact_email=contact_email).SerializeToString()
+    return text
+
+
+def lines_to_wire(lines: Iterable[Line], currency: str, allocations: Allocations) -> list[order_pb2.OrderLine]:
+    """Return the lines of an order or a quote."""
+    return [
+        order_pb2.OrderLine(
+            line_number=line.number,
+            sku=line.sku,
+            product_id=line.product_id,
+            title=line.title,
+            seller_id=line.seller_id,
+            quantity=line.quantity,
+            unit_price=money(line.unit_price_minor, currency),
+            line_total=money(line.line_total_minor, currency),
+            tax=money(line.tax_minor, currency),
+            tax_rate_basis_points=line.tax_rate_basis_points,
+            discount=money(line.discount_minor, currency),
+            allocations=[
+                order_pb2.LineAllocation(warehouse_id=warehouse, quantity=units)
+                for warehouse, units in allocations.get(line.number, ())
+            ],
+        )
+        for line in lines
+    ]
+
+
+def to_wire(
+    order: Order, opened: bytes, *, payment_status: int, action_url: str | None = None,
+    action_expires_at: datetime | None = None,
+) -> order_pb2.Order:
+    """Return the public order; `opened` is its personal data, as `seal_text` made it."""
+    wired = order_pb2.Order.FromString(opened)
+    wired.order_id = str(order.order_id)
+    wired.user_id = str(order.user_id)
+    wired.status = _STATUS[order.status]
+    wired.payment_status = payment_status
+    wired.total.CopyFrom(money(order.total_minor, order.currency))
+    wired.tax.CopyFrom(money(order.tax_minor, order.currency))
+    wired.shipping.CopyFrom(money(order.shipping_minor, order.currency))
+    wired.refunded.CopyFrom(money(order.refunded_minor, order.currency))
+    wired.lines.extend(lines_to_wire(order.lines, order.currency, order.allocations))
+    wired.cancel_reason = order.cancel_reason
+    wired.cart_id = str(order.cart_id) if order.cart_id else ""
+    wired.create_time.FromDatetime(order.created_at)
+    wired.effective_time.FromDatetime(order.effective_at)
+    wired.update_time.FromDatetime(order.updated_at)
+    wired.version = order.version
+    wired.etag = f"{order.version}-{payment_status}"
+    wired.tracking_code = order.tracking_code
+    if action_url and order.status is OrderStatus.PENDING:
+        wired.next_action.url = action_url
+        if action_expires_at is not None:
+            wired.next_action.expire_time.FromDatetime(action_expires_at)
+    return wired
+
+
+def view_to_wire(view: View, opened: bytes) -> order_pb2.Order:
+    """Return the public order of a stored one."""
+    return to_wire(
+        view.order,
+        opened,
+        payment_status=view.payment_status,
+        action_url=view.action_url,
+        action_expires_at=view.action_expires_at,
+    )
+
+
+def entry_to_wire(entry: Entry, status_before: OrderStatus) -> order_pb2.OrderEvent:
+    """Return a journal entry as its owner may read it."""
+    status = status_after(entry, status_before)
+    details = {k: str(entry.payload[k]) for k in _PUBLIC_DETAILS if entry.payload.get(k) not in (None, "")}
+    return order_pb2.OrderEvent(
+        version=entry.version,
+        type=entry.type,
+        status=_STATUS[status],
+        record_time=timestamp(entry.recorded_at),
+        effective_time=timestamp(entry.effective_at),
+        details=details,
+    )
+
+
+def status_after(entry: Entry, before: OrderStatus) -> OrderStatus:
+    """Return the status of an order after an entry of its journal."""
+    if entry.type == "OrderRefunded":
+        return OrderStatus.REFUNDED if entry.payload["full"] else before
+    return _STATUS_AFTER[entry.type]
+
+
+def public_event(order: Order, entry: Entry) -> Event:
+    """Return the public event of a journal entry: no personal data."""
+    message = _message(order, entry)
+    return Event(
+        topic=TOPIC,
+        type=f"{TOPIC}.{entry.type}",
+        aggregate_id=str(order.order_id),
+        version=entry.version,
+        payload=message.SerializeToString(),
+    )
+
+
+def _message(order: Order, entry: Entry) -> Message:
+    who: dict[str, Any] = {"order_id": str(order.order_id), "user_id": str(order.user_id)}
+    total = money(order.total_minor, order.currency)
+    match entry.type:
+        case "OrderPlaced":
+            return events_pb2.OrderPlaced(
+                **who, total=total, line_count=len(order.lines), effective_time=timestamp(entry.effective_at)
+            )
+        case "OrderConfirmed":
+            return events_pb2.OrderConfirmed(**who, total=total)
+        case "OrderCancelled":
+            return events_pb2.OrderCancelled(**who, reason=reason_of_contract(entry.payload["reason"]))
+        case "OrderShipped":
+            return events_pb2.OrderShipped(**who, tracking_code=entry.payload["tracking_code"])
+        case "OrderDelivered":
+            return events_pb2.OrderDelivered(**who)
+        case "OrderRefunded":
+            return events_pb2.OrderRefunded(
+                **who,
+                refund_id=entry.payload["refund_id"],
+                amount=money(entry.payload["amount_minor"], order.currency),
+                full=entry.payload["full"],
+            )
+    raise ValueError(f"no event is called {entry.type}")
+
+
+def reason_of_contract(reason: str) -> str:
+    """Return a cancellation's reason without what a customer may have written into it."""
+    code = reason.partition(":")[0]
+    return code if code.replace("_", "").isupper() else "CUSTOMER"
+
+
+def payment_status_name(value: int) -> str:
+    """Return the name of a payment status without its prefix."""
+    return payment_pb2.PaymentStatus.Name(value).removeprefix("PAYMENT_STATUS_")
+
+
+def uuid_of(text: str) -> UUID:
+    """Return the id in a field that the contract has validated."""
+    return UUID(text)

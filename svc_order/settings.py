@@ -1,0 +1,31 @@
+"""The settings of the order package; the only place of it that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSettings:
+    """How long the package waits for what, and where its master key lies."""
+
+    secrets_dir: Path
+    """The folder of the secret files; `order_master_key` in it wraps the users' keys."""
+    lease_seconds: float = 5.0
+    """How long a coordinator may work on an order before another one picks it up."""
+    give_up_seconds: float = 60.0
+    """How long an order may stay undecided when nothing waits for its customer."""
+    sweep_seconds: float = 0.25
+    """How often a process looks for orders that nobody works on."""
+    action_poll_seconds: float = 1.0
+    """How often the payment is asked about while a customer has something to do."""
+    max_driving: int = 4096
+    """How many orders one process works on at a time; the rest waits for the sweeper."""
+
+
+def load() -> OrderSettings:
+    """Read the settings from the environment."""
+    home = Path(os.environ.get("TITAN_HOME", ".titan"))
+    return OrderSettings(secrets_dir=Path(os.environ.get("TITAN_SECRETS_DIR", home / "secrets")).absolute())

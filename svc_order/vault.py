@@ -1,0 +1,107 @@
+"""Personal data at rest: sealed with a key of its user, which a master key wraps.
+
+Who destroys a user's key has erased what was sealed with it, journal included. AES-256-GCM (NIST SP 800-38D) with
+random 96-bit nonces; the row's own id is authenticated with the text, so a sealed value can't be moved to another row.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mesh.database import Database
+
+CACHED_KEYS = 20_000
+_NONCE_BYTES = 12
+
+_MAKE_KEYS = """
+INSERT INTO user_keys (user_id, wrapped_key)
+SELECT * FROM unnest($1::uuid[], $2::bytea[]) AS k (user_id, wrapped_key) ORDER BY user_id
+ON CONFLICT DO NOTHING
+"""
+
+
+def load_master_key(secrets_dir: Path) -> bytes:
+    """Return the master key (32 bytes), made at the first start of the package.
+
+    Replicas that start together agree: the file is linked into place whole, and the first one wins.
+    """
+    path = secrets_dir / "order_master_key"
+    if not path.exists():
+        secrets_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(os.urandom(32).hex())
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    key = bytes.fromhex(path.read_text().strip())
+    if len(key) != 32:
+        raise ValueError(f"{path} does not hold a key of 32 bytes in hex")
+    return key
+
+
+class Vault:
+    """Seals and opens what belongs to users."""
+
+    def __init__(self, db: Database, master_key: bytes) -> None:
+        self._db = db
+        self._master = AESGCM(master_key)
+        self._keys: OrderedDict[UUID, AESGCM] = OrderedDict()
+
+    async def prepare(self, user_ids: Iterable[UUID]) -> None:
+        """Have the keys of these users at hand, made where there are none; `seal` and `open` then need no wait."""
+        missing = sorted({user_id for user_id in user_ids if user_id not in self._keys})
+        if not missing:
+            return
+        async with self._db.hot_read() as connection:
+            rows = await self._find(connection, missing)
+            if len(rows) < len(missing):
+                known = {row["user_id"] for row in rows}
+                fresh = [user_id for user_id in missing if user_id not in known]
+                await connection.execute(_MAKE_KEYS, fresh, [self._wrapped(user_id) for user_id in fresh])
+                rows = await self._find(connection, missing)
+        for row in rows:
+            wrapped = row["wrapped_key"]
+            key = self._master.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], row["user_id"].bytes)
+            self._keys[row["user_id"]] = AESGCM(key)
+
+    def seal(self, user_id: UUID, row_id: UUID, text: bytes) -> bytes:
+        """Return `text` sealed for a row of a user whose key was prepared."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._key(user_id).encrypt(nonce, text, row_id.bytes)
+
+    def open(self, user_id: UUID, row_id: UUID, sealed: bytes) -> bytes:
+        """Return what was sealed for a row of a user whose key was prepared.
+
+        Raises:
+            cryptography.exceptions.InvalidTag: It was sealed for another row or user, or was changed.
+        """
+        return self._key(user_id).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row_id.bytes)
+
+    def trim(self) -> None:
+        """Forget the keys that were not used for longest, beyond the limit of the cache; between batches only."""
+        while len(self._keys) > CACHED_KEYS:
+            self._keys.popitem(last=False)
+
+    def _key(self, user_id: UUID) -> AESGCM:
+        self._keys.move_to_end(user_id)
+        return self._keys[user_id]
+
+    def _wrapped(self, user_id: UUID) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._master.encrypt(nonce, AESGCM.generate_key(256), user_id.bytes)
+
+    async def _find(self, connection: object, user_ids: list[UUID]) -> list:  # type: ignore[type-arg]
+        return await connection.fetch(  # type: ignore[attr-defined, no-any-return]
+            "SELECT user_id, wrapped_key FROM user_keys WHERE user_id = ANY($1::uuid[])", user_ids
+        )
