@@ -11,6 +11,7 @@ Run it with ``python -m psp_sim``. Settings (environment):
     TITAN_PSP_API_KEY_FILE         the merchant's key, default $TITAN_HOME/secrets/psp_api_key
     TITAN_PSP_WEBHOOK_SECRET_FILE  signing secrets, one a line, default $TITAN_HOME/secrets/psp_webhook_secret
     TITAN_PSP_WEBHOOK_URL          receives the events of payments that name no webhook_url, optional
+    TITAN_PSP_WEBHOOK_CA_FILE      trusted for https webhooks instead of the system's authorities, optional
     TITAN_PSP_PUBLIC_URL           how a customer's browser reaches this process, default http://<listen>
 
 HTTP/1.1 with JSON; money in minor units. ``/v1/payments`` wants ``Authorization: Bearer <API key>``.

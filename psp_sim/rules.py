@@ -195,7 +195,7 @@ def authorize(payment: Payment | None, asked: Authorize, *, reference: str, at: 
         effect=True,
         decline_code=decline_code,
         fingerprint=asked.fingerprint(),
-        on_capture=asked.scenario.on_capture,
+        on_capture=None if asked.scenario.on_capture is OnCapture.ANSWER else asked.scenario.on_capture,
         due_at=None if wait_seconds is None else at + timedelta(seconds=wait_seconds),
         return_url=asked.return_url,
         webhook_url=asked.webhook_url,

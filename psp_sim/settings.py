@@ -20,6 +20,7 @@ class Settings:
     api_key: str = field(repr=False)
     webhook_secrets: tuple[bytes, ...] = field(repr=False)
     webhook_url: str | None = None
+    webhook_ca_path: Path | None = None
     public_url: str | None = None
     webhook_attempts: int = 10
     webhook_backoff_seconds: float = 0.5
@@ -46,6 +47,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         api_key=_lines("TITAN_PSP_API_KEY_FILE", key_file)[0],
         webhook_secrets=tuple(s.encode() for s in _lines("TITAN_PSP_WEBHOOK_SECRET_FILE", webhook_file)),
         webhook_url=environ.get("TITAN_PSP_WEBHOOK_URL") or None,
+        webhook_ca_path=Path(ca) if (ca := environ.get("TITAN_PSP_WEBHOOK_CA_FILE")) else None,
         public_url=environ.get("TITAN_PSP_PUBLIC_URL") or None,
     )
 

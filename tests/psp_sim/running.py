@@ -57,11 +57,7 @@ class Simulator:
         return [line for line in lines if payment_id in (None, line["payment_id"])]
 
     def moved_minor(self, kind: str, payment_id: str) -> int:
-        return sum(
-            line["amount_minor"]
-            for line in self.log(payment_id)
-            if line["kind"] == kind and line["effect"]
-        )
+        return sum(line["amount_minor"] for line in self.log(payment_id) if line["kind"] == kind and line["effect"])
 
 
 @dataclass

@@ -1,11 +1,12 @@
 """The simulator over HTTP, as a merchant and a customer meet it."""
 
 import asyncio
+import time
 
 import httpx
 import pytest
 
-from psp_sim.app import listen
+from psp_sim.app import listen, trusted
 from psp_sim.settings import BadSettings, load
 from tests.psp_sim import running
 from tests.psp_sim.running import until
@@ -190,6 +191,15 @@ async def test_replies_are_lost_on_demand(psp, payment_id):
     assert 200 == (await psp.authorize(f"{payment_id}.2")).status_code
 
 
+async def test_replies_leave_at_once(psp, payment_id):
+    """No reply waits for the acknowledgement of a packet, which would cost 40 ms each."""
+    start = time.monotonic()
+    for _ in range(10):
+        await psp.http.get("/healthz")
+
+    assert time.monotonic() - start < 0.3
+
+
 def test_a_port_that_is_taken_is_said_so():
     """The message names the setting and the address."""
     taken = listen("127.0.0.1", 0)
@@ -215,3 +225,10 @@ def test_settings_want_their_secret_files(tmp_path):
         settings.api_key,
         settings.webhook_secrets,
     )
+
+
+def test_authorities_that_cannot_be_read_stop_the_start(tmp_path):
+    """The message names the setting."""
+    settings = running.settings_for(tmp_path, webhook_ca_path=tmp_path / "none.pem")
+    with pytest.raises(BadSettings, match="TITAN_PSP_WEBHOOK_CA_FILE"):
+        trusted(settings)
