@@ -1,0 +1,285 @@
+"""The adapter to the payment provider simulator, written as one would for a real provider.
+
+It maps replies and refuses any that does not speak of exactly what was asked. At most ``max_running``
+calls run at once and ``max_waiting`` wait, so a slow provider holds up its own payments and nobody else's.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from svc_payment.providers import signatures
+from svc_payment.providers.interface import (
+    Action,
+    Authorization,
+    AuthorizationRequest,
+    Movement,
+    Notice,
+    NoticeInvalid,
+    NoticeKind,
+    Outcome,
+    ProviderMismatch,
+    ProviderPayment,
+    ProviderRefused,
+    ProviderUnavailable,
+)
+
+NAME = "psp_sim"
+TIMEOUT_SECONDS = 10.0
+MAX_REPLY_BYTES = 65_536
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    "authorized": Outcome.AUTHORIZED,
+    "captured": Outcome.AUTHORIZED,
+    "declined": Outcome.REFUSED,
+    "voided": Outcome.REFUSED,
+    "processing": Outcome.IN_PROGRESS,
+    "requires_action": Outcome.ACTION_REQUIRED,
+}
+_KINDS: Mapping[str, NoticeKind] = {f"payment.{kind}": kind for kind in NoticeKind if kind is not NoticeKind.OTHER}
+# These may be answered before or after the work; every other 4xx is a definite no.
+_UNKNOWN_OUTCOME = frozenset({408, 425, 429})
+_OUR_FAULT = frozenset({401, 403})
+
+
+class PspSim:
+    """The simulator as a ``Provider``."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str,
+        webhook_secrets: Callable[[], Sequence[bytes]],
+        max_running: int = 32,
+        max_waiting: int = 256,
+    ) -> None:
+        """Prepare the adapter; it connects with its first call.
+
+        Args:
+            url: Where the provider is, as ``http://host:port``.
+            api_key: The merchant's key.
+            webhook_secrets: Returns the secrets that are valid now; asked for each notice.
+            max_running: Calls at once, each with a connection.
+            max_waiting: Calls that wait for their turn; more are turned away unsent.
+        """
+        self._webhook_secrets = webhook_secrets
+        self._turns = asyncio.Semaphore(max_running)
+        self._calls = 0
+        self._max_calls = max_running + max_waiting
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers={"authorization": f"Bearer {api_key}"},
+            limits=httpx.Limits(max_connections=max_running, max_keepalive_connections=max_running),
+            timeout=None,  # noqa: S113 (every call runs inside its own deadline)
+            trust_env=False,
+        )
+
+    async def authorize(
+        self, asked: AuthorizationRequest, *, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> Authorization:
+        content = {
+            "payment_id": asked.payment_id,
+            "amount_minor": asked.amount_minor,
+            "currency": asked.currency,
+            "token": asked.token,
+            "return_url": asked.return_url,
+            "webhook_url": asked.webhook_url,
+        }
+        payment = await self._ask("POST", "/v1/payments", asked.payment_id, content, timeout_seconds)
+        if not payment.is_of(asked.amount_minor, asked.currency):
+            raise ProviderMismatch(f"payment {asked.payment_id}: another amount was authorized")
+        return payment.authorization
+
+    async def capture(
+        self,
+        payment_id: str,
+        *,
+        capture_id: str,
+        amount_minor: int,
+        currency: str,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> Movement:
+        content = {"capture_id": capture_id, "amount_minor": amount_minor}
+        path = f"/v1/payments/{payment_id}/capture"
+        wanted = (capture_id, amount_minor, currency)
+        return await self._move(path, payment_id, content, wanted, timeout_seconds)
+
+    async def refund(
+        self,
+        payment_id: str,
+        *,
+        refund_id: str,
+        amount_minor: int,
+        currency: str,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> Movement:
+        content = {"refund_id": refund_id, "amount_minor": amount_minor}
+        path = f"/v1/payments/{payment_id}/refund"
+        wanted = (refund_id, amount_minor, currency)
+        return await self._move(path, payment_id, content, wanted, timeout_seconds)
+
+    async def void(self, payment_id: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        payment = await self._ask("POST", f"/v1/payments/{payment_id}/void", payment_id, {}, timeout_seconds)
+        if payment.authorization.outcome is not Outcome.REFUSED:
+            raise ProviderMismatch(f"payment {payment_id}: a void left it {payment.authorization.outcome}")
+
+    async def query(self, payment_id: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> ProviderPayment | None:
+        try:
+            return await self._ask("GET", f"/v1/payments/{payment_id}", payment_id, None, timeout_seconds)
+        except ProviderRefused as refusal:
+            if refusal.code == "payment_not_found":
+                return None
+            raise
+
+    def read_notice(self, body: bytes, signature: str, *, at: datetime) -> Notice:
+        signatures.verify(body, signature, secrets=self._webhook_secrets(), at=at)
+        try:
+            return _notice(json.loads(body))
+        except (KeyError, TypeError, ValueError, RecursionError) as problem:
+            raise NoticeInvalid("the notice cannot be read") from problem
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _move(
+        self,
+        path: str,
+        payment_id: str,
+        content: Mapping[str, Any],
+        wanted: tuple[str, int, str],
+        timeout_seconds: float,
+    ) -> Movement:
+        reply = await self._call("POST", path, content, timeout_seconds)
+        try:
+            operation = reply["operation"]
+            movement = Movement(
+                movement_id=operation["id"],
+                amount_minor=operation["amount_minor"],
+                currency=reply["currency"],
+                provider_reference=reply["provider_reference"],
+            )
+            answered = reply["payment_id"]
+        except (KeyError, TypeError) as problem:
+            raise ProviderUnavailable("the reply cannot be read", sent=True) from problem
+        done = (movement.movement_id, movement.amount_minor, movement.currency)
+        if (answered, *done) != (payment_id, *wanted):
+            raise ProviderMismatch(f"payment {payment_id}: asked to move {wanted}, the provider moved {done}")
+        return movement
+
+    async def _ask(
+        self, method: str, path: str, payment_id: str, content: Mapping[str, Any] | None, timeout_seconds: float
+    ) -> ProviderPayment:
+        reply = await self._call(method, path, content, timeout_seconds)
+        try:
+            payment = _payment(reply)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ProviderUnavailable("the reply cannot be read", sent=True) from problem
+        if payment.payment_id != payment_id:
+            raise ProviderMismatch(f"payment {payment_id}: the provider answered about another one")
+        return payment
+
+    async def _call(
+        self, method: str, path: str, content: Mapping[str, Any] | None, timeout_seconds: float
+    ) -> dict[str, Any]:
+        """Make one call and return the JSON object of its success."""
+        sent = False
+        try:
+            async with asyncio.timeout(timeout_seconds), self._turn():
+                sent = True
+                reply = await self._http.request(method, path, json=content)
+        except TimeoutError as problem:
+            raise ProviderUnavailable("no answer in time", sent=sent) from problem
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as problem:
+            raise ProviderUnavailable("no connection", sent=False) from problem
+        except httpx.HTTPError as problem:
+            raise ProviderUnavailable("the connection broke", sent=True) from problem
+        return _success(reply)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        if self._calls >= self._max_calls:
+            raise ProviderUnavailable("too many calls wait", sent=False)
+        self._calls += 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._calls -= 1
+
+
+def _success(reply: httpx.Response) -> dict[str, Any]:
+    try:
+        content = reply.json() if len(reply.content) <= MAX_REPLY_BYTES else None
+    except (ValueError, RecursionError):
+        content = None
+    if reply.status_code in _OUR_FAULT:
+        raise ProviderUnavailable("the provider does not accept our key", sent=False)
+    if reply.is_success and isinstance(content, dict):
+        return content
+    if reply.is_client_error and reply.status_code not in _UNKNOWN_OUTCOME:
+        error = content.get("error") if isinstance(content, dict) else None
+        error = error if isinstance(error, dict) else {}
+        raise ProviderRefused(str(error.get("code", "malformed")), str(error.get("message", "no reason given")))
+    raise ProviderUnavailable(f"the provider answered {reply.status_code}", sent=True)
+
+
+def _payment(reply: Mapping[str, Any]) -> ProviderPayment:
+    status = reply["status"]
+    action = reply["action"]
+    is_voided = status == "voided"
+    return ProviderPayment(
+        payment_id=reply["payment_id"],
+        authorization=Authorization(
+            outcome=_OUTCOMES[status],
+            provider_reference=reply["provider_reference"],
+            refusal_code="voided" if is_voided else reply["decline_code"],
+            action=action and Action(action["url"], _moment(action["expires_at"])),
+        ),
+        is_voided=is_voided,
+        amount_minor=_integer(reply["amount_minor"]),
+        currency=reply["currency"],
+        captured_minor=_integer(reply["captured_minor"]),
+        refunded_minor=_integer(reply["refunded_minor"]),
+    )
+
+
+def _notice(content: Mapping[str, Any]) -> Notice:
+    return Notice(
+        notice_id=_string(content["event_id"]),
+        kind=_KINDS.get(_string(content["type"]), NoticeKind.OTHER),
+        payment_id=_string(content["payment_id"]),
+        provider_reference=content["provider_reference"],
+        movement_id=content["operation_id"],
+        amount_minor=_integer(content["amount_minor"]),
+        currency=content["currency"],
+        sequence=_integer(content["sequence"]),
+        occurred_at=_moment(content["occurred_at"]),
+        refusal_code=content["decline_code"],
+    )
+
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError("an integer is wanted")
+    return value
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("a string is wanted")
+    return value
+
+
+def _moment(value: Any) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError("a time zone is wanted")
+    return moment
