@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
@@ -29,11 +29,20 @@ LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
 POOL_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
+CLEANUP_TIMEOUT_SECONDS = 3.0
 
 _RETRIED = frozenset({"40001", "40P01"})
 # Connection lost, too many connections and no resources, shutdown and start-up, and the timeouts of a server too busy.
 _AWAY_CLASSES = ("08", "53")
 _AWAY = frozenset({"57P01", "57P02", "57P03", "57014", "55P03", "25P03"})
+
+
+_DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    sqlalchemy.exc.SQLAlchemyError,
+)
 
 
 class UnsafeDurability(RuntimeError):
@@ -86,7 +95,10 @@ def is_retriable(error: BaseException) -> bool:
 
 def is_away(error: BaseException) -> bool:
     """Return whether an error means that the database cannot be reached or cannot answer in time."""
-    if isinstance(error, sqlalchemy.exc.TimeoutError):
+    if is_retriable(error):
+        return False
+    # asyncpg meets a session that was just ended by the server with an error about its own state.
+    if isinstance(error, sqlalchemy.exc.TimeoutError | asyncpg.InternalClientError):
         return True
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
         return True
@@ -103,7 +115,7 @@ def is_away(error: BaseException) -> bool:
 def _translated(name: str, also: tuple[type[BaseException], ...] = (ConnectionError,)) -> Iterator[None]:
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, sqlalchemy.exc.SQLAlchemyError, *also) as error:
+    except (*_DRIVER_ERRORS, *also) as error:
         if not is_away(error):
             raise
         raise Unavailable(f"the database {name} does not answer", retry_after_seconds=1) from error
@@ -174,8 +186,14 @@ class Database:
             Unavailable: The server does not answer.
         """
         with _translated(self.name), _opened() as opened:
-            async with self._core(self._engine) as connection, connection.begin():
-                yield connection
+            async with self._core(self._engine) as connection:
+                transaction = await connection.begin()
+                try:
+                    yield connection
+                except BaseException:
+                    await _surely(transaction.rollback())
+                    raise
+                await transaction.commit()
         _committed(opened)
 
     @asynccontextmanager
@@ -197,8 +215,16 @@ class Database:
             Unavailable: The server does not answer.
         """
         with _translated(self.name), _opened() as opened:
-            async with self._raw() as connection, connection.transaction():
-                yield connection
+            async with self._raw() as connection:
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    yield connection
+                except BaseException:
+                    if not connection.is_closed():
+                        await _surely(transaction.rollback())
+                    raise
+                await transaction.commit()
         _committed(opened)
 
     @asynccontextmanager
@@ -263,7 +289,7 @@ class Database:
         try:
             yield connection
         finally:
-            await asyncio.shield(asyncio.ensure_future(connection.close()))
+            await _surely(connection.close())
 
     @asynccontextmanager
     async def _raw(self) -> AsyncIterator[asyncpg.Connection]:
@@ -272,9 +298,12 @@ class Database:
         connection = cast(asyncpg.Connection, fairy.driver_connection)
         try:
             yield connection
+        except asyncpg.InternalClientError:
+            connection.terminate()
+            raise
         finally:
             if connection.is_in_transaction() or connection.is_closed():
-                # Left in the middle (a rollback that was itself cancelled): nobody may use this connection again.
+                # Left in the middle (a commit was cancelled, a rollback failed): nobody may use this connection again.
                 connection.terminate()
                 fairy.invalidate()
             else:
@@ -305,6 +334,25 @@ def _session(application_name: str) -> dict[str, str]:
         "jit": "off",
         "timezone": "UTC",
     }
+
+
+async def _surely(cleanup: Coroutine[Any, Any, None]) -> None:
+    """Finish a rollback or a close even when the caller is cancelled meanwhile, and cancel the caller then.
+
+    A connection dropped in the middle of a statement would leave its session, and the locks it holds, to the server
+    until that statement ends. What the cleanup itself meets is not told: the block has its own error to raise.
+    """
+    task = asyncio.ensure_future(asyncio.wait_for(cleanup, CLEANUP_TIMEOUT_SECONDS))
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.cancelled():
+        task.exception()  # looked at, so that asyncio does not report it
+    if cancelled is not None:
+        raise cancelled
 
 
 @contextmanager

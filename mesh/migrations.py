@@ -91,7 +91,7 @@ async def _take_turn(connection: asyncpg.Connection, package: str) -> None:
     key = int.from_bytes(hashlib.sha256(f"migrations of {package}".encode()).digest()[:8], "big", signed=True)
     try:
         async with asyncio.timeout(TURN_TIMEOUT_SECONDS):
-            # Polled: a statement that waits in pg_advisory_lock holds a snapshot, and that stops CREATE INDEX CONCURRENTLY.
+            # Polled: a statement waiting in pg_advisory_lock holds a snapshot, which stops CREATE INDEX CONCURRENTLY.
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
     except TimeoutError as error:

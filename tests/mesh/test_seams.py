@@ -86,7 +86,8 @@ async def test_failpoint_sleeps_and_hangs():
 def test_failpoint_in_the_environment_ends_the_process():
     """TITAN_FAILPOINTS arms a child process, which dies as if it were killed."""
     code = "import asyncio, mesh.seams as s; asyncio.run(s.failpoint('a.b')); print('passed')"
-    died = subprocess.run([sys.executable, "-c", code], env={"TITAN_FAILPOINTS": "x=hang; a.b=exit*1"}, capture_output=True)
+    armed = {"TITAN_FAILPOINTS": "x=hang; a.b=exit*1"}
+    died = subprocess.run([sys.executable, "-c", code], env=armed, capture_output=True)
 
     assert 137 == died.returncode
     assert b"" == died.stdout
