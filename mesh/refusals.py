@@ -65,7 +65,7 @@ class Refusal(Exception):
         """Return the status that travels: one ErrorInfo, then RetryInfo and BadRequest where they apply."""
         status = status_pb2.Status(code=cast(Any, self.code).value[0], message=self.message)
         info = error_details_pb2.ErrorInfo(reason=self.reason, domain=DOMAIN, metadata=self.metadata)
-        status.details.add().Pack(info)
+        status.details.add().Pack(info, deterministic=True)
         if self.retry_after_seconds is not None:
             nanos = max(0, round(self.retry_after_seconds * 1e9))
             delay = duration_pb2.Duration(seconds=nanos // 10**9, nanos=nanos % 10**9)

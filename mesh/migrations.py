@@ -1,0 +1,118 @@
+"""Brings a package's database to the newest schema that the package's code knows: Alembic, without its ini file.
+
+One history per package, in `<package>/migrations/versions/`. Each migration is a transaction of its own; replicas that
+start together take turns; a migration that would have to wait for a lock longer than three seconds gives up and is
+tried again, so that it never makes the calls behind it wait. A migration expands first and contracts in a later
+release, so code that is older than the schema keeps running: a history that is ahead of the code is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.resources
+from pathlib import Path
+
+import asyncpg
+import sqlalchemy
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from mesh.database import sqlstate_of
+
+LOCK_TIMEOUT_MS = 3_000
+ATTEMPTS = 5
+TURN_TIMEOUT_SECONDS = 120.0
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+class MigrationBlocked(RuntimeError):
+    """A migration could not get its locks, because other transactions kept them."""
+
+
+async def upgrade(package: str, admin_url: str) -> None:
+    """Run the migrations of a package that its database has not seen; returns at once when there is none.
+
+    Raises:
+        MigrationBlocked: Other transactions or another replica kept the locks for too long.
+    """
+    script = ScriptDirectory.from_config(_config(package))
+    lock = await asyncpg.connect(_plain(admin_url), timeout=10)
+    engine = create_async_engine(
+        sqlalchemy.make_url(admin_url).set(drivername="postgresql+asyncpg"),
+        poolclass=NullPool,
+        connect_args={
+            "server_settings": {"lock_timeout": str(LOCK_TIMEOUT_MS), "application_name": f"{package} migrations"}
+        },
+    )
+    try:
+        await _take_turn(lock, package)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with engine.connect() as connection:
+                    await connection.run_sync(_upgrade, package, script)
+                return
+            except sqlalchemy.exc.DBAPIError as error:
+                if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
+                    raise
+                if attempt == ATTEMPTS:
+                    raise MigrationBlocked(f"{package}: a migration waits for locks that others hold") from error
+                await asyncio.sleep(0.5 * attempt)
+    finally:
+        await engine.dispose()
+        await lock.close(timeout=5)
+
+
+async def current(admin_url: str) -> str | None:
+    """Return the revision that a database stands at, or None for an empty one."""
+    connection = await asyncpg.connect(_plain(admin_url), timeout=10)
+    try:
+        if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+            return None
+        revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+        return revision
+    finally:
+        await connection.close(timeout=5)
+
+
+def _config(package: str) -> Config:
+    folder = Path(str(importlib.resources.files(package))) / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+async def _take_turn(connection: asyncpg.Connection, package: str) -> None:
+    key = int.from_bytes(hashlib.sha256(f"migrations of {package}".encode()).digest()[:8], "big", signed=True)
+    try:
+        async with asyncio.timeout(TURN_TIMEOUT_SECONDS):
+            # Polled: a statement waiting in pg_advisory_lock holds a snapshot, which stops CREATE INDEX CONCURRENTLY.
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+    except TimeoutError as error:
+        raise MigrationBlocked(f"{package}: another replica is still migrating") from error
+
+
+def _upgrade(connection: sqlalchemy.Connection, package: str, script: ScriptDirectory) -> None:
+    heads = MigrationContext.configure(connection).get_current_heads()
+    connection.rollback()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if not known or not known.issuperset(heads):
+        return  # A newer release has been here; its schema serves this code too.
+
+    def steps(revision: object, _: object) -> object:
+        return script._upgrade_revs("heads", revision)  # type: ignore[arg-type]
+
+    with EnvironmentContext(_config(package), script, fn=steps, destination_rev="heads") as environment:
+        environment.configure(connection=connection, transaction_per_migration=True)
+        with environment.begin_transaction():
+            environment.run_migrations()
+
+
+def _plain(url: str) -> str:
+    return sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)

@@ -1,0 +1,56 @@
+"""Page tokens (AIP-158): where the next page begins, bound to the method and the filters of the first page.
+
+A token is opaque but no secret: it is not signed, so whoever decodes one treats its values as input.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Sequence
+
+from mesh.refusals import PageTokenInvalid
+
+DEFAULT_SIZE = 20
+MAX_SIZE = 100
+_MAX_TOKEN_LENGTH = 2048
+
+Position = Sequence[str | int | None]
+
+
+def page_size(asked: int) -> int:
+    """Return how many items a page has: 0 means the default, and more than the maximum means the maximum."""
+    return min(asked, MAX_SIZE) if asked > 0 else DEFAULT_SIZE
+
+
+def encode(method: str, position: Position, *filters: object) -> str:
+    """Return the token for the page that begins after a position: the sort key of the last item shown."""
+    body = json.dumps([_binding(method, filters), *position], separators=(",", ":"), ensure_ascii=False)
+    return base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
+
+
+def decode(token: str, method: str, *filters: object) -> list[str | int | None] | None:
+    """Return the position inside a token of this method and these filters, or None for the first page.
+
+    Raises:
+        PageTokenInvalid: It is no token, or one of another method or of other filters.
+    """
+    if not token:
+        return None
+    try:
+        if len(token) > _MAX_TOKEN_LENGTH:
+            raise ValueError
+        body = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
+        if not isinstance(body, list) or not body or body[0] != _binding(method, filters):
+            raise ValueError
+        if not all(value is None or type(value) in (str, int) for value in body):
+            raise ValueError
+    except (ValueError, binascii.Error, RecursionError):
+        raise PageTokenInvalid("the page token is not one that this method gave for these filters") from None
+    return body[1:]
+
+
+def _binding(method: str, filters: tuple[object, ...]) -> str:
+    return hashlib.sha256(json.dumps([method, *map(str, filters)]).encode()).hexdigest()[:12]

@@ -1,0 +1,57 @@
+"""A database with the runtime's own tables, one per test module."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from control.servers.postgres import Postgres
+from mesh import schema
+from mesh.database import Database
+from mesh.seams import failpoints
+
+PACKAGE = "svc_mesh"
+
+
+class Statements:
+    """Stands where `alembic.op` would."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def execute(self, sqltext: str) -> None:
+        self.texts.append(sqltext)
+
+
+@pytest.fixture(scope="module")
+async def database_url(postgres_server: Postgres, request: pytest.FixtureRequest) -> str:
+    """The DSN of a new database with outbox, inbox, idempotency and a table to play with."""
+    name = request.module.__name__.rpartition(".")[2]
+    await postgres_server.create_database(name, package=PACKAGE, extensions=())
+    url = postgres_server.package_url(PACKAGE, name)
+    statements = Statements()
+    schema.create_outbox(statements)
+    schema.create_inbox(statements)
+    schema.create_idempotency(statements)
+    statements.execute("CREATE TABLE stock (sku text PRIMARY KEY, on_hand int NOT NULL CHECK (on_hand >= 0),"
+        " note jsonb)"
+    )
+    connection = await asyncpg.connect(url)
+    await connection.execute(";".join(statements.texts))
+    await connection.close()
+    return url
+
+
+@pytest.fixture(scope="module")
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """That database, open."""
+    database = await Database.connect(database_url, pool_size=8, name="test")
+    yield database
+    await database.close()
+
+
+@pytest.fixture(autouse=True)
+def _disarmed() -> None:
+    failpoints.reset()

@@ -1,0 +1,264 @@
+"""Transactions, reads, retries and refusals, on a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+import sqlalchemy
+from sqlalchemy.dialects.postgresql import JSONB
+
+from mesh.database import Database, UnsafeDurability, after_commit, in_transaction
+from mesh.refusals import Unavailable
+
+
+async def on_hand(db, sku):
+    async with db.hot_read() as connection:
+        return await connection.fetchval("SELECT on_hand FROM stock WHERE sku = $1", sku)
+
+
+async def test_begin_commits_and_rolls_back(db):
+    """The end of the block commits, an exception rolls back."""
+    async with db.begin() as tx:
+        await tx.execute(sqlalchemy.text("INSERT INTO stock VALUES ('core', 1)"))
+    with pytest.raises(ZeroDivisionError):
+        async with db.begin() as tx:
+            await tx.execute(sqlalchemy.text("UPDATE stock SET on_hand = 9 WHERE sku = 'core'"))
+            raise ZeroDivisionError
+
+    assert 1 == await on_hand(db, "core")
+
+
+async def test_hot_commits_and_rolls_back(db):
+    """So it is on the raw connection."""
+    async with db.hot() as tx:
+        await tx.execute("INSERT INTO stock VALUES ('hot', 1)")
+    with pytest.raises(ZeroDivisionError):
+        async with db.hot() as tx:
+            await tx.execute("UPDATE stock SET on_hand = 9 WHERE sku = 'hot'")
+            raise ZeroDivisionError
+
+    assert 1 == await on_hand(db, "hot")
+
+
+async def test_json_is_python_on_both_ways(db):
+    """A jsonb column takes and gives values, not text, through Core and asyncpg alike."""
+    note = {"sizes": [1, 2.5, None], "name": "é"}
+    table = sqlalchemy.Table(
+        "stock",
+        sqlalchemy.MetaData(),
+        sqlalchemy.Column("sku", sqlalchemy.Text),
+        sqlalchemy.Column("on_hand", sqlalchemy.Integer),
+        sqlalchemy.Column("note", JSONB),
+    )
+    async with db.begin() as tx:
+        await tx.execute(table.insert().values(sku="json-core", on_hand=1, note=note))
+    async with db.hot() as tx:
+        await tx.execute("INSERT INTO stock VALUES ('json-hot', 1, $1)", note)
+
+    async with db.read() as connection:
+        rows = await connection.execute(sqlalchemy.select(table.c.note).where(table.c.sku.like("json-%")))
+        assert [note, note] == list(rows.scalars())
+    async with db.hot_read() as connection:
+        rows = await connection.fetch("SELECT note FROM stock WHERE sku LIKE 'json-%'")
+        assert [note, note] == [row["note"] for row in rows]
+
+
+async def test_guard_is_up_inside_transactions_only(db):
+    """Clients ask `in_transaction`; reads and other tasks are free."""
+    assert not in_transaction()
+    async with db.begin():
+        assert in_transaction()
+    async with db.hot():
+        assert in_transaction()
+    async with db.read(), db.hot_read():
+        assert not in_transaction()
+    await db.transact(lambda _: asyncio.sleep(0))
+    assert not in_transaction()
+
+
+async def test_after_commit_runs_after_commits_only(db):
+    """What waits for a commit is called once it happened, and forgotten when it did not."""
+    called = []
+    async with db.hot():
+        after_commit(lambda: called.append("committed"))
+        assert [] == called
+    with pytest.raises(ZeroDivisionError):
+        async with db.begin():
+            after_commit(lambda: called.append("rolled back"))
+            raise ZeroDivisionError
+
+    assert ["committed"] == called
+
+
+async def test_transact_repeats_a_serialization_failure(db):
+    """Two transactions that read and write the same row both get done."""
+    async with db.hot() as tx:
+        await tx.execute("INSERT INTO stock VALUES ('raced', 0)")
+    runs = 0
+
+    async def add(tx):
+        nonlocal runs
+        runs += 1
+        await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        value = await tx.fetchval("SELECT on_hand FROM stock WHERE sku = 'raced'")
+        await asyncio.sleep(0.02)
+        await tx.execute("UPDATE stock SET on_hand = $1 WHERE sku = 'raced'", value + 1)
+
+    await asyncio.gather(db.transact(add), db.transact(add), db.transact(add))
+
+    assert 3 == await on_hand(db, "raced")
+    assert runs > 3
+
+
+async def test_transact_repeats_a_deadlock(db):
+    """The victim of a deadlock is run again."""
+    async with db.hot() as tx:
+        await tx.execute("INSERT INTO stock VALUES ('left', 0), ('right', 0)")
+
+    async def take(tx, first, second):
+        await tx.execute("UPDATE stock SET on_hand = on_hand + 1 WHERE sku = $1", first)
+        await asyncio.sleep(0.05)
+        await tx.execute("UPDATE stock SET on_hand = on_hand + 1 WHERE sku = $1", second)
+
+    await asyncio.gather(
+        db.transact(lambda tx: take(tx, "left", "right")), db.transact(lambda tx: take(tx, "right", "left"))
+    )
+
+    assert (2, 2) == (await on_hand(db, "left"), await on_hand(db, "right"))
+
+
+async def test_transact_gives_up_as_unavailable(db):
+    """A conflict at every attempt is told as a thing to try again."""
+
+    async def conflict(tx):
+        raise asyncpg.SerializationError("again")
+
+    with pytest.raises(Unavailable):
+        await db.transact(conflict, attempts=2)
+
+
+async def test_transact_lets_other_errors_fly_once(db):
+    """A broken constraint is nobody's race."""
+    runs = 0
+
+    async def broken(tx):
+        nonlocal runs
+        runs += 1
+        await tx.execute("INSERT INTO stock VALUES ('negative', -1)")
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await db.transact(broken)
+    assert 1 == runs
+
+
+async def test_synchronous_commit_off_is_refused(database_url, postgres_server):
+    """A role or database that was told to lose what it acknowledged is not worked with, even by a pool that is open."""
+    db = await Database.connect(database_url, pool_size=2, name="late")
+    admin = await asyncpg.connect(postgres_server.url)
+    await admin.execute("ALTER DATABASE test_database SET synchronous_commit = off")
+    try:
+        with pytest.raises(UnsafeDurability, match="synchronous_commit = off"):
+            await Database.connect(database_url, pool_size=1, name="unsafe")
+        with pytest.raises(UnsafeDurability):
+            async with db.hot(), db.hot():
+                pass
+    finally:
+        await admin.execute("ALTER DATABASE test_database RESET synchronous_commit")
+        await admin.close()
+        await db.close()
+
+
+async def test_fsync_off_is_refused(postgres_server, titan_home, secret_files):
+    """A server without fsync or full page writes stops the start, and the message names both."""
+    server = type(postgres_server)(
+        data=titan_home / "data" / "unsafe",
+        log=titan_home / "log" / "unsafe.log",
+        secrets=secret_files,
+        shelter=titan_home / "shelter",
+        settings={"fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB"},
+    )
+    with server:
+        with pytest.raises(UnsafeDurability, match=r"fsync = off, full_page_writes = off"):
+            await Database.connect(server.url, pool_size=1, name="unsafe")
+
+
+async def test_pool_heals_after_its_connections_were_cut(db, postgres_server):
+    """A killed session fails the statement it runs and nothing later."""
+    async with db.hot_read() as one, db.hot_read() as two:
+        pids = [one.get_server_pid(), two.get_server_pid()]
+    admin = await asyncpg.connect(postgres_server.url)
+    await admin.execute("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid", pids)
+    await asyncio.sleep(0.05)
+    with pytest.raises(Unavailable):
+        async with db.hot() as tx:
+            await admin.execute("SELECT pg_terminate_backend($1)", tx.get_server_pid())
+            await tx.execute("SELECT 1")
+    with pytest.raises(Unavailable):
+        async with db.begin() as tx:
+            pid = (await tx.execute(sqlalchemy.text("SELECT pg_backend_pid()"))).scalar_one()
+            await admin.execute("SELECT pg_terminate_backend($1)", pid)
+            await tx.execute(sqlalchemy.text("SELECT 1"))
+    await admin.close()
+
+    async def count(tx):
+        return await tx.fetchval("SELECT 1")
+
+    assert [1] * 12 == await asyncio.gather(*[db.transact(count) for _ in range(12)])
+    assert await db.healthy()
+
+
+async def test_a_server_that_is_away_is_unavailable(unused_port):
+    """Nothing listens: the caller reads Unavailable, not a driver's error."""
+    with pytest.raises(Unavailable, match="test_away"):
+        await Database.connect(f"postgresql://a:b@127.0.0.1:{unused_port}/x", pool_size=1, name="test_away")
+
+
+@pytest.mark.parametrize("way", ["begin", "hot"])
+async def test_a_cancelled_transaction_leaves_nothing_behind(database_url, way):
+    """A caller that leaves in the middle of a statement holds no connection and no lock afterwards."""
+    db = await Database.connect(database_url, pool_size=1, name="one")
+
+    async def slow():
+        async with getattr(db, way)() as tx:
+            run = tx.execute if way == "hot" else tx.exec_driver_sql
+            await run("INSERT INTO stock VALUES ('cancelled', 1)")
+            await run("SELECT pg_sleep(5)")
+
+    for _ in range(3):
+        task = asyncio.create_task(slow())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        if way == "hot":  # Core lets go of its connection when it is cancelled once more
+            await asyncio.sleep(0)
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert await on_hand(db, "cancelled") is None
+    async with db.hot() as tx:
+        await tx.execute("SET LOCAL lock_timeout = 20")
+        await tx.execute("LOCK TABLE stock")
+    async with db.begin() as tx:
+        assert 1 == (await tx.execute(sqlalchemy.text("SELECT 1"))).scalar_one()
+    await db.close()
+
+
+async def test_a_lock_that_takes_too_long_is_unavailable(db):
+    """lock_timeout ends the wait, and the refusal says to ask again."""
+    async with db.hot() as holder:
+        await holder.execute("LOCK TABLE stock")
+        with pytest.raises(Unavailable):
+            async with db.hot() as waiter:
+                await waiter.execute("SET LOCAL lock_timeout = 20")
+                await waiter.execute("LOCK TABLE stock")
+
+
+@pytest.fixture
+def unused_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
