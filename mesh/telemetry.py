@@ -157,7 +157,7 @@ class FileExporter(SpanExporter):
         with self._lock:
             if self._file.closed:
                 return SpanExportResult.FAILURE
-            self._file.writelines(json.dumps(json.loads(span.to_json(indent=None))) + "\n" for span in spans)
+            self._file.writelines(span.to_json(indent=None) + "\n" for span in spans)
             self._file.flush()
         return SpanExportResult.SUCCESS
 

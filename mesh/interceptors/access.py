@@ -18,7 +18,7 @@ EDGE_PACKAGE = "edge_http"
 
 
 class Access(Guard):
-    """`callers` maps a gRPC service to the packages that the topology admits; None admits every package but the edge."""
+    """`callers` maps a gRPC service to the packages that the topology admits; None admits all but the edge."""
 
     def __init__(self, callers: Mapping[str, frozenset[str]] | None = None) -> None:
         self._callers = callers

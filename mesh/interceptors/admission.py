@@ -7,7 +7,8 @@ counted apart: a thousand idle watchers must not keep one order out, nor orders 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from google.protobuf.message import Message
 
@@ -65,7 +66,7 @@ class Admission(Stage):
     def stream(self, method: Method, inner: Stream) -> Stream:
         shed = telemetry.SHED.labels(method.full_name)
 
-        async def admitted(request: Message, call: Call) -> AsyncIterator[Message]:
+        async def admitted(request: Message, call: Call) -> AsyncGenerator[Message, None]:
             if self._draining:
                 raise Unavailable("the server is going away", retry_after_seconds=0)
             if len(self._streams) >= self._max_streams:
@@ -74,8 +75,9 @@ class Admission(Stage):
             call.task = asyncio.current_task()
             self._streams.add(call)
             try:
-                async for message in inner(request, call):
-                    yield message
+                async with aclosing(inner(request, call)) as messages:
+                    async for message in messages:
+                        yield message
             finally:
                 self._streams.discard(call)
 

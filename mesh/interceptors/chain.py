@@ -1,8 +1,9 @@
-"""The one interceptor of a server: it runs the stages in order, with a plan per method made when the server is built."""
+"""The one interceptor of a server: it runs the stages in order, by a plan made per method when the server is built."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,19 +115,25 @@ def _run_unary(request: Message, call: Call) -> Any:
     return call.handler(request, call.context)
 
 
-async def _run_stream(request: Message, call: Call) -> AsyncIterator[Message]:
+async def _run_stream(request: Message, call: Call) -> AsyncGenerator[Message, None]:
     messages = call.handler(request, call.context)
     if hasattr(messages, "__aiter__"):
-        async for message in messages:
-            yield message
+        try:
+            async for message in messages:
+                yield message
+        finally:
+            # A handler's `finally` runs now, in this task, and not when the collector finds its generator.
+            if hasattr(messages, "aclose"):
+                await messages.aclose()
     else:
         await messages
 
 
-async def _finish(messages: AsyncIterator[Message], call: Call) -> AsyncIterator[Message]:
+async def _finish(messages: AsyncGenerator[Message, None], call: Call) -> AsyncIterator[Message]:
     try:
-        async for message in messages:
-            yield message
+        async with aclosing(messages):
+            async for message in messages:
+                yield message
     finally:
         call.finished = True
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from google.protobuf.message import Message
 
@@ -32,23 +33,23 @@ class Deadline(Stage):
         return limited
 
     def stream(self, method: Method, inner: Stream) -> Stream:
-        async def limited(request: Message, call: Call) -> AsyncIterator[Message]:
+        async def limited(request: Message, call: Call) -> AsyncGenerator[Message, None]:
             seconds = _seconds(method, call)
             ends = asyncio.get_running_loop().time() + seconds
-            messages = aiter(inner(request, call))
-            while True:
-                # The scope is closed while the message is being written: a slow reader is the transport's matter.
-                scope = asyncio.timeout_at(ends)
-                try:
-                    async with scope:
-                        message = await anext(messages)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    if scope.expired():
-                        raise _exceeded(seconds) from None
-                    raise
-                yield message
+            async with aclosing(inner(request, call)) as messages:
+                while True:
+                    # The scope is closed while the message is being written: a slow reader is the transport's matter.
+                    scope = asyncio.timeout_at(ends)
+                    try:
+                        async with scope:
+                            message = await anext(messages)
+                    except StopAsyncIteration:
+                        return
+                    except TimeoutError:
+                        if scope.expired():
+                            raise _exceeded(seconds) from None
+                        raise
+                    yield message
 
         return limited
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import NoReturn
 
 import grpc
@@ -35,10 +36,11 @@ class Refusals(Stage):
         return translated
 
     def stream(self, method: Method, inner: Stream) -> Stream:
-        async def translated(request: Message, call: Call) -> AsyncIterator[Message]:
+        async def translated(request: Message, call: Call) -> AsyncGenerator[Message, None]:
             try:
-                async for message in inner(request, call):
-                    yield message
+                async with aclosing(inner(request, call)) as messages:
+                    async for message in messages:
+                        yield message
                 return
             except (Exception, asyncio.CancelledError) as error:
                 refusal = refusal_for(error, call)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from google.protobuf.message import Message
 
@@ -10,7 +10,7 @@ from mesh.calls import Call
 from mesh.contract import Method
 
 Unary = Callable[[Message, Call], Awaitable[Message]]
-Stream = Callable[[Message, Call], AsyncIterator[Message]]
+Stream = Callable[[Message, Call], AsyncGenerator[Message, None]]
 Check = Callable[[Message, Call], None]
 
 
@@ -47,7 +47,7 @@ class Guard(Stage):
         if check is None:
             return inner
 
-        def guarded(request: Message, call: Call) -> AsyncIterator[Message]:
+        def guarded(request: Message, call: Call) -> AsyncGenerator[Message, None]:
             check(request, call)
             return inner(request, call)
 

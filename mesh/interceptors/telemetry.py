@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -62,13 +63,14 @@ class Telemetry(Stage):
     def stream(self, method: Method, inner: Stream) -> Stream:
         describe = self._describer(method)
 
-        async def observed(request: Message, call: Call) -> AsyncIterator[Message]:
+        async def observed(request: Message, call: Call) -> AsyncGenerator[Message, None]:
             join_trace(call)
             sent = 0
             try:
-                async for message in inner(request, call):
-                    yield message
-                    sent += 1
+                async with aclosing(inner(request, call)) as messages:
+                    async for message in messages:
+                        yield message
+                        sent += 1
             except BaseException as error:
                 describe(call, *outcome(error), sent)
                 raise
