@@ -29,6 +29,8 @@ log = telemetry.get_logger("mesh.calls")
 
 def spans_wanted(details: Any) -> bool:
     """Decide for OpenTelemetry's interceptor whether a call is worth a span: only if its trace may be recorded."""
+    if details.method.startswith("/grpc."):
+        return False
     for key, value in details.invocation_metadata or ():
         if key == "traceparent":
             return not telemetry.is_unsampled(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import protovalidate
@@ -54,7 +55,7 @@ def path_of(violation: Any) -> str:
         path += f".{element.field_name}" if path else element.field_name
         subscript = element.subscript
         if subscript is not None:
-            path += f"[{subscript.value!r}]" if isinstance(subscript.value, str) else f"[{subscript.value}]"
+            path += f"[{json.dumps(subscript.value)}]"
     return path
 
 
