@@ -35,6 +35,7 @@ class Call:
         "drained",
         "duplicated",
         "finished",
+        "handler",
         "metadata",
         "method",
         "peer",
@@ -47,6 +48,7 @@ class Call:
     def __init__(self, method: Method | None = None, context: Any = None) -> None:
         self.method = method
         self.context = context
+        self.handler: Any = None
         self.metadata: Mapping[str, Any] = EMPTY
         self.duplicated: frozenset[str] = frozenset()
         self.started = time.monotonic()

@@ -64,7 +64,7 @@ class Access:
 
 
 class Idempotency(enum.Enum):
-    """What a second identical call does, as `idempotency_level` says it; UNKNOWN when the contract is silent."""
+    """What a second identical call does, as `idempotency_level` says it; UNKNOWN promises nothing."""
 
     UNKNOWN = 0
     NO_SIDE_EFFECTS = 1
@@ -316,8 +316,8 @@ def _problems(method: Method) -> Iterator[str]:
         yield f"{name}: the access rule must name exactly one kind of caller, it names {len(kinds)}"
     elif unknown := method.access.roles - ROLES:
         yield f"{name}: the access rule names unknown roles: {', '.join(sorted(unknown))}"
-    if method.idempotency is Idempotency.UNKNOWN:
-        yield f"{name}: no idempotency_level (NO_SIDE_EFFECTS or IDEMPOTENT)"
+    if not options.HasField("idempotency_level"):
+        yield f"{name}: no idempotency_level (NO_SIDE_EFFECTS, IDEMPOTENT, or IDEMPOTENCY_UNKNOWN in so many words)"
     if method.client_streaming:
         yield f"{name}: the runtime serves no client streams"
     if method.default_seconds > method.cap_seconds:

@@ -16,12 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import SpanContext, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from mesh import calls
@@ -157,7 +159,7 @@ class FileExporter(SpanExporter):
         with self._lock:
             if self._file.closed:
                 return SpanExportResult.FAILURE
-            self._file.writelines(json.dumps(json.loads(span.to_json(indent=None))) + "\n" for span in spans)
+            self._file.writelines(span.to_json(indent=None) + "\n" for span in spans)
             self._file.flush()
         return SpanExportResult.SUCCESS
 
@@ -241,6 +243,13 @@ def parse_traceparent(value: str) -> SpanContext | None:
 def format_traceparent(context: SpanContext) -> str:
     """Return the W3C `traceparent` header of a span."""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def join_unrecorded_trace() -> None:
+    """Put the running task into a trace of its own that nobody records: for background work that repeats for ever."""
+    ids = RandomIdGenerator()
+    span = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), False, TraceFlags(0))
+    otel_context.attach(trace.set_span_in_context(NonRecordingSpan(span)))
 
 
 def is_unsampled(value: str | None) -> bool:

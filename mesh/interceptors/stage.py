@@ -1,0 +1,54 @@
+"""The shape of a stage: it wraps the rest of the chain once per method, when the server is built, not once per call."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from google.protobuf.message import Message
+
+from mesh.calls import Call
+from mesh.contract import Method
+
+Unary = Callable[[Message, Call], Awaitable[Message]]
+Stream = Callable[[Message, Call], AsyncGenerator[Message, None]]
+Check = Callable[[Message, Call], None]
+
+
+class Stage:
+    """Wraps what lies further in. A stage that has nothing to do for a method returns `inner` as it is."""
+
+    def unary(self, method: Method, inner: Unary) -> Unary:
+        return inner
+
+    def stream(self, method: Method, inner: Stream) -> Stream:
+        return inner
+
+
+class Guard(Stage):
+    """A stage that only looks at a call before it goes on, and lets it pass or raises a refusal."""
+
+    def check_of(self, method: Method) -> Check | None:
+        """Return the check for calls of this method, or None where there is nothing to check."""
+        raise NotImplementedError
+
+    def unary(self, method: Method, inner: Unary) -> Unary:
+        check = self.check_of(method)
+        if check is None:
+            return inner
+
+        async def guarded(request: Message, call: Call) -> Message:
+            check(request, call)
+            return await inner(request, call)
+
+        return guarded
+
+    def stream(self, method: Method, inner: Stream) -> Stream:
+        check = self.check_of(method)
+        if check is None:
+            return inner
+
+        def guarded(request: Message, call: Call) -> AsyncGenerator[Message, None]:
+            check(request, call)
+            return inner(request, call)
+
+        return guarded
