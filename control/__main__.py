@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("replicas", type=int)
     command = commands.add_parser("restart", help="end a process in an orderly way and start it again")
     command.add_argument("name")
+    command.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="in its environment, this once")
     command = commands.add_parser("kill", help="send a process a signal")
     command.add_argument("name")
     command.add_argument("signal", nargs="?", default="SIGKILL")
@@ -63,7 +64,9 @@ def _run(options: argparse.Namespace, home: Home) -> int:
                 request = {"do": "scale", "package": options.package, "replicas": options.replicas}
                 return commands.ask(home, request, f"{options.package} has {options.replicas} replicas.")
             case "restart":
-                return commands.ask(home, {"do": "restart", "name": options.name}, f"{options.name} restarts.")
+                environment = dict(setting.partition("=")[::2] for setting in options.settings)
+                request = {"do": "restart", "name": options.name, "environment": environment}
+                return commands.ask(home, request, f"{options.name} restarts.")
             case "kill":
                 request = {"do": "kill", "name": options.name, "signal": options.signal}
                 return commands.ask(home, request, f"{options.name} was sent {options.signal}.")

@@ -102,8 +102,8 @@ async def _answer(supervisor: Supervisor, stop_asked: asyncio.Event, request: di
             stop_asked.set()
         case {"do": "scale", "package": str(package), "replicas": int(replicas)}:
             await supervisor.scale(package, replicas)
-        case {"do": "restart", "name": str(name)}:
-            supervisor.restart(name)
+        case {"do": "restart", "name": str(name), "environment": dict(environment)}:
+            supervisor.restart(name, {str(key): str(value) for key, value in environment.items()})
         case {"do": "kill", "name": str(name), "signal": str(signal_name)}:
             supervisor.kill(name, signal_name)
         case _:

@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import psutil
@@ -79,6 +79,7 @@ class Supervised:
         self._watcher: asyncio.Task[None] | None = None
         self._stopping = False
         self._restart_asked = False
+        self._extra_environment: dict[str, str] = {}
 
     @property
     def name(self) -> str:
@@ -127,9 +128,10 @@ class Supervised:
         if self.pid is not None:
             os.kill(self.pid, name)
 
-    def restart(self) -> None:
-        """Ask it to end; it is started again at once."""
+    def restart(self, environment: Mapping[str, str] | None = None) -> None:
+        """Ask it to end; it is started again at once, and this once with more in its environment."""
         self._restart_asked = True
+        self._extra_environment = dict(environment or {})
         self.signal(self.process.program.stop_signal)
 
     async def stop(self) -> None:
@@ -166,7 +168,9 @@ class Supervised:
         return int(resident)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        self._child = spawn.start(self.process.program)
+        program, extra = self.process.program, self._extra_environment
+        self._extra_environment = {}
+        self._child = spawn.start(replace(program, environment={**program.environment, **extra}))
         self._changed()
         return self._child
 

@@ -18,9 +18,6 @@ from control.spawn import StartFailed
 from control.supervised import Process, Supervised
 
 READY_SECONDS = 45.0
-LEAVE_SECONDS = 0.3
-"""Envoy follows an endpoint file within some 20 ms, a quarter of a second on a busy machine."""
-
 LEFTOVER_SECONDS = 5.0
 """How long servers of a supervisor that was killed may need to finish."""
 
@@ -34,7 +31,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of the start: first its work, then its processes together."""
+    """A step of the start: its work and its processes side by side. The next one begins when all of it is done."""
 
     title: str
     processes: Callable[[], Sequence[Process]] = tuple
@@ -51,7 +48,8 @@ class Plan:
         publish: Told about the processes whenever one of them changes, once everything is ready.
         retract: Called when everything has stopped.
         replica: Makes the process of a further replica, or raises KeyError for an unknown package.
-        join, leave: Give a replica's process its share of the calls, and take it back.
+        join: Gives a replica's process its share of the calls.
+        leave: Takes it back, and returns when no new call can meet it.
     """
 
     ports: Mapping[str, int]
@@ -61,7 +59,7 @@ class Plan:
     retract: Callable[[], None] = lambda: None
     replica: Callable[[str, int], Process] | None = None
     join: Callable[[Process], None] = lambda process: None
-    leave: Callable[[Process], None] = lambda process: None
+    leave: Callable[[Process], Awaitable[None]] | None = None
 
 
 @dataclass
@@ -93,9 +91,7 @@ class Supervisor:
             await self._refuse_taken_ports(LEFTOVER_SECONDS if after_a_crash else 0.0)
             for stage in self.plan.stages:
                 self.stage = stage.title
-                if stage.work is not None:
-                    await stage.work()
-                await self._start_together(stage.processes())
+                await self._start_together(stage.processes(), stage.work)
         except BaseException:
             await self.stop()
             raise
@@ -162,19 +158,19 @@ class Supervisor:
                 self.plan.join(process)
                 self._publish()
             for leaving in reversed(present[replicas:]):
-                self.plan.leave(leaving.process)
-                await asyncio.sleep(LEAVE_SECONDS)
+                if self.plan.leave is not None:
+                    await self.plan.leave(leaving.process)
                 await leaving.stop()
                 del self.processes[leaving.name]
                 self._publish()
 
-    def restart(self, name: str) -> None:
-        """End a process in an orderly way and start it again.
+    def restart(self, name: str, environment: Mapping[str, str] | None = None) -> None:
+        """End a process in an orderly way and start it again, this once with more in its environment.
 
         Raises:
             Refused: There is no such process.
         """
-        self._named(name).restart()
+        self._named(name).restart(environment)
 
     def kill(self, name: str, signal_name: str = "SIGKILL") -> None:
         """Send a process a signal, to see what happens.
@@ -194,11 +190,15 @@ class Supervisor:
         except KeyError:
             raise Refused(f"there is no process {name}; there are {', '.join(self.processes)}") from None
 
-    async def _start_together(self, processes: Sequence[Process]) -> None:
+    async def _start_together(
+        self, processes: Sequence[Process], work: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         """Start processes at once and wait for all; the first failure stops those that it came with."""
         together = [Supervised(process, changed=self._publish) for process in processes]
         self.processes.update((each.name, each) for each in together)
         starts = [asyncio.create_task(each.start(ready_seconds=READY_SECONDS)) for each in together]
+        if work is not None:
+            starts.append(asyncio.create_task(_awaited(work)))
         try:
             await asyncio.gather(*starts)
         except BaseException:
@@ -224,6 +224,10 @@ class Supervisor:
     def _publish(self) -> None:
         if self.phase == "ready":
             self.plan.publish(list(self.processes.values()))
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

@@ -172,11 +172,14 @@ async def test_replicas_join_when_healthy_and_leave_before_they_end(tmp_path: Pa
     def replica(package: str, number: int) -> Process:
         return process(tmp_path, f"{package}.{number}", package=package, replica=number)
 
+    async def leave(leaving: Process) -> None:
+        told.append(f"leave {leaving.name} while {supervisor.processes[leaving.name].state}")
+
     plan = plan_of(
         [process(tmp_path, "svc_x", package="svc_x")],
         replica=replica,
         join=lambda it: told.append(f"join {it.name}"),
-        leave=lambda it: told.append(f"leave {it.name} while {supervisor.processes[it.name].state}"),
+        leave=leave,
     )
     async with running(plan) as supervisor:
         await supervisor.scale("svc_x", 2)
