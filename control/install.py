@@ -75,7 +75,7 @@ def _install() -> int:
     return 0
 
 
-def _run_with_progress(command, wanted):
+def _run_with_progress(command: list, wanted: int) -> tuple:
     """Run pip and count its packages aloud; returns the exit status and the lines it wrote."""
     lines = []
     seen = 0
@@ -91,7 +91,7 @@ def _run_with_progress(command, wanted):
     return process.wait(), lines
 
 
-def _pip_check():
+def _pip_check() -> tuple:
     done = subprocess.run([str(VENV / "bin" / "python"), "-m", "pip", "check"], capture_output=True, text=True)
     return done.returncode, (done.stdout + done.stderr).splitlines()
 

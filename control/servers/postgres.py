@@ -115,11 +115,12 @@ class Postgres(Server):
 
     def program(self) -> Program:
         """Return the server's command."""
+        binaries = self._bin  # finding them may move the data
         settings = {**self._settings, "port": str(self.port), "listen_addresses": HOST}
         return Program(
             name=self.name,
             command=[
-                str(self._bin / "postgres"),
+                str(binaries / "postgres"),
                 "-D",
                 str(self.data),
                 *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),

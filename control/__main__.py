@@ -1,0 +1,87 @@
+"""`python -m control`: the commands of a local mesh. TITAN_HOME and TITAN_PORT_BASE say which one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from control.home import Home, HomeUnusable
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options, Home.from_environment())
+    except HomeUnusable as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m control", description="Run a mesh on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (("up", "start it in the background"), ("serve", "run it in the foreground")):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--profile", default="default", help="whose rate limits the edge applies")
+    commands.add_parser("down", help="stop it")
+    command = commands.add_parser("status", help="show what runs")
+    command.add_argument("--json", action="store_true", help="for programs")
+    command = commands.add_parser("logs", help="show the ends of the logs")
+    command.add_argument("name", nargs="?", help="one process")
+    command.add_argument("-n", "--lines", type=int, default=20)
+    command.add_argument("-f", "--follow", action="store_true", help="go on printing")
+    command = commands.add_parser("scale", help="set the number of a package's replicas")
+    command.add_argument("package")
+    command.add_argument("replicas", type=int)
+    command = commands.add_parser("restart", help="end a process in an orderly way and start it again")
+    command.add_argument("name")
+    command.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="in its environment, this once")
+    command = commands.add_parser("kill", help="send a process a signal")
+    command.add_argument("name")
+    command.add_argument("signal", nargs="?", default="SIGKILL")
+    return parser
+
+
+def _run(options: argparse.Namespace, home: Home) -> int:
+    from control import commands
+    from control.supervisor import Refused
+
+    try:
+        match options.command:
+            case "up":
+                return commands.up(home, options.profile)
+            case "down":
+                return commands.down(home)
+            case "status":
+                return commands.status(home, as_json=options.json)
+            case "logs":
+                return commands.logs(home, options.name, lines=options.lines, follow=options.follow)
+            case "scale":
+                request = {"do": "scale", "package": options.package, "replicas": options.replicas}
+                return commands.ask(home, request, f"{options.package} has {options.replicas} replicas.")
+            case "restart":
+                environment = dict(setting.partition("=")[::2] for setting in options.settings)
+                request = {"do": "restart", "name": options.name, "environment": environment}
+                return commands.ask(home, request, f"{options.name} restarts.")
+            case "kill":
+                request = {"do": "kill", "name": options.name, "signal": options.signal}
+                return commands.ask(home, request, f"{options.name} was sent {options.signal}.")
+    except Refused as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return _serve(home, options.profile)
+
+
+def _serve(home: Home, profile: str) -> int:
+    from control import daemon
+    from control.processes import plan
+
+    return daemon.run(home, profile, plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

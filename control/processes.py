@@ -1,0 +1,335 @@
+"""What a mesh is made of: the table of its processes, and the order in which they start. Built from the topology."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from control import membership, render, spawn
+from control.atomic_file import replace_text
+from control.authority import Authority
+from control.envoy_names import EDGE, MESH, admin_socket, config_file
+from control.home import Home
+from control.membership import Membership
+from control.probes import grpc_health, http_health
+from control.render import Options, Surface
+from control.secrets import SecretFiles
+from control.servers import envoy
+from control.servers.broker import Broker
+from control.servers.mailbox import Mailbox
+from control.servers.postgres import Postgres
+from control.servers.server import HOST, Server
+from control.servers.valkey import Valkey
+from control.spawn import Program, StartFailed
+from control.supervised import Process, Supervised
+from control.supervisor import Plan, Stage
+from mesh import topology as topologies
+from mesh.topology import Package, Topology, TopologyError
+
+ROOT = Path(__file__).resolve().parent.parent
+TOPOLOGY = ROOT / "deploy" / "topology.toml"
+EDGE_PACKAGE = "edge_http"
+ADMIN_EMAIL = "admin@titan.local"
+IMPORTER_EMAIL = "importer@titan.local"
+
+SERVICES_STOP, ENVOYS_STOP, SERVERS_STOP = range(3)
+DRAIN_SECONDS = 10.0
+"""A service that is told to stop finishes its calls within this time; it is killed a little later."""
+
+PASSED_ON = (
+    "TITAN_FAILPOINTS",
+    "TITAN_LOG_LEVEL",
+    "TITAN_MAX_RUNNING_CALLS",
+    "TITAN_TRACE_FILE",
+    "TITAN_TRACE_SAMPLE",
+)
+"""What a person may set for all services of a mesh."""
+
+
+def plan(home: Home, profile: str) -> Plan:
+    """Return how to bring up the mesh of a home.
+
+    Raises:
+        StartFailed: The topology cannot be used, or has no limits for the profile.
+    """
+    try:
+        topology = topologies.load(os.environ.get("TITAN_TOPOLOGY") or TOPOLOGY)
+    except TopologyError as problem:
+        raise StartFailed(str(problem)) from problem
+    if profile not in topology.limits:
+        raise StartFailed(f"there is no profile {profile}; the topology has {', '.join(topology.limits)}")
+    return Mesh(home, topology, profile).plan()
+
+
+class Mesh:
+    """The processes of one mesh."""
+
+    def __init__(self, home: Home, topology: Topology, profile: str) -> None:
+        """Describe a mesh; nothing is made or started."""
+        self.home = home
+        self.topology = topology
+        self.profile = profile
+        self.secrets = SecretFiles(home.secrets)
+        self.authority = Authority(topology, home)
+        self.members = Membership(home)
+        self.postgres = postgres_of(home)
+        self.valkey = Valkey(
+            data=home.data / "valkey",
+            log=home.log_file("valkey"),
+            port=home.ports.redis,
+            password=self.secrets.read("redis"),
+        )
+        self.broker = Broker(data=home.data / "kafka", log=home.log_file("kafka"), port=home.ports.kafka)
+        self.mailbox = Mailbox(data=home.mail, log=home.log_file("mailbox"), port=home.ports.smtp)
+
+    def plan(self) -> Plan:
+        """Return the stages: what needs nothing from one another starts together."""
+        packages = list(self.topology.packages.values())
+        return Plan(
+            ports=self._ports(),
+            stages=[
+                Stage("servers, certificates and Envoy configurations", self._servers, self._configure),
+                Stage("databases and migrations", lambda: [self._psp_sim(), self._mesh_envoy()], self._migrate),
+                Stage("services", lambda: [self._service(each, n) for each in packages for n in range(each.replicas)]),
+                Stage("edge", lambda: [self._edge_envoy()]),
+            ],
+            background=[self.authority.rotate_forever],
+            publish=self._publish,
+            retract=lambda: self.home.endpoints.unlink(missing_ok=True),
+            replica=lambda package, number: self._service(self.topology.packages[package], number),
+            join=lambda process: self.members.join(process.package or "", self._socket(process)),
+            leave=self._leave,
+        )
+
+    # Steps of the start
+
+    async def _configure(self) -> None:
+        await asyncio.to_thread(self._write_configurations)
+
+    def _write_configurations(self) -> None:
+        """Hold the topology against the contract and write all that the Envoys read."""
+        from mesh import contract
+
+        self.authority.open()
+        methods = contract.load()
+        try:
+            self.topology.check_against(methods.services)
+        except TopologyError as problem:
+            raise StartFailed(str(problem)) from problem
+        for package in self.topology.packages.values():
+            sockets = [self.home.app_socket(package.name, number) for number in range(package.replicas)]
+            self.members.replace(package.name, sockets)
+        configurations = render.render(self.topology, self.home, Surface.of(methods), Options(profile=self.profile))
+        for name, text in configurations.items():
+            replace_text(config_file(self.home, name), text)
+
+    async def _migrate(self) -> None:
+        """Make the databases and bring each to its newest schema, in a process that ends: it needs much memory."""
+        await self.postgres.create_databases(self._with_database())
+        log = self.home.log_file("migrate")
+        with log.open("wb") as output:
+            migration = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "control.migrate", *self._with_database()),
+                cwd=ROOT,
+                env={**os.environ, **self._environment()},
+                stdout=output,
+                stderr=output,
+            )
+            status = await migration.wait()
+        if status != 0:
+            raise StartFailed(f"the migrations failed. The end of {log}:\n{spawn.log_tail(log)}")
+
+    # The processes
+
+    def _servers(self) -> list[Process]:
+        def process(server: Server, hosts: str) -> Process:
+            return Process(
+                program=server.program(),
+                hosts=[hosts],
+                address=f"{HOST}:{server.port}",
+                stop_order=SERVERS_STOP,
+                prepare=server.prepare,
+            )
+
+        return [
+            process(self.postgres, "Postgres"),
+            process(self.valkey, "Redis"),
+            process(self.broker, "Kafka"),
+            process(self.mailbox, "SMTP"),
+        ]
+
+    def _psp_sim(self) -> Process:
+        ports = self.home.ports
+        return Process(
+            program=self._python(
+                "psp_sim",
+                "psp_sim",
+                TITAN_PSP_LISTEN=f"{HOST}:{ports.psp}",
+                TITAN_PSP_PUBLIC_URL=f"http://{HOST}:{ports.psp}",
+                TITAN_PSP_API_KEY_FILE=str(self.secrets.path("psp_api_key")),
+                TITAN_PSP_WEBHOOK_SECRET_FILE=str(self.secrets.path("psp_webhook_secret")),
+                TITAN_PSP_WEBHOOK_URL=f"https://{HOST}:{ports.edge}/v1/webhooks/psp_sim",
+                TITAN_PSP_WEBHOOK_CA_FILE=str(self.authority.ca_file),
+                TITAN_PSP_LOG=str(self.home.psp_log),
+            ),
+            hosts=["payment provider"],
+            address=f"{HOST}:{ports.psp}",
+            stop_order=SERVICES_STOP,
+            health=http_health("/healthz", port=ports.psp),
+        )
+
+    def _service(self, package: Package, replica: int) -> Process:
+        socket = self.home.app_socket(package.name, replica)
+        name = package.name if replica == 0 else f"{package.name}.{replica}"
+        is_edge = package.name == EDGE_PACKAGE
+        return Process(
+            program=self._python(name, package.name, **self._service_environment(package, replica)),
+            hosts=[service.rpartition(".")[2].removesuffix("Service") for service in package.services] or ["HTTP"],
+            address=str(socket),
+            stop_order=SERVICES_STOP,
+            health=http_health("/healthz", socket=socket) if is_edge else grpc_health(socket),
+            package=package.name,
+            replica=replica,
+        )
+
+    def _mesh_envoy(self) -> Process:
+        ports = self.home.ports
+        return self._envoy("envoy_mesh", MESH, ["mTLS between packages"], f"{HOST}:{ports.grpc} (developers)")
+
+    def _edge_envoy(self) -> Process:
+        port = self.home.ports.edge
+        health = http_health("/readyz", port=port, trust=self.authority.ca_file)
+        return self._envoy("envoy_edge", EDGE, ["HTTPS edge"], f"https://{HOST}:{port}", health)
+
+    def _envoy(
+        self,
+        process: str,
+        name: str,
+        hosts: Sequence[str],
+        address: str,
+        health: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Process:
+        program = envoy.program(
+            process, config_file(self.home, name), admin_socket(self.home, name), self.home.log_file(process)
+        )
+        return Process(program=program, hosts=hosts, address=address, stop_order=ENVOYS_STOP, health=health)
+
+    def _python(self, name: str, module: str, **environment: str) -> Program:
+        return Program(
+            name=name,
+            command=[sys.executable, "-m", module],
+            log=self.home.log_file(name),
+            ready=lambda: True,
+            environment={**self._environment(), **environment},
+            folder=ROOT,
+            stop_seconds=DRAIN_SECONDS + 2,
+        )
+
+    async def _leave(self, process: Process) -> None:
+        self.members.leave(process.package or "", self._socket(process))
+        await asyncio.sleep(membership.LEAVE_SECONDS)
+
+    # What processes are told
+
+    def _environment(self) -> dict[str, str]:
+        """Return what every Python process of the mesh is told."""
+        return {
+            "TITAN_HOME": str(self.home.path),
+            "TITAN_PORT_BASE": str(self.home.ports.base),
+            "TITAN_TOPOLOGY": str(Path(os.environ.get("TITAN_TOPOLOGY") or TOPOLOGY).absolute()),
+            "TITAN_SECRETS_DIR": str(self.home.secrets),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _service_environment(self, package: Package, replica: int) -> dict[str, str]:
+        ports = self.home.ports
+        number = package.index + replica * len(self.topology.packages)
+        environment = {
+            "TITAN_REPLICA": str(replica),
+            "TITAN_LISTEN": f"unix:{self.home.app_socket(package.name, replica)}",
+            "TITAN_OUTBOUND": f"unix:{self.home.outbound_socket(package.name)}",
+            "TITAN_METRICS_PORT": str(ports.metrics(number)),
+            "TITAN_DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
+        }
+        if "postgres" in package.needs:
+            environment["TITAN_DATABASE_URL"] = self.postgres.package_url(package.name)
+        if "redis" in package.needs:
+            environment["TITAN_REDIS_URL"] = self.valkey.url
+        if "kafka" in package.needs:
+            environment["TITAN_KAFKA"] = self.broker.url
+        if "smtp" in package.needs:
+            environment["TITAN_SMTP"] = self.mailbox.url
+        if "psp" in package.needs:
+            environment["TITAN_PSP_URL"] = f"http://{HOST}:{ports.psp}"
+            environment["TITAN_PSP_API_KEY_FILE"] = str(self.secrets.path("psp_api_key"))
+            environment["TITAN_PSP_WEBHOOK_SECRET_FILE"] = str(self.secrets.path("psp_webhook_secret"))
+        return environment | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+    def _with_database(self) -> list[str]:
+        return [package.name for package in self.topology.packages.values() if "postgres" in package.needs]
+
+    def _socket(self, process: Process) -> Path:
+        return self.home.app_socket(process.package or "", process.replica)
+
+    def _ports(self) -> dict[str, int]:
+        ports = self.home.ports
+        wanted = {
+            "edge": ports.edge,
+            "developers": ports.grpc,
+            "postgres": ports.postgres,
+            "valkey": ports.redis,
+            "kafka": ports.kafka,
+            "psp_sim": ports.psp,
+            "mailbox": ports.smtp,
+        }
+        for package in self.topology.packages.values():
+            if package.services:
+                wanted[f"{package.name}, inbound"] = ports.inbound(package.index)
+            wanted[f"{package.name}, metrics"] = ports.metrics(package.index)
+        return wanted
+
+    # What outside programs are told
+
+    def _publish(self, processes: Sequence[Supervised]) -> None:
+        replace_text(self.home.endpoints, json.dumps(self._endpoints(processes), indent=2) + "\n")
+
+    def _endpoints(self, processes: Sequence[Supervised]) -> dict[str, Any]:
+        ports = self.home.ports
+        return {
+            "edge": f"https://{HOST}:{ports.edge}",
+            "ca": str(self.authority.ca_file),
+            "grpc": f"{HOST}:{ports.grpc}",
+            "client_cert": str(self.authority.developer_certificate_file),
+            "client_key": str(self.authority.developer_key_file),
+            "admin_email": ADMIN_EMAIL,
+            "admin_password": self.secrets.read("admin_password"),
+            "importer_email": IMPORTER_EMAIL,
+            "importer_password": self.secrets.read("importer_password"),
+            "postgres": {package: self.postgres.superuser_url(package) for package in self._with_database()},
+            "redis": self.valkey.url,
+            "kafka": self.broker.url,
+            "psp": f"http://{HOST}:{ports.psp}",
+            "psp_log": str(self.home.psp_log),
+            "mail_dir": str(self.home.mail),
+            "profile": self.profile,
+            "processes": [
+                {"name": each.name, "pid": each.pid, "hosts": list(each.process.hosts)} for each in processes
+            ],
+        }
+
+
+def postgres_of(home: Home) -> Postgres:
+    """Return the Postgres of a home."""
+    return Postgres(
+        data=home.data / "postgres",
+        log=home.log_file("postgres"),
+        secrets=SecretFiles(home.secrets),
+        port=home.ports.postgres,
+        shelter=home.shelter,
+    )

@@ -1,0 +1,224 @@
+"""One child process under supervision: started, watched, restarted with backoff, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import psutil
+
+from control import spawn
+from control.spawn import Program, StartFailed
+
+FIRST_BACKOFF_SECONDS = 0.1
+LONGEST_BACKOFF_SECONDS = 5.0
+STEADY_SECONDS = 30.0
+"""A process that lived this long starts again without the delays that its earlier deaths had earned."""
+
+PROBE_SECONDS = 2.0
+_POLL_SECONDS = 0.02
+
+Health = Callable[[], Awaitable[bool]]
+
+
+class State(StrEnum):
+    """Where a process stands."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    RUNNING = "running"
+    BACKOFF = "backoff"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of the mesh.
+
+    Attributes:
+        hosts: What runs in it, for people.
+        address: Where it listens, for people.
+        stop_order: Lower ones are stopped first; equal ones together.
+        health: Asked while it starts and by the status; without one, the program's own probe answers.
+        prepare: What has to be done once before it starts; it may block.
+        package: The package it is a replica of, if it is one.
+    """
+
+    program: Program
+    hosts: Sequence[str] = ()
+    address: str = ""
+    stop_order: int = 0
+    health: Health | None = None
+    prepare: Callable[[], None] | None = None
+    package: str | None = None
+    replica: int = 0
+
+    @property
+    def name(self) -> str:
+        """The process's name, which is its program's."""
+        return self.program.name
+
+
+class Supervised:
+    """A process and what became of it."""
+
+    def __init__(self, process: Process, *, changed: Callable[[], None] = lambda: None) -> None:
+        """Take a process into care; `changed` is called whenever its process id is another."""
+        self.process = process
+        self.state = State.WAITING
+        self.restarts = 0
+        self.last_end = ""
+        self._changed = changed
+        self._child: subprocess.Popen[bytes] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._restart_asked = False
+        self._extra_environment: dict[str, str] = {}
+
+    @property
+    def name(self) -> str:
+        """The process's name."""
+        return self.process.name
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, or None while there is no process."""
+        return self._child.pid if self._child is not None and self._child.returncode is None else None
+
+    async def start(self, *, ready_seconds: float) -> None:
+        """Start it, wait until it is healthy, and watch it from then on.
+
+        Raises:
+            StartFailed: It ended or was not healthy in time; the message ends with its log. Nothing is left running.
+        """
+        if self.process.prepare is not None:
+            await asyncio.to_thread(self.process.prepare)
+        self.state = State.STARTING
+        child = self._spawn()
+        deadline = time.monotonic() + ready_seconds
+        while not await self.healthy():
+            ended = child.poll() is not None
+            if ended or time.monotonic() > deadline:
+                why = f"ended with {_end_of(child)}" if ended else f"was not ready within {ready_seconds:.0f} s"
+                await self.stop()
+                log = self.process.program.log
+                raise StartFailed(f"{self.name} {why}. The end of {log}:\n{spawn.log_tail(log)}")
+            await asyncio.sleep(_POLL_SECONDS)
+        self.state = State.RUNNING
+        self._watcher = asyncio.create_task(self._watch(child), name=f"watch {self.name}")
+
+    async def healthy(self) -> bool:
+        """Ask the process whether it can work; a slow answer is a no."""
+        if self._child is None or self._child.poll() is not None:
+            return False
+        probe = self.process.health() if self.process.health else asyncio.to_thread(self.process.program.ready)
+        try:
+            return await asyncio.wait_for(probe, PROBE_SECONDS)
+        except TimeoutError:
+            return False
+
+    def signal(self, name: signal.Signals) -> None:
+        """Send it a signal; nothing happens while there is no process."""
+        if self.pid is not None:
+            os.kill(self.pid, name)
+
+    def restart(self, environment: Mapping[str, str] | None = None) -> None:
+        """Ask it to end; it is started again at once, and this once with more in its environment."""
+        self._restart_asked = True
+        self._extra_environment = dict(environment or {})
+        self.signal(self.process.program.stop_signal)
+
+    async def stop(self) -> None:
+        """Ask it to end, wait, and kill it if it does not; it is not started again."""
+        self._stopping = True
+        program = self.process.program
+        if self._watcher is not None and self.state is State.BACKOFF:
+            self._watcher.cancel()
+        child = self._child
+        if child is not None and child.poll() is None:
+            self.signal(program.stop_signal)
+            try:
+                await asyncio.wait_for(_ended(child), program.stop_seconds)
+            except TimeoutError:
+                self.last_end = f"killed: did not end within {program.stop_seconds:.0f} s"
+                child.kill()
+                await _ended(child)
+        if self._watcher is not None:
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        self.state = State.STOPPED
+
+    def memory_bytes(self) -> int:
+        """Return the resident memory of the process and its children, pages that they share counted once."""
+        if self.pid is None:
+            return 0
+        try:
+            process = psutil.Process(self.pid)
+            resident = process.memory_info().rss
+            for child in process.children(recursive=True):
+                memory = child.memory_info()
+                resident += memory.rss - memory.shared
+        except psutil.NoSuchProcess:
+            return 0
+        return int(resident)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        program, extra = self.process.program, self._extra_environment
+        self._extra_environment = {}
+        self._child = spawn.start(replace(program, environment={**program.environment, **extra}))
+        self._changed()
+        return self._child
+
+    async def _watch(self, child: subprocess.Popen[bytes]) -> None:
+        """Start the process again whenever it ends, later and later as long as it does not live."""
+        delay = FIRST_BACKOFF_SECONDS
+        while True:
+            started = time.monotonic()
+            await _ended(child)
+            if self._stopping:
+                return
+            self.last_end = _end_of(child)
+            if time.monotonic() - started >= STEADY_SECONDS:
+                delay = FIRST_BACKOFF_SECONDS
+            asked, self._restart_asked = self._restart_asked, False
+            self.state = State.BACKOFF
+            while True:
+                if not asked:
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, LONGEST_BACKOFF_SECONDS)
+                self.restarts += 1
+                try:
+                    child = self._spawn()
+                    break
+                except StartFailed as problem:  # its program is gone: whoever took it away may bring it back
+                    asked, self.last_end = False, str(problem)
+            self.state = State.RUNNING
+
+
+async def _ended(child: subprocess.Popen[bytes]) -> None:
+    """Wait for a child's end without a thread or a timer."""
+    loop = asyncio.get_running_loop()
+    if child.poll() is not None:
+        return
+    descriptor = os.pidfd_open(child.pid)
+    ended = asyncio.Event()
+    loop.add_reader(descriptor, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+    child.wait()
+
+
+def _end_of(child: subprocess.Popen[bytes]) -> str:
+    """Say how a child ended."""
+    status = child.returncode
+    if status is not None and status < 0:
+        return f"signal {signal.Signals(-status).name}"
+    return f"status {status}"
