@@ -1,7 +1,7 @@
 """Which replicas of a package take calls.
 
-Owns the endpoint files that Envoy follows. It starts and stops no process: whoever does calls `join` when a replica serves, and
-`leave` a moment before it stops.
+Owns the endpoint files that Envoy follows. It starts and stops no process: whoever does calls `join` when a replica
+serves, and `leave` a moment before it stops.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from control.atomic_file import replace_text
 from control.envoy_names import app_cluster, endpoints_file
 from control.home import Home
 
-# Envoy drops a removed replica within some 20 ms, a quarter of a second on a busy machine: wait this long between `leave`
-# and the SIGTERM, and no new call meets a closing server.
+# Envoy drops a removed replica within some 20 ms, a quarter of a second on a busy machine: wait this long between
+# `leave` and the SIGTERM, and no new call meets a closing server.
 LEAVE_SECONDS = 0.3
 
 
 class Membership:
-    """The endpoint files of one mesh, for one writing process. A package needs a file, even an empty one, before Envoy starts."""
+    """The endpoint files of one mesh, for one writing process.
+
+    Every package needs a file, even an empty one, before Envoy starts: `replace(package, [])` writes it.
+    """
 
     def __init__(self, home: Home) -> None:
         self._home = home

@@ -1,7 +1,7 @@
 """The topology as Envoy configurations.
 
-Owns the assembly of the templates in `envoy/` into whole bootstrap files: the edge, and the mesh as one Envoy for a node or as
-one beside each package. It is pure: same topology, home and options, same texts; it writes nothing.
+Owns the assembly of the templates in `envoy/` into whole bootstrap files: the edge, and the mesh as one Envoy for a
+node or as one beside each package. It is pure: same topology, home and options, same texts; it writes nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from control.envoy_names import (
     secret_file,
 )
 from control.home import Home
+from mesh.contract import AccessKind, Contract
 from mesh.topology import Bucket, Package, Topology
 
 TEMPLATES = Path(__file__).parents[1] / "envoy"
@@ -68,12 +69,23 @@ class Surface:
 
     Attributes:
         streaming: The server-streaming methods: they run longer than thirty seconds.
-        outward: The public, customer and role methods: the edge serves these over gRPC, and no others. None serves every
-            method of the services that edge_http may call.
+        outward: The public, customer and role methods: the edge serves these over gRPC, and no others. None serves
+            every method of the services that edge_http may call.
     """
 
     streaming: Collection[str] = ()
     outward: Collection[str] | None = None
+
+    @classmethod
+    def of(cls, contract: Contract) -> Surface:
+        """Take it from the descriptors."""
+        methods = contract.methods.values()
+        return cls(
+            streaming=frozenset(method.path for method in methods if method.server_streaming),
+            outward=frozenset(
+                method.path for method in methods if method.access and method.access.kind is not AccessKind.SERVICE
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -188,7 +200,7 @@ class _Renderer:
         return [*routes, _part("http_route", match={"prefix": "/"}, cluster=app)]
 
     def _outward_routes(self, cluster_of: Any) -> list[Any]:
-        """Return routes to what the world may call: method by method when the contract is known, else service by service."""
+        """Return routes to what the world may call: by method when the contract is known, else by service."""
         routes: list[Any] = []
         for service in self.outward_services:
             cluster, prefix = cluster_of(service), f"/{service}/"
