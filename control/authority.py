@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -231,7 +231,7 @@ class Authority:
         replace_text(self.ca_file, bundle, mode=0o644)
         self._write_secret(CA, {"validation_context": {"trusted_ca": {"inline_string": bundle}}})
 
-    def _write_secret(self, name: str, secret: dict[str, object]) -> None:
+    def _write_secret(self, name: str, secret: Mapping[str, object]) -> None:
         kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
         resource = {"@type": kind, "name": name, **secret}
         replace_text(secret_file(self._home, name), json.dumps({"resources": [resource]}))
