@@ -76,9 +76,7 @@ def differences(target: Path, *, root: Path = ROOT) -> list[str]:
         lines = [f"missing: {path}" for path in wanted - present]
         lines += [f"not wanted: {path}" for path in present - wanted]
         lines += [
-            f"stale: {path}"
-            for path in wanted & present
-            if not filecmp.cmp(fresh / path, target / path, shallow=False)
+            f"stale: {path}" for path in wanted & present if not filecmp.cmp(fresh / path, target / path, shallow=False)
         ]
     return sorted(lines)
 

@@ -1,0 +1,441 @@
+"""The topology as Envoy configurations.
+
+Owns the assembly of the templates in `envoy/` into whole bootstrap files: the edge, and the mesh as one Envoy for a
+node or as one beside each package. It is pure: same topology, home and options, same texts; it writes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from control.envoy_names import (
+    CA,
+    DEVELOPER,
+    EDGE,
+    MESH,
+    WEB,
+    access_log,
+    admin_socket,
+    app_cluster,
+    endpoints_file,
+    secret_file,
+)
+from control.home import Home
+from mesh.contract import AccessKind, Contract
+from mesh.topology import Bucket, Package, Topology
+
+TEMPLATES = Path(__file__).parents[1] / "envoy"
+LOCALHOST = "127.0.0.1"
+
+# A long connection keeps the certificate that it began with, so it ends after a third of that certificate's life.
+CONNECTIONS_PER_CERTIFICATE = 3
+
+REFLECTION_PREFIX = "/grpc.reflection."
+HEALTH_PREFIX = "/grpc.health.v1.Health/"
+# Which package a developer asks for its health; reflection and health say nothing about it in their path.
+TARGET_HEADER = "titan-target"
+
+# The paths whose calls try a password or a refresh token, over HTTP and over gRPC.
+SESSION_PREFIXES = ("/v1/sessions", "/titan.auth.v1.AuthService/")
+EVENTS_PATTERN = "/v1/.+:watch"
+
+# What the edge answers by itself: HTTP code -> status, reason, message.
+EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
+    400: ("INVALID_ARGUMENT", "INVALID_INPUT", "the request is malformed"),
+    401: ("UNAUTHENTICATED", "TOKEN_INVALID", "the access token is malformed, forged, expired or not meant for Titan"),
+    403: ("PERMISSION_DENIED", "ACCESS_DENIED", "the request is not allowed"),
+    404: ("NOT_FOUND", "NOT_IMPLEMENTED", "there is no such route"),
+    408: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the request did not arrive in time"),
+    413: ("INVALID_ARGUMENT", "INVALID_INPUT", "the body is larger than 1 MiB"),
+    426: ("FAILED_PRECONDITION", "NOT_IMPLEMENTED", "HTTP/1.1 or HTTP/2 is needed"),
+    429: ("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls; ask again after the delay in retry-after"),
+    431: ("INVALID_ARGUMENT", "INVALID_INPUT", "the headers are too large or too many"),
+    502: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
+    503: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
+    504: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the answer did not come in time"),
+}
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What the renderer wants to know about methods; full paths such as `/titan.order.v1.OrderService/WatchOrder`.
+
+    Attributes:
+        streaming: The server-streaming methods: they run longer than thirty seconds.
+        outward: The public, customer and role methods: the edge serves these over gRPC, and no others. None serves
+            every method of the services that edge_http may call.
+    """
+
+    streaming: Collection[str] = ()
+    outward: Collection[str] | None = None
+
+    @classmethod
+    def of(cls, contract: Contract) -> Surface:
+        """Take it from the descriptors."""
+        methods = contract.methods.values()
+        return cls(
+            streaming=frozenset(method.path for method in methods if method.server_streaming),
+            outward=frozenset(
+                method.path for method in methods if method.access and method.access.kind is not AccessKind.SERVICE
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may differ between two renderings of one topology.
+
+    Attributes:
+        profile: Which limits of the topology the edge applies.
+        split: `node` is one Envoy for all packages, as on a developer's machine; `sidecar` is one beside each package.
+        certificate_seconds: How long the packages' certificates live.
+        hosts: Where other machines find a package's inbound listener; those not named are on this one.
+        collector: Host and port of an OTLP collector; without it Envoy makes no spans.
+        trace_percent: How many of the calls that bring no trace get one.
+    """
+
+    profile: str = "default"
+    split: Literal["node", "sidecar"] = "node"
+    certificate_seconds: int = 3600
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    collector: tuple[str, int] | None = None
+    trace_percent: float = 5.0
+
+
+def render(
+    topology: Topology, home: Home, surface: Surface | None = None, options: Options | None = None
+) -> dict[str, str]:
+    """Return the YAML text of each Envoy by its name: `edge`, and `mesh` or one per package.
+
+    Raises:
+        ValueError: The topology has no limits for the profile, or a template wants a value that nobody gave.
+    """
+    renderer = _Renderer(topology, home, surface or Surface(), options or Options())
+    configs = {EDGE: renderer.edge()}
+    if renderer.options.split == "node":
+        configs[MESH] = renderer.mesh(MESH, list(topology.packages.values()), developer=True)
+    else:
+        configs |= {name: renderer.mesh(name, [package]) for name, package in topology.packages.items()}
+    return {name: _dump(config) for name, config in configs.items()}
+
+
+class _Renderer:
+    """One rendering. Methods return plain data in Envoy's JSON shape."""
+
+    def __init__(self, topology: Topology, home: Home, surface: Surface, options: Options) -> None:
+        if options.profile not in topology.limits:
+            raise ValueError(f"the topology has no [limits.{options.profile}]; it has {', '.join(topology.limits)}")
+        self.topology = topology
+        self.home = home
+        self.surface = surface
+        self.options = options
+        self.stream_life = f"{options.certificate_seconds}s"
+        self.connection_life = f"{options.certificate_seconds / CONNECTIONS_PER_CERTIFICATE:.3f}s"
+        self.outward_services = topology.callable_by("edge_http") if "edge_http" in topology.packages else ()
+
+    # The edge
+
+    def edge(self) -> Any:
+        topology, limits = self.topology, self.topology.limits[self.options.profile]
+        app, out = app_cluster("edge_http"), "out_edge_http"
+        return _fill(
+            _template("edge.yaml"),
+            admin_socket=admin_socket(self.home, EDGE),
+            bind=self._bind(EDGE),
+            port=self.home.ports.edge,
+            web_secret=secret_file(self.home, WEB),
+            local_replies=_local_replies(),
+            local_reply=_local_reply("UNKNOWN", "INTERNAL", "the edge could not serve the request"),
+            tracing=self._tracing(EDGE),
+            access_log=access_log(self.home, EDGE),
+            allowed_origins=[{"exact": origin} for origin in topology.allowed_origins],
+            routes=self._edge_routes(app, out),
+            limit_address=_limit("address", "masked_remote_address", "by_address", limits.address),
+            limit_sessions_off=_part("limit_off", name="sessions"),
+            limit_user=_limit("user", "user", "by_user", limits.user),
+            token_issuer=topology.token_issuer,
+            token_audience=topology.token_audience,
+            token_max_lifetime=f"{topology.token_max_lifetime_seconds}s",
+            app=app,
+            clusters=[
+                _part(
+                    "http_app_cluster",
+                    name=app,
+                    breakers=_part("breakers"),
+                    outliers=_part("outliers"),
+                    endpoints=endpoints_file(self.home, "edge_http"),
+                ),
+                _part(
+                    "socket_cluster",
+                    name=out,
+                    breakers=_part("breakers"),
+                    socket=self.home.outbound_socket("edge_http"),
+                ),
+                *self._collector(),
+            ],
+        )
+
+    def _edge_routes(self, app: str, out: str) -> list[Any]:
+        limits = self.topology.limits[self.options.profile]
+        session_limit = _limit("sessions", "masked_remote_address", "by_address", limits.sessions)
+        events = _part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
+        routes = [events]
+        for prefix in SESSION_PREFIXES:
+            if prefix.startswith("/v1/"):
+                match = {"prefix": prefix, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
+                routes.append(_part("http_route", match=match, cluster=app))
+                routes[-1]["typed_per_filter_config"] = {"limit_sessions": session_limit}
+        for route in self._outward_routes(lambda service: out):
+            path = route["match"].get("path") or route["match"]["prefix"]
+            if path.startswith(SESSION_PREFIXES):
+                route["typed_per_filter_config"] = {"limit_sessions": session_limit}
+            routes.append(route)
+        return [*routes, _part("http_route", match={"prefix": "/"}, cluster=app)]
+
+    def _outward_routes(self, cluster_of: Any) -> list[Any]:
+        """Return routes to what the world may call: by method when the contract is known, else by service."""
+        routes: list[Any] = []
+        for service in self.outward_services:
+            cluster, prefix = cluster_of(service), f"/{service}/"
+            streaming = {path for path in self.surface.streaming if path.startswith(prefix)}
+            if self.surface.outward is None:
+                routes += [self._stream(path, cluster) for path in sorted(streaming)]
+                routes.append(_part("unary_route", match={"prefix": prefix}, cluster=cluster))
+                continue
+            for path in sorted(path for path in self.surface.outward if path.startswith(prefix)):
+                unary = _part("unary_route", match={"path": path}, cluster=cluster)
+                routes.append(self._stream(path, cluster) if path in streaming else unary)
+        return routes
+
+    # The mesh
+
+    def mesh(self, name: str, packages: Collection[Package], *, developer: bool = False) -> Any:
+        listeners: list[Any] = []
+        clusters: list[Any] = []
+        for package in packages:
+            listeners.append(self._outbound(name, package))
+            hosts = {self.topology.host_of(service).name for service in self.topology.callable_by(package.name)}
+            clusters += [
+                self._peer(package.name, peer) for peer in self.topology.packages.values() if peer.name in hosts
+            ]
+            if package.services:
+                listeners.append(self._inbound(name, package))
+                clusters.append(self._app(package))
+        if developer:
+            hosting = [package for package in self.topology.packages.values() if package.services]
+            listeners.append(self._developer(name, hosting))
+            clusters += [self._peer(DEVELOPER, package) for package in hosting]
+        return _fill(
+            _template("mesh.yaml"),
+            admin_socket=admin_socket(self.home, name),
+            name=name,
+            listeners=listeners,
+            clusters=[*clusters, *self._collector()],
+        )
+
+    def _outbound(self, envoy: str, package: Package) -> Any:
+        routes: list[Any] = []
+        for service in self.topology.services:
+            prefix = f"/{service}/"
+            if not self.topology.may_call(package.name, service):
+                routes.append(_part("refused_route", match={"prefix": prefix}, package=package.name))
+                continue
+            cluster = _peer_name(package.name, self.topology.host_of(service).name)
+            streaming = sorted(path for path in self.surface.streaming if path.startswith(prefix))
+            routes += [self._stream(path, cluster) for path in streaming]
+            routes.append(_part("unary_route", match={"prefix": prefix}, cluster=cluster))
+        return _fill(
+            _template("outbound.yaml"),
+            package=package.name,
+            socket=self.home.outbound_socket(package.name),
+            tracing=self._tracing(f"out_{package.name}"),
+            access_log=self._failures(envoy, f"out_{package.name}"),
+            routes=routes,
+        )
+
+    def _inbound(self, envoy: str, package: Package) -> Any:
+        def principals(identities: list[str]) -> list[Any]:
+            return [_part("principal", identity=identity) for identity in identities]
+
+        developer = self.topology.developer_id
+        policies = {
+            prefix: _part("policy", prefix=prefix, principals=principals([developer]))
+            for prefix in (HEALTH_PREFIX, REFLECTION_PREFIX)
+        }
+        for service in package.services:
+            callers = [self.topology.spiffe_id(caller) for caller in package.callers[service]]
+            if service in self.outward_services:
+                callers.append(developer)
+            if callers:
+                prefix = f"/{service}/"
+                policies[service] = _part("policy", prefix=prefix, principals=principals(callers))
+        return _fill(
+            _template("inbound.yaml"),
+            package=package.name,
+            bind=self._bind(package.name),
+            port=self.home.ports.inbound(package.index),
+            secret=secret_file(self.home, package.name),
+            ca_secret=secret_file(self.home, CA),
+            trusted_prefix=f"spiffe://{self.topology.trust_domain}/",
+            connection_life=self.connection_life,
+            tracing=self._tracing(f"in_{package.name}"),
+            access_log=self._failures(envoy, f"in_{package.name}"),
+            app=app_cluster(package.name),
+            policies=policies,
+        )
+
+    def _developer(self, envoy: str, hosting: Collection[Package]) -> Any:
+        routes = self._outward_routes(lambda service: _peer_name(DEVELOPER, self.topology.host_of(service).name))
+        # Any package's reflection knows the whole contract; a developer who names none gets the first one's.
+        for prefix in (REFLECTION_PREFIX, HEALTH_PREFIX):
+            for package in hosting:
+                header = {"name": TARGET_HEADER, "string_match": {"exact": package.name}}
+                match = {"prefix": prefix, "headers": [header]}
+                routes.append(self._stream_by(match, _peer_name(DEVELOPER, package.name)))
+            first = next(iter(hosting)).name
+            routes.append(self._stream_by({"prefix": prefix}, _peer_name(DEVELOPER, first)))
+        return _fill(
+            _template("developer.yaml"),
+            bind=LOCALHOST,
+            port=self.home.ports.grpc,
+            web_secret=secret_file(self.home, WEB),
+            ca_secret=secret_file(self.home, CA),
+            developer_id=self.topology.developer_id,
+            tracing=self._tracing(DEVELOPER),
+            access_log=self._failures(envoy, DEVELOPER),
+            routes=routes,
+        )
+
+    def _peer(self, caller: str, peer: Package) -> Any:
+        host = self.options.hosts.get(peer.name, LOCALHOST)
+        return _part(
+            "peer_cluster",
+            name=_peer_name(caller, peer.name),
+            discovery="STRICT_DNS" if peer.name in self.options.hosts else "STATIC",
+            breakers=_part("breakers"),
+            outliers=_part("outliers"),
+            connection_life=self.connection_life,
+            sni=f"{peer.name}.{self.topology.trust_domain}",
+            caller=caller,
+            caller_secret=secret_file(self.home, caller),
+            peer_id=self.topology.spiffe_id(peer.name),
+            ca_secret=secret_file(self.home, CA),
+            host=host,
+            port=self.home.ports.inbound(peer.index),
+        )
+
+    def _app(self, package: Package) -> Any:
+        return _part(
+            "app_cluster",
+            name=app_cluster(package.name),
+            breakers=_part("breakers"),
+            outliers=_part("outliers"),
+            endpoints=endpoints_file(self.home, package.name),
+        )
+
+    # What both need
+
+    def _stream(self, path: str, cluster: str) -> Any:
+        return self._stream_by({"path": path}, cluster)
+
+    def _stream_by(self, match: Any, cluster: str) -> Any:
+        return _part("stream_route", match=match, cluster=cluster, stream_life=self.stream_life)
+
+    def _bind(self, name: str) -> str:
+        return "0.0.0.0" if name in self.options.hosts else LOCALHOST  # noqa: S104 - behind a host name there is a network
+
+    def _failures(self, envoy: str, listener: str) -> Any:
+        return _part("failures_log", path=access_log(self.home, envoy), listener=listener)
+
+    def _tracing(self, name: str) -> Any:
+        if self.options.collector is None:
+            return None
+        return _part("tracing", percent=self.options.trace_percent, name=name)
+
+    def _collector(self) -> list[Any]:
+        if self.options.collector is None:
+            return []
+        host, port = self.options.collector
+        return [_part("collector_cluster", host=host, port=port)]
+
+
+def _peer_name(caller: str, peer: str) -> str:
+    return f"{peer}_for_{caller}"
+
+
+def _limit(name: str, key: str, action: str, bucket: Bucket) -> Any:
+    return _part("limit", name=name, key=key, action=_part(action), burst=bucket.burst, per_second=bucket.per_second)
+
+
+def _local_reply(status: str, reason: str, message: str) -> Any:
+    return _part("local_reply", status=status, reason=reason, message=message)
+
+
+def _local_replies() -> list[Any]:
+    return [
+        _part("grpc_reply_mapper"),
+        *(
+            _part("local_reply_mapper", code=code, runtime_key=f"titan.local_reply.{code}", body=_local_reply(*refusal))
+            for code, refusal in EDGE_REFUSALS.items()
+        ),
+    ]
+
+
+# Templates
+
+_PLACE = re.compile(r"\$\{(\w+)\}")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class _Dumper(_DUMPER):
+    """Writes a value that stands in two places twice: an alias would puzzle a reader."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+@cache
+def _template(name: str) -> Any:
+    return yaml.load((TEMPLATES / name).read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
+
+
+def _part(part: str, **values: Any) -> Any:
+    return _fill(_template("parts.yaml")[part], **values)
+
+
+def _fill(node: Any, **values: Any) -> Any:
+    """Return a copy with every `${name}` replaced: alone it becomes the value itself, inside a text its text.
+
+    A mapping's entry whose value becomes None is left out.
+    """
+    if isinstance(node, Mapping):
+        filled = {key: _fill(value, **values) for key, value in node.items()}
+        return {key: value for key, value in filled.items() if value is not None}
+    if isinstance(node, list):
+        return [_fill(item, **values) for item in node]
+    if not isinstance(node, str):
+        return node
+    whole = _PLACE.fullmatch(node)
+    if whole:
+        value = _value(whole[1], values)
+        return str(value) if isinstance(value, Path) else value
+    return _PLACE.sub(lambda place: str(_value(place[1], values)), node)
+
+
+def _value(name: str, values: Mapping[str, Any]) -> Any:
+    if name not in values:
+        raise ValueError(f"a template wants ${{{name}}}, and nobody gave it")
+    return values[name]
+
+
+def _dump(config: Any) -> str:
+    head = "# Rendered from deploy/topology.toml and envoy/; changes here are lost.\n"
+    return head + yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=160)
