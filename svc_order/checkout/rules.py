@@ -106,6 +106,4 @@ def check_expected(priced: Quote, *, expected_minor: int, expected_currency: str
         PriceChanged: They differ; the metadata holds the new total.
     """
     if (priced.total_minor, priced.currency) != (expected_minor, expected_currency):
-        raise PriceChanged(
-            "the total has changed", total_minor=priced.total_minor, currency=priced.currency
-        )
+        raise PriceChanged("the total has changed", total_minor=priced.total_minor, currency=priced.currency)

@@ -18,7 +18,8 @@ import asyncpg
 from mesh import idempotency
 from mesh.refusals import Refusal
 from svc_order.order import store as orders
-from svc_order.order.rules import Change, Order
+from svc_order.order.rules import Change
+from svc_order.order.store import View
 
 SWEEP_ROWS = 256
 
@@ -114,7 +115,7 @@ class Decided:
 class Taken:
     """A checkout that this process works on until its lease ends."""
 
-    order: Order
+    view: View
     method: bytes | None
     attempts: int
     decided: bool
@@ -164,9 +165,7 @@ async def record(tx: asyncpg.Connection, items: Sequence[Recorded], *, lease_sec
     new = [i for i in items if i.change.order.order_id in fresh]
     if not new:
         return set()
-    placed = await orders.insert_placed(
-        tx, [i.change for i in new], {i.change.order.order_id: i.sealed for i in new}
-    )
+    placed = await orders.insert_placed(tx, [i.change for i in new], {i.change.order.order_id: i.sealed for i in new})
     if placed != fresh:
         # The cart stands in a live order. Nothing was stored for this one, so its key is not burned.
         await tx.execute("DELETE FROM checkouts WHERE order_id = ANY($1::uuid[])", list(fresh - placed))
@@ -203,6 +202,14 @@ async def wait_for_customer(
     )
 
 
+async def waits_for_customer(connection: asyncpg.Connection, order_id: UUID) -> bool:
+    """Return whether an undecided order waits until its customer has done something."""
+    waits: bool | None = await connection.fetchval(
+        "SELECT action_url IS NOT NULL AND decided_at IS NULL FROM checkouts WHERE order_id = $1", order_id
+    )
+    return bool(waits)
+
+
 async def postpone(connection: asyncpg.Connection, order_ids: Sequence[UUID], *, seconds: float) -> None:
     """Give up the lease of checkouts: they are due again after this time."""
     await connection.execute(
@@ -225,15 +232,13 @@ async def finish(connection: asyncpg.Connection, finished: Sequence[tuple[UUID, 
     )
 
 
-async def take_due(
-    connection: asyncpg.Connection, *, lease_seconds: float, give_up_seconds: float
-) -> list[Taken]:
+async def take_due(connection: asyncpg.Connection, *, lease_seconds: float, give_up_seconds: float) -> list[Taken]:
     """Take checkouts that nobody works on, the longest due first, at most `SWEEP_ROWS`."""
     rows = await connection.fetch(_TAKE, lease_seconds, give_up_seconds)
-    views = {v.order.order_id: v.order for v in await orders.list_views(connection, [r["order_id"] for r in rows])}
+    views = {v.order.order_id: v for v in await orders.list_views(connection, [r["order_id"] for r in rows])}
     return [
         Taken(
-            order=views[r["order_id"]],
+            view=views[r["order_id"]],
             method=r["method"],
             attempts=r["attempts"],
             decided=r["decided"],
@@ -245,6 +250,16 @@ async def take_due(
         for r in rows
         if r["order_id"] in views
     ]
+
+
+async def decide_cancelled(tx: asyncpg.Connection, order_id: UUID, refusal: Refusal) -> None:
+    """Store the refusal as the answer to an undecided checkout whose order its customer has just cancelled."""
+    await tx.execute(
+        "UPDATE checkouts SET decided_at = now(), refusal = $2, method = NULL, action_url = NULL,"
+        " action_expires_at = NULL, next_run_at = now() WHERE order_id = $1 AND decided_at IS NULL",
+        order_id,
+        idempotency.serialize(refusal),
+    )
 
 
 async def add_effect(tx: asyncpg.Connection, effect: Effect, *, lease_seconds: float) -> None:

@@ -212,9 +212,7 @@ def refund(
     return _changed(after, "OrderRefunded", payload, at, at)
 
 
-def replay(
-    order_id: UUID, entries: Iterable[Entry]
-) -> Order:
+def replay(order_id: UUID, entries: Iterable[Entry]) -> Order:
     """Return the order that a whole journal amounts to, its entries in the order of their versions.
 
     Raises:

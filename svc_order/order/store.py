@@ -70,9 +70,7 @@ class View:
     action_expires_at: datetime | None
 
 
-async def insert_placed(
-    tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes]
-) -> set[UUID]:
+async def insert_placed(tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes]) -> set[UUID]:
     """Record placed orders; returns those that were: the others' cart stands in a live order already."""
     orders = [change.order for change in changes]
     rows = await tx.fetch(
@@ -171,9 +169,7 @@ async def list_views(connection: asyncpg.Connection, order_ids: Sequence[UUID]) 
     return [view_of(row) for row in rows]
 
 
-async def list_of_user(
-    connection: asyncpg.Connection, user_id: UUID, *, before: UUID | None, limit: int
-) -> list[View]:
+async def list_of_user(connection: asyncpg.Connection, user_id: UUID, *, before: UUID | None, limit: int) -> list[View]:
     """Return a user's orders, the newest first, from the one after `before`, at most `limit`."""
     rows = await connection.fetch(
         f"{_VIEW} WHERE o.user_id = $1 AND ($2::uuid IS NULL OR o.order_id < $2) ORDER BY o.order_id DESC LIMIT $3",

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from titan.order.v1 import events_pb2, order_pb2
+from titan.type.v1 import address_pb2, money_pb2
 
 from mesh.outbox import Event
 from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus
-from titan.order.v1 import events_pb2, order_pb2
-from titan.payment.v1 import payment_pb2
-from titan.type.v1 import address_pb2, money_pb2
 
 if TYPE_CHECKING:
     from svc_order.order.store import View
@@ -74,7 +72,11 @@ def lines_to_wire(lines: Iterable[Line], currency: str, allocations: Allocations
 
 
 def to_wire(
-    order: Order, opened: bytes, *, payment_status: int, action_url: str | None = None,
+    order: Order,
+    opened: bytes,
+    *,
+    payment_status: int,
+    action_url: str | None = None,
     action_expires_at: datetime | None = None,
 ) -> order_pb2.Order:
     """Return the public order; `opened` is its personal data, as `seal_text` made it."""
@@ -179,11 +181,6 @@ def reason_of_contract(reason: str) -> str:
     return code if code.replace("_", "").isupper() else "CUSTOMER"
 
 
-def payment_status_name(value: int) -> str:
-    """Return the name of a payment status without its prefix."""
-    return payment_pb2.PaymentStatus.Name(value).removeprefix("PAYMENT_STATUS_")
-
-
-def uuid_of(text: str) -> UUID:
-    """Return the id in a field that the contract has validated."""
-    return UUID(text)
+def datetime_of(stamp: Timestamp) -> datetime:
+    """Return the time in a field, aware and in UTC."""
+    return stamp.ToDatetime(tzinfo=UTC)

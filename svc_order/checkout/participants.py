@@ -1,0 +1,135 @@
+"""What the saga asks of stock, money and carts: each a batch of all orders that stand at that step.
+
+Every participant is idempotent by order id (or refund id), so anything here may be asked again at any time. Nothing is
+decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
+from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from titan.payment.v1 import (
+    payment_pb2,
+    payment_service_pb2,
+    payment_service_pb2_grpc,
+    refund_service_pb2,
+    refund_service_pb2_grpc,
+)
+
+from mesh.batcher import Batcher
+from mesh.clients import Clients
+from svc_order.order.rules import Order
+from svc_order.order.wire import money
+
+
+@dataclass(frozen=True, slots=True)
+class ToPay:
+    """An order and how it is paid."""
+
+    order: Order
+    method: payment_pb2.PaymentMethod
+
+
+@dataclass(frozen=True, slots=True)
+class ToRefund:
+    """Money to send back; without an amount all that was captured and not yet refunded."""
+
+    refund_id: UUID
+    order_id: UUID
+    amount_minor: int | None = None
+    currency: str | None = None
+
+
+class Participants:
+    """A batcher per thing that can be asked; `submit` answers the participant's own result for that order."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._inventory = clients.get(inventory_service_pb2_grpc.InventoryServiceStub)
+        self._payments = clients.get(payment_service_pb2_grpc.PaymentServiceStub)
+        self._refunds = clients.get(refund_service_pb2_grpc.RefundServiceStub)
+        self._carts = clients.get(cart_service_pb2_grpc.CartServiceStub)
+        self.reserve: Batcher[Order, inventory_service_pb2.ReserveResult] = Batcher(
+            self._reserve, name="order.reserve", weight=lambda order: len(order.lines)
+        )
+        self.authorize: Batcher[ToPay, payment_service_pb2.AuthorizeResult] = Batcher(
+            self._authorize, name="order.authorize"
+        )
+        self.close_cart: Batcher[Order, None] = Batcher(self._close, name="order.close")
+        self.refund: Batcher[ToRefund, refund_service_pb2.RefundResult] = Batcher(self._refund, name="order.refund")
+        self.capture = self._by_order(
+            "order.capture", self._payments.BatchCapture, payment_service_pb2.BatchCaptureRequest
+        )
+        self.void = self._by_order("order.void", self._payments.BatchVoid, payment_service_pb2.BatchVoidRequest)
+        self.release = self._by_order(
+            "order.release", self._inventory.BatchRelease, inventory_service_pb2.BatchReleaseRequest
+        )
+        self.ship = self._by_order("order.ship", self._inventory.BatchShip, inventory_service_pb2.BatchShipRequest)
+
+    async def close(self) -> None:
+        """Let what waits be asked, and take nothing new."""
+        for batcher in (self.reserve, self.authorize, self.close_cart, self.refund, self.capture, self.void):
+            await batcher.close()
+        for batcher in (self.release, self.ship):
+            await batcher.close()
+
+    @staticmethod
+    def _by_order(name: str, call: Any, request_class: type) -> Batcher[UUID, Any]:
+        async def run(order_ids: list[UUID]) -> Sequence[Any]:
+            response = await call(request_class(order_ids=[str(order_id) for order_id in order_ids]))
+            return list(response.results)
+
+        return Batcher(run, name=name)
+
+    async def _reserve(self, orders: list[Order]) -> Sequence[inventory_service_pb2.ReserveResult]:
+        request = inventory_service_pb2.BatchReserveRequest(
+            reservations=[
+                inventory_service_pb2.Reservation(
+                    order_id=str(order.order_id),
+                    lines=[
+                        inventory_service_pb2.ReservationLine(
+                            line_number=line.number, sku=line.sku, quantity=line.quantity
+                        )
+                        for line in order.lines
+                    ],
+                )
+                for order in orders
+            ]
+        )
+        return list((await self._inventory.BatchReserve(request)).results)
+
+    async def _authorize(self, orders: list[ToPay]) -> Sequence[payment_service_pb2.AuthorizeResult]:
+        request = payment_service_pb2.BatchAuthorizeRequest(
+            intents=[
+                payment_service_pb2.PaymentIntent(
+                    order_id=str(pay.order.order_id),
+                    user_id=str(pay.order.user_id),
+                    amount=money(pay.order.total_minor, pay.order.currency),
+                    method=pay.method,
+                )
+                for pay in orders
+            ]
+        )
+        return list((await self._payments.BatchAuthorize(request)).results)
+
+    async def _close(self, orders: list[Order]) -> Sequence[None]:
+        request = cart_service_pb2.BatchCloseCartsRequest(
+            carts=[
+                cart_service_pb2.CartToClose(user_id=str(order.user_id), cart_id=str(order.cart_id)) for order in orders
+            ]
+        )
+        await self._carts.BatchCloseCarts(request)
+        return [None] * len(orders)
+
+    async def _refund(self, refunds: list[ToRefund]) -> Sequence[refund_service_pb2.RefundResult]:
+        intents = []
+        for refund in refunds:
+            intent = refund_service_pb2.RefundIntent(refund_id=str(refund.refund_id), order_id=str(refund.order_id))
+            if refund.amount_minor is not None:
+                intent.amount.CopyFrom(money(refund.amount_minor, refund.currency or ""))
+            intents.append(intent)
+        return list((await self._refunds.BatchRefund(refund_service_pb2.BatchRefundRequest(intents=intents))).results)

@@ -1,0 +1,125 @@
+"""CheckoutService on the wire: decode, quote, record, wait for the saga, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from titan.order.v1 import checkout_service_pb2 as pb
+from titan.order.v1 import checkout_service_pb2_grpc, order_pb2
+
+from mesh import calls, idempotency
+from mesh.identity import Caller, caller_of
+from mesh.refusals import InvalidInput, Overloaded
+from mesh.seams import Clock
+from svc_order.checkout.intake import Ask, Intake, Placement, Priced
+from svc_order.checkout.rules import Wanted, check_expected
+from svc_order.checkout.saga import Answer, Saga
+from svc_order.checkout.store import Key, Known
+from svc_order.errors import ImporterRequired
+from svc_order.order import wire
+from svc_order.order.reads import Reads
+
+ANSWER_MARGIN_SECONDS = 0.5
+"""What is kept of the caller's time to answer PENDING in."""
+
+
+class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
+    """The way from a cart to an order."""
+
+    def __init__(self, intake: Intake, saga: Saga, reads: Reads, clock: Clock) -> None:
+        self._intake = intake
+        self._saga = saga
+        self._reads = reads
+        self._clock = clock
+
+    async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: Any) -> pb.PlaceOrderResponse:
+        """Refuses with every reason of the contract's comment; a stored refusal comes back as it was."""
+        caller = caller_of(context)
+        self._check_importer(request, caller)
+        if self._saga.full:
+            raise Overloaded("too many orders are being placed", retry_after_seconds=1)
+        user_id = caller.require_user_id()
+        key = Key(user_id, request.request_id, idempotency.fingerprint(request))
+        found = await self._intake.quotes.submit(Ask(user_id, _wanted(request.lines), key))
+        if isinstance(found, Priced):
+            check_expected(
+                found.quote,
+                expected_minor=request.expected_total.minor_units,
+                expected_currency=request.expected_total.currency_code,
+            )
+            found = await self._record(request, key, found)
+        if isinstance(found, Known):
+            stored = await self._saga.open_known(found)
+            return _unwrap(stored) if stored else await self._settle(found.order_id, user_id)
+        return await self._settle(found, user_id)
+
+    async def QuoteOrder(self, request: pb.QuoteOrderRequest, context: Any) -> pb.QuoteOrderResponse:
+        """Refuses with CART_EMPTY, SKU_NOT_SOLD, TOTAL_TOO_LARGE or CURRENCY_MIXED."""
+        caller = caller_of(context)
+        _refuse_agreed_prices(request.lines, caller)
+        found = await self._intake.quotes.submit(Ask(caller.require_user_id(), _wanted(request.lines)))
+        assert isinstance(found, Priced), "without a key nothing is found under it"
+        quote = found.quote
+        return pb.QuoteOrderResponse(
+            quote=order_pb2.Quote(
+                lines=wire.lines_to_wire(quote.lines, quote.currency, {}),
+                total=wire.money(quote.total_minor, quote.currency),
+                tax=wire.money(quote.tax_minor, quote.currency),
+                shipping=wire.money(quote.shipping_minor, quote.currency),
+            )
+        )
+
+    async def _record(self, request: pb.PlaceOrderRequest, key: Key, priced: Priced) -> Known | UUID:
+        personal = wire.seal_text(request.shipping_address, request.contact_email)
+        effective_at = wire.datetime_of(request.effective_time) if request.HasField("effective_time") else None
+        recorded = await self._intake.records.submit(
+            Placement(key, priced, personal, request.payment.SerializeToString(), effective_at)
+        )
+        if isinstance(recorded, Known):
+            return recorded
+        self._saga.start(recorded, personal, request.payment)
+        return recorded.order_id
+
+    async def _settle(self, order_id: UUID, user_id: UUID) -> pb.PlaceOrderResponse:
+        """Wait for the decision; an order that waits for its customer, or for too long, is answered as PENDING."""
+        left = calls.remaining_seconds()
+        seconds = max(0.0, (left if left is not None else 10.0) - ANSWER_MARGIN_SECONDS)
+        answer = await self._saga.answer(order_id, seconds=seconds)
+        if answer is not None:
+            return _unwrap(answer)
+        return pb.PlaceOrderResponse(order=await self._reads.get(order_id, owner_id=user_id))
+
+    def _check_importer(self, request: pb.PlaceOrderRequest, caller: Caller) -> None:
+        _refuse_agreed_prices(request.lines, caller)
+        if not request.HasField("effective_time"):
+            return
+        if "importer" not in caller.roles:
+            raise ImporterRequired("only importers may say when an order counts as placed")
+        now = Timestamp()
+        now.FromDatetime(self._clock.now())
+        if (request.effective_time.seconds, request.effective_time.nanos) > (now.seconds, now.nanos):
+            raise InvalidInput.of("effective_time", "must not be in the future")
+
+
+def _refuse_agreed_prices(lines: Iterable[pb.PlaceOrderLine], caller: Caller) -> None:
+    if "importer" not in caller.roles and any(line.HasField("agreed_price") for line in lines):
+        raise ImporterRequired("only importers may bring a price")
+
+
+def _wanted(lines: Iterable[pb.PlaceOrderLine]) -> tuple[Wanted, ...]:
+    return tuple(
+        Wanted(line.sku, line.quantity, line.agreed_price.minor_units, line.agreed_price.currency_code)
+        if line.HasField("agreed_price")
+        else Wanted(line.sku, line.quantity)
+        for line in lines
+    )
+
+
+def _unwrap(answer: Answer) -> pb.PlaceOrderResponse:
+    if answer.refusal is not None:
+        raise answer.refusal
+    assert answer.response is not None, "an answer is a response or a refusal"
+    return answer.response

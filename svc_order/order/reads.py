@@ -1,0 +1,51 @@
+"""Orders as their owners read them: rows joined with the payment's state, personal data opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from titan.order.v1 import order_pb2
+
+from mesh.database import Database
+from svc_order.order import store, wire
+from svc_order.order.store import View
+from svc_order.vault import Vault
+
+
+class Reads:
+    """Reads orders from the primary."""
+
+    def __init__(self, db: Database, vault: Vault) -> None:
+        self._db = db
+        self._vault = vault
+
+    async def get(self, order_id: UUID, *, owner_id: UUID | None) -> order_pb2.Order:
+        """Return one order.
+
+        Raises:
+            OrderNotFound: There is none, or it is not the owner's.
+        """
+        async with self._db.hot_read() as connection:
+            view = await store.get_view(connection, order_id, owner_id=owner_id)
+        return (await self.opened([view]))[0]
+
+    async def list_of_user(self, user_id: UUID, *, before: UUID | None, limit: int) -> list[order_pb2.Order]:
+        """Return a user's orders, the newest first, at most `limit`."""
+        async with self._db.hot_read() as connection:
+            views = await store.list_of_user(connection, user_id, before=before, limit=limit)
+        return await self.opened(views)
+
+    async def find(self, order_ids: Sequence[UUID]) -> dict[UUID, order_pb2.Order]:
+        """Return those of these orders that exist, whoever owns them."""
+        async with self._db.hot_read() as connection:
+            views = await store.list_views(connection, order_ids)
+        return {view.order.order_id: order for view, order in zip(views, await self.opened(views), strict=True)}
+
+    async def opened(self, views: Sequence[View]) -> list[order_pb2.Order]:
+        """Return the public orders of stored ones, in their order."""
+        await self._vault.prepare(view.order.user_id for view in views)
+        return [
+            wire.view_to_wire(view, self._vault.open(view.order.user_id, view.order.order_id, view.sealed))
+            for view in views
+        ]

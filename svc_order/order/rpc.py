@@ -1,0 +1,216 @@
+"""OrderService on the wire: decode, ask the rules, store the decision with its effect, encode."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from titan.order.v1 import order_pb2, order_service_pb2_grpc
+from titan.order.v1 import order_service_pb2 as pb
+from titan.payment.v1 import refund_pb2
+
+from mesh import idempotency, pages
+from mesh.database import Database
+from mesh.identity import caller_of
+from mesh.seams import Clock, Ids
+from svc_order.checkout import store as checkouts
+from svc_order.checkout.saga import Saga
+from svc_order.checkout.store import Effect
+from svc_order.errors import OrderCancelled
+from svc_order.order import rules, store, wire
+from svc_order.order.reads import Reads
+from svc_order.order.rules import OrderStatus
+from svc_order.settings import OrderSettings
+
+REFUND_ROLES = frozenset({"admin", "finance", "support"})
+WATCH_SECONDS = 0.25
+"""How often a watched order is read."""
+_LIST = "OrderService.ListOrders"
+_REFUND = "OrderService.CreateRefund"
+
+
+class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
+    """Orders that were placed."""
+
+    def __init__(self, db: Database, reads: Reads, saga: Saga, clock: Clock, ids: Ids, settings: OrderSettings) -> None:
+        self._db = db
+        self._reads = reads
+        self._saga = saga
+        self._clock = clock
+        self._ids = ids
+        self._lease_seconds = settings.lease_seconds
+
+    async def GetOrder(self, request: pb.GetOrderRequest, context: Any) -> pb.GetOrderResponse:
+        """Refuses with ORDER_NOT_FOUND."""
+        owner_id = caller_of(context).require_user_id()
+        return pb.GetOrderResponse(order=await self._reads.get(UUID(request.order_id), owner_id=owner_id))
+
+    async def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        user_id = caller_of(context).require_user_id()
+        position = pages.decode(request.page_token, _LIST, user_id)
+        size = pages.page_size(request.page_size)
+        before = UUID(str(position[0])) if position else None
+        found = await self._reads.list_of_user(user_id, before=before, limit=size + 1)
+        more = len(found) > size
+        return pb.ListOrdersResponse(
+            orders=found[:size],
+            next_page_token=pages.encode(_LIST, [found[size - 1].order_id], user_id) if more else "",
+        )
+
+    async def ListOrderEvents(self, request: pb.ListOrderEventsRequest, context: Any) -> pb.ListOrderEventsResponse:
+        """Refuses with ORDER_NOT_FOUND."""
+        order_id = UUID(request.order_id)
+        async with self._db.hot_read() as connection:
+            await store.get_view(connection, order_id, owner_id=caller_of(context).require_user_id())
+            entries = await store.list_entries(connection, order_id)
+        events, status = [], OrderStatus.PENDING
+        for entry in entries:
+            events.append(wire.entry_to_wire(entry, status))
+            status = wire.status_after(entry, status)
+        return pb.ListOrderEventsResponse(events=events)
+
+    async def WatchOrder(self, request: pb.WatchOrderRequest, context: Any) -> AsyncIterator[pb.WatchOrderResponse]:
+        """Refuses with ORDER_NOT_FOUND."""
+        owner_id, order_id = caller_of(context).require_user_id(), UUID(request.order_id)
+        seen = ""
+        while True:
+            order = await self._reads.get(order_id, owner_id=owner_id)
+            mark = f"{order.etag} {order.next_action.url}"
+            if mark != seen:
+                yield pb.WatchOrderResponse(order=order)
+                seen = mark
+            if order.status in (order_pb2.ORDER_STATUS_CANCELLED, order_pb2.ORDER_STATUS_REFUNDED):
+                return
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def CancelOrder(self, request: pb.CancelOrderRequest, context: Any) -> pb.CancelOrderResponse:
+        """Refuses with ORDER_NOT_FOUND or ORDER_NOT_CANCELLABLE."""
+        order_id, owner_id = UUID(request.order_id), caller_of(context).require_user_id()
+        reason = f"CUSTOMER: {request.reason}" if request.reason else "CUSTOMER"
+
+        async def write(tx: asyncpg.Connection) -> Effect | None:
+            order = await store.lock_order(tx, order_id, owner_id=owner_id)
+            change = rules.cancel(order, reason, at=self._clock.now())
+            if change.entry is None:
+                return None
+            effect = Effect(self._ids.new(), order_id, "UNDO")
+            await store.save_changes(tx, [change])
+            if order.status is OrderStatus.PENDING:
+                refusal = OrderCancelled("the order was cancelled by its customer", order_id=order_id, cause="CUSTOMER")
+                await checkouts.decide_cancelled(tx, order_id, refusal)
+            await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
+            return effect
+
+        await self._run(await self._db.transact(write))
+        return pb.CancelOrderResponse(order=await self._reads.get(order_id, owner_id=owner_id))
+
+    async def ShipOrder(self, request: pb.ShipOrderRequest, context: Any) -> pb.ShipOrderResponse:
+        """Refuses with ORDER_NOT_FOUND or ORDER_NOT_SHIPPABLE."""
+        order_id = UUID(request.order_id)
+
+        async def write(tx: asyncpg.Connection) -> Effect | None:
+            order = await store.lock_order(tx, order_id)
+            change = rules.ship(order, request.tracking_code, at=self._clock.now())
+            if change.entry is None:
+                return None
+            effect = Effect(self._ids.new(), order_id, "SHIP")
+            await store.save_changes(tx, [change])
+            await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
+            return effect
+
+        await self._run(await self._db.transact(write))
+        return pb.ShipOrderResponse(order=await self._reads.get(order_id, owner_id=None))
+
+    async def DeliverOrder(self, request: pb.DeliverOrderRequest, context: Any) -> pb.DeliverOrderResponse:
+        """Refuses with ORDER_NOT_FOUND or ORDER_NOT_DELIVERABLE."""
+        order_id = UUID(request.order_id)
+
+        async def write(tx: asyncpg.Connection) -> None:
+            order = await store.lock_order(tx, order_id)
+            await store.save_changes(tx, [rules.deliver(order, at=self._clock.now())])
+
+        await self._db.transact(write)
+        return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
+
+    async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
+        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, REFUND_EXCEEDS_ORDER or REFUND_AMOUNT_INVALID."""
+        caller = caller_of(context)
+        user_id, order_id = caller.require_user_id(), UUID(request.order_id)
+        owner_id = None if caller.roles & REFUND_ROLES else user_id
+        asked = request.HasField("amount")
+
+        async def write(tx: asyncpg.Connection) -> tuple[pb.CreateRefundResponse, Effect | None]:
+            stored = await idempotency.claim(
+                tx,
+                user_id=user_id,
+                method=_REFUND,
+                request_id=request.request_id,
+                fingerprint=idempotency.fingerprint(request),
+            )
+            if stored is not None:
+                return pb.CreateRefundResponse.FromString(stored), None
+            order = await store.lock_order(tx, order_id, owner_id=owner_id)
+            change = rules.refund(
+                order,
+                self._ids.new(),
+                amount_minor=request.amount.minor_units if asked else None,
+                currency=request.amount.currency_code if asked else None,
+                reason=request.reason,
+                at=self._clock.now(),
+            )
+            effect = _refund_effect(change)
+            response = pb.CreateRefundResponse(refund=_refund_to_wire(effect, change))
+            await store.save_changes(tx, [change])
+            await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
+            await idempotency.store(
+                tx,
+                user_id=user_id,
+                method=_REFUND,
+                request_id=request.request_id,
+                response=response.SerializeToString(deterministic=True),
+            )
+            return response, effect
+
+        response, effect = await self._db.transact(write)
+        await self._run(effect)
+        return response
+
+    async def BatchGetReceipts(self, request: pb.BatchGetReceiptsRequest, context: Any) -> pb.BatchGetReceiptsResponse:
+        """It has no refusals of its own."""
+        found = await self._reads.find([UUID(order_id) for order_id in request.order_ids])
+        return pb.BatchGetReceiptsResponse(
+            receipts=[pb.Receipt(order_id=order_id, order=found.get(UUID(order_id))) for order_id in request.order_ids]
+        )
+
+    async def _run(self, effect: Effect | None) -> None:
+        if effect is not None:
+            self._saga.start_effect(effect)
+
+
+def _refund_effect(change: rules.Change) -> Effect:
+    assert change.entry is not None, "a refund is always a new decision"
+    payload = change.entry.payload
+    return Effect(
+        effect_id=UUID(payload["refund_id"]),
+        order_id=change.order.order_id,
+        kind="REFUND",
+        amount_minor=payload["amount_minor"],
+        currency=change.order.currency,
+        release=payload["release"],
+        reason=payload["reason"],
+    )
+
+
+def _refund_to_wire(effect: Effect, change: rules.Change) -> order_pb2.OrderRefund:
+    return order_pb2.OrderRefund(
+        refund_id=str(effect.effect_id),
+        order_id=str(effect.order_id),
+        amount=wire.money(effect.amount_minor or 0, effect.currency or ""),
+        status=refund_pb2.REFUND_STATUS_IN_PROGRESS,
+        reason=effect.reason,
+        create_time=wire.timestamp(change.order.updated_at),
+    )
