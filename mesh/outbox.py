@@ -20,6 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.database import after_commit
 
+MAX_PAYLOAD_BYTES = 900_000
+"""What fits into a message of a broker with its default limits, headers included."""
+
 EVENT_ID_NAMESPACE = uuid.UUID("6b1f0a52-7d0e-5b0c-9f2d-0d3c5f3b8a11")
 
 _APPEND = """
@@ -59,15 +62,17 @@ def event_id(topic: str, aggregate_id: str, version: int) -> uuid.UUID:
 async def append(tx: asyncpg.Connection | AsyncConnection, events: Sequence[Event]) -> None:
     """Write events in the caller's transaction, in this order. Call it after the rows of the aggregates are locked.
 
+    The transaction belongs to a `Database`, whose commit wakes the relay.
+
     The versions of one aggregate ascend by one within a call; that they continue those stored is the caller's promise,
     since the caller holds the aggregate. A version that exists already breaks a unique constraint.
 
     Raises:
-        ValueError: The versions of an aggregate skip or repeat.
+        ValueError: The versions of an aggregate skip or repeat, or no broker would take a payload of this size.
     """
     if not events:
         return
-    _refuse_gaps(events)
+    _refuse_wrong(events)
     columns = (
         [e.event_id for e in events],
         [e.topic for e in events],
@@ -130,10 +135,12 @@ def wake() -> None:
         sleeper.wake()
 
 
-def _refuse_gaps(events: Sequence[Event]) -> None:
+def _refuse_wrong(events: Sequence[Event]) -> None:
     last: dict[tuple[str, str], int] = {}
     for event in events:
         key = (event.topic, event.aggregate_id)
         if event.version < 1 or event.version != last.get(key, event.version - 1) + 1:
             raise ValueError(f"{event.topic} {event.aggregate_id}: version {event.version} after {last.get(key)}")
         last[key] = event.version
+        if len(event.payload) > MAX_PAYLOAD_BYTES:
+            raise ValueError(f"{event.type} of {event.aggregate_id}: {len(event.payload)} bytes")

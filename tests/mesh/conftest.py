@@ -35,8 +35,8 @@ async def database_url(postgres_server: Postgres, request: pytest.FixtureRequest
     schema.create_outbox(statements)
     schema.create_inbox(statements)
     schema.create_idempotency(statements)
-    statements.execute("CREATE TABLE stock (sku text PRIMARY KEY, on_hand int NOT NULL CHECK (on_hand >= 0),"
-        " note jsonb)"
+    statements.execute(
+        "CREATE TABLE stock (sku text PRIMARY KEY, on_hand int NOT NULL CHECK (on_hand >= 0), note jsonb)"
     )
     connection = await asyncpg.connect(url)
     await connection.execute(";".join(statements.texts))

@@ -1,0 +1,160 @@
+"""The producer side of a Kafka-protocol broker, for the relay and for dead letters.
+
+It sends, and it makes topics. It knows nothing of events, and it never hides that a broker is away: every message that
+was not acknowledged fails with `BrokerAway`, and the producer is then of no more use; open another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+PARTITIONS = 6
+MESSAGE_TIMEOUT_MS = 10_000
+METADATA_TIMEOUT_SECONDS = 3.0
+_POLL_SECONDS = 0.1
+
+# librdkafka reports each reconnect; whether a broker is away is told once, by whoever needs it.
+quiet = logging.getLogger("mesh.kafka.librdkafka")
+quiet.setLevel(logging.CRITICAL)
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class BrokerAway(Exception):
+    """The broker does not answer, or did not acknowledge."""
+
+
+class Publisher:
+    """An idempotent producer (acks=all) with the thread that serves it.
+
+    A broker that comes back with nothing in its memory makes a running idempotent producer stall, so the loss of the
+    last connection ends this one at once, rather than at the timeout of its messages.
+    """
+
+    def __init__(self, bootstrap: str, *, client_id: str) -> None:
+        self._settings: dict[str, Any] = {
+            "bootstrap.servers": bootstrap,
+            "client.id": client_id,
+            "reconnect.backoff.max.ms": 1000,
+            "allow.auto.create.topics": False,
+            "logger": quiet,
+        }
+        self._loop = asyncio.get_running_loop()
+        self._sent: set[asyncio.Future[None]] = set()
+        self._stop = threading.Event()
+        self.failure: BrokerAway | None = None
+        self._producer = Producer(
+            {
+                **self._settings,
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 2,
+                "message.timeout.ms": MESSAGE_TIMEOUT_MS,
+                "topic.metadata.propagation.max.ms": 2000,
+                "error_cb": self._on_error,
+            }
+        )
+        self._thread = threading.Thread(target=self._serve, name=f"kafka {client_id}", daemon=True)
+        self._thread.start()
+
+    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]:
+        """Hand over one message; the future is done when every in-sync replica has it.
+
+        Raises (the future, or this call):
+            BrokerAway: It was not acknowledged; it may or may not be in the log.
+        """
+        future: asyncio.Future[None] = self._loop.create_future()
+        if self.failure is not None:
+            future.set_exception(self.failure)
+            return future
+        self._sent.add(future)
+        future.add_done_callback(self._sent.discard)
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            self._in_loop(self._settle, future, error)
+
+        try:
+            self._producer.produce(topic, value=value, key=key, headers=list(headers), on_delivery=delivered)
+        except (KafkaException, BufferError) as error:
+            self._settle(future, error)
+        return future
+
+    async def ensure_topics(self, topics: Iterable[str], *, partitions: int = PARTITIONS) -> frozenset[str]:
+        """Make the topics that the broker does not have, and return those.
+
+        Raises:
+            BrokerAway: The broker does not answer.
+        """
+        if self.failure is not None:
+            raise self.failure
+        return await asyncio.to_thread(ensure_topics, self._settings, frozenset(topics), partitions)
+
+    async def close(self, *, flush_seconds: float = 0.0) -> None:
+        """Wait for what was sent, then drop the rest."""
+        if flush_seconds and self._sent:
+            await asyncio.wait(tuple(self._sent), timeout=flush_seconds)
+        self._fail(BrokerAway("the producer was closed"))
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join, 2 * _POLL_SECONDS + 1)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(_POLL_SECONDS)
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        self._producer.poll(0)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
+            self._in_loop(self._fail, BrokerAway(error.str()))
+
+    def _in_loop(self, call: Any, *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    def _settle(self, future: asyncio.Future[None], error: Any) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(BrokerAway(str(error)))
+
+    def _fail(self, failure: BrokerAway) -> None:
+        self.failure = self.failure or failure
+        for future in tuple(self._sent):
+            self._settle(future, failure)
+
+
+def ensure_topics(settings: dict[str, Any], topics: frozenset[str], partitions: int) -> frozenset[str]:
+    """Make the topics that are missing; blocks. Returns those made by this call.
+
+    Raises:
+        BrokerAway: The broker does not answer.
+    """
+    try:
+        admin = AdminClient(settings)
+        present = admin.list_topics(timeout=METADATA_TIMEOUT_SECONDS).topics
+        missing = [topic for topic in sorted(topics) if topic not in present or present[topic].error is not None]
+        if not missing:
+            return frozenset()
+        made = set()
+        wanted = [NewTopic(topic, num_partitions=partitions, replication_factor=-1) for topic in missing]
+        for topic, future in admin.create_topics(wanted, request_timeout=METADATA_TIMEOUT_SECONDS).items():
+            try:
+                future.result(METADATA_TIMEOUT_SECONDS + 1)
+                made.add(topic)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+        return frozenset(made)
+    except (KafkaException, TimeoutError) as error:
+        raise BrokerAway(str(error)) from error

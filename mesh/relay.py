@@ -1,0 +1,229 @@
+"""Publishes the outbox: one relay per database at a time, in the order of the rows, until the broker has each.
+
+There is no cursor: what is unpublished is taken by sequence number, published and marked, so a transaction that stays
+open elsewhere holds up nothing. Within an aggregate the next event is sent only when the one before it was
+acknowledged, so no fault of the broker or of the producer can turn their order around. A crash between publishing and
+marking publishes again; consumers skip what they know. The relay never reads a payload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+import asyncpg
+from prometheus_client import Counter, Gauge
+
+from mesh import outbox
+from mesh.database import connect_alone, is_away
+from mesh.kafka import BrokerAway, Headers, Publisher
+from mesh.locks import disconnect, lock_key
+from mesh.refusals import Unavailable
+from mesh.seams import failpoint
+from mesh.telemetry import REGISTRY, get_logger
+
+log = get_logger("mesh.relay")
+
+BATCH = 500
+POLL_SECONDS = 0.2
+TURN_SECONDS = 1.0
+CHECK_SECONDS = 5.0
+PRUNE_SECONDS = 60.0
+PRUNE_ROWS = 1000
+RETENTION_DAYS = 7
+MAX_BACKOFF_SECONDS = 2.0
+
+PUBLISHED = Counter("titan_outbox_published", "Events published.", ["package"], registry=REGISTRY)
+LAG_SECONDS = Gauge("titan_outbox_lag_seconds", "Age of the oldest unpublished event.", ["package"], registry=REGISTRY)
+
+_LOCK = lock_key("titan relay")
+_TAKE = """
+SELECT seq, event_id, topic, type, aggregate_id, version, subject, payload, traceparent, recorded_at
+FROM outbox WHERE published_at IS NULL ORDER BY seq LIMIT $1
+"""
+_MARK = "UPDATE outbox SET published_at = now() WHERE seq = ANY($1::bigint[])"
+_PRUNE = """
+DELETE FROM outbox WHERE seq IN (
+    SELECT seq FROM outbox WHERE published_at < now() - make_interval(days => $1) ORDER BY seq LIMIT $2
+)
+"""
+_AGAIN = "UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL AND topic = ANY($1::text[])"
+
+
+class Sender(Protocol):
+    """What a relay needs of a producer; `mesh.kafka.Publisher` is one."""
+
+    @property
+    def failure(self) -> BrokerAway | None: ...
+
+    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]: ...
+
+    async def ensure_topics(self, topics: Iterable[str]) -> frozenset[str]: ...
+
+    async def close(self) -> None: ...
+
+
+class Relay:
+    """The relay of one package's database.
+
+    Each replica runs one; the holder of an advisory lock, on a connection of its own, publishes, and the others wait.
+    The topics in `topics` are made at the start, `titan.<domain>.v1` of the package unless told otherwise.
+    """
+
+    def __init__(
+        self,
+        db_url: str,
+        kafka: str,
+        package: str,
+        *,
+        cell: str = "local",
+        topics: Sequence[str] | None = None,
+        retention_days: int = RETENTION_DAYS,
+        open_sender: Callable[[], Sender] | None = None,
+    ) -> None:
+        self._db_url = db_url
+        self._package = package
+        self._cell = cell
+        self._topics = set(topics if topics is not None else [f"titan.{package.removeprefix('svc_')}.v1"])
+        self._retention_days = retention_days
+        self._open_sender = open_sender or (lambda: Publisher(kafka, client_id=f"{package} relay"))
+        self._awake = asyncio.Event()
+        self._next_prune = 0.0
+        self._next_check = 0.0
+        self._away = False
+
+    def wake(self) -> None:
+        """Look at the outbox now rather than at the next poll."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled. No failure of the database or the broker ends it."""
+        outbox.wake_on_append(self)
+        while True:
+            try:
+                await self._with_database()
+            except Exception as error:
+                if isinstance(error, Unavailable) or is_away(error):
+                    log.warning("relay waits for its database", package=self._package)
+                else:
+                    log.exception("relay failed", error, package=self._package)
+            await asyncio.sleep(TURN_SECONDS * random.uniform(0.5, 1))  # noqa: S311
+
+    async def _with_database(self) -> None:
+        connection = await connect_alone(self._db_url, f"{self._package} relay")
+        try:
+            while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110
+                await asyncio.sleep(TURN_SECONDS)
+            backoff = 0.1
+            while True:
+                started = asyncio.get_running_loop().time()
+                try:
+                    await self._with_broker(connection)
+                except BrokerAway as error:
+                    if not self._away:
+                        log.warning("relay waits for the broker", package=self._package, why=str(error))
+                    self._away = True
+                if asyncio.get_running_loop().time() - started > 2 * MAX_BACKOFF_SECONDS:
+                    backoff = 0.1
+                await asyncio.sleep(backoff * random.uniform(0.5, 1))  # noqa: S311
+                backoff = min(MAX_BACKOFF_SECONDS, backoff * 2)
+        finally:
+            await disconnect(connection)
+
+    async def _with_broker(self, connection: asyncpg.Connection) -> None:
+        sender = self._open_sender()
+        try:
+            await self._ensure_topics(connection, sender, self._topics)
+            if self._away:
+                log.info("relay has the broker again", package=self._package)
+            self._away = False
+            while True:
+                self._awake.clear()
+                rows = await connection.fetch(_TAKE, BATCH)
+                self._measure(rows)
+                if rows:
+                    await self._publish(connection, sender, rows)
+                    if len(rows) == BATCH:
+                        continue
+                await self._rest(connection, sender)
+        finally:
+            await sender.close()
+
+    async def _publish(self, connection: asyncpg.Connection, sender: Sender, rows: Sequence[asyncpg.Record]) -> None:
+        """Send a batch and mark what was acknowledged, also when the rest was not."""
+        topics = {row["topic"] for row in rows}
+        if not topics <= self._topics:
+            await self._ensure_topics(connection, sender, topics)
+        await failpoint("relay.before_publish")
+        chains: dict[tuple[str, str], list[asyncpg.Record]] = {}
+        for row in rows:
+            chains.setdefault((row["topic"], row["aggregate_id"]), []).append(row)
+        acknowledged: list[int] = []
+        ended = await asyncio.gather(
+            *[self._send_in_turn(sender, chain, acknowledged) for chain in chains.values()], return_exceptions=True
+        )
+        await failpoint("relay.before_mark")
+        if acknowledged:
+            await connection.execute(_MARK, acknowledged)
+            PUBLISHED.labels(self._package).inc(len(acknowledged))
+        for error in ended:
+            if error is not None:
+                raise error
+
+    async def _send_in_turn(self, sender: Sender, chain: Sequence[asyncpg.Record], acknowledged: list[int]) -> None:
+        for row in chain:
+            key = row["aggregate_id"].encode()
+            await sender.send(row["topic"], key=key, value=row["payload"], headers=self._headers(row))
+            acknowledged.append(row["seq"])
+
+    def _headers(self, row: asyncpg.Record) -> Headers:
+        """Return the CloudEvents attributes in binary mode (Kafka protocol binding, 3.2)."""
+        headers = [
+            ("ce_specversion", b"1.0"),
+            ("ce_id", str(row["event_id"]).encode()),
+            ("ce_source", f"/{self._package}".encode()),
+            ("ce_type", row["type"].encode()),
+            ("ce_time", row["recorded_at"].astimezone(UTC).isoformat().replace("+00:00", "Z").encode()),
+            ("ce_subject", row["subject"].encode()),
+            ("ce_cell", self._cell.encode()),
+            ("ce_aggregateversion", str(row["version"]).encode()),
+            ("content-type", b"application/protobuf"),
+        ]
+        if row["traceparent"]:
+            headers.append(("traceparent", row["traceparent"].encode()))
+        return headers
+
+    async def _ensure_topics(self, connection: asyncpg.Connection, sender: Sender, topics: Iterable[str]) -> None:
+        """Make missing topics. One that was published to and is gone was lost with its messages: fill it again."""
+        self._topics |= set(topics)
+        made = await sender.ensure_topics(self._topics)
+        self._next_check = asyncio.get_running_loop().time() + CHECK_SECONDS
+        if made:
+            async with connection.transaction():
+                await connection.execute("SET LOCAL statement_timeout = 0")
+                result = await connection.execute(_AGAIN, sorted(made))
+            if again := int(result.split()[-1]):
+                log.warning("broker lost topics, filling them again", package=self._package, events=again)
+
+    async def _rest(self, connection: asyncpg.Connection, sender: Sender) -> None:
+        """Wait for work; meanwhile, now and then, prune what is published and see that the broker kept its topics."""
+        now = asyncio.get_running_loop().time()
+        if sender.failure is not None:
+            raise sender.failure
+        if now >= self._next_check:
+            await self._ensure_topics(connection, sender, ())
+        if now >= self._next_prune:
+            pruned = await connection.execute(_PRUNE, self._retention_days, PRUNE_ROWS)
+            self._next_prune = now + (0 if int(pruned.split()[-1]) == PRUNE_ROWS else PRUNE_SECONDS)
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._awake.wait()
+        except TimeoutError:
+            pass
+
+    def _measure(self, rows: Sequence[asyncpg.Record]) -> None:
+        lag = (datetime.now(UTC) - rows[0]["recorded_at"]).total_seconds() if rows else 0.0
+        LAG_SECONDS.labels(self._package).set(max(0.0, lag))

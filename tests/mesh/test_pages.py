@@ -1,0 +1,48 @@
+"""Page tokens."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from mesh import pages
+from mesh.refusals import PageTokenInvalid
+
+
+def test_a_token_carries_its_position():
+    """What went in comes out, for the same method and filters."""
+    token = pages.encode("List", ["2026-01-01", 7, None, "é"], "shoes", 3)
+
+    assert ["2026-01-01", 7, None, "é"] == pages.decode(token, "List", "shoes", 3)
+    assert token.isascii()
+    assert "=" not in token
+
+
+def test_no_token_is_the_first_page():
+    """An empty token means: from the start."""
+    assert pages.decode("", "List") is None
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        pages.encode("Other", [1]),
+        pages.encode("List", [1], "filter"),
+        "nonsense",
+        "é",
+        "A" * 5000,
+        base64.urlsafe_b64encode(b"[" * 1000).decode(),
+        base64.urlsafe_b64encode(b"{}").decode(),
+        base64.urlsafe_b64encode(b"\xff\xfe").decode(),
+    ],
+)
+def test_foreign_tokens_are_refused(token):
+    """Of another method, of other filters, or no token at all."""
+    with pytest.raises(PageTokenInvalid):
+        pages.decode(token, "List")
+
+
+def test_page_sizes():
+    """0 is the default, the maximum is a limit and not a mistake."""
+    assert [20, 20, 1, 100, 100] == [pages.page_size(n) for n in (0, -5, 1, 100, 10_000)]
