@@ -122,9 +122,7 @@ async def claim_many(tx: asyncpg.Connection, claims: Sequence[Claim]) -> list[by
     return answers
 
 
-async def store(
-    tx: asyncpg.Connection, *, user_id: uuid.UUID, method: str, request_id: str, response: bytes
-) -> None:
+async def store(tx: asyncpg.Connection, *, user_id: uuid.UUID, method: str, request_id: str, response: bytes) -> None:
     """Keep the serialized response of a claimed request id."""
     await store_many(tx, [((user_id, method, request_id), response)])
 
