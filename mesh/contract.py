@@ -19,7 +19,7 @@ from typing import Any
 from buf.validate import validate_pb2
 from google.api import annotations_pb2
 from google.api.http_pb2 import HttpRule as WireRule
-from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from titan.options.v1 import options_pb2
@@ -228,7 +228,7 @@ def _service(descriptor: ServiceDescriptor) -> Service:
 
 
 def _method(descriptor: MethodDescriptor) -> Method:
-    options = descriptor.GetOptions()
+    options: Any = descriptor.GetOptions()
     streaming = bool(descriptor.server_streaming)
     default, cap = (STREAM_SECONDS, STREAM_SECONDS) if streaming else (DEFAULT_SECONDS, CAP_SECONDS)
     deadline = options.Extensions[options_pb2.deadline]
@@ -255,9 +255,9 @@ def _method(descriptor: MethodDescriptor) -> Method:
         has_request_id=is_string,
         request_id_required=is_string and idempotency is Idempotency.IDEMPOTENT and _asks_for_a_value(request_id),
         headers={
-            found.GetOptions().Extensions[options_pb2.header].lower(): found.name
+            header.lower(): found.name
             for found in descriptor.input_type.fields
-            if found.GetOptions().Extensions[options_pb2.header]
+            if (header := _options_of(found).Extensions[options_pb2.header])
         },
         descriptor=descriptor,
     )
@@ -280,13 +280,18 @@ def _kinds(wire: options_pb2.Access) -> list[AccessKind]:
 
 
 def _asks_for_a_value(request_id: Any) -> bool:
-    rules = request_id.GetOptions().Extensions[validate_pb2.field]
+    rules = _options_of(request_id).Extensions[validate_pb2.field]
     if rules.ignore != validate_pb2.IGNORE_UNSPECIFIED:
         return False
     return rules.required or rules.string.min_len > 0 or rules.string.len > 0 or rules.string.uuid
 
 
-def _http(options: descriptor_pb2.MethodOptions) -> tuple[HttpRule, ...]:
+def _options_of(found: Any) -> Any:
+    """Return a field's options; the stubs of protobuf do not know that a generated extension indexes them."""
+    return found.GetOptions()
+
+
+def _http(options: Any) -> tuple[HttpRule, ...]:
     if not options.HasExtension(annotations_pb2.http):
         return ()
     first = options.Extensions[annotations_pb2.http]
@@ -307,7 +312,7 @@ def _service_only(service: Service) -> bool:
 
 
 def _problems(method: Method) -> Iterator[str]:
-    options = method.descriptor.GetOptions()
+    options: Any = method.descriptor.GetOptions()
     name = method.full_name
     if not options.HasExtension(options_pb2.access):
         yield f"{name}: no access rule (option titan.options.v1.access)"

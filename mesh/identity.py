@@ -8,6 +8,7 @@ caller may do.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ ISSUER = "https://titan.local"
 AUDIENCE = "titan"
 TOKEN_TYPE = "at+jwt"  # noqa: S105
 LEEWAY_SECONDS = 5
+MAX_LIFETIME_SECONDS = 3600
 CACHED_TOKENS = 20_000
 MAX_TOKEN_CHARACTERS = 4096
 STALE_VIEW_SECONDS = 30.0
@@ -193,6 +195,7 @@ class TokenVerifier:
         cell: str | None = None,
         now: Callable[[], float] = time.time,
         cached_tokens: int = CACHED_TOKENS,
+        max_lifetime_seconds: float = MAX_LIFETIME_SECONDS,
     ) -> None:
         self._keys = keys
         self.revocations = revocations
@@ -201,6 +204,7 @@ class TokenVerifier:
         self._cell = cell
         self._now = now
         self._limit = cached_tokens
+        self._max_lifetime = max_lifetime_seconds
         self._cache: OrderedDict[bytes, _Verified] = OrderedDict()
 
     def verify(self, token: str, *, mutation: bool) -> Caller:
@@ -273,11 +277,11 @@ class TokenVerifier:
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         now = self._now()
         for name in ("exp", "iat", "nbf"):
-            value = claims.get(name)
-            if (value is not None or name != "nbf") and (
-                isinstance(value, bool) or not isinstance(value, (int, float))
-            ):
-                raise ValueError(f"{name} is not a number")
+            value = claims.get(name, 0 if name == "nbf" else None)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+                raise ValueError(f"{name} is not a time")
+        if claims["exp"] - claims["iat"] > self._max_lifetime:
+            raise ValueError("lives too long")
         if now >= claims["exp"] + LEEWAY_SECONDS:
             raise ValueError("expired")
         if max(claims["iat"], claims.get("nbf", 0)) > now + LEEWAY_SECONDS:

@@ -158,7 +158,8 @@ def _class_of(reason: str) -> type[Refusal]:
 
 
 def _join(owners: tuple[type[Refusal], ...]) -> type:
-    return type(Refusal)(owners[0].__name__, owners, {"reason": owners[0].reason}, joined=True)
+    make: Any = type
+    return make(owners[0].__name__, owners, {"reason": owners[0].reason}, joined=True)
 
 
 class InvalidInput(Refusal):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from mesh import calls, contract, seams, telemetry, topology
+from mesh import calls, contract, telemetry, topology
 from mesh import settings as mesh_settings
 from mesh.auth_feed import AUTH_SERVICE, AuthFeed
 from mesh.clients import Clients
@@ -146,6 +146,7 @@ class Process:
         self._wanted = wanted
         self._settings = settings
         self._closers: list[Background] = []
+        self._probe: Database | None = None
         self._server: Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._hosted: Hosted | None = None
@@ -168,7 +169,6 @@ class Process:
         mesh.check_against(known.services)
         if self.package not in mesh.packages:
             raise CannotStart(f"the topology has no package {self.package}")
-        seams.arm_all(settings.failpoints)
 
         needs = mesh.packages[self.package].needs
         db = await self._connect_database(settings) if "postgres" in needs else None
@@ -194,7 +194,7 @@ class Process:
             contract=known,
             services=services,
             stages=stages,
-            check=health_check(db, redis),
+            check=health_check(self._probe, redis),
         )
         await self._server.start()
         self._tasks = [asyncio.create_task(supervise(task), name=name_of(task)) for task in background]
@@ -245,6 +245,9 @@ class Process:
                 log.warning("waiting for the database", error=str(error))
                 await asyncio.sleep(0.5)
         self._closers.append(db.close)
+        # A connection of its own: a pool that is busy must not look like a database that is down.
+        self._probe = await Database.connect(settings.database_url, pool_size=1, name=f"{self.package} health")
+        self._closers.append(self._probe.close)
         await upgrade(self.package, settings.database_admin_url)
         return db
 
@@ -289,7 +292,12 @@ class Process:
         if keys is None:
             raise CannotStart("nothing verifies tokens: the contract has no AuthService and the package gives no keys")
         return TokenVerifier(
-            keys, revocations=revocations, issuer=mesh.token_issuer, audience=mesh.token_audience, cell=mesh.cell
+            keys,
+            revocations=revocations,
+            issuer=mesh.token_issuer,
+            audience=mesh.token_audience,
+            cell=mesh.cell,
+            max_lifetime_seconds=mesh.token_max_lifetime_seconds,
         )
 
 

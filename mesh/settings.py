@@ -33,7 +33,6 @@ class Settings:
     trace_file: str
     otlp_endpoint: str
     log_level: str
-    failpoints: str
     topology: Path
     secrets_dir: Path
     max_running_calls: int
@@ -69,7 +68,6 @@ def read(package: str, environment: Mapping[str, str] | None = None) -> Settings
         trace_file=env.get("TITAN_TRACE_FILE", ""),
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         log_level=(env.get("TITAN_LOG_LEVEL") or "INFO").upper(),
-        failpoints=env.get("TITAN_FAILPOINTS", ""),
         topology=Path(env.get("TITAN_TOPOLOGY") or "deploy/topology.toml"),
         secrets_dir=Path(env.get("TITAN_SECRETS_DIR") or home / "secrets"),
         max_running_calls=_integer(env, "TITAN_MAX_RUNNING_CALLS", 512, least=1),

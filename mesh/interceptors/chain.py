@@ -154,4 +154,4 @@ async def _unknown(request: Any, context: Any) -> Any:
     await refuse(MethodNotImplemented("no such method"), Call(None, context))
 
 
-_UNKNOWN = grpc.unary_unary_rpc_method_handler(_unknown)
+_UNKNOWN: Any = grpc.unary_unary_rpc_method_handler(_unknown)

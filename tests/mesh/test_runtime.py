@@ -1,0 +1,222 @@
+"""A process starts only with everything in place, says in one line what is missing, and leaves in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from mesh import runtime, settings, telemetry, topology
+from mesh.runtime import CannotStart, Hosted, Process, supervise
+from mesh.settings import SettingProblem
+from tests.harness import KEYS, titan_contract
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def as_it_was():
+    """A process sets up logs and the collector for itself; here it shares both with other tests."""
+    root, sink, thresholds = logging.getLogger(), telemetry.SINK, gc.get_threshold()
+    before = (root.handlers, root.level, sink.level, sink.fixed)
+    yield
+    root.handlers, level, sink.level, sink.fixed = before
+    root.setLevel(level)
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+@pytest.fixture
+def home():
+    with tempfile.TemporaryDirectory(prefix="titan-") as folder:
+        yield Path(folder)
+
+
+def write_topology(home: Path, services: list[str]) -> Path:
+    """Write a topology with one package that hosts everything and needs no server."""
+    real = (ROOT / "deploy" / "topology.toml").read_text()
+    head = real[: real.index("[packages.")]
+    callers = "\n".join(f'"{name}" = []' for name in services)
+    path = home / "topology.toml"
+    path.write_text(
+        f"{head}\n[packages.svc_sample]\nservices = {list(services)}\nneeds = []\n"
+        f"[packages.svc_sample.callers]\n{callers}\n"
+    )
+    return path
+
+
+def settings_of(home: Path, topology_file: Path, **more: str) -> settings.Settings:
+    environment = {
+        "TITAN_HOME": str(home),
+        "TITAN_TOPOLOGY": str(topology_file),
+        "TITAN_LAME_DUCK_SECONDS": "0",
+        **more,
+    }
+    return settings.read("svc_sample", environment)
+
+
+def building(services, **more):
+    async def build(built: runtime.Runtime) -> Hosted:
+        return Hosted({name: object() for name in services}, keys=KEYS, **more)
+
+    return build
+
+
+def process(home: Path, services=None, wanted=(), declared=None, **more) -> Process:
+    known = list(titan_contract().services)
+    file = write_topology(home, declared or known)
+    return Process(
+        "svc_sample",
+        building(services or known, **more),
+        wanted,
+        settings=settings_of(home, file, TITAN_LOG_LEVEL="ERROR"),
+    )
+
+
+async def test_a_process_serves_works_in_the_background_and_leaves_in_order(home):
+    """Calls first, then background work, then the package's own endings."""
+    events = []
+
+    async def sweep() -> None:
+        events.append("sweeping")
+        try:
+            await asyncio.sleep(60)
+        finally:
+            events.append("swept")
+
+    async def flush() -> None:
+        events.append("flushed")
+
+    running = process(home, background=[sweep], on_stop=[flush])
+    await running.start()
+    async with grpc.aio.insecure_channel(f"unix:{home}/run/app/svc_sample.0.sock") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest(service="titan.order.v1.OrderService"))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    await running.stop()
+
+    assert events == ["sweeping", "swept", "flushed"]
+
+
+async def test_one_service_can_be_hosted_alone(home):
+    """By its short name, as on the command line."""
+    running = process(home, wanted=["CartService"])
+    await running.start()
+    async with grpc.aio.insecure_channel(f"unix:{home}/run/app/svc_sample.0.sock") as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        await health.Check(health_pb2.HealthCheckRequest(service="titan.cart.v1.CartService"))
+        with pytest.raises(grpc.aio.AioRpcError):
+            await health.Check(health_pb2.HealthCheckRequest(service="titan.order.v1.OrderService"))
+    await running.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem", "message"),
+    [
+        ({"wanted": ["NoService"]}, CannotStart, "there is no service NoService"),
+        ({"services": ["titan.order.v1.OrderService"]}, CannotStart, "but svc_sample does not build it"),
+        ({"services": ["titan.none.v1.NoneService"]}, CannotStart, "no descriptor has it"),
+        ({"declared": ["titan.order.v1.OrderService"]}, topology.TopologyError, "no package of the topology hosts it"),
+        ({"declared": ["titan.none.v1.NoneService"]}, topology.TopologyError, "no descriptor has it"),
+    ],
+)
+async def test_a_mismatch_of_topology_and_code_stops_the_start(home, changes, problem, message):
+    """The message names the service and where to look."""
+    refused = process(home, **changes)
+
+    with pytest.raises(problem, match=message):
+        await refused.start()
+    await refused.stop()
+
+
+async def test_a_crashed_background_task_is_started_again():
+    """After a pause; one that returns has finished."""
+    runs = 0
+
+    async def shaky() -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise ValueError("oops")
+
+    async with asyncio.timeout(2):
+        await supervise(shaky, pauses=(0.001, 0.01))
+    assert runs == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("TITAN_METRICS_PORT", "99999999", "TITAN_METRICS_PORT"),
+        ("TITAN_REPLICA", "one", "not a whole number"),
+        ("TITAN_TRACE_SAMPLE", "2", "not between"),
+        ("TITAN_MAX_RUNNING_CALLS", "0", "not between"),
+        ("TITAN_LISTEN", "unix:/" + "x" * 120, "longer than"),
+    ],
+)
+def test_a_setting_of_the_wrong_form_is_named(name, value, message):
+    """With its value, so that it can be found."""
+    with pytest.raises(SettingProblem, match=message):
+        settings.read("svc_sample", {name: value})
+
+
+def test_settings_do_not_show_their_secrets():
+    """A value that is printed by accident carries no password."""
+    read = settings.read("svc_sample", {"TITAN_DATABASE_URL": "postgresql://a:swordfish@h/d"})
+    assert "swordfish" not in repr(read)
+    assert read.database_admin_url == read.database_url
+
+
+SCRIPT = """
+import sys
+from mesh.runtime import Hosted, main
+from mesh import contract
+from mesh.identity import KeySet
+async def build(runtime):
+    return Hosted({name: object() for name in runtime.contract.services}, keys=KeySet())
+sys.argv[1:] = sys.argv[2:]
+main("svc_sample", build)
+"""
+
+
+def start(home: Path, **environment: str) -> subprocess.Popen[str]:
+    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", "TITAN_HOME": str(home), **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, "-"],
+        env=env,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_sigterm_ends_a_process_cleanly(home):
+    """Status 0, after a line that says it drains."""
+    file = write_topology(home, list(titan_contract().services))
+    with start(home, TITAN_TOPOLOGY=str(file), TITAN_LAME_DUCK_SECONDS="0") as child:
+        line = child.stdout.readline()
+        assert '"message":"serving"' in line
+        child.send_signal(signal.SIGTERM)
+        out, err = child.communicate(timeout=10)
+    assert child.returncode == 0, err
+    assert "draining" in out
+
+
+def test_a_start_that_cannot_succeed_ends_with_one_line_and_status_78(home):
+    """A supervisor can tell it from a crash, a person can read it."""
+    with start(home, TITAN_TOPOLOGY=str(home / "nowhere.toml")) as child:
+        _, err = child.communicate(timeout=20)
+    assert child.returncode == 78
+    assert err.startswith("svc_sample cannot start: there is no topology at")
+    assert len(err.strip().splitlines()) == 1
