@@ -49,7 +49,7 @@ test: setup
 	@$(RUN) -m pytest $(ARGS)
 
 check: setup
-	@$(RUN) -m control.checks
+	@$(RUN) -m control.checks $(ARGS)
 
 gen: setup
 	@$(RUN) -m control.codegen

@@ -80,6 +80,7 @@ def _run_with_progress(command: list, wanted: int) -> tuple:
     lines = []
     seen = 0
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
     for line in process.stdout:
         lines.append(line.rstrip())
         if line.startswith(("Collecting ", "Requirement already satisfied")):

@@ -16,8 +16,6 @@ def grpc_health(socket: Path) -> Health:
     stubs: list = []
 
     async def serving() -> bool:
-        if not socket.exists():
-            return False
         import grpc
         from grpc_health.v1 import health_pb2, health_pb2_grpc
 

@@ -100,7 +100,7 @@ class Mesh:
             ],
             background=[self.authority.rotate_forever],
             publish=self._publish,
-            retract=lambda: self.home.endpoints.unlink(missing_ok=True),
+            retract=self._retract,
             replica=lambda package, number: self._service(self.topology.packages[package], number),
             join=lambda process: self.members.join(process.package or "", self._socket(process)),
             leave=self._leave,
@@ -298,6 +298,13 @@ class Mesh:
 
     def _publish(self, processes: Sequence[Supervised]) -> None:
         replace_text(self.home.endpoints, json.dumps(self._endpoints(processes), indent=2) + "\n")
+
+    def _retract(self) -> None:
+        """Say that nothing runs any more, and remove the sockets that nobody answers on."""
+        self.home.endpoints.unlink(missing_ok=True)
+        for socket in self.home.run.rglob("*.sock"):
+            if socket != self.home.supervisor_socket:
+                socket.unlink()
 
     def _endpoints(self, processes: Sequence[Supervised]) -> dict[str, Any]:
         ports = self.home.ports

@@ -6,9 +6,11 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 import psutil
@@ -189,6 +191,7 @@ class Supervised:
             self.state = State.BACKOFF
             while True:
                 if not asked:
+                    _say(f"{self.name} ended with {self.last_end}; it starts again in {delay:.1f} s")
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, LONGEST_BACKOFF_SECONDS)
                 self.restarts += 1
@@ -214,6 +217,11 @@ async def _ended(child: subprocess.Popen[bytes]) -> None:
         loop.remove_reader(descriptor)
         os.close(descriptor)
     child.wait()
+
+
+def _say(what: str) -> None:
+    """Write a line into the supervisor's log."""
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {what}", file=sys.stderr, flush=True)
 
 
 def _end_of(child: subprocess.Popen[bytes]) -> str:

@@ -1,0 +1,41 @@
+"""The checks find what they are there for, and a check that cannot run counts as failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from control import checks
+
+
+def test_a_lock_that_says_where_packages_come_from_is_refused(tmp_path: Path):
+    """Hashes and names belong into it; hosts, indexes and folders are settings of a machine."""
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(
+        "# https://example.com is only a comment\n"
+        "--index-url=x\n"
+        "alpha==1 \\\n    --hash=sha256:00\n"
+        "beta @ https://example.com/beta.whl\n"
+        "-f wheels\n"
+    )
+
+    found = list(checks._foreign_lines(lock))
+
+    assert [
+        "requirements.lock:2: --index-url=x",
+        "requirements.lock:5: beta @ https://example.com/beta.whl",
+        "requirements.lock:6: -f wheels",
+    ] == found
+
+
+def test_a_command_that_cannot_run_or_fails_silently_is_a_failure():
+    """Nothing passes by not being there."""
+    assert checks._command(["/no/such/tool"])
+    assert "ended with status 1" in checks._command(["false"])
+    assert "" == checks._command(["true"])
+
+
+def test_every_check_of_the_contract_is_there():
+    """A clone has what these need: a released image, the topology and the lock."""
+    names = {check.name for check in checks.checks()}
+
+    assert {"types", "style", "imports", "contract", "contract-style", "generated", "envoy", "house-rules", "lock"} <= names
