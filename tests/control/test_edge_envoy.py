@@ -118,6 +118,8 @@ async def edge(prepared: Edge) -> AsyncIterator[Edge]:
     config, admin = config_file(home, EDGE), admin_socket(home, EDGE)
     process = await asyncio.to_thread(envoy.start, EDGE, config, admin, home.log_file(EDGE))
     yield prepared
+    assert envoy.begin_drain(admin)
+    assert "LIVE" != envoy.ask(admin, "GET", "/ready")
     envoy.stop(process, admin, drain_seconds=0)
     await mesh.stop(0)
     server.close()
