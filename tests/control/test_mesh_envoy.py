@@ -15,7 +15,6 @@ import pytest
 import yaml
 from cryptography import x509
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from small_mesh import OPTIONS, SAY, SURFACE, TELL, TOPOLOGY, WATCH, prepare, read_topology
 
 from control import render
 from control.authority import Authority
@@ -23,6 +22,7 @@ from control.envoy_names import MESH, admin_socket, config_file, secret_file
 from control.home import Home, Ports
 from control.membership import LEAVE_SECONDS, Membership
 from control.servers import envoy
+from tests.control.small_mesh import OPTIONS, SAY, SURFACE, TELL, TOPOLOGY, WATCH, prepare, read_topology
 
 SVC_B = "spiffe://titan.local/svc/svc_b"
 DEVELOPER = "spiffe://titan.local/dev/developer"

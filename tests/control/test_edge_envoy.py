@@ -1,0 +1,252 @@
+"""One real edge Envoy before a stand-in for the HTTP edge: what reaches it, and what strangers are told instead."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import grpc
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from control.authority import Authority
+from control.envoy_names import EDGE, admin_socket, config_file
+from control.home import Home
+from control.membership import Membership
+from control.servers import envoy
+from tests.control.small_mesh import SAY, TELL, prepare
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+STRANGER = ec.generate_private_key(ec.SECP256R1())
+FORGED = {
+    "x-user-id": "root",
+    "x-titan-caller": "spiffe://titan.local/svc/svc_root",
+    "x-titan-client-ip": "6.6.6.6",
+    "x-forwarded-for": "6.6.6.6",
+    "x-forwarded-host": "evil.example",
+    "x-real-ip": "6.6.6.6",
+    "x-envoy-max-retries": "99",
+    "traceparent": "00-11111111111111111111111111111111-1111111111111111-01",
+    "baggage": "a=b",
+}
+
+
+@dataclass
+class Edge:
+    """The running edge."""
+
+    home: Home
+    authority: Authority
+    membership: Membership
+
+    def client(self, address: str) -> httpx.AsyncClient:
+        """Return a client that calls from an address of its own, and so has buckets of its own."""
+        trust = ssl.create_default_context(cafile=str(self.authority.ca_file))
+        transport = httpx.AsyncHTTPTransport(verify=trust, local_address=address)
+        return httpx.AsyncClient(base_url=f"https://localhost:{self.home.ports.edge}", transport=transport, timeout=5)
+
+
+def jwks() -> bytes:
+    """Return the public key as AuthService publishes it."""
+    numbers = KEY.public_key().public_numbers()
+
+    def text(number: int) -> str:
+        return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
+
+    point = {"x": text(numbers.x), "y": text(numbers.y)}
+    key = {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "1", "use": "sig", **point}
+    return json.dumps({"keys": [key]}).encode()
+
+
+def token(user: str = "alice", *, key: ec.EllipticCurvePrivateKey = KEY, life: int = 600, issuer: str = "") -> str:
+    """Return a signed access token."""
+    claims = {"iss": issuer or "https://titan.local", "aud": "titan", "sub": user, "exp": int(time.time()) + life}
+    return jwt.encode(claims, key, algorithm="ES256", headers={"kid": "1"})
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve HTTP/1.1: the key set, and for the rest an echo of what arrived."""
+    try:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            first, *lines = head.decode().strip().split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+            path = first.split(" ")[1]
+            await reader.readexactly(int(headers.get("content-length", "0")))
+            body = jwks() if path == "/.well-known/jwks.json" else json.dumps(headers).encode() + b" " * 1000
+            status = "200 OK" if path.startswith(("/v1/", "/.well-known/")) else "404 Not Found"
+            fields = f"content-type: application/json\r\ncontent-length: {len(body)}"
+            writer.write(f"HTTP/1.1 {status}\r\n{fields}\r\n\r\n".encode() + body)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+class Mesh(grpc.GenericRpcHandler):
+    """Stands where the outbound listener of edge_http would."""
+
+    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        return grpc.unary_unary_rpc_method_handler(self.say)
+
+    async def say(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        return json.dumps([key for key, _ in context.invocation_metadata()]).encode()
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """The files of an edge; the process is stopped at the end."""
+    _, home, authority, membership = prepare(tmp_path_factory.mktemp("edge"))
+    yield Edge(home, authority, membership)
+
+
+@pytest.fixture(scope="module")
+async def edge(prepared: Edge) -> AsyncIterator[Edge]:
+    """A running edge with its stand-ins."""
+    home, app = prepared.home, prepared.home.app_socket("edge_http")
+    server = await asyncio.start_unix_server(answer, app)
+    mesh = grpc.aio.server()
+    mesh.add_generic_rpc_handlers([Mesh()])
+    mesh.add_insecure_port(f"unix:{home.outbound_socket('edge_http')}")
+    await mesh.start()
+    prepared.membership.join("edge_http", app)
+    config, admin = config_file(home, EDGE), admin_socket(home, EDGE)
+    process = await asyncio.to_thread(envoy.start, EDGE, config, admin, home.log_file(EDGE))
+    yield prepared
+    assert envoy.begin_drain(admin)
+    assert "LIVE" != envoy.ask(admin, "GET", "/ready")
+    envoy.stop(process, admin, drain_seconds=0)
+    await mesh.stop(0)
+    server.close()
+
+
+def check_refusal(response: httpx.Response, code: int, status: str, reason: str) -> None:
+    """The edge's own refusals have the shape of all others."""
+    assert code == response.status_code
+    assert "application/json" == response.headers["content-type"]
+    error = response.json()["error"]
+    assert {"code", "status", "message", "details"} == set(error)
+    assert (code, status) == (error["code"], error["status"])
+    (info,) = error["details"]
+    assert ("titan", reason) == (info["domain"], info["reason"])
+    assert "type.googleapis.com/google.rpc.ErrorInfo" == info["@type"]
+
+
+async def test_nothing_that_a_client_forges_about_itself_gets_in(edge: Edge) -> None:
+    """Identity, address and trace come from the edge or not at all."""
+    async with edge.client("127.0.1.1") as client:
+        seen = (await client.get("/v1/products", headers=FORGED)).json()
+
+    assert "127.0.1.1" == seen.pop("x-titan-client-ip")
+    assert not {"x-user-id", "x-titan-caller", "x-forwarded-host", "x-real-ip", "traceparent", "baggage"} & set(seen)
+    assert "6.6.6.6" not in seen.get("x-forwarded-for", "")
+    assert "99" != seen.get("x-envoy-max-retries")
+
+
+async def test_a_header_with_an_underscore_is_refused(edge: Edge) -> None:
+    """Some servers read x_user_id as x-user-id."""
+    async with edge.client("127.0.1.2") as client:
+        refused = await client.get("/v1/x", headers={"x_user_id": "root"})
+        check_refusal(refused, 400, "INVALID_ARGUMENT", "INVALID_INPUT")
+
+
+async def test_tokens_are_verified_wherever_they_are_sent(edge: Edge) -> None:
+    """No token passes, a good one too; an expired, forged or foreign one is refused on any route."""
+    async with edge.client("127.0.1.3") as client:
+
+        async def get(bearer: str) -> httpx.Response:
+            return await client.get("/v1/products", headers={"authorization": f"Bearer {bearer}"})
+
+        async with asyncio.timeout(5):
+            while (await get(token())).status_code != 200:  # noqa: ASYNC110 - until the edge has fetched the keys
+                await asyncio.sleep(0.2)
+        assert f"Bearer {token()}".split(".")[0] == (await get(token())).json()["authorization"].split(".")[0]
+        for bad in (token(life=-60), token(key=STRANGER), token(issuer="https://evil.example"), "garbage"):
+            check_refusal(await get(bad), 401, "UNAUTHENTICATED", "TOKEN_INVALID")
+        assert 200 == (await client.get("/v1/products")).status_code
+
+
+async def test_an_address_that_is_exhausted_leaves_the_others_alone(edge: Edge) -> None:
+    """Twelve at once, then 429 with the time to wait; the neighbour is served."""
+    async with edge.client("127.0.1.4") as greedy, edge.client("127.0.1.5") as neighbour:
+        answers = [await greedy.get("/v1/products") for _ in range(16)]
+        codes = [response.status_code for response in answers]
+        assert 200 == (await neighbour.get("/v1/products")).status_code
+
+    assert [200] * 12 == codes[:12]
+    refused = next(response for response in answers if response.status_code == 429)
+    check_refusal(refused, 429, "RESOURCE_EXHAUSTED", "OVERLOADED")
+    assert "1" == refused.headers["retry-after"]
+
+
+async def test_a_user_has_one_bucket_from_wherever_they_call(edge: Edge) -> None:
+    """Six at once for one user over two addresses; another user is served."""
+    bob, carol = ({"authorization": f"Bearer {token(user)}"} for user in ("bob", "carol"))
+    async with edge.client("127.0.1.6") as home, edge.client("127.0.1.7") as office:
+        codes = [(await client.get("/v1/cart", headers=bob)).status_code for _ in range(4) for client in (home, office)]
+        assert 200 == (await office.get("/v1/cart", headers=carol)).status_code
+
+    assert [200] * 6 == codes[:6]
+    assert 429 in codes[6:]
+
+
+async def test_signing_in_has_a_bucket_of_its_own(edge: Edge) -> None:
+    """Passwords are tried four times, not twelve; reading goes on."""
+    async with edge.client("127.0.1.8") as client:
+        codes = [(await client.post("/v1/sessions", json={})).status_code for _ in range(6)]
+        assert 200 == (await client.get("/v1/products")).status_code
+
+    assert [200] * 4 == codes[:4]
+    assert 429 in codes[4:]
+
+
+async def test_a_body_over_a_mebibyte_is_refused(edge: Edge) -> None:
+    """Before the app has to hold it."""
+    async with edge.client("127.0.1.9") as client:
+        check_refusal(await client.post("/v1/x", content=b"x" * 1_100_000), 413, "INVALID_ARGUMENT", "INVALID_INPUT")
+        assert 200 == (await client.post("/v1/x", content=b"x" * 900_000)).status_code
+
+
+async def test_answers_are_compressed_for_those_who_ask(edge: Edge) -> None:
+    """JSON shrinks well."""
+    async with edge.client("127.0.1.10") as client:
+        response = await client.get("/v1/products", headers={"accept-encoding": "gzip"})
+
+    assert "gzip" == response.headers["content-encoding"]
+    assert "max-age=31536000" == response.headers["strict-transport-security"]
+
+
+async def test_grpc_reaches_outward_methods_only(edge: Edge) -> None:
+    """Over the same port, with the same token check; a method between services has no route."""
+    credentials = grpc.ssl_channel_credentials(edge.authority.ca_file.read_bytes())
+    async with grpc.aio.secure_channel(f"localhost:{edge.home.ports.edge}", credentials) as channel:
+        seen = json.loads(await channel.unary_unary(SAY)(b"x", timeout=5, metadata=[("x-user-id", "root")]))
+        assert "x-titan-client-ip" in seen
+        assert "x-user-id" not in seen
+
+        with pytest.raises(grpc.aio.AioRpcError) as hidden:
+            await channel.unary_unary(TELL)(b"x", timeout=5)
+        assert grpc.StatusCode.UNIMPLEMENTED is hidden.value.code()
+
+        with pytest.raises(grpc.aio.AioRpcError) as forged:
+            bearer = [("authorization", f"Bearer {token(key=STRANGER)}")]
+            await channel.unary_unary(SAY)(b"x", timeout=5, metadata=bearer)
+        assert grpc.StatusCode.UNAUTHENTICATED is forged.value.code()
+
+
+async def test_an_http_edge_that_is_down_says_nothing_about_the_inside(edge: Edge) -> None:
+    """503 in the usual shape, without Envoy's own words."""
+    app = edge.home.app_socket("edge_http")
+    edge.membership.leave("edge_http", app)
+    await asyncio.sleep(0.3)
+    async with edge.client("127.0.1.11") as client:
+        response = await client.get("/v1/products")
+    edge.membership.join("edge_http", app)
+
+    check_refusal(response, 503, "UNAVAILABLE", "UNAVAILABLE")
+    assert "upstream" not in response.text

@@ -1,0 +1,239 @@
+"""What the topology says is what Envoy is told, on the edge and at every door of the mesh."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from control import render
+from control.envoy_validate import problems
+from control.home import Home, Ports
+from control.render import Options, Surface
+from mesh import topology
+from tests.control.small_mesh import SAY, SURFACE, TELL, WATCH, read_topology
+
+SHIPPED = Path(__file__).parents[2] / "deploy" / "topology.toml"
+HOME = Home(Path("/srv/titan"), Ports(19000))
+RBAC = "envoy.filters.http.rbac"
+
+
+@pytest.fixture(scope="module")
+def shipped() -> topology.Topology:
+    """The topology of the repository."""
+    return topology.load(SHIPPED)
+
+
+@pytest.fixture(scope="module")
+def configs(shipped: topology.Topology) -> dict[str, Any]:
+    """It, rendered for a node."""
+    return {name: yaml.safe_load(text) for name, text in render.render(shipped, HOME).items()}
+
+
+def listeners(config: Any) -> dict[str, Any]:
+    """Return a configuration's listeners by name."""
+    return {listener["name"]: listener for listener in config["static_resources"]["listeners"]}
+
+
+def manager(listener: Any) -> Any:
+    """Return a listener's HTTP connection manager."""
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def routes(listener: Any) -> list[Any]:
+    """Return a listener's routes."""
+    return manager(listener)["route_config"]["virtual_hosts"][0]["routes"]
+
+
+def policies(listener: Any) -> dict[str, set[str]]:
+    """Return who may call what at an inbound listener: the path's prefix -> the identities."""
+    (rbac,) = [found for found in manager(listener)["http_filters"] if found["name"] == RBAC]
+    rules = rbac["typed_config"]["rules"]
+    assert "ALLOW" == rules["action"]
+    return {
+        policy["permissions"][0]["url_path"]["path"]["prefix"]: {
+            principal["authenticated"]["principal_name"]["exact"] for principal in policy["principals"]
+        }
+        for policy in rules["policies"].values()
+    }
+
+
+def test_rendering_is_a_pure_function(shipped: topology.Topology) -> None:
+    """The same topology gives the same texts, and no place is left open in them."""
+    first, second = render.render(shipped, HOME), render.render(shipped, HOME)
+
+    assert first == second
+    assert {"edge", "mesh"} == set(first)
+    assert not any(re.search(r"\$\{", text) for text in first.values())
+
+
+def test_every_door_admits_exactly_the_callers_of_the_topology(
+    shipped: topology.Topology, configs: dict[str, Any]
+) -> None:
+    """Each hosted service has one policy: its callers, and developers where the world may call too."""
+    doors = listeners(configs["mesh"])
+    for package in shipped.packages.values():
+        if not package.services:
+            assert f"in_{package.name}" not in doors
+            continue
+        found = policies(doors[f"in_{package.name}"])
+        for service in package.services:
+            expected = {shipped.spiffe_id(caller) for caller in package.callers[service]}
+            if "edge_http" in package.callers[service]:
+                expected.add(shipped.developer_id)
+            assert expected == found.pop(f"/{service}/"), service
+        assert {"/grpc.health.v1.Health/", "/grpc.reflection."} == set(found)
+        assert {shipped.developer_id} == set.union(*found.values())
+
+
+def test_ports_follow_the_order_of_the_topology(shipped: topology.Topology, configs: dict[str, Any]) -> None:
+    """base + 20 + i, and no two Envoys share a port silently."""
+    doors = listeners(configs["mesh"])
+    for package in shipped.packages.values():
+        if package.services:
+            door = doors[f"in_{package.name}"]
+            assert 19020 + package.index == door["address"]["socket_address"]["port_value"]
+            assert door["enable_reuse_port"] is False
+    assert 19004 == doors["developer"]["address"]["socket_address"]["port_value"]
+    assert 19003 == listeners(configs["edge"])["edge"]["address"]["socket_address"]["port_value"]
+
+
+def test_outbound_listeners_route_what_is_granted_and_refuse_the_rest(
+    shipped: topology.Topology, configs: dict[str, Any]
+) -> None:
+    """A private socket per package; what the topology does not grant is answered on the spot."""
+    doors = listeners(configs["mesh"])
+    for package in shipped.packages:
+        listener = doors[f"out_{package}"]
+        assert {"path": f"/srv/titan/run/out/{package}.sock", "mode": 0o600} == listener["address"]["pipe"]
+        granted = {route["match"]["prefix"] for route in routes(listener) if "route" in route}
+        assert {f"/{service}/" for service in shipped.callable_by(package)} == granted
+        refused = [route for route in routes(listener) if "direct_response" in route]
+        assert len(shipped.services) == len(granted) + len(refused)
+
+
+def test_every_upstream_shows_its_own_identity_and_demands_the_right_one(
+    shipped: topology.Topology, configs: dict[str, Any]
+) -> None:
+    """TLS 1.3 at both ends of the range, no resumption, the exact SPIFFE id of the other side."""
+    peers = [c for c in configs["mesh"]["static_resources"]["clusters"] if "transport_socket" in c]
+    for cluster in peers:
+        callee, _, caller = cluster["name"].partition("_for_")
+        tls = cluster["transport_socket"]["typed_config"]
+        context = tls["common_tls_context"]
+        wanted = context["combined_validation_context"]["default_validation_context"]["match_typed_subject_alt_names"]
+        assert [{"san_type": "URI", "matcher": {"exact": shipped.spiffe_id(callee)}}] == wanted
+        assert caller == context["tls_certificate_sds_secret_configs"][0]["name"]
+        assert {"TLSv1_3"} == set(context["tls_params"].values())
+        assert 0 == tls["max_session_keys"]
+    assert {"svc_payment_for_svc_order", "svc_auth_for_svc_payment"} <= {cluster["name"] for cluster in peers}
+    assert "svc_payment_for_svc_cart" not in {cluster["name"] for cluster in peers}
+
+
+def test_envoy_retries_only_what_reached_nobody(shipped: topology.Topology) -> None:
+    """Every retry policy anywhere names the same two causes; attempts of clients and of Envoy never multiply."""
+    for options in (Options(), Options(split="sidecar")):
+        for text in render.render(shipped, HOME, options=options).values():
+            assert {"connect-failure,refused-stream"} == set(re.findall(r"retry_on: (\S+)", text))
+
+
+def test_connections_end_after_a_third_of_a_certificate(shipped: topology.Topology) -> None:
+    """Both ends limit them, so that none outlives the certificate that opened it."""
+    text = render.render(shipped, HOME, options=Options(certificate_seconds=600))["mesh"]
+
+    assert {"200.000s"} == set(re.findall(r"max_connection_duration: (\S+)", text))
+
+
+def test_streams_have_routes_of_their_own(tmp_path: Path) -> None:
+    """Thirty seconds are enough for a call, and far too short for a stream."""
+    mesh = read_topology(tmp_path)
+    out = routes(listeners(yaml.safe_load(render.render(mesh, HOME, SURFACE)["mesh"]))["out_svc_b"])
+    seconds = {
+        next(iter(route["match"].values())): route["route"]["max_stream_duration"]["max_stream_duration"]
+        for route in out
+        if "route" in route
+    }
+
+    assert "3600s" == seconds[WATCH]
+    assert "30s" == seconds["/titan.a.v1.EchoService/"]
+
+
+def test_the_world_reaches_outward_methods_and_nothing_else(tmp_path: Path) -> None:
+    """With the contract known, each method has its own route at the edge and at the developers' door."""
+    rendered = render.render(read_topology(tmp_path), HOME, Surface(streaming={WATCH}, outward={SAY, WATCH, TELL}))
+    edge = routes(listeners(yaml.safe_load(rendered["edge"]))["edge"])
+    developer = routes(listeners(yaml.safe_load(rendered["mesh"]))["developer"])
+
+    for found in (edge, developer):
+        paths = [route["match"].get("path") for route in found if "path" in route["match"]]
+        # TELL is outward by its access rule, yet its service has no such caller in the topology.
+        assert [SAY, WATCH] == paths
+    assert "app_edge_http" == edge[-1]["route"]["cluster"]
+
+
+def test_the_load_profile_raises_limits_and_changes_nothing_else(shipped: topology.Topology) -> None:
+    """Whatever passes under load passes the same filters as in the default profile."""
+    default, load = (
+        yaml.safe_load(render.render(shipped, HOME, options=Options(profile=profile))["edge"])
+        for profile in ("default", "load")
+    )
+
+    def drop_buckets(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: drop_buckets(value) for key, value in node.items() if key != "token_bucket"}
+        return [drop_buckets(item) for item in node] if isinstance(node, list) else node
+
+    assert default != load
+    assert drop_buckets(default) == drop_buckets(load)
+
+
+def test_signing_in_is_limited_more_strictly_over_http_and_over_grpc(configs: dict[str, Any]) -> None:
+    """Guessing passwords over gRPC is no faster."""
+    limited = [
+        route["match"]
+        for route in routes(listeners(configs["edge"])["edge"])
+        if "limit_sessions" in route.get("typed_per_filter_config", {})
+    ]
+
+    assert {"/v1/sessions", "/titan.auth.v1.AuthService/"} == {match["prefix"] for match in limited}
+
+
+def test_server_sent_events_are_not_cut(configs: dict[str, Any]) -> None:
+    """A watching shopper hears nothing for minutes; the route waits."""
+    (events,) = [route for route in routes(listeners(configs["edge"])["edge"]) if "safe_regex" in route["match"]]
+
+    assert re.fullmatch(events["match"]["safe_regex"]["regex"], "/v1/orders/0190:watch")
+    assert not re.fullmatch(events["match"]["safe_regex"]["regex"], "/v1/orders/0190")
+    assert "0s" == events["route"]["timeout"]
+
+
+def test_a_profile_that_the_topology_lacks_is_named(shipped: topology.Topology) -> None:
+    """The message says which there are."""
+    with pytest.raises(ValueError, match=r"limits\.huge.*default, load"):
+        render.render(shipped, HOME, options=Options(profile="huge"))
+
+
+def test_a_sidecar_carries_its_own_package_alone(shipped: topology.Topology) -> None:
+    """No other package's certificate is mounted beside it, and no developers' door is open."""
+    rendered = render.render(shipped, HOME, options=Options(split="sidecar", hosts={"svc_order": "svc-order"}))
+
+    assert {"edge", *shipped.packages} == set(rendered)
+    order = yaml.safe_load(rendered["svc_order"])
+    assert {"out_svc_order", "in_svc_order"} == set(listeners(order))
+    assert {"svc_order.json", "ca.json"} == set(re.findall(r"sds/(\S+)", rendered["svc_order"]))
+    assert "0.0.0.0" == listeners(order)["in_svc_order"]["address"]["socket_address"]["address"]
+    assert "svc-order" in rendered["edge_http"]
+
+
+def test_envoy_itself_accepts_every_rendering(shipped: topology.Topology, tmp_path: Path) -> None:
+    """Profiles and splits, without an unknown or deprecated field."""
+    assert [] == list(problems(shipped, Surface(), tmp_path))
+
+
+def test_a_place_that_nobody_fills_is_named() -> None:
+    """A template and its renderer cannot drift apart silently."""
+    with pytest.raises(ValueError, match="missing"):
+        render._fill({"a": "${missing}"})
