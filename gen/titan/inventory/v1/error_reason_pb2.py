@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/inventory/v1/error_reason.proto\x12\x12titan.inventory.v1*\x9c\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45RROR_REASON_OUT_OF_STOCK\x10\x01\x12%\n!ERROR_REASON_RESERVATION_RELEASED\x10\x02\x12%\n!ERROR_REASON_RESERVATION_CONFLICT\x10\x03\x12$\n ERROR_REASON_RESERVATION_SHIPPED\x10\x04\x12&\n\"ERROR_REASON_RESERVATION_NOT_FOUND\x10\x05\x12\"\n\x1e\x45RROR_REASON_RESTOCK_TOO_LARGE\x10\x06\x12%\n!ERROR_REASON_STOCK_BELOW_RESERVED\x10\x07\x12 \n\x1c\x45RROR_REASON_STOCK_TOO_LARGE\x10\x08\x12$\n ERROR_REASON_WAREHOUSE_NOT_FOUND\x10\t\x12!\n\x1d\x45RROR_REASON_WAREHOUSE_EXISTS\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/inventory/v1/error_reason.proto\x12\x12titan.inventory.v1*\xc2\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45RROR_REASON_OUT_OF_STOCK\x10\x01\x12%\n!ERROR_REASON_RESERVATION_RELEASED\x10\x02\x12%\n!ERROR_REASON_RESERVATION_CONFLICT\x10\x03\x12$\n ERROR_REASON_RESERVATION_SHIPPED\x10\x04\x12&\n\"ERROR_REASON_RESERVATION_NOT_FOUND\x10\x05\x12\"\n\x1e\x45RROR_REASON_RESTOCK_TOO_LARGE\x10\x06\x12%\n!ERROR_REASON_STOCK_BELOW_RESERVED\x10\x07\x12 \n\x1c\x45RROR_REASON_STOCK_TOO_LARGE\x10\x08\x12$\n ERROR_REASON_WAREHOUSE_NOT_FOUND\x10\t\x12!\n\x1d\x45RROR_REASON_WAREHOUSE_EXISTS\x10\n\x12$\n ERROR_REASON_TOO_MANY_WAREHOUSES\x10\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.inventory.v1.error_re
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=62
-  _globals['_ERRORREASON']._serialized_end=474
+  _globals['_ERRORREASON']._serialized_end=512
 # @@protoc_insertion_point(module_scope)

@@ -103,7 +103,7 @@ class InventoryServiceServicer:
     def BatchAdjustStock(self, request, context):
         """Adjusts many SKUs, one result each: a refused one never fails its neighbours.
 
-        Each adjustment is known by the request id and its SKU and warehouse.
+        The same request id gives the same answer and moves nothing twice. A SKU may stand in it more than once.
         Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -123,7 +123,8 @@ class InventoryServiceServicer:
         """Holds the units of many orders, in arrival order, all lines of an order or none; one result each.
 
         Known by order id: asked again, the same answer. An order that was released before it came is refused for ever.
-        Results carry OUT_OF_STOCK, RESERVATION_RELEASED or RESERVATION_CONFLICT.
+        Results carry OUT_OF_STOCK {sku, available, requested}, RESERVATION_RELEASED or RESERVATION_CONFLICT, and
+        INVALID_INPUT for an order in which a line number stands twice. A released order that had been refused stays refused.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -150,7 +151,8 @@ class InventoryServiceServicer:
     def BatchRestock(self, request, context):
         """Puts returned units of shipped orders back on hand, once per restock id.
 
-        Asked again, the same answer. Results carry RESERVATION_NOT_FOUND or RESTOCK_TOO_LARGE.
+        Asked again, the same answer; only RESERVATION_NOT_FOUND is not kept, for the order may still ship.
+        Results carry RESERVATION_NOT_FOUND, RESTOCK_TOO_LARGE or RESERVATION_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

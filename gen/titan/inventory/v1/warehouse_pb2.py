@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/inventory/v1/warehouse.proto\x12\x12titan.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\"{\n\tWarehouse\x12\x36\n\x0cwarehouse_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,31}$\x12\x18\n\x05title\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18x\x12\x1c\n\x08priority\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/inventory/v1/warehouse.proto\x12\x12titan.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\"\x8c\x01\n\tWarehouse\x12\x36\n\x0cwarehouse_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{0,31}$\x12)\n\x05title\x18\x02 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18x2\x0f^[^\\x00-\\x08]*$\x12\x1c\n\x08priority\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,9 +35,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WAREHOUSE'].fields_by_name['warehouse_id']._loaded_options = None
   _globals['_WAREHOUSE'].fields_by_name['warehouse_id']._serialized_options = b'\272H\035r\0332\031^[a-z0-9][a-z0-9-]{0,31}$'
   _globals['_WAREHOUSE'].fields_by_name['title']._loaded_options = None
-  _globals['_WAREHOUSE'].fields_by_name['title']._serialized_options = b'\272H\006r\004\020\001\030x'
+  _globals['_WAREHOUSE'].fields_by_name['title']._serialized_options = b'\272H\027r\025\020\001\030x2\017^[^\\x00-\\x08]*$'
   _globals['_WAREHOUSE'].fields_by_name['priority']._loaded_options = None
   _globals['_WAREHOUSE'].fields_by_name['priority']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
-  _globals['_WAREHOUSE']._serialized_start=87
-  _globals['_WAREHOUSE']._serialized_end=210
+  _globals['_WAREHOUSE']._serialized_start=88
+  _globals['_WAREHOUSE']._serialized_end=228
 # @@protoc_insertion_point(module_scope)

@@ -54,7 +54,7 @@ class WarehouseServiceServicer:
     def CreateWarehouse(self, request, context):
         """Adds a warehouse; asked again with the same content, the same answer.
 
-        Fails with WAREHOUSE_EXISTS where the code stands for other content.
+        Fails with WAREHOUSE_EXISTS where the code stands for other content, or TOO_MANY_WAREHOUSES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

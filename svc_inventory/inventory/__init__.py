@@ -1,0 +1,1 @@
+"""InventoryService: stock, its journal, and what orders hold."""

@@ -1,0 +1,1 @@
+"""WarehouseService: the places that hold stock."""
