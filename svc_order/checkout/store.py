@@ -192,7 +192,8 @@ async def wait_for_customer(
     await tx.execute(
         "UPDATE checkouts c SET payment_status = w.status, action_url = w.url, action_expires_at = w.expires_at,"
         " attempts = 0, next_run_at = now() + make_interval(secs => $5)"
-        " FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::timestamptz[]) AS w (order_id, status, url, expires_at)"
+        " FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::timestamptz[])"
+        " AS w (order_id, status, url, expires_at)"
         " WHERE c.order_id = w.order_id AND c.decided_at IS NULL",
         [w[0] for w in waiting],
         [w[1] for w in waiting],
@@ -221,10 +222,13 @@ async def postpone(connection: asyncpg.Connection, order_ids: Sequence[UUID], *,
 
 
 async def finish(connection: asyncpg.Connection, finished: Sequence[tuple[UUID, int]]) -> None:
-    """Mark checkouts as finished: (order, payment status) each; zero keeps the status."""
+    """Mark checkouts as finished: (order, payment status) each; zero keeps the status.
+
+    The numbers of the contract ascend on every way that a payment can go, so news that arrive late never turn it back.
+    """
     await connection.execute(
         "UPDATE checkouts c SET finished_at = now(),"
-        " payment_status = CASE WHEN f.status = 0 THEN c.payment_status ELSE f.status END"
+        " payment_status = greatest(c.payment_status, f.status)"
         " FROM unnest($1::uuid[], $2::smallint[]) AS f (order_id, status)"
         " WHERE c.order_id = f.order_id AND c.finished_at IS NULL",
         [f[0] for f in finished],
@@ -303,7 +307,9 @@ async def finish_effect(tx: asyncpg.Connection, effect: Effect, *, payment_statu
     )
     if payment_status:
         await tx.execute(
-            "UPDATE checkouts SET payment_status = $2 WHERE order_id = $1", effect.order_id, payment_status
+            "UPDATE checkouts SET payment_status = greatest(payment_status, $2) WHERE order_id = $1",
+            effect.order_id,
+            payment_status,
         )
 
 

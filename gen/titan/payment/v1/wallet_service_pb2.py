@@ -30,7 +30,7 @@ from titan.payment.v1 import wallet_pb2 as titan_dot_payment_dot_v1_dot_wallet__
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/payment/v1/wallet_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1dtitan/payment/v1/wallet.proto\x1a\x19titan/type/v1/money.proto\"\x12\n\x10GetWalletRequest\"=\n\x11GetWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.titan.payment.v1.Wallet\"\xb1\x02\n\x12TopUpWalletRequest\x12\xb4\x01\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x14.titan.type.v1.MoneyB\x8d\x01\xbaH\x89\x01\xba\x01\x82\x01\n\x0f\x61mount.positive\x12\x39must be more than zero and at most 10,000,000 minor units\x1a\x34this.minor_units > 0 && this.minor_units <= 10000000\xc8\x01\x01\x12\x39\n\ncard_token\x18\x02 \x01(\tB%\xbaH\"r 2\x1e^[A-Za-z][A-Za-z0-9_-]{2,127}$\x12)\n\nrequest_id\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\"?\n\x13TopUpWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.titan.payment.v1.Wallet\"X\n\x1aListWalletTransfersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"k\n\x1bListWalletTransfersResponse\x12\x33\n\ttransfers\x18\x01 \x03(\x0b\x32 .titan.payment.v1.WalletTransfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x19\x42\x61tchCreditWalletsRequest\x12<\n\x07\x63redits\x18\x01 \x03(\x0b\x32\x1e.titan.payment.v1.WalletCreditB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12)\n\nrequest_id\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\"\x99\x01\n\x0cWalletCredit\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12n\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.MoneyBH\xbaHE\xba\x01?\n\x0f\x61mount.positive\x12\x16must be more than zero\x1a\x14this.minor_units > 0\xc8\x01\x01\"S\n\x1a\x42\x61tchCreditWalletsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.titan.payment.v1.WalletCreditResult\"\x81\x01\n\x12WalletCreditResult\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12*\n\x06wallet\x18\x02 \x01(\x0b\x32\x18.titan.payment.v1.WalletH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\xde\x04\n\rWalletService\x12q\n\tGetWallet\x12\".titan.payment.v1.GetWalletRequest\x1a#.titan.payment.v1.GetWalletResponse\"\x1b\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/wallet\x12\x8b\x01\n\x0bTopUpWallet\x12$.titan.payment.v1.TopUpWalletRequest\x1a%.titan.payment.v1.TopUpWalletResponse\"/\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/wallet:topUp:\x01*\x12\x99\x01\n\x13ListWalletTransfers\x12,.titan.payment.v1.ListWalletTransfersRequest\x1a-.titan.payment.v1.ListWalletTransfersResponse\"%\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/wallet/transfers\x12\xaf\x01\n\x12\x42\x61tchCreditWallets\x12+.titan.payment.v1.BatchCreditWalletsRequest\x1a,.titan.payment.v1.BatchCreditWalletsResponse\">\x90\x02\x02\xaa\xbb\x18\n\x1a\x08importer\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/wallets:batchCredit:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/payment/v1/wallet_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1dtitan/payment/v1/wallet.proto\x1a\x19titan/type/v1/money.proto\"\x12\n\x10GetWalletRequest\"=\n\x11GetWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.titan.payment.v1.Wallet\"\xb0\x02\n\x12TopUpWalletRequest\x12\xb4\x01\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x14.titan.type.v1.MoneyB\x8d\x01\xbaH\x89\x01\xba\x01\x82\x01\n\x0f\x61mount.positive\x12\x39must be more than zero and at most 10,000,000 minor units\x1a\x34this.minor_units > 0 && this.minor_units <= 10000000\xc8\x01\x01\x12\x39\n\ncard_token\x18\x02 \x01(\tB%\xbaH\"r 2\x1e^[A-Za-z][A-Za-z0-9_-]{2,127}$\x12(\n\nrequest_id\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x01\x32\x08^[!-~]*$\"?\n\x13TopUpWalletResponse\x12(\n\x06wallet\x18\x01 \x01(\x0b\x32\x18.titan.payment.v1.Wallet\"X\n\x1aListWalletTransfersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"k\n\x1bListWalletTransfersResponse\x12\x33\n\ttransfers\x18\x01 \x03(\x0b\x32 .titan.payment.v1.WalletTransfer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x19\x42\x61tchCreditWalletsRequest\x12<\n\x07\x63redits\x18\x01 \x03(\x0b\x32\x1e.titan.payment.v1.WalletCreditB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x01\x32\x08^[!-~]*$\"\x99\x01\n\x0cWalletCredit\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12n\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.MoneyBH\xbaHE\xba\x01?\n\x0f\x61mount.positive\x12\x16must be more than zero\x1a\x14this.minor_units > 0\xc8\x01\x01\"S\n\x1a\x42\x61tchCreditWalletsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.titan.payment.v1.WalletCreditResult\"\x81\x01\n\x12WalletCreditResult\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12*\n\x06wallet\x18\x02 \x01(\x0b\x32\x18.titan.payment.v1.WalletH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome2\xde\x04\n\rWalletService\x12q\n\tGetWallet\x12\".titan.payment.v1.GetWalletRequest\x1a#.titan.payment.v1.GetWalletResponse\"\x1b\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/wallet\x12\x8b\x01\n\x0bTopUpWallet\x12$.titan.payment.v1.TopUpWalletRequest\x1a%.titan.payment.v1.TopUpWalletResponse\"/\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/wallet:topUp:\x01*\x12\x99\x01\n\x13ListWalletTransfers\x12,.titan.payment.v1.ListWalletTransfersRequest\x1a-.titan.payment.v1.ListWalletTransfersResponse\"%\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/wallet/transfers\x12\xaf\x01\n\x12\x42\x61tchCreditWallets\x12+.titan.payment.v1.BatchCreditWalletsRequest\x1a,.titan.payment.v1.BatchCreditWalletsResponse\">\x90\x02\x02\xaa\xbb\x18\n\x1a\x08importer\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/wallets:batchCredit:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,7 +42,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOPUPWALLETREQUEST'].fields_by_name['card_token']._loaded_options = None
   _globals['_TOPUPWALLETREQUEST'].fields_by_name['card_token']._serialized_options = b'\272H\"r 2\036^[A-Za-z][A-Za-z0-9_-]{2,127}$'
   _globals['_TOPUPWALLETREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_TOPUPWALLETREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\022r\0202\016^[!-~]{1,128}$'
+  _globals['_TOPUPWALLETREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\021r\017\020\001\030\200\0012\010^[!-~]*$'
   _globals['_LISTWALLETTRANSFERSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTWALLETTRANSFERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
   _globals['_LISTWALLETTRANSFERSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -50,7 +50,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHCREDITWALLETSREQUEST'].fields_by_name['credits']._loaded_options = None
   _globals['_BATCHCREDITWALLETSREQUEST'].fields_by_name['credits']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_BATCHCREDITWALLETSREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_BATCHCREDITWALLETSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\022r\0202\016^[!-~]{1,128}$'
+  _globals['_BATCHCREDITWALLETSREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\021r\017\020\001\030\200\0012\010^[!-~]*$'
   _globals['_WALLETCREDIT'].fields_by_name['user_id']._loaded_options = None
   _globals['_WALLETCREDIT'].fields_by_name['user_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_WALLETCREDIT'].fields_by_name['amount']._loaded_options = None
@@ -68,21 +68,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETWALLETRESPONSE']._serialized_start=253
   _globals['_GETWALLETRESPONSE']._serialized_end=314
   _globals['_TOPUPWALLETREQUEST']._serialized_start=317
-  _globals['_TOPUPWALLETREQUEST']._serialized_end=622
-  _globals['_TOPUPWALLETRESPONSE']._serialized_start=624
-  _globals['_TOPUPWALLETRESPONSE']._serialized_end=687
-  _globals['_LISTWALLETTRANSFERSREQUEST']._serialized_start=689
-  _globals['_LISTWALLETTRANSFERSREQUEST']._serialized_end=777
-  _globals['_LISTWALLETTRANSFERSRESPONSE']._serialized_start=779
-  _globals['_LISTWALLETTRANSFERSRESPONSE']._serialized_end=886
-  _globals['_BATCHCREDITWALLETSREQUEST']._serialized_start=889
-  _globals['_BATCHCREDITWALLETSREQUEST']._serialized_end=1021
-  _globals['_WALLETCREDIT']._serialized_start=1024
-  _globals['_WALLETCREDIT']._serialized_end=1177
-  _globals['_BATCHCREDITWALLETSRESPONSE']._serialized_start=1179
-  _globals['_BATCHCREDITWALLETSRESPONSE']._serialized_end=1262
-  _globals['_WALLETCREDITRESULT']._serialized_start=1265
-  _globals['_WALLETCREDITRESULT']._serialized_end=1394
-  _globals['_WALLETSERVICE']._serialized_start=1397
-  _globals['_WALLETSERVICE']._serialized_end=2003
+  _globals['_TOPUPWALLETREQUEST']._serialized_end=621
+  _globals['_TOPUPWALLETRESPONSE']._serialized_start=623
+  _globals['_TOPUPWALLETRESPONSE']._serialized_end=686
+  _globals['_LISTWALLETTRANSFERSREQUEST']._serialized_start=688
+  _globals['_LISTWALLETTRANSFERSREQUEST']._serialized_end=776
+  _globals['_LISTWALLETTRANSFERSRESPONSE']._serialized_start=778
+  _globals['_LISTWALLETTRANSFERSRESPONSE']._serialized_end=885
+  _globals['_BATCHCREDITWALLETSREQUEST']._serialized_start=888
+  _globals['_BATCHCREDITWALLETSREQUEST']._serialized_end=1019
+  _globals['_WALLETCREDIT']._serialized_start=1022
+  _globals['_WALLETCREDIT']._serialized_end=1175
+  _globals['_BATCHCREDITWALLETSRESPONSE']._serialized_start=1177
+  _globals['_BATCHCREDITWALLETSRESPONSE']._serialized_end=1260
+  _globals['_WALLETCREDITRESULT']._serialized_start=1263
+  _globals['_WALLETCREDITRESULT']._serialized_end=1392
+  _globals['_WALLETSERVICE']._serialized_start=1395
+  _globals['_WALLETSERVICE']._serialized_end=2001
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,73 @@
+"""What an order costs, without a server."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from svc_order.checkout import rules
+from svc_order.checkout.rules import Sold, Wanted
+from svc_order.errors import CartEmpty, CurrencyMixed, PriceChanged, SkuNotSold, TotalTooLarge
+
+
+def sold(sku: str, price_minor: int, *, currency: str = "GBP", rate: int = 2000) -> Sold:
+    return Sold(sku, "p", sku.title(), "house", price_minor, currency, rate)
+
+
+SHELF = {s.sku: s for s in (sold("mug", 500), sold("tea", 250, rate=0), sold("fan", 900, currency="EUR"))}
+
+
+def test_a_quote_is_the_sum_of_its_lines() -> None:
+    quote = rules.quote([Wanted("mug", 2), Wanted("tea", 3)], SHELF)
+    assert (quote.total_minor, quote.tax_minor, quote.currency) == (1750, 167, "GBP")
+    assert [line.number for line in quote.lines] == [1, 2]
+
+
+def test_a_sku_may_stand_in_an_order_twice_at_two_prices() -> None:
+    quote = rules.quote([Wanted("mug", 1, 499, "GBP"), Wanted("mug", 1, 1, "GBP")], SHELF)
+    assert [line.line_total_minor for line in quote.lines] == [499, 1]
+
+
+def test_an_agreed_price_of_nothing_is_a_price() -> None:
+    assert rules.quote([Wanted("mug", 1, 0, "GBP")], SHELF).total_minor == 0
+
+
+def test_nothing_is_not_an_order() -> None:
+    with pytest.raises(CartEmpty):
+        rules.quote([], SHELF)
+
+
+def test_an_unknown_sku_is_named() -> None:
+    with pytest.raises(SkuNotSold) as refusal:
+        rules.quote([Wanted("mug", 1), Wanted("Mug", 1)], SHELF)
+    assert refusal.value.metadata == {"sku": "Mug"}
+
+
+def test_one_order_has_one_currency() -> None:
+    with pytest.raises(CurrencyMixed):
+        rules.quote([Wanted("mug", 1), Wanted("fan", 1)], SHELF)
+
+
+def test_the_largest_total_is_taken_and_one_penny_more_is_not() -> None:
+    assert rules.quote([Wanted("mug", 1, 10_000_000_000, "GBP")], SHELF).total_minor == rules.MAX_TOTAL_MINOR
+    with pytest.raises(TotalTooLarge):
+        rules.quote([Wanted("mug", 1, 10_000_000_000, "GBP"), Wanted("mug", 1, 1, "GBP")], SHELF)
+
+
+@pytest.mark.parametrize(("minor", "currency"), [(499, "GBP"), (501, "GBP"), (500, "EUR")])
+def test_another_total_than_the_expected_is_refused_with_the_new_one(minor: int, currency: str) -> None:
+    quote = rules.quote([Wanted("mug", 1)], SHELF)
+    with pytest.raises(PriceChanged) as refusal:
+        rules.check_expected(quote, expected_minor=minor, expected_currency=currency)
+    assert refusal.value.metadata == {"total_minor": "500", "currency": "GBP"}
+    rules.check_expected(quote, expected_minor=500, expected_currency="GBP")
+
+
+@given(st.integers(0, 10**10), st.integers(0, 10_000))
+def test_included_tax_is_rounded_once_half_to_even(gross_minor: int, rate: int) -> None:
+    """Python rounds a Fraction half to even, and is exact."""
+    exact = Fraction(gross_minor * rate, 10_000 + rate)
+    assert rules.included_tax_minor(gross_minor, rate) == round(exact)

@@ -1,0 +1,387 @@
+"""One order's path, its crashes, its races; on real Postgres, with the other packages as fakes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+import pytest
+
+from mesh.seams import failpoints
+from tests import harness
+from tests.svc_order.conftest import Shop, order_request
+from tests.svc_order.world import STATUS, World, until
+from titan.order.v1 import order_pb2, order_service_pb2
+
+STEPS = ("reserve", "authorize", "decide", "close", "capture", "finish")
+UNDO_STEPS = ("reserve", "authorize", "decide", "release", "void", "finish")
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call
+    return refusal.value
+
+
+async def finished(shop: Shop, order_id: str) -> None:
+    async def is_finished() -> bool:
+        return (await shop.row(order_id))["finished_at"] is not None
+
+    await until(is_finished)
+
+
+async def test_an_order_holds_stock_and_money_then_counts(shop: Shop, world: World) -> None:
+    """The plain path: confirmed in the reply, captured after it."""
+    order = await shop.place()
+
+    assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert order.payment_status == STATUS.PAYMENT_STATUS_AUTHORIZED
+    assert order.total.minor_units == 1250
+    assert order.tax.minor_units == 167 + 42
+    assert [(a.warehouse_id, a.quantity) for a in order.lines[0].allocations] == [("main", 2)]
+    assert order.shipping_address.full_name == "Ada"
+    await finished(shop, order.order_id)
+    assert world.payments[order.order_id] == STATUS.PAYMENT_STATUS_CAPTURED
+    assert world.stock["mug"] == 998
+
+
+async def test_the_same_key_gives_the_same_answer_byte_for_byte(shop: Shop, world: World) -> None:
+    """A double click pays once."""
+    user, key = uuid4(), "click"
+    first = await shop.place(user, key=key)
+    await finished(shop, first.order_id)
+    second = await shop.place(user, key=key)
+
+    assert first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True)
+    assert world.captures[first.order_id] == 1
+
+
+async def test_twins_join_the_first(start: Any, world: World) -> None:
+    """Ten equal calls at two processes at once are one order."""
+    one, two = await start(), await start()
+    user, key = uuid4(), "twins"
+    placed = await asyncio.gather(*(shop.place(user, key=key) for shop in (one, two) for _ in range(5)))
+
+    assert len({order.order_id for order in placed}) == 1
+    assert {order.status for order in placed} == {order_pb2.ORDER_STATUS_CONFIRMED}
+
+
+async def test_another_body_under_the_same_key_is_refused(shop: Shop) -> None:
+    user, key = uuid4(), "reused"
+    await shop.place(user, key=key)
+    error = await refused(shop.place(user, key=key, lines=[("tea", 1)]))
+
+    assert harness.reason_of(error) == "IDEMPOTENCY_KEY_REUSED"
+
+
+async def test_keys_of_two_users_never_meet(shop: Shop) -> None:
+    first, second = await shop.place(key="mine"), await shop.place(key="mine")
+
+    assert first.order_id != second.order_id
+
+
+async def test_out_of_stock_is_refused_stored_and_holds_nothing(shop: Shop, world: World) -> None:
+    user, key = uuid4(), "short"
+    world.stock["pot"] = 1
+    error = await refused(shop.place(user, key=key, lines=[("mug", 1), ("pot", 2)]))
+    world.stock["pot"] = 100
+    again = await refused(shop.place(user, key=key, lines=[("mug", 1), ("pot", 2)]))
+
+    assert harness.reason_of(error) == harness.reason_of(again) == "OUT_OF_STOCK"
+    assert world.stock["mug"] == 1000
+
+
+async def test_a_declined_card_lets_the_stock_go(shop: Shop, world: World) -> None:
+    error = await refused(shop.place(card="tok_declined"))
+
+    assert harness.reason_of(error) == "PAYMENT_DECLINED"
+    order_id = harness.refusal_in(error).metadata["order_id"]
+    await finished(shop, order_id)
+    assert world.stock["mug"] == 1000
+    assert (await shop.row(order_id))["status"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_run_that_breaks_off_is_run_again(shop: Shop, world: World, step: str, moment: str) -> None:
+    """A coordinator that dies at a step leaves an order that the sweeper brings to the same end."""
+    cart_id, user = str(uuid4()), uuid4()
+    world.carts[str(user)] = (cart_id, {"mug": 2})
+    failpoints.arm(f"saga.{step}.{moment}", "raise*1")
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    order = await shop.place(user, cart=True, lines=[("mug", 2)])
+    await finished(shop, order.order_id)
+    sweeping.cancel()
+
+    assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert world.stock["mug"] == 998
+    assert world.captures[order.order_id] == 1
+    assert (await shop.row(order.order_id))["version"] == 2
+
+
+@pytest.mark.parametrize("step", UNDO_STEPS)
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_an_undo_that_breaks_off_is_run_again(shop: Shop, world: World, step: str, moment: str) -> None:
+    failpoints.arm(f"saga.{step}.{moment}", "raise*1")
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    error = await refused(shop.place(card="tok_declined"))
+    order_id = harness.refusal_in(error).metadata["order_id"]
+    await finished(shop, order_id)
+    sweeping.cancel()
+
+    assert harness.reason_of(error) == "PAYMENT_DECLINED"
+    assert world.stock["mug"] == 1000
+    assert world.reserved[order_id] is None
+
+
+@pytest.mark.parametrize("participant", ["reserve", "authorize", "close", "capture"])
+async def test_a_participant_that_is_away_for_a_while_loses_nothing(shop: Shop, world: World, participant: str) -> None:
+    world.fail[participant] = 6
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    order = await shop.place()
+    await finished(shop, order.order_id)
+    sweeping.cancel()
+
+    assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert world.captures[order.order_id] == 1
+
+
+async def test_an_order_that_nobody_can_decide_is_given_up(start: Any, world: World) -> None:
+    """A saga always ends: when money can't be had in time, the order is cancelled and the stock goes back."""
+    shop = await start(give_up_seconds=0.2)
+    world.fail["authorize"] = 1000
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    error = await refused(shop.place())
+    order_id = harness.refusal_in(error).metadata["order_id"]
+    await finished(shop, order_id)
+    sweeping.cancel()
+
+    assert harness.reason_of(error) == "ORDER_CANCELLED"
+    assert world.stock["mug"] == 1000
+    assert world.payments[order_id] == STATUS.PAYMENT_STATUS_VOIDED
+
+
+async def test_a_slow_provider_holds_up_nobody(shop: Shop, world: World) -> None:
+    """Wallet orders keep their time while a card's provider thinks."""
+    slow = asyncio.create_task(shop.place(card="tok_slow"))
+    await asyncio.sleep(0.05)
+    loop = asyncio.get_running_loop()
+    times = []
+    for _ in range(20):
+        began = loop.time()
+        await shop.place()
+        times.append(loop.time() - began)
+    assert not slow.done()
+    assert sorted(times)[-2] < 0.5
+
+    pending = next(o for o in world.reserved if o not in world.payments)
+    world.slow_ready.add(pending)
+    assert (await slow).status == order_pb2.ORDER_STATUS_CONFIRMED
+
+
+async def test_an_order_that_waits_for_its_customer_is_pending_with_the_next_step(shop: Shop, world: World) -> None:
+    user, key = uuid4(), "action"
+    order = await shop.place(user, key=key, card="tok_action")
+
+    assert order.status == order_pb2.ORDER_STATUS_PENDING
+    assert order.next_action.url == f"https://bank.example/{order.order_id}"
+    assert (await shop.place(user, key=key, card="tok_action")).status == order_pb2.ORDER_STATUS_PENDING
+
+    world.asked_for_action[order.order_id] = True
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    await finished(shop, order.order_id)
+    sweeping.cancel()
+    after = await shop.place(user, key=key, card="tok_action")
+    assert after.status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert not after.HasField("next_action")
+
+
+async def test_a_customer_who_does_not_come_in_time_has_no_order(shop: Shop, world: World) -> None:
+    user, key = uuid4(), "late"
+    order = await shop.place(user, key=key, card="tok_action")
+    async with shop.db.hot() as tx:
+        await tx.execute(
+            "UPDATE checkouts SET action_expires_at = now() - interval '1 s', next_run_at = now() WHERE order_id = $1",
+            UUID(order.order_id),
+        )
+    await shop.saga.sweep_once()
+    await finished(shop, order.order_id)
+    error = await refused(shop.place(user, key=key, card="tok_action"))
+
+    assert harness.reason_of(error) == "ORDER_CANCELLED"
+    assert harness.refusal_in(error).metadata["cause"] == "PAYMENT_ACTION_EXPIRED"
+    assert world.stock["mug"] == 1000
+
+
+async def test_an_order_consumes_its_cart(shop: Shop, world: World) -> None:
+    """Another key for the same cart finds the order, not a second one."""
+    user, cart_id = uuid4(), str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 1})
+    world.fail["close"] = 1000
+    first = await shop.place(user, cart=True, lines=[("mug", 1)])
+    error = await refused(shop.place(user, cart=True, lines=[("mug", 1)]))
+
+    assert harness.reason_of(error) == "CART_ALREADY_ORDERED"
+    assert harness.refusal_in(error).metadata["order_id"] == first.order_id
+
+
+async def test_a_cart_ordered_twice_at_once_with_two_keys_is_one_order(start: Any, world: World) -> None:
+    one, two = await start(), await start()
+    user, cart_id = uuid4(), str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 1})
+    outcomes = await asyncio.gather(
+        *(shop.place(user, cart=True, lines=[("mug", 1)]) for shop in (one, two) for _ in range(3)),
+        return_exceptions=True,
+    )
+
+    placed = [o for o in outcomes if not isinstance(o, BaseException)]
+    reasons = {harness.reason_of(o) for o in outcomes if isinstance(o, BaseException)}
+    assert len(placed) == 1
+    assert reasons <= {"CART_ALREADY_ORDERED", "CART_EMPTY"}
+
+
+async def test_a_refused_order_gives_its_cart_back(shop: Shop, world: World) -> None:
+    user, cart_id = uuid4(), str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 1})
+    await refused(shop.place(user, cart=True, lines=[("mug", 1)], card="tok_declined"))
+    order = await shop.place(user, cart=True, lines=[("mug", 1)])
+
+    assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert order.cart_id == cart_id
+
+
+async def test_a_cancel_that_comes_while_the_money_is_asked_for_wins_or_loses_whole(shop: Shop, world: World) -> None:
+    """Confirm against cancel: one of them decides, and the money and the stock agree with it."""
+    for _ in range(5):
+        user = uuid4()
+        failpoints.arm("saga.authorize.after", "sleep:30*1")
+        placing = asyncio.create_task(shop.place(user))
+        await until(lambda known=len(world.payments): len(world.payments) > known)
+        order_id = list(world.payments)[-1]
+        request = order_service_pb2.CancelOrderRequest(order_id=order_id)
+        cancelled = await shop.orders.CancelOrder(request, metadata=harness.as_user(user))
+        placed = (await asyncio.gather(placing, return_exceptions=True))[0]
+        await finished(shop, order_id)
+
+        assert cancelled.order.status == order_pb2.ORDER_STATUS_CANCELLED
+        if isinstance(placed, BaseException):
+            assert harness.reason_of(placed) == "ORDER_CANCELLED"
+        await until(lambda order_id=order_id: world.reserved[order_id] is None)
+        assert world.payments[order_id] in (STATUS.PAYMENT_STATUS_VOIDED, STATUS.PAYMENT_STATUS_REFUNDED)
+
+
+async def test_a_reserve_that_arrives_after_the_release_holds_nothing(shop: Shop, world: World) -> None:
+    """A coordinator that slept through a cancel wakes up with a reserve, and changes nothing."""
+    user = uuid4()
+    failpoints.arm("saga.reserve.before", "sleep:150*1")
+    placing = asyncio.create_task(shop.place(user))
+
+    async def recorded() -> Any:
+        async with shop.db.hot_read() as connection:
+            return await connection.fetchval("SELECT order_id FROM checkouts WHERE user_id = $1", user)
+
+    await until(recorded)
+    order_id = str(await recorded())
+    await shop.orders.CancelOrder(
+        order_service_pb2.CancelOrderRequest(order_id=order_id), metadata=harness.as_user(user)
+    )
+    error = await refused(placing)
+    await finished(shop, order_id)
+
+    assert harness.reason_of(error) == "ORDER_CANCELLED"
+    assert world.stock["mug"] == 1000
+    assert world.reserved[order_id] is None
+    assert world.payments[order_id] == STATUS.PAYMENT_STATUS_VOIDED
+
+
+async def test_two_coordinators_of_one_order_decide_once(start: Any, world: World) -> None:
+    """A lease is no lock: an order that two processes drive has one journal."""
+    one, two = await start(lease_seconds=0.05), await start(lease_seconds=0.05)
+    failpoints.arm("saga.decide.before", "sleep:200*1")
+    sweeping = asyncio.create_task(two.saga.sweep())
+    order = await one.place()
+    await finished(one, order.order_id)
+    sweeping.cancel()
+
+    async with one.db.hot_read() as connection:
+        versions = await connection.fetch(
+            "SELECT version, type FROM order_events WHERE order_id = $1 ORDER BY version", UUID(order.order_id)
+        )
+        events = await connection.fetchval("SELECT count(*) FROM outbox WHERE aggregate_id = $1", order.order_id)
+    assert [tuple(v) for v in versions] == [(1, "OrderPlaced"), (2, "OrderConfirmed")]
+    assert events == 2
+    assert world.captures[order.order_id] == 1
+
+
+async def test_orders_that_stand_at_a_step_travel_together(shop: Shop, world: World) -> None:
+    await asyncio.gather(*(shop.place() for _ in range(40)))
+
+    assert max(world.batch_sizes) > 4
+
+
+async def test_every_step_asked_again_gives_the_same_answer(shop: Shop, world: World) -> None:
+    """A whole saga run again from its start changes nothing."""
+    order = await shop.place()
+    await finished(shop, order.order_id)
+    before = await shop.row(order.order_id)
+    async with shop.db.hot() as tx:
+        await tx.execute(
+            "UPDATE checkouts SET finished_at = NULL, next_run_at = now() WHERE order_id = $1", UUID(order.order_id)
+        )
+    await shop.saga.sweep_once()
+    await finished(shop, order.order_id)
+    after = await shop.row(order.order_id)
+
+    assert world.captures[order.order_id] == 1
+    assert (before["version"], before["status"], before["response"]) == (
+        after["version"],
+        after["status"],
+        after["response"],
+    )
+
+
+async def test_personal_data_is_sealed_in_every_table(shop: Shop) -> None:
+    order = await shop.place()
+    async with shop.db.hot_read() as connection:
+        for table in ("orders", "order_events", "checkouts", "outbox"):
+            rows = await connection.fetch(f"SELECT t::text AS text FROM {table} t")
+            assert all("Mill Lane" not in row["text"] and "example.com" not in row["text"] for row in rows)
+            assert all(b"ada@example.com".hex() not in row["text"] for row in rows)
+    assert order.contact_email == "ada@example.com"
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"expected": 1}, "PRICE_CHANGED"),
+        ({"lines": [("nothing", 1)]}, "SKU_NOT_SOLD"),
+        ({"cart": True}, "CART_EMPTY"),
+        ({"key": ""}, "IDEMPOTENCY_KEY_REQUIRED"),
+        ({"lines": [("mug", 0)]}, "INVALID_INPUT"),
+        ({"lines": [("mug", -1)]}, "INVALID_INPUT"),
+        ({"lines": [("mug", 2_000_000)]}, "INVALID_INPUT"),
+        ({"lines": [("pot", 100_000)] * 60}, "TOTAL_TOO_LARGE"),
+    ],
+)
+async def test_bad_input_is_refused_and_stores_nothing(shop: Shop, fields: dict[str, Any], reason: str) -> None:
+    user = uuid4()
+    error = await refused(shop.place(user, **fields))
+
+    assert harness.reason_of(error) == reason
+    async with shop.db.hot_read() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM checkouts WHERE user_id = $1", user) == 0
+
+
+async def test_only_importers_bring_prices_and_times(shop: Shop) -> None:
+    request = order_request(lines=[("mug", 1)], expected=123)
+    request.lines[0].agreed_price.CopyFrom(request.expected_total)
+    request.effective_time.FromJsonString("2010-12-01T08:26:00Z")
+    error = await refused(shop.checkout.PlaceOrder(request, metadata=harness.as_user()))
+    assert harness.reason_of(error) == "IMPORTER_REQUIRED"
+
+    importer = harness.as_user(roles=("customer", "importer"), actor_id=uuid4())
+    order = (await shop.checkout.PlaceOrder(request, metadata=importer)).order
+    assert order.total.minor_units == 123
+    assert order.effective_time.ToJsonString() == "2010-12-01T08:26:00Z"

@@ -1,0 +1,268 @@
+"""OrderService through the real chain, on real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+import pytest
+
+from svc_order.order import store
+from svc_order.order.rules import OrderStatus
+from tests import harness
+from tests.svc_order.conftest import Shop
+from tests.svc_order.world import STATUS, World, until
+from titan.order.v1 import order_pb2
+from titan.order.v1 import order_service_pb2 as pb
+from titan.type.v1 import money_pb2
+
+CLERK = harness.as_user(roles=("warehouse",))
+GBP = "GBP"
+
+
+async def refused(call: Any) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call
+    return harness.reason_of(refusal.value)
+
+
+async def captured(shop: Shop, user: UUID, **fields: Any) -> order_pb2.Order:
+    order = await shop.place(user, **fields)
+    await until(lambda: shop.world.payments.get(order.order_id) == STATUS.PAYMENT_STATUS_CAPTURED)
+    return order
+
+
+async def read(shop: Shop, order_id: str, user: UUID) -> order_pb2.Order:
+    request = pb.GetOrderRequest(order_id=order_id)
+    return (await shop.orders.GetOrder(request, metadata=harness.as_user(user))).order
+
+
+async def settled(shop: Shop, order_id: str, user: UUID) -> None:
+    async def is_settled() -> bool:
+        return (await read(shop, order_id, user)).payment_status == STATUS.PAYMENT_STATUS_PARTIALLY_REFUNDED
+
+    await until(is_settled)
+
+
+def cancel(shop: Shop, order_id: str, user: UUID, reason: str = "") -> Any:
+    request = pb.CancelOrderRequest(order_id=order_id, reason=reason)
+    return shop.orders.CancelOrder(request, metadata=harness.as_user(user))
+
+
+def refund(shop: Shop, order_id: str, user: UUID, minor: int | None = None, *, key: str = "", roles: Any = None) -> Any:
+    request = pb.CreateRefundRequest(order_id=order_id, request_id=key or str(uuid4()))
+    if minor is not None:
+        request.amount.CopyFrom(money_pb2.Money(currency_code=GBP, minor_units=minor))
+    return shop.orders.CreateRefund(request, metadata=harness.as_user(user, roles=roles))
+
+
+async def test_an_owner_reads_an_order_and_nobody_else(shop: Shop) -> None:
+    user = uuid4()
+    order = await shop.place(user)
+    assert (await read(shop, order.order_id, user)).total == order.total
+    assert await refused(read(shop, order.order_id, uuid4())) == "ORDER_NOT_FOUND"
+    assert await refused(read(shop, str(uuid4()), user)) == "ORDER_NOT_FOUND"
+
+
+async def test_orders_are_listed_newest_first_in_pages(shop: Shop) -> None:
+    user = uuid4()
+    placed = [(await shop.place(user)).order_id for _ in range(5)]
+    seen: list[str] = []
+    token = ""
+    for _ in range(3):
+        request = pb.ListOrdersRequest(page_size=2, page_token=token)
+        page = await shop.orders.ListOrders(request, metadata=harness.as_user(user))
+        seen += [order.order_id for order in page.orders]
+        token = page.next_page_token
+    assert seen == placed[::-1]
+    assert token == ""
+
+
+async def test_a_page_token_of_somebody_else_is_refused(shop: Shop) -> None:
+    user = uuid4()
+    for _ in range(2):
+        await shop.place(user)
+    page = await shop.orders.ListOrders(pb.ListOrdersRequest(page_size=1), metadata=harness.as_user(user))
+    stolen = pb.ListOrdersRequest(page_size=1, page_token=page.next_page_token)
+    assert await refused(shop.orders.ListOrders(stolen, metadata=harness.as_user())) == "PAGE_TOKEN_INVALID"
+
+
+async def test_events_tell_what_happened_to_their_owner_alone(shop: Shop) -> None:
+    user = uuid4()
+    order = await shop.place(user)
+    await cancel(shop, order.order_id, user, "changed my mind")
+    request = pb.ListOrderEventsRequest(order_id=order.order_id)
+    events = (await shop.orders.ListOrderEvents(request, metadata=harness.as_user(user))).events
+    assert [event.type for event in events] == ["OrderPlaced", "OrderConfirmed", "OrderCancelled"]
+    assert [event.version for event in events] == [1, 2, 3]
+    assert events[2].details["reason"] == "CUSTOMER: changed my mind"
+    assert await refused(shop.orders.ListOrderEvents(request, metadata=harness.as_user())) == "ORDER_NOT_FOUND"
+
+
+async def test_a_public_event_never_carries_what_a_customer_wrote(shop: Shop) -> None:
+    user = uuid4()
+    order = await shop.place(user)
+    await cancel(shop, order.order_id, user, "call me at 01632 960000")
+    async with shop.db.hot_read() as connection:
+        payloads = await connection.fetch("SELECT payload FROM outbox WHERE aggregate_id = $1", order.order_id)
+    assert len(payloads) == 3
+    assert all(b"01632" not in row["payload"] for row in payloads)
+
+
+async def test_a_watcher_sees_each_change_until_the_end(shop: Shop) -> None:
+    user = uuid4()
+    order = await captured(shop, user)
+    stream = shop.orders.WatchOrder(pb.WatchOrderRequest(order_id=order.order_id), metadata=harness.as_user(user))
+    seen = []
+    async for message in stream:
+        if not seen:
+            await cancel(shop, order.order_id, user)
+        seen.append(message.order.status)
+    assert seen[0] == order_pb2.ORDER_STATUS_CONFIRMED
+    assert seen[-1] == order_pb2.ORDER_STATUS_CANCELLED
+
+
+async def test_a_stranger_watches_nothing(shop: Shop) -> None:
+    order = await shop.place()
+    stream = shop.orders.WatchOrder(pb.WatchOrderRequest(order_id=order.order_id), metadata=harness.as_user())
+    assert await refused(stream.read()) == "ORDER_NOT_FOUND"
+
+
+async def test_a_cancelled_order_gives_money_and_stock_back(shop: Shop, world: World) -> None:
+    """Money that was taken is refunded, and cancelling twice is safe."""
+    user = uuid4()
+    order = await captured(shop, user)
+    first = await cancel(shop, order.order_id, user)
+    second = await cancel(shop, order.order_id, user)
+    assert first.order.status == second.order.status == order_pb2.ORDER_STATUS_CANCELLED
+    assert second.order.version == 3
+    await until(lambda: world.payments[order.order_id] == STATUS.PAYMENT_STATUS_REFUNDED)
+    assert world.stock["mug"] == 1000
+    assert len(world.refunds) == 1
+
+
+async def test_somebody_elses_order_is_not_cancelled(shop: Shop) -> None:
+    order = await shop.place()
+    assert await refused(cancel(shop, order.order_id, uuid4())) == "ORDER_NOT_FOUND"
+
+
+async def test_an_order_ships_once_arrives_once_and_is_then_not_cancellable(shop: Shop, world: World) -> None:
+    user = uuid4()
+    order = await captured(shop, user)
+    ship = pb.ShipOrderRequest(order_id=order.order_id, tracking_code="TRACK1")
+    deliver = pb.DeliverOrderRequest(order_id=order.order_id)
+    assert await refused(shop.orders.DeliverOrder(deliver, metadata=CLERK)) == "ORDER_NOT_DELIVERABLE"
+    shipped = [(await shop.orders.ShipOrder(ship, metadata=CLERK)).order for _ in range(2)]
+    assert [o.version for o in shipped] == [3, 3]
+    assert shipped[0].tracking_code == "TRACK1"
+    await until(lambda: order.order_id in world.shipped)
+    delivered = [(await shop.orders.DeliverOrder(deliver, metadata=CLERK)).order for _ in range(2)]
+    assert [o.version for o in delivered] == [4, 4]
+    assert await refused(cancel(shop, order.order_id, user)) == "ORDER_NOT_CANCELLABLE"
+
+
+async def test_only_the_warehouse_ships(shop: Shop) -> None:
+    user = uuid4()
+    order = await shop.place(user)
+    ship = pb.ShipOrderRequest(order_id=order.order_id)
+    assert await refused(shop.orders.ShipOrder(ship, metadata=harness.as_user(user))) == "ACCESS_DENIED"
+    assert (
+        await refused(
+            shop.orders.DeliverOrder(pb.DeliverOrderRequest(order_id=order.order_id), metadata=harness.as_user(user))
+        )
+        == "ACCESS_DENIED"
+    )
+    unknown = pb.ShipOrderRequest(order_id=str(uuid4()))
+    assert await refused(shop.orders.ShipOrder(unknown, metadata=CLERK)) == "ORDER_NOT_FOUND"
+    nothing = pb.DeliverOrderRequest(order_id=str(uuid4()))
+    assert await refused(shop.orders.DeliverOrder(nothing, metadata=CLERK)) == "ORDER_NOT_FOUND"
+
+
+async def test_a_cancelled_order_does_not_ship(shop: Shop) -> None:
+    user = uuid4()
+    order = await shop.place(user)
+    await cancel(shop, order.order_id, user)
+    ship = pb.ShipOrderRequest(order_id=order.order_id)
+    assert await refused(shop.orders.ShipOrder(ship, metadata=CLERK)) == "ORDER_NOT_SHIPPABLE"
+
+
+async def test_a_refund_is_decided_once_per_key_and_the_money_follows(shop: Shop, world: World) -> None:
+    user = uuid4()
+    order = await captured(shop, user)
+    first = await refund(shop, order.order_id, user, 400, key="back")
+    again = await refund(shop, order.order_id, user, 400, key="back")
+    assert first == again
+    assert await refused(refund(shop, order.order_id, user, 401, key="back")) == "IDEMPOTENCY_KEY_REUSED"
+    await until(lambda: first.refund.refund_id in world.refunds)
+    assert (await read(shop, order.order_id, user)).refunded.minor_units == 400
+    assert await refused(refund(shop, order.order_id, user, 851)) == "REFUND_EXCEEDS_ORDER"
+    assert await refused(refund(shop, order.order_id, user, 0)) == "REFUND_AMOUNT_INVALID"
+    assert await refused(refund(shop, order.order_id, user, 1, key=" ")) == "INVALID_INPUT"
+
+
+async def test_a_refund_without_an_amount_ends_the_order(shop: Shop, world: World) -> None:
+    user = uuid4()
+    order = await captured(shop, user)
+    await refund(shop, order.order_id, user)
+    assert (await read(shop, order.order_id, user)).status == order_pb2.ORDER_STATUS_REFUNDED
+    await until(lambda: world.stock["mug"] == 1000)
+    assert await refused(refund(shop, order.order_id, user)) == "ORDER_NOT_REFUNDABLE"
+
+
+async def test_a_refund_before_the_capture_waits_for_it(shop: Shop, world: World) -> None:
+    world.fail["capture"] = 8
+    user = uuid4()
+    order = await shop.place(user)
+    await refund(shop, order.order_id, user, 100)
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    await until(lambda: len(world.refunds) == 1, seconds=8)
+    sweeping.cancel()
+    assert world.captures[order.order_id] == 1
+
+
+async def test_finance_refunds_any_order_and_a_stranger_none(shop: Shop) -> None:
+    order = await captured(shop, uuid4())
+    assert await refused(refund(shop, order.order_id, uuid4(), 1)) == "ORDER_NOT_FOUND"
+    assert (await refund(shop, order.order_id, uuid4(), 1, roles=("finance",))).refund.amount.minor_units == 1
+
+
+async def test_concurrent_refunds_never_exceed_the_order(shop: Shop) -> None:
+    user = uuid4()
+    order = await captured(shop, user)
+    outcomes = await asyncio.gather(
+        *(refund(shop, order.order_id, user, 500) for _ in range(6)), return_exceptions=True
+    )
+    assert sum(not isinstance(o, BaseException) for o in outcomes) == 2
+
+
+async def test_receipts_are_for_packages(shop: Shop) -> None:
+    order = await shop.place()
+    request = pb.BatchGetReceiptsRequest(order_ids=[str(uuid4()), order.order_id])
+    receipts = (await shop.orders.BatchGetReceipts(request, metadata=harness.as_service("svc_notify"))).receipts
+    assert [r.HasField("order") for r in receipts] == [False, True]
+    assert receipts[1].order.contact_email == "ada@example.com"
+    assert await refused(shop.orders.BatchGetReceipts(request, metadata=harness.as_user())) == "ACCESS_DENIED"
+
+
+async def test_an_order_row_can_be_rebuilt_from_its_journal(shop: Shop) -> None:
+    user = uuid4()
+    order = await captured(shop, user)
+    await refund(shop, order.order_id, user, 100)
+    await settled(shop, order.order_id, user)
+    before = await read(shop, order.order_id, user)
+    async with shop.db.hot() as tx:
+        await tx.execute("DELETE FROM orders WHERE order_id = $1", UUID(order.order_id))
+        rebuilt = await store.rebuild(tx, UUID(order.order_id))
+    assert rebuilt.status is OrderStatus.CONFIRMED
+    assert (await read(shop, order.order_id, user)) == before
+
+
+async def test_the_journal_is_append_only(shop: Shop) -> None:
+    order = await shop.place()
+    for statement in ("UPDATE order_events SET type = 'x'", "DELETE FROM order_events", "TRUNCATE order_events"):
+        with pytest.raises(Exception, match="append-only"):
+            async with shop.db.hot() as tx:
+                await tx.execute(statement)
+    assert (await shop.row(order.order_id))["version"] == 2

@@ -1,0 +1,178 @@
+"""What may happen to an order, without a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.refusals import Refusal
+from svc_order.errors import (
+    OrderNotCancellable,
+    OrderNotDeliverable,
+    OrderNotRefundable,
+    OrderNotShippable,
+    RefundAmountInvalid,
+    RefundExceedsOrder,
+)
+from svc_order.order import rules
+from svc_order.order.rules import Change, Line, Order, OrderStatus
+from titan.order.v1 import order_pb2
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+LATER = AT + timedelta(minutes=1)
+LINE = Line(1, "mug", "p", "Mug", "house", 2, 500, 1000, 167, 2000)
+REFUND_ID = UUID(int=9)
+
+
+def order(status: OrderStatus = OrderStatus.PENDING, **changes: object) -> Order:
+    made = Order(
+        order_id=UUID(int=1),
+        user_id=UUID(int=2),
+        status=status,
+        currency="GBP",
+        total_minor=1000,
+        tax_minor=167,
+        shipping_minor=0,
+        lines=(LINE,),
+        cart_id=None,
+        created_at=AT,
+        effective_at=AT,
+        updated_at=AT,
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def test_every_status_has_its_twin_in_the_contract() -> None:
+    names = {name.removeprefix("ORDER_STATUS_") for name in order_pb2.OrderStatus.keys()} - {"UNSPECIFIED"}
+    assert {status.value for status in OrderStatus} == names
+
+
+@pytest.mark.parametrize("status", [s for s in OrderStatus if s is not OrderStatus.PENDING])
+def test_a_decided_order_is_not_confirmed_or_abandoned_again(status: OrderStatus) -> None:
+    """A late decision changes nothing, whichever way the first one went."""
+    decided = order(status)
+    assert rules.confirm(decided, {}, at=LATER) == Change(decided, None)
+    assert rules.abandon(decided, "OUT_OF_STOCK", at=LATER) == Change(decided, None)
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])
+def test_an_order_that_has_not_left_can_be_cancelled_once(status: OrderStatus) -> None:
+    change = rules.cancel(order(status), "CUSTOMER", at=LATER)
+    assert change.order.status is OrderStatus.CANCELLED
+    assert change.entry is not None and change.entry.version == 2
+    assert rules.cancel(change.order, "CUSTOMER", at=LATER) == Change(change.order, None)
+
+
+@pytest.mark.parametrize("status", [OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.REFUNDED])
+def test_an_order_that_has_left_can_not_be_cancelled(status: OrderStatus) -> None:
+    with pytest.raises(OrderNotCancellable):
+        rules.cancel(order(status), "CUSTOMER", at=LATER)
+
+
+def test_an_order_with_a_refund_can_not_be_cancelled() -> None:
+    """The undo of a cancel sends everything back; a part that went back before would go back twice."""
+    with pytest.raises(OrderNotCancellable):
+        rules.cancel(order(OrderStatus.CONFIRMED, refunded_minor=1), "CUSTOMER", at=LATER)
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CANCELLED, OrderStatus.REFUNDED])
+def test_only_confirmed_orders_ship(status: OrderStatus) -> None:
+    with pytest.raises(OrderNotShippable):
+        rules.ship(order(status), "", at=LATER)
+
+
+def test_shipping_and_delivering_twice_is_safe() -> None:
+    shipped = rules.ship(order(OrderStatus.CONFIRMED), "T1", at=LATER).order
+    assert rules.ship(shipped, "T2", at=LATER) == Change(shipped, None)
+    delivered = rules.deliver(shipped, at=LATER).order
+    assert rules.deliver(delivered, at=LATER) == Change(delivered, None)
+    assert rules.ship(delivered, "T2", at=LATER) == Change(delivered, None)
+
+
+@pytest.mark.parametrize("status", [s for s in OrderStatus if s not in (OrderStatus.SHIPPED, OrderStatus.DELIVERED)])
+def test_only_shipped_orders_are_delivered(status: OrderStatus) -> None:
+    with pytest.raises(OrderNotDeliverable):
+        rules.deliver(order(status), at=LATER)
+
+
+def refund(of: Order, amount_minor: int | None, currency: str | None = "GBP") -> Change:
+    return rules.refund(of, REFUND_ID, amount_minor=amount_minor, currency=currency, reason="", at=LATER)
+
+
+def test_a_part_goes_back_and_then_the_rest() -> None:
+    part = refund(order(OrderStatus.SHIPPED), 400).order
+    assert (part.status, part.refunded_minor) == (OrderStatus.SHIPPED, 400)
+    rest = refund(part, None, None).order
+    assert (rest.status, rest.refunded_minor) == (OrderStatus.REFUNDED, 1000)
+
+
+def test_more_than_is_left_never_goes_back() -> None:
+    with pytest.raises(RefundExceedsOrder) as refusal:
+        refund(order(OrderStatus.SHIPPED, refunded_minor=400), 601)
+    assert refusal.value.metadata == {"left_minor": "600", "currency": "GBP"}
+
+
+@pytest.mark.parametrize(("amount", "currency"), [(0, "GBP"), (-1, "GBP"), (1, "EUR")])
+def test_a_refund_is_more_than_zero_of_the_orders_currency(amount: int, currency: str) -> None:
+    with pytest.raises(RefundAmountInvalid):
+        refund(order(OrderStatus.CONFIRMED), amount, currency)
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CANCELLED, OrderStatus.REFUNDED])
+def test_nothing_goes_back_where_nothing_was_taken(status: OrderStatus) -> None:
+    with pytest.raises(OrderNotRefundable):
+        refund(order(status), 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "release"), [(OrderStatus.CONFIRMED, True), (OrderStatus.SHIPPED, False), (OrderStatus.DELIVERED, False)]
+)
+def test_goods_that_never_left_go_back_on_the_shelf_with_the_last_penny(status: OrderStatus, release: bool) -> None:
+    entry = refund(order(status), 1000).entry
+    assert entry is not None and entry.payload["release"] is release
+    part = refund(order(status), 999).entry
+    assert part is not None and part.payload["release"] is False
+
+
+STEPS = {
+    "confirm": lambda o: rules.confirm(o, {1: (("main", 2),)}, at=LATER),
+    "abandon": lambda o: rules.abandon(o, "OUT_OF_STOCK", at=LATER),
+    "cancel": lambda o: rules.cancel(o, "CUSTOMER", at=LATER),
+    "ship": lambda o: rules.ship(o, "T", at=LATER),
+    "deliver": lambda o: rules.deliver(o, at=LATER),
+    "part": lambda o: refund(o, 300),
+    "rest": lambda o: refund(o, None, None),
+}
+
+
+@given(st.lists(st.sampled_from(sorted(STEPS)), max_size=12))
+def test_an_order_is_the_fold_of_its_journal(steps: list[str]) -> None:
+    """Whatever happens in whichever order, the journal alone gives the same order, without a gap."""
+    change = rules.place(order())
+    now, journal = change.order, [change.entry]
+    for step in steps:
+        try:
+            change = STEPS[step](now)
+        except Refusal:
+            continue
+        now = change.order
+        if change.entry is not None:
+            journal.append(change.entry)
+    assert rules.replay(now.order_id, [entry for entry in journal if entry]) == now
+    assert [entry.version for entry in journal if entry] == list(range(1, now.version + 1))
+    assert 0 <= now.refunded_minor <= now.total_minor
+
+
+def test_a_journal_with_a_gap_is_refused() -> None:
+    placed = rules.place(order())
+    shipped = rules.ship(order(OrderStatus.CONFIRMED, version=2), "", at=LATER)
+    assert placed.entry is not None and shipped.entry is not None
+    with pytest.raises(ValueError, match="breaks at version 3"):
+        rules.replay(UUID(int=1), [placed.entry, shipped.entry])
+    with pytest.raises(ValueError, match="is empty"):
+        rules.replay(UUID(int=1), [])
