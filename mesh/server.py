@@ -16,13 +16,11 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
-from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from mesh.contract import Contract
 from mesh.interceptors.admission import Admission
 from mesh.interceptors.chain import Chain
 from mesh.interceptors.stage import Stage
-from mesh.interceptors.telemetry import spans_wanted
 from mesh.telemetry import get_logger
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -77,8 +75,8 @@ class Server:
         self._healthy = True
         self._watch: asyncio.Task[None] | None = None
         self._stopped = False
-        interceptors = [aio_server_interceptor(filter_=spans_wanted), Chain(contract.only(services), stages)]
-        self._server = grpc.aio.server(interceptors=interceptors, options=list(SERVER_OPTIONS))
+        chain = Chain(contract.only(services), stages)
+        self._server = grpc.aio.server(interceptors=[chain], options=list(SERVER_OPTIONS))
         for name, servicer in services.items():
             _register(contract, name, servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

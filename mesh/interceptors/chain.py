@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 from grpc_interceptor.server import AsyncServerInterceptor
+from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from mesh import calls
 from mesh.calls import Call
@@ -21,7 +23,7 @@ from mesh.interceptors.deadline import Deadline
 from mesh.interceptors.identity import Identity
 from mesh.interceptors.refusals import Refusals, refuse
 from mesh.interceptors.stage import Stage, Stream, Unary
-from mesh.interceptors.telemetry import Telemetry
+from mesh.interceptors.telemetry import Telemetry, spans_wanted
 from mesh.interceptors.validation import Validation
 from mesh.refusals import MethodNotImplemented
 
@@ -47,10 +49,19 @@ class Chain(AsyncServerInterceptor):
 
     def __init__(self, contract: Contract, stages: Sequence[Stage]) -> None:
         contract.check()
+        self._tracing = aio_server_interceptor()
         self._plans = {path: _plan(method, stages) for path, method in contract.methods.items()}
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
 
     async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        """Find the handler of a call: with OpenTelemetry's interceptor in front of it where a span is wanted."""
+
+        if spans_wanted(handler_call_details):
+            find = functools.partial(self._handler, continuation)
+            return await self._tracing.intercept_service(find, handler_call_details)
+        return await self._handler(continuation, handler_call_details)
+
+    async def _handler(self, continuation: Any, handler_call_details: Any) -> Any:
         """Wrap a method's handler at its first call and keep it: wrapping costs more than running most stages."""
         path = handler_call_details.method
         handler = self._handlers.get(path)

@@ -1,6 +1,6 @@
 """One log line and one observation per call, and the trace that it belongs to.
 
-Spans of recorded traces are made by OpenTelemetry's gRPC interceptor, which stands in front of the chain. For a call
+Spans of recorded traces are made by OpenTelemetry's gRPC interceptor, which the chain puts in front. For a call
 whose caller already decided that its trace is not recorded, that interceptor is passed by, and this stage keeps only
 the trace id, for the log and for the calls that follow: a twentieth of the cost.
 """
