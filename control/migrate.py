@@ -1,4 +1,4 @@
-"""`python -m control.migrate PACKAGE ...`: bring packages' databases to their newest schema, side by side, and end."""
+"""`python -m control.migrate PACKAGE ...`: bring packages' databases to their newest schema, one by one, and end."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from mesh.migrations import upgrade
-
 from control.home import Home
 from control.processes import postgres_of
+from mesh.migrations import upgrade
 
 
 async def migrate(home: Home, packages: Sequence[str]) -> None:
-    """Upgrade each package's database as the package's own role."""
+    """Upgrade each package's database as the package's own role.
+
+    Never two at once in one process: alembic's `op` is one global name, so two migrations that take turns on an event
+    loop write into each other's databases.
+    """
     postgres = postgres_of(home)
-    async with asyncio.TaskGroup() as together:
-        for package in packages:
-            together.create_task(upgrade(package, postgres.package_url(package)), name=package)
+    for package in packages:
+        await upgrade(package, postgres.package_url(package))
 
 
 if __name__ == "__main__":

@@ -205,8 +205,8 @@ class Supervisor:
             for start in starts:
                 start.cancel()
             await asyncio.gather(*starts, return_exceptions=True)
+            await asyncio.gather(*(each.stop() for each in together))
             for each in together:
-                await each.stop()
                 del self.processes[each.name]
             raise
 

@@ -1,0 +1,75 @@
+"""The table of processes follows the topology, and tells each process only what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from control.home import Home, Ports
+from control.processes import TOPOLOGY, Mesh, plan
+from control.spawn import StartFailed
+from control.supervised import Supervised
+from mesh import topology
+
+
+@pytest.fixture
+def a_mesh(tmp_path: Path) -> Mesh:
+    """The shipped topology in a home of its own; nothing is started."""
+    home = Home(tmp_path, Ports(41_000))
+    home.create()
+    return Mesh(home, topology.load(TOPOLOGY), "default")
+
+
+def test_every_package_has_a_process_and_every_port_one_owner(a_mesh: Mesh):
+    """Two meshes with different bases, and two processes of one mesh, never want the same port."""
+    services = [process.name for process in a_mesh.plan().stages[2].processes()]
+    ports = a_mesh.plan().ports
+
+    assert list(a_mesh.topology.packages) == services
+    assert len(ports) == len(set(ports.values()))
+    assert all(41_000 <= port < 41_100 for port in ports.values())
+
+
+def test_a_service_is_told_the_way_to_its_own_database_only(a_mesh: Mesh):
+    """What a process does not know it cannot leak."""
+    for process in a_mesh.plan().stages[2].processes():
+        told = process.program.environment
+        package = a_mesh.topology.packages[process.name]
+        others = {a_mesh.postgres.package_url(name) for name in a_mesh.topology.packages if name != package.name}
+
+        assert ("postgres" in package.needs) == ("TITAN_DATABASE_URL" in told)
+        assert ("redis" in package.needs) == ("TITAN_REDIS_URL" in told)
+        assert ("kafka" in package.needs) == ("TITAN_KAFKA" in told)
+        assert not others & set(told.values())
+        assert not any("titan_superuser" in value for value in told.values())
+
+
+def test_a_second_replica_has_a_socket_and_a_metrics_port_of_its_own(a_mesh: Mesh):
+    """Replicas of all packages can run side by side."""
+    told = [
+        a_mesh._service(package, replica).program.environment
+        for package in a_mesh.topology.packages.values()
+        for replica in range(3)
+    ]
+
+    assert len(told) == len({each["TITAN_LISTEN"] for each in told})
+    assert len(told) == len({each["TITAN_METRICS_PORT"] for each in told})
+
+
+def test_the_endpoints_say_all_that_outside_programs_start_from(a_mesh: Mesh):
+    """The keys of the file are a contract."""
+    everyone = [Supervised(process) for stage in a_mesh.plan().stages[2:3] for process in stage.processes()]
+    endpoints = a_mesh._endpoints(everyone)
+
+    wanted = {"edge", "ca", "grpc", "client_cert", "client_key", "admin_email", "admin_password", "importer_email"}
+    wanted |= {"importer_password", "postgres", "redis", "kafka", "psp_log", "mail_dir", "processes"}
+    assert wanted <= set(endpoints)
+    assert {"name", "pid", "hosts"} == set(endpoints["processes"][0])
+    assert "svc_order" in endpoints["postgres"] and "edge_http" not in endpoints["postgres"]
+
+
+def test_an_unknown_profile_stops_the_start_with_those_that_there_are(tmp_path: Path):
+    """A misspelt profile must not run with other limits than were meant."""
+    with pytest.raises(StartFailed, match="there is no profile laod; the topology has default, load"):
+        plan(Home(tmp_path, Ports()), "laod")
