@@ -29,7 +29,7 @@ from titan.inventory.v1 import stock_pb2 as titan_dot_inventory_dot_v1_dot_stock
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*titan/inventory/v1/inventory_service.proto\x12\x12titan.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x1etitan/inventory/v1/stock.proto\x1a\x1etitan/options/v1/options.proto\"A\n\x0fGetStockRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\"<\n\x10GetStockResponse\x12(\n\x05stock\x18\x01 \x01(\x0b\x32\x19.titan.inventory.v1.Stock\"\xf1\x01\n\x12\x41\x64justStockRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12%\n\x05\x64\x65lta\x18\x02 \x01(\x05\x42\x16\xbaH\x13\x1a\x11\x18\xc0\x84=(\xc0\xfb\xc2\xff\xff\xff\xff\xff\xff\x01\x38\x00\x12)\n\x06reason\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12)\n\nrequest_id\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\x12.\n\x0cwarehouse_id\x18\x05 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,32}$\"?\n\x13\x41\x64justStockResponse\x12(\n\x05stock\x18\x01 \x01(\x0b\x32\x19.titan.inventory.v1.Stock\"\x8b\x01\n\x17\x42\x61tchAdjustStockRequest\x12\x45\n\x0b\x61\x64justments\x18\x01 \x03(\x0b\x32#.titan.inventory.v1.StockAdjustmentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12)\n\nrequest_id\x18\x02 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[!-~]{1,128}$\"\xc3\x01\n\x0fStockAdjustment\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12%\n\x05\x64\x65lta\x18\x02 \x01(\x05\x42\x16\xbaH\x13\x1a\x11\x18\xc0\x84=(\xc0\xfb\xc2\xff\xff\xff\xff\xff\xff\x01\x38\x00\x12)\n\x06reason\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12.\n\x0cwarehouse_id\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,32}$\"R\n\x18\x42\x61tchAdjustStockResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.inventory.v1.AdjustStockResult\"o\n\x11\x41\x64justStockResult\x12*\n\x05stock\x18\x01 \x01(\x0b\x32\x19.titan.inventory.v1.StockH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x87\x01\n\x19ListStockMovementsRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"k\n\x1aListStockMovementsResponse\x12\x34\n\tmovements\x18\x01 \x03(\x0b\x32!.titan.inventory.v1.StockMovement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x13\x42\x61tchReserveRequest\x12\x42\n\x0creservations\x18\x01 \x03(\x0b\x32\x1f.titan.inventory.v1.ReservationB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"j\n\x0bReservation\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x05lines\x18\x02 \x03(\x0b\x32#.titan.inventory.v1.ReservationLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"i\n\x0fReservationLine\x12\x1f\n\x0bline_number\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x16\n\x03sku\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x08quantity\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01\"J\n\x14\x42\x61tchReserveResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.titan.inventory.v1.ReserveResult\"y\n\rReserveResult\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x33\n\x0b\x61llocations\x18\x02 \x03(\x0b\x32\x1e.titan.inventory.v1.Allocation\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"<\n\x13\x42\x61tchReleaseRequest\x12%\n\torder_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x80\x02\"\x05r\x03\xb0\x01\x01\"N\n\x14\x42\x61tchReleaseResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.inventory.v1.StockEffectResult\"9\n\x10\x42\x61tchShipRequest\x12%\n\torder_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x80\x02\"\x05r\x03\xb0\x01\x01\"K\n\x11\x42\x61tchShipResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.inventory.v1.StockEffectResult\"Q\n\x13\x42\x61tchRestockRequest\x12:\n\x08restocks\x18\x01 \x03(\x0b\x32\x1b.titan.inventory.v1.RestockB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"\x82\x01\n\x07Restock\x12\x1c\n\nrestock_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12=\n\x05lines\x18\x03 \x03(\x0b\x32#.titan.inventory.v1.ReservationLineB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"N\n\x14\x42\x61tchRestockResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.inventory.v1.StockEffectResult\"H\n\x11StockEffectResult\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status2\xfe\x08\n\x10InventoryService\x12\x95\x01\n\x08GetStock\x12#.titan.inventory.v1.GetStockRequest\x1a$.titan.inventory.v1.GetStockResponse\">\x90\x02\x01\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/inventory/{sku}\x12\xa8\x01\n\x0b\x41\x64justStock\x12&.titan.inventory.v1.AdjustStockRequest\x1a\'.titan.inventory.v1.AdjustStockResponse\"H\x90\x02\x02\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/inventory/{sku}:adjust:\x01*\x12\xc1\x01\n\x10\x42\x61tchAdjustStock\x12+.titan.inventory.v1.BatchAdjustStockRequest\x1a,.titan.inventory.v1.BatchAdjustStockResponse\"R\x90\x02\x02\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/inventory:batchAdjust:\x01*\x12\xb3\x01\n\x12ListStockMovements\x12-.titan.inventory.v1.ListStockMovementsRequest\x1a..titan.inventory.v1.ListStockMovementsResponse\">\x90\x02\x01\xaa\xbb\x18\x12\x1a\x05\x61\x64min\x1a\twarehouse\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/inventory/{sku}/movements\x12l\n\x0c\x42\x61tchReserve\x12\'.titan.inventory.v1.BatchReserveRequest\x1a(.titan.inventory.v1.BatchReserveResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x12l\n\x0c\x42\x61tchRelease\x12\'.titan.inventory.v1.BatchReleaseRequest\x1a(.titan.inventory.v1.BatchReleaseResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x12\x63\n\tBatchShip\x12$.titan.inventory.v1.BatchShipRequest\x1a%.titan.inventory.v1.BatchShipResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x12l\n\x0c\x42\x61tchRestock\x12\'.titan.inventory.v1.BatchRestockRequest\x1a(.titan.inventory.v1.BatchRestockResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*titan/inventory/v1/inventory_service.proto\x12\x12titan.inventory.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/rpc/status.proto\x1a\x1etitan/inventory/v1/stock.proto\x1a\x1etitan/options/v1/options.proto\"A\n\x0fGetStockRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\"<\n\x10GetStockResponse\x12(\n\x05stock\x18\x01 \x01(\x0b\x32\x19.titan.inventory.v1.Stock\"\xf3\x01\n\x12\x41\x64justStockRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12%\n\x05\x64\x65lta\x18\x02 \x01(\x05\x42\x16\xbaH\x13\x1a\x11\x18\xc0\x84=(\xc0\xfb\xc2\xff\xff\xff\xff\xff\xff\x01\x38\x00\x12)\n\x06reason\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12+\n\nrequest_id\x18\x04 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x32\x0e^[!-~]{1,128}$\x12.\n\x0cwarehouse_id\x18\x05 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,32}$\"?\n\x13\x41\x64justStockResponse\x12(\n\x05stock\x18\x01 \x01(\x0b\x32\x19.titan.inventory.v1.Stock\"\x8d\x01\n\x17\x42\x61tchAdjustStockRequest\x12\x45\n\x0b\x61\x64justments\x18\x01 \x03(\x0b\x32#.titan.inventory.v1.StockAdjustmentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12+\n\nrequest_id\x18\x02 \x01(\tB\x17\xbaH\x14r\x12\x10\x01\x32\x0e^[!-~]{1,128}$\"\xc3\x01\n\x0fStockAdjustment\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12%\n\x05\x64\x65lta\x18\x02 \x01(\x05\x42\x16\xbaH\x13\x1a\x11\x18\xc0\x84=(\xc0\xfb\xc2\xff\xff\xff\xff\xff\xff\x01\x38\x00\x12)\n\x06reason\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12.\n\x0cwarehouse_id\x18\x04 \x01(\tB\x18\xbaH\x15r\x13\x32\x11^[a-z0-9-]{0,32}$\"R\n\x18\x42\x61tchAdjustStockResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.inventory.v1.AdjustStockResult\"o\n\x11\x41\x64justStockResult\x12*\n\x05stock\x18\x01 \x01(\x0b\x32\x19.titan.inventory.v1.StockH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\x87\x01\n\x19ListStockMovementsRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"k\n\x1aListStockMovementsResponse\x12\x34\n\tmovements\x18\x01 \x03(\x0b\x32!.titan.inventory.v1.StockMovement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x13\x42\x61tchReserveRequest\x12\x42\n\x0creservations\x18\x01 \x03(\x0b\x32\x1f.titan.inventory.v1.ReservationB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"j\n\x0bReservation\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x05lines\x18\x02 \x03(\x0b\x32#.titan.inventory.v1.ReservationLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"i\n\x0fReservationLine\x12\x1f\n\x0bline_number\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x16\n\x03sku\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x08quantity\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01\"J\n\x14\x42\x61tchReserveResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.titan.inventory.v1.ReserveResult\"y\n\rReserveResult\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x33\n\x0b\x61llocations\x18\x02 \x03(\x0b\x32\x1e.titan.inventory.v1.Allocation\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\"<\n\x13\x42\x61tchReleaseRequest\x12%\n\torder_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x80\x02\"\x05r\x03\xb0\x01\x01\"N\n\x14\x42\x61tchReleaseResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.inventory.v1.StockEffectResult\"9\n\x10\x42\x61tchShipRequest\x12%\n\torder_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x80\x02\"\x05r\x03\xb0\x01\x01\"K\n\x11\x42\x61tchShipResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.inventory.v1.StockEffectResult\"Q\n\x13\x42\x61tchRestockRequest\x12:\n\x08restocks\x18\x01 \x03(\x0b\x32\x1b.titan.inventory.v1.RestockB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"\x82\x01\n\x07Restock\x12\x1c\n\nrestock_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12=\n\x05lines\x18\x03 \x03(\x0b\x32#.titan.inventory.v1.ReservationLineB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"N\n\x14\x42\x61tchRestockResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.inventory.v1.StockEffectResult\"H\n\x11StockEffectResult\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status2\xfe\x08\n\x10InventoryService\x12\x95\x01\n\x08GetStock\x12#.titan.inventory.v1.GetStockRequest\x1a$.titan.inventory.v1.GetStockResponse\">\x90\x02\x01\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/inventory/{sku}\x12\xa8\x01\n\x0b\x41\x64justStock\x12&.titan.inventory.v1.AdjustStockRequest\x1a\'.titan.inventory.v1.AdjustStockResponse\"H\x90\x02\x02\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/inventory/{sku}:adjust:\x01*\x12\xc1\x01\n\x10\x42\x61tchAdjustStock\x12+.titan.inventory.v1.BatchAdjustStockRequest\x1a,.titan.inventory.v1.BatchAdjustStockResponse\"R\x90\x02\x02\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x1e\"\x19/v1/inventory:batchAdjust:\x01*\x12\xb3\x01\n\x12ListStockMovements\x12-.titan.inventory.v1.ListStockMovementsRequest\x1a..titan.inventory.v1.ListStockMovementsResponse\">\x90\x02\x01\xaa\xbb\x18\x12\x1a\x05\x61\x64min\x1a\twarehouse\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/inventory/{sku}/movements\x12l\n\x0c\x42\x61tchReserve\x12\'.titan.inventory.v1.BatchReserveRequest\x1a(.titan.inventory.v1.BatchReserveResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x12l\n\x0c\x42\x61tchRelease\x12\'.titan.inventory.v1.BatchReleaseRequest\x1a(.titan.inventory.v1.BatchReleaseResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x12\x63\n\tBatchShip\x12$.titan.inventory.v1.BatchShipRequest\x1a%.titan.inventory.v1.BatchShipResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x12l\n\x0c\x42\x61tchRestock\x12\'.titan.inventory.v1.BatchRestockRequest\x1a(.titan.inventory.v1.BatchRestockResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,13 +45,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\026r\024\030\310\0012\017^[^\\x00-\\x08]*$'
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\022r\0202\016^[!-~]{1,128}$'
+  _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\024r\022\020\0012\016^[!-~]{1,128}$'
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['warehouse_id']._loaded_options = None
   _globals['_ADJUSTSTOCKREQUEST'].fields_by_name['warehouse_id']._serialized_options = b'\272H\025r\0232\021^[a-z0-9-]{0,32}$'
   _globals['_BATCHADJUSTSTOCKREQUEST'].fields_by_name['adjustments']._loaded_options = None
   _globals['_BATCHADJUSTSTOCKREQUEST'].fields_by_name['adjustments']._serialized_options = b'\272H\010\222\001\005\010\001\020\350\007'
   _globals['_BATCHADJUSTSTOCKREQUEST'].fields_by_name['request_id']._loaded_options = None
-  _globals['_BATCHADJUSTSTOCKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\022r\0202\016^[!-~]{1,128}$'
+  _globals['_BATCHADJUSTSTOCKREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\024r\022\020\0012\016^[!-~]{1,128}$'
   _globals['_STOCKADJUSTMENT'].fields_by_name['sku']._loaded_options = None
   _globals['_STOCKADJUSTMENT'].fields_by_name['sku']._serialized_options = b'\272H\036r\0342\032^[!-~]([ -~]{0,62}[!-~])?$'
   _globals['_STOCKADJUSTMENT'].fields_by_name['delta']._loaded_options = None
@@ -111,47 +111,47 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTOCKRESPONSE']._serialized_start=281
   _globals['_GETSTOCKRESPONSE']._serialized_end=341
   _globals['_ADJUSTSTOCKREQUEST']._serialized_start=344
-  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=585
-  _globals['_ADJUSTSTOCKRESPONSE']._serialized_start=587
-  _globals['_ADJUSTSTOCKRESPONSE']._serialized_end=650
-  _globals['_BATCHADJUSTSTOCKREQUEST']._serialized_start=653
-  _globals['_BATCHADJUSTSTOCKREQUEST']._serialized_end=792
-  _globals['_STOCKADJUSTMENT']._serialized_start=795
-  _globals['_STOCKADJUSTMENT']._serialized_end=990
-  _globals['_BATCHADJUSTSTOCKRESPONSE']._serialized_start=992
-  _globals['_BATCHADJUSTSTOCKRESPONSE']._serialized_end=1074
-  _globals['_ADJUSTSTOCKRESULT']._serialized_start=1076
-  _globals['_ADJUSTSTOCKRESULT']._serialized_end=1187
-  _globals['_LISTSTOCKMOVEMENTSREQUEST']._serialized_start=1190
-  _globals['_LISTSTOCKMOVEMENTSREQUEST']._serialized_end=1325
-  _globals['_LISTSTOCKMOVEMENTSRESPONSE']._serialized_start=1327
-  _globals['_LISTSTOCKMOVEMENTSRESPONSE']._serialized_end=1434
-  _globals['_BATCHRESERVEREQUEST']._serialized_start=1436
-  _globals['_BATCHRESERVEREQUEST']._serialized_end=1525
-  _globals['_RESERVATION']._serialized_start=1527
-  _globals['_RESERVATION']._serialized_end=1633
-  _globals['_RESERVATIONLINE']._serialized_start=1635
-  _globals['_RESERVATIONLINE']._serialized_end=1740
-  _globals['_BATCHRESERVERESPONSE']._serialized_start=1742
-  _globals['_BATCHRESERVERESPONSE']._serialized_end=1816
-  _globals['_RESERVERESULT']._serialized_start=1818
-  _globals['_RESERVERESULT']._serialized_end=1939
-  _globals['_BATCHRELEASEREQUEST']._serialized_start=1941
-  _globals['_BATCHRELEASEREQUEST']._serialized_end=2001
-  _globals['_BATCHRELEASERESPONSE']._serialized_start=2003
-  _globals['_BATCHRELEASERESPONSE']._serialized_end=2081
-  _globals['_BATCHSHIPREQUEST']._serialized_start=2083
-  _globals['_BATCHSHIPREQUEST']._serialized_end=2140
-  _globals['_BATCHSHIPRESPONSE']._serialized_start=2142
-  _globals['_BATCHSHIPRESPONSE']._serialized_end=2217
-  _globals['_BATCHRESTOCKREQUEST']._serialized_start=2219
-  _globals['_BATCHRESTOCKREQUEST']._serialized_end=2300
-  _globals['_RESTOCK']._serialized_start=2303
-  _globals['_RESTOCK']._serialized_end=2433
-  _globals['_BATCHRESTOCKRESPONSE']._serialized_start=2435
-  _globals['_BATCHRESTOCKRESPONSE']._serialized_end=2513
-  _globals['_STOCKEFFECTRESULT']._serialized_start=2515
-  _globals['_STOCKEFFECTRESULT']._serialized_end=2587
-  _globals['_INVENTORYSERVICE']._serialized_start=2590
-  _globals['_INVENTORYSERVICE']._serialized_end=3740
+  _globals['_ADJUSTSTOCKREQUEST']._serialized_end=587
+  _globals['_ADJUSTSTOCKRESPONSE']._serialized_start=589
+  _globals['_ADJUSTSTOCKRESPONSE']._serialized_end=652
+  _globals['_BATCHADJUSTSTOCKREQUEST']._serialized_start=655
+  _globals['_BATCHADJUSTSTOCKREQUEST']._serialized_end=796
+  _globals['_STOCKADJUSTMENT']._serialized_start=799
+  _globals['_STOCKADJUSTMENT']._serialized_end=994
+  _globals['_BATCHADJUSTSTOCKRESPONSE']._serialized_start=996
+  _globals['_BATCHADJUSTSTOCKRESPONSE']._serialized_end=1078
+  _globals['_ADJUSTSTOCKRESULT']._serialized_start=1080
+  _globals['_ADJUSTSTOCKRESULT']._serialized_end=1191
+  _globals['_LISTSTOCKMOVEMENTSREQUEST']._serialized_start=1194
+  _globals['_LISTSTOCKMOVEMENTSREQUEST']._serialized_end=1329
+  _globals['_LISTSTOCKMOVEMENTSRESPONSE']._serialized_start=1331
+  _globals['_LISTSTOCKMOVEMENTSRESPONSE']._serialized_end=1438
+  _globals['_BATCHRESERVEREQUEST']._serialized_start=1440
+  _globals['_BATCHRESERVEREQUEST']._serialized_end=1529
+  _globals['_RESERVATION']._serialized_start=1531
+  _globals['_RESERVATION']._serialized_end=1637
+  _globals['_RESERVATIONLINE']._serialized_start=1639
+  _globals['_RESERVATIONLINE']._serialized_end=1744
+  _globals['_BATCHRESERVERESPONSE']._serialized_start=1746
+  _globals['_BATCHRESERVERESPONSE']._serialized_end=1820
+  _globals['_RESERVERESULT']._serialized_start=1822
+  _globals['_RESERVERESULT']._serialized_end=1943
+  _globals['_BATCHRELEASEREQUEST']._serialized_start=1945
+  _globals['_BATCHRELEASEREQUEST']._serialized_end=2005
+  _globals['_BATCHRELEASERESPONSE']._serialized_start=2007
+  _globals['_BATCHRELEASERESPONSE']._serialized_end=2085
+  _globals['_BATCHSHIPREQUEST']._serialized_start=2087
+  _globals['_BATCHSHIPREQUEST']._serialized_end=2144
+  _globals['_BATCHSHIPRESPONSE']._serialized_start=2146
+  _globals['_BATCHSHIPRESPONSE']._serialized_end=2221
+  _globals['_BATCHRESTOCKREQUEST']._serialized_start=2223
+  _globals['_BATCHRESTOCKREQUEST']._serialized_end=2304
+  _globals['_RESTOCK']._serialized_start=2307
+  _globals['_RESTOCK']._serialized_end=2437
+  _globals['_BATCHRESTOCKRESPONSE']._serialized_start=2439
+  _globals['_BATCHRESTOCKRESPONSE']._serialized_end=2517
+  _globals['_STOCKEFFECTRESULT']._serialized_start=2519
+  _globals['_STOCKEFFECTRESULT']._serialized_end=2591
+  _globals['_INVENTORYSERVICE']._serialized_start=2594
+  _globals['_INVENTORYSERVICE']._serialized_end=3744
 # @@protoc_insertion_point(module_scope)
