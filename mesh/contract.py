@@ -16,12 +16,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from buf.validate import validate_pb2
 from google.api import annotations_pb2
 from google.api.http_pb2 import HttpRule as WireRule
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
+
+from buf.validate import validate_pb2
 from titan.options.v1 import options_pb2
 
 DEFAULT_SECONDS = 5.0

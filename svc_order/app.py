@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mesh.relay import Relay
-
 from mesh.runtime import Hosted, Runtime
 from svc_order import settings as order_settings
 from svc_order.checkout.intake import Intake

@@ -8,17 +8,17 @@ from uuid import UUID
 
 import asyncpg
 from google.rpc import status_pb2
+
 from mesh import idempotency, pages
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.identity import caller_of
 from mesh.refusals import PageTokenInvalid, Refusal
-from titan.inventory.v1 import inventory_service_pb2 as pb
-from titan.inventory.v1 import inventory_service_pb2_grpc, stock_pb2
-
 from svc_inventory.inventory import rules, store
 from svc_inventory.inventory.rules import Line, Shelf, Wanted
 from svc_inventory.inventory.store import Adjustment, Reserved, RestockWanted
+from titan.inventory.v1 import inventory_service_pb2 as pb
+from titan.inventory.v1 import inventory_service_pb2_grpc, stock_pb2
 
 MAIN_WAREHOUSE = "main"
 ADJUST = "titan.inventory.v1.InventoryService/AdjustStock"
@@ -94,7 +94,9 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
             found = await store.list_movements(connection, request.sku, before=before, limit=size + 1)
         page = found[:size]
         token = pages.encode(LIST_MOVEMENTS, [page[-1].version], request.sku) if len(found) > size else ""
-        return pb.ListStockMovementsResponse(movements=[_movement_to_wire(each) for each in page], next_page_token=token)
+        return pb.ListStockMovementsResponse(
+            movements=[_movement_to_wire(each) for each in page], next_page_token=token
+        )
 
     async def BatchReserve(self, request: pb.BatchReserveRequest, context: Any) -> pb.BatchReserveResponse:
         """Results carry OUT_OF_STOCK, RESERVATION_RELEASED, RESERVATION_CONFLICT or INVALID_INPUT."""

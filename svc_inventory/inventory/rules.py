@@ -1,7 +1,7 @@
 """What may happen to stock: pure decisions over shelves that the caller has read and locked.
 
 A shelf is one SKU over all warehouses, in the order in which orders draw from them. Decisions become movements, and
-`post` turns movements into journal entries with versions and totals. Nothing here waits, and nothing is changed in place.
+`post` turns movements into journal entries with versions and totals. Nothing here waits, and no argument is changed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from mesh.refusals import InvalidInput
-
 from svc_inventory.errors import (
     OutOfStock,
     ReservationNotFound,
@@ -248,9 +247,7 @@ def adjust(shelf: Shelf, *, warehouse_id: str, delta: int, reason: str) -> Movem
             reserved=level.reserved,
         )
     if shelf.on_hand + delta > MAX_UNITS_PER_SKU:
-        raise StockTooLarge(
-            f"{shelf.sku}: more than {MAX_UNITS_PER_SKU} units", sku=shelf.sku, on_hand=shelf.on_hand
-        )
+        raise StockTooLarge(f"{shelf.sku}: more than {MAX_UNITS_PER_SKU} units", sku=shelf.sku, on_hand=shelf.on_hand)
     return Movement(shelf.sku, warehouse_id, MovementKind.ADJUSTED, delta, 0, None, reason)
 
 

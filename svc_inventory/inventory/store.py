@@ -14,11 +14,10 @@ from uuid import UUID
 
 import asyncpg
 from google.rpc import status_pb2
+
 from mesh import idempotency, outbox
 from mesh.refusals import Refusal
 from mesh.seams import failpoint
-from titan.inventory.v1 import events_pb2
-
 from svc_inventory.errors import (
     ReservationConflict,
     ReservationNotFound,
@@ -37,6 +36,7 @@ from svc_inventory.inventory.rules import (
     Shelf,
     Wanted,
 )
+from titan.inventory.v1 import events_pb2
 
 TOPIC = "titan.inventory.v1"
 STOCK_CHANGED = "titan.inventory.v1.StockChanged"
@@ -81,13 +81,15 @@ async def save_reservations(tx: asyncpg.Connection, wanted: Sequence[Wanted]) ->
     """Hold the units of many orders, in arrival order; all lines of an order, or none.
 
     Returns one entry per order, in their order: the allocations, or the refusal. An order that was here before gets its
-    earlier answer: the same allocations, the same OutOfStock, ReservationReleased, or ReservationConflict for other content.
+    earlier answer: the same allocations, the same OutOfStock, ReservationReleased, or ReservationConflict for other
+    content.
     """
     first: dict[UUID, Wanted] = {}
     for each in wanted:
         first.setdefault(each.order_id, each)
     await failpoint("inventory.reserve.start")
-    rows = await tx.fetch(_CLAIM_ORDERS, list(first), [each.fingerprint for each in first.values()])
+    fingerprints = [each.fingerprint for each in first.values()]
+    rows = await tx.fetch(_CLAIM_ORDERS, list(first), fingerprints, int(ReservationState.RESERVED))
     fresh = {row["order_id"] for row in rows}
     await failpoint("inventory.reserve.claimed")
     arrived = [each for each in first.values() if each.order_id in fresh]
@@ -134,9 +136,10 @@ def _answer_again(
     return kept[wanted.order_id]
 
 
-_CLAIM_ORDERS = f"""
+# A claim says RESERVED at once, and the few that are refused say so later in the same transaction: one write an order.
+_CLAIM_ORDERS = """
 INSERT INTO reservations (order_id, state, fingerprint)
-SELECT order_id, {ReservationState.RESERVED:d}, fingerprint
+SELECT order_id, $3, fingerprint
 FROM unnest($1::uuid[], $2::bytea[]) AS o (order_id, fingerprint)
 ORDER BY order_id
 ON CONFLICT DO NOTHING
@@ -157,9 +160,7 @@ async def _find_reservations(tx: asyncpg.Connection, order_ids: Sequence[UUID]) 
     rows = await tx.fetch(
         "SELECT order_id, state, fingerprint, refusal FROM reservations WHERE order_id = ANY($1::uuid[])", order_ids
     )
-    return {
-        row["order_id"]: _Known(ReservationState(row["state"]), row["fingerprint"], row["refusal"]) for row in rows
-    }
+    return {row["order_id"]: _Known(ReservationState(row["state"]), row["fingerprint"], row["refusal"]) for row in rows}
 
 
 async def _list_allocations(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -> dict[UUID, Reserved]:
@@ -180,10 +181,11 @@ async def _list_allocations(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -
 async def _save_refused(tx: asyncpg.Connection, refused: Mapping[UUID, Refusal]) -> None:
     if refused:
         await tx.execute(
-            f"UPDATE reservations r SET state = {ReservationState.REFUSED:d}, refusal = d.refusal"
+            "UPDATE reservations r SET state = $3, refusal = d.refusal"
             " FROM unnest($1::uuid[], $2::bytea[]) AS d (order_id, refusal) WHERE r.order_id = d.order_id",
             list(refused),
             [idempotency.serialize(each) for each in refused.values()],
+            int(ReservationState.REFUSED),
         )
 
 
@@ -212,9 +214,10 @@ async def save_released(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -> li
     """
     await failpoint("inventory.release.start")
     await tx.execute(
-        f"INSERT INTO reservations (order_id, state) SELECT DISTINCT order_id, {ReservationState.RELEASED:d}"
+        "INSERT INTO reservations (order_id, state) SELECT DISTINCT order_id, $2::smallint"
         " FROM unnest($1::uuid[]) AS o (order_id) ORDER BY order_id ON CONFLICT DO NOTHING",
         order_ids,
+        int(ReservationState.RELEASED),
     )
     await failpoint("inventory.release.claimed")
     states = await _lock_states(tx, order_ids)
@@ -262,9 +265,7 @@ async def _lock_states(tx: asyncpg.Connection, order_ids: Iterable[UUID]) -> dic
     return {row["order_id"]: ReservationState(row["state"]) for row in rows}
 
 
-async def _end(
-    tx: asyncpg.Connection, order_ids: Sequence[UUID], state: ReservationState, kind: MovementKind
-) -> None:
+async def _end(tx: asyncpg.Connection, order_ids: Sequence[UUID], state: ReservationState, kind: MovementKind) -> None:
     """End the reservations of locked orders, and move their units."""
     if not order_ids:
         return
@@ -275,7 +276,9 @@ async def _end(
         "UPDATE reservations SET state = $2, updated_at = now() WHERE order_id = ANY($1::uuid[])", order_ids, int(state)
     )
     moved = [
-        movement for order_id in order_ids for movement in rules.movements(kind, order_id, _units(allocations[order_id]))
+        movement
+        for order_id in order_ids
+        for movement in rules.movements(kind, order_id, _units(allocations[order_id]))
     ]
     await _save_movements(tx, shelves, moved)
 
@@ -291,7 +294,8 @@ async def save_restocked(tx: asyncpg.Connection, wanted: Sequence[RestockWanted]
     """Put units of shipped orders back on hand, once per restock id.
 
     Returns one entry per restock, in their order: None where it is done, ReservationNotFound, RestockTooLarge or
-    ReservationConflict. Whether an order has shipped may still change, so ReservationNotFound is not kept; the others are.
+    ReservationConflict. Whether an order has shipped may still change, so ReservationNotFound is not kept; the others
+    are.
     """
     first: dict[UUID, RestockWanted] = {}
     for each in wanted:
@@ -372,9 +376,7 @@ async def _save_restocks(
     open_ids = [each for each, answer in decided.items() if isinstance(answer, ReservationNotFound)]
     if open_ids:
         await tx.execute("DELETE FROM restocks WHERE restock_id = ANY($1::uuid[])", open_ids)
-    refused = {
-        each: answer for each, answer in decided.items() if answer is not None and each not in set(open_ids)
-    }
+    refused = {each: answer for each, answer in decided.items() if answer is not None and each not in set(open_ids)}
     if refused:
         await tx.execute(
             "UPDATE restocks r SET refusal = d.refusal FROM unnest($1::uuid[], $2::bytea[]) AS d (restock_id, refusal)"
@@ -398,9 +400,7 @@ async def _save_restocks(
 # Adjust
 
 
-async def save_adjusted(
-    tx: asyncpg.Connection, adjustments: Sequence[Adjustment]
-) -> list[Shelf | Refusal]:
+async def save_adjusted(tx: asyncpg.Connection, adjustments: Sequence[Adjustment]) -> list[Shelf | Refusal]:
     """Change the units on hand of many SKUs, one after the other.
 
     Returns one entry per adjustment, in their order: the shelf after it, or StockBelowReserved, StockTooLarge or
@@ -409,7 +409,7 @@ async def save_adjusted(
     known = set(await list_warehouse_ids(tx))
     wanted = sorted({each.sku for each in adjustments if each.warehouse_id in known})
     await tx.execute(
-        "INSERT INTO skus (sku) SELECT sku FROM unnest($1::text[]) AS s (sku) ORDER BY sku COLLATE \"C\""
+        'INSERT INTO skus (sku) SELECT sku FROM unnest($1::text[]) AS s (sku) ORDER BY sku COLLATE "C"'
         " ON CONFLICT DO NOTHING",
         wanted,
     )
@@ -423,9 +423,7 @@ async def save_adjusted(
         try:
             if each.warehouse_id not in known:
                 raise WarehouseNotFound(f"no warehouse {each.warehouse_id}", warehouse_id=each.warehouse_id)
-            movement = rules.adjust(
-                now[each.sku], warehouse_id=each.warehouse_id, delta=each.delta, reason=each.reason
-            )
+            movement = rules.adjust(now[each.sku], warehouse_id=each.warehouse_id, delta=each.delta, reason=each.reason)
         except Refusal as refusal:
             answers.append(refusal)
             continue
@@ -449,9 +447,7 @@ async def lock_shelves(tx: asyncpg.Connection, skus: Iterable[str]) -> dict[str,
     wanted = [sku for sku in skus if sku.isascii() and sku.isprintable()]
     if not wanted:
         return {}
-    rows = await tx.fetch(
-        "SELECT sku, version FROM skus WHERE sku = ANY($1::text[]) ORDER BY sku FOR UPDATE", wanted
-    )
+    rows = await tx.fetch("SELECT sku, version FROM skus WHERE sku = ANY($1::text[]) ORDER BY sku FOR UPDATE", wanted)
     versions: dict[str, int] = {row["sku"]: row["version"] for row in rows}
     return await _read_shelves(tx, versions)
 

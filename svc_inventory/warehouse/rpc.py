@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from mesh.database import Database
-from titan.inventory.v1 import warehouse_pb2, warehouse_service_pb2_grpc
-from titan.inventory.v1 import warehouse_service_pb2 as pb
-
 from svc_inventory.warehouse import store
 from svc_inventory.warehouse.store import Warehouse
+from titan.inventory.v1 import warehouse_pb2, warehouse_service_pb2_grpc
+from titan.inventory.v1 import warehouse_service_pb2 as pb
 
 
 class WarehouseServicer(warehouse_service_pb2_grpc.WarehouseServiceServicer):

@@ -13,8 +13,6 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
-from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc
 
 from mesh.batcher import Batcher
 from mesh.clients import Clients
@@ -30,6 +28,8 @@ from svc_order.order import store as orders
 from svc_order.order.rules import Order, OrderStatus
 from svc_order.settings import OrderSettings
 from svc_order.vault import Vault
+from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc
 
 MAX_SKUS_PER_CALL = 4096
 CART_WEIGHT = 16

@@ -7,8 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from titan.order.v1 import checkout_service_pb2 as pb
-from titan.order.v1 import checkout_service_pb2_grpc, order_pb2
 
 from mesh import calls, idempotency
 from mesh.identity import Caller, caller_of
@@ -21,6 +19,8 @@ from svc_order.checkout.store import Key, Known
 from svc_order.errors import ImporterRequired
 from svc_order.order import wire
 from svc_order.order.reads import Reads
+from titan.order.v1 import checkout_service_pb2 as pb
+from titan.order.v1 import checkout_service_pb2_grpc, order_pb2
 
 ANSWER_MARGIN_SECONDS = 0.5
 """What is kept of the caller's time to answer PENDING in."""

@@ -17,9 +17,6 @@ from uuid import UUID, uuid5
 
 import asyncpg
 from google.rpc import status_pb2
-from titan.inventory.v1 import inventory_service_pb2
-from titan.order.v1 import checkout_service_pb2
-from titan.payment.v1 import payment_pb2, payment_service_pb2, refund_pb2
 
 from mesh.batcher import Batcher
 from mesh.database import Database
@@ -35,6 +32,9 @@ from svc_order.order import store as orders
 from svc_order.order.rules import Allocations, Order
 from svc_order.settings import OrderSettings
 from svc_order.vault import Vault
+from titan.inventory.v1 import inventory_service_pb2
+from titan.order.v1 import checkout_service_pb2
+from titan.payment.v1 import payment_pb2, payment_service_pb2, refund_pb2
 
 log = get_logger("order.saga")
 

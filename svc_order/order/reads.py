@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from titan.order.v1 import order_pb2
-
 from mesh.database import Database
 from svc_order.order import store, wire
 from svc_order.order.store import View
 from svc_order.vault import Vault
+from titan.order.v1 import order_pb2
 
 
 class Reads:

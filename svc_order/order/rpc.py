@@ -8,9 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from titan.order.v1 import order_pb2, order_service_pb2_grpc
-from titan.order.v1 import order_service_pb2 as pb
-from titan.payment.v1 import refund_pb2
 
 from mesh import idempotency, pages
 from mesh.database import Database
@@ -24,6 +21,9 @@ from svc_order.order import rules, store, wire
 from svc_order.order.reads import Reads
 from svc_order.order.rules import OrderStatus
 from svc_order.settings import OrderSettings
+from titan.order.v1 import order_pb2, order_service_pb2_grpc
+from titan.order.v1 import order_service_pb2 as pb
+from titan.payment.v1 import refund_pb2
 
 REFUND_ROLES = frozenset({"admin", "finance", "support"})
 WATCH_SECONDS = 0.25

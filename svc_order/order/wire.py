@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from titan.order.v1 import events_pb2, order_pb2
-from titan.type.v1 import address_pb2, money_pb2
 
 from mesh.outbox import Event
 from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus
+from titan.order.v1 import events_pb2, order_pb2
+from titan.type.v1 import address_pb2, money_pb2
 
 if TYPE_CHECKING:
     from svc_order.order.store import View

@@ -9,8 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from jwt.algorithms import ECAlgorithm
-from titan.auth.v1 import auth_service_pb2 as pb
-from titan.auth.v1 import session_pb2
 
 from mesh import auth_feed
 from mesh.auth_feed import AUTH_SERVICE, AuthFeed
@@ -18,6 +16,8 @@ from mesh.clients import Clients
 from mesh.identity import TokenVerifier
 from mesh.refusals import SessionRevoked, TokenInvalid, Unavailable
 from tests.harness import KID, SIGNING_KEY, as_service, serve, titan_contract, token
+from titan.auth.v1 import auth_service_pb2 as pb
+from titan.auth.v1 import session_pb2
 
 
 class Auth:

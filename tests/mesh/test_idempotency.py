@@ -10,12 +10,12 @@ import uuid
 import grpc
 import pytest
 from google.protobuf import struct_pb2
-from titan.type.v1 import money_pb2
 
 from mesh import idempotency
 from mesh.database import Database
 from mesh.idempotency import Claim, claim, claim_many, fingerprint, store, store_many, store_refusal
 from mesh.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal
+from titan.type.v1 import money_pb2
 
 METHOD = "titan.order.v1.CheckoutService/PlaceOrder"
 BODY = b"fingerprint of the body"

@@ -11,7 +11,6 @@ from contextlib import suppress
 import grpc
 import pytest
 from google.protobuf.message import DecodeError
-from titan.type.v1 import money_pb2
 
 from control.servers.broker import Broker
 from mesh import inbox as inbox_module
@@ -21,6 +20,7 @@ from mesh.outbox import Event, append, event_id
 from mesh.refusals import Overloaded, Refusal, Unavailable
 from mesh.relay import Relay
 from mesh.seams import FailpointReached, failpoints
+from titan.type.v1 import money_pb2
 
 TOPIC = "titan.mesh.v1"
 

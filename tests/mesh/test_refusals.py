@@ -5,10 +5,10 @@ from __future__ import annotations
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
-from titan.type.v1 import error_reason_pb2
 
 from mesh import refusals
 from mesh.refusals import FieldViolation, InvalidInput, Overloaded, Refusal
+from titan.type.v1 import error_reason_pb2
 
 
 class SampleNotShippable(Refusal):

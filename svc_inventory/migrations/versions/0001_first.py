@@ -5,6 +5,7 @@ of selling what is not there. Rows of `stock` and `skus` are updated for every o
 """
 
 from alembic import op
+
 from mesh import schema
 
 revision = "0001"
