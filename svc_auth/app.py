@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from mesh.relay import Relay
-
 from mesh import topology
+from mesh.relay import Relay
 from mesh.runtime import Hosted, Runtime
 from svc_auth import settings as auth_settings
 from svc_auth.auth.feed import RevocationFeed
@@ -39,7 +38,7 @@ async def build(runtime: Runtime) -> Hosted:
     async def close_passwords() -> None:
         passwords.close()
 
-    relay = Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package)
+    relay = Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package, cell=mesh.cell)
     return Hosted(
         servicers={
             "titan.auth.v1.AuthService": AuthServicer(sessions, ring, keeper, feed, clock),
