@@ -114,6 +114,7 @@ async def serve(
     callers: Mapping[str, frozenset[str]] | None = None,
     max_running_calls: int = 512,
     check: Callable[[], Awaitable[bool]] | None = None,
+    verifier: TokenVerifier | None = None,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Serve servicers by full gRPC service name behind the real chain, on a Unix socket; yields a channel to them.
 
@@ -121,7 +122,7 @@ async def serve(
     """
     known = known or titan_contract()
     stages = standard_stages(
-        verifier=TokenVerifier(KEYS, revocations=revocations),
+        verifier=verifier or TokenVerifier(KEYS, revocations=revocations),
         admission=Admission(max_running_calls),
         callers=callers,
     )

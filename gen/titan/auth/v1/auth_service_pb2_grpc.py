@@ -122,6 +122,7 @@ class AuthServiceServicer:
     def ExchangeToken(self, request, context):
         """Gives an importer a token that acts for a customer; the token names both, and the exchange is recorded.
 
+        The token belongs to the importer's session and ends with it. Nobody acts for a user who holds a role.
         Fails with USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -140,6 +141,7 @@ class AuthServiceServicer:
     def RotateSigningKey(self, request, context):
         """Publishes a new signing key and retires the oldest; tokens of the retired key stay good until they expire.
 
+        While a published key still waits to sign, or eight keys verify, the newest of them is answered instead.
         It has no refusals of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -96,7 +96,7 @@ class UserServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMe(self, request, context):
-        """Changes the caller's own profile.
+        """Changes the caller's own profile; asking for what is there already changes nothing, whatever the etag.
 
         Fails with USER_NOT_FOUND or USER_CHANGED.
         """

@@ -1,0 +1,51 @@
+"""What svc_auth is made of: the only place that constructs."""
+
+from __future__ import annotations
+
+from mesh import topology
+from mesh.relay import Relay
+from mesh.runtime import Hosted, Runtime
+from svc_auth import settings as auth_settings
+from svc_auth.auth.feed import RevocationFeed
+from svc_auth.auth.keeper import KeyKeeper
+from svc_auth.auth.rpc import AuthServicer
+from svc_auth.auth.sessions import Sessions
+from svc_auth.auth.tokens import Issuer
+from svc_auth.keys import KeyRing, MasterKey
+from svc_auth.passwords import Passwords
+from svc_auth.user.accounts import ensure_accounts
+from svc_auth.user.rpc import UserServicer
+
+
+async def build(runtime: Runtime) -> Hosted:
+    """Return the services of this package, over its own database."""
+    assert runtime.db is not None, "svc_auth needs Postgres"
+    settings, db, clock, ids = auth_settings.read(), runtime.db, runtime.clock, runtime.ids
+    mesh = topology.load(runtime.settings.topology)
+    master = MasterKey.of_folder(runtime.settings.secrets_dir)
+    ring = KeyRing(master)
+    keeper = KeyKeeper(db, ring, master, clock, ids, settings)
+    feed = RevocationFeed(
+        db, clock, poll_seconds=settings.revocation_poll_seconds, heartbeat_seconds=settings.heartbeat_seconds
+    )
+    passwords = Passwords()
+    issuer = Issuer(ring, clock, ids, issuer=mesh.token_issuer, audience=mesh.token_audience, cell=mesh.cell)
+    sessions = Sessions(db, issuer, passwords, feed, clock, ids)
+    await keeper.load()
+    await feed.look()
+    await ensure_accounts(db, passwords, runtime.settings.secrets_dir, clock, ids)
+
+    async def close_passwords() -> None:
+        passwords.close()
+
+    relay = Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package, cell=mesh.cell)
+    return Hosted(
+        servicers={
+            "titan.auth.v1.AuthService": AuthServicer(sessions, ring, keeper, feed, clock),
+            "titan.auth.v1.UserService": UserServicer(db, passwords, clock, ids),
+        },
+        background=[keeper.follow, feed.follow, relay.run],
+        on_stop=[sessions.guests.close, close_passwords],
+        keys=ring.verifying,
+        revocations=feed.view,
+    )

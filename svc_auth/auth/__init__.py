@@ -1,0 +1,1 @@
+"""AuthService: sessions, their tokens, and the keys that sign them."""

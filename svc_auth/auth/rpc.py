@@ -1,0 +1,122 @@
+"""AuthService on the wire: decode, call, encode."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from titan.auth.v1 import auth_service_pb2 as pb
+from titan.auth.v1 import session_pb2
+
+from mesh.identity import caller_of
+from mesh.refusals import AccessDenied
+from mesh.seams import Clock
+from svc_auth.auth import rules
+from svc_auth.auth.feed import Ended, RevocationFeed
+from svc_auth.auth.keeper import KeyKeeper
+from svc_auth.auth.sessions import Sessions
+from svc_auth.keys import KeyRing, StoredKey
+
+MAX_REVOCATIONS = 1_000
+
+
+class AuthServicer:
+    """Serves titan.auth.v1.AuthService."""
+
+    def __init__(
+        self, sessions: Sessions, ring: KeyRing, keeper: KeyKeeper, feed: RevocationFeed, clock: Clock
+    ) -> None:
+        self._sessions = sessions
+        self._ring = ring
+        self._keeper = keeper
+        self._feed = feed
+        self._clock = clock
+
+    async def CreateSession(self, request: pb.CreateSessionRequest, context: Any) -> pb.CreateSessionResponse:
+        """Refuses with CREDENTIALS_INVALID or SIGN_IN_THROTTLED."""
+        pair = await self._sessions.sign_in(request.email, request.password)
+        return pb.CreateSessionResponse(
+            access_token=pair.access_token,
+            refresh_token=pair.refresh_token,
+            expires_in_seconds=pair.expires_in_seconds,
+            user_id=str(pair.user_id),
+        )
+
+    async def CreateGuestSession(
+        self, request: pb.CreateGuestSessionRequest, context: Any
+    ) -> pb.CreateGuestSessionResponse:
+        """Has no refusals of its own."""
+        pair = await self._sessions.open_guest()
+        return pb.CreateGuestSessionResponse(
+            access_token=pair.access_token,
+            refresh_token=pair.refresh_token,
+            expires_in_seconds=pair.expires_in_seconds,
+            user_id=str(pair.user_id),
+        )
+
+    async def RefreshSession(self, request: pb.RefreshSessionRequest, context: Any) -> pb.RefreshSessionResponse:
+        """Refuses with REFRESH_TOKEN_INVALID."""
+        pair = await self._sessions.refresh(request.refresh_token)
+        return pb.RefreshSessionResponse(
+            access_token=pair.access_token,
+            refresh_token=pair.refresh_token,
+            expires_in_seconds=pair.expires_in_seconds,
+            user_id=str(pair.user_id),
+        )
+
+    async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Any) -> pb.RevokeSessionResponse:
+        """Has no refusals of its own: an unknown token is answered like a known one."""
+        await self._sessions.revoke(request.refresh_token)
+        return pb.RevokeSessionResponse()
+
+    async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Any) -> pb.ExchangeTokenResponse:
+        """Refuses with USER_NOT_FOUND; with ACCESS_DENIED where the caller acts for somebody already."""
+        caller = caller_of(context)
+        actor_id = caller.require_user_id()
+        if caller.actor_id is not None or caller.session_id is None:
+            raise AccessDenied("whoever acts for somebody buys no further token")
+        token = await self._sessions.exchange(
+            actor_id=actor_id, session_id=caller.session_id, subject_id=UUID(request.subject_user_id)
+        )
+        return pb.ExchangeTokenResponse(
+            access_token=token, expires_in_seconds=rules.ACCESS_TOKEN_SECONDS, user_id=request.subject_user_id
+        )
+
+    async def GetJwks(self, request: pb.GetJwksRequest, context: Any) -> pb.GetJwksResponse:
+        """Has no refusals of its own."""
+        return pb.GetJwksResponse(keys=[to_jwk(key) for key in self._ring.published(at=self._clock.now())])
+
+    async def RotateSigningKey(self, request: pb.RotateSigningKeyRequest, context: Any) -> pb.RotateSigningKeyResponse:
+        """Has no refusals of its own."""
+        key = await self._keeper.rotate()
+        return pb.RotateSigningKeyResponse(key=to_jwk(key), sign_time=key.sign_at)
+
+    async def WatchRevocations(
+        self, request: pb.WatchRevocationsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchRevocationsResponse]:
+        """Has no refusals of its own."""
+        async for news in self._feed.watch():
+            # The view is complete only with the last part, so the parts before it carry no time.
+            whole = len(news.ended) // MAX_REVOCATIONS * MAX_REVOCATIONS
+            for start in range(0, whole, MAX_REVOCATIONS):
+                part = news.ended[start : start + MAX_REVOCATIONS]
+                yield pb.WatchRevocationsResponse(revocations=[to_revocation(ended) for ended in part])
+            yield pb.WatchRevocationsResponse(
+                revocations=[to_revocation(ended) for ended in news.ended[whole:]],
+                as_of_time=news.as_of,
+            )
+
+
+def to_jwk(key: StoredKey) -> session_pb2.Jwk:
+    """Return the public half of a key as it travels."""
+    return session_pb2.Jwk(**dict(key.public_jwk))
+
+
+def to_revocation(ended: Ended) -> session_pb2.Revocation:
+    """Return an ended session as it travels."""
+    return session_pb2.Revocation(
+        session_id=str(ended.session_id),
+        revoke_time=ended.revoked_at,
+        expire_time=ended.forget_at,
+    )

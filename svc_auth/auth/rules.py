@@ -1,0 +1,208 @@
+"""Pure decisions about sessions, tokens, sign-in attempts and the life of signing keys."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from svc_auth.errors import SignInThrottled
+
+ACCESS_TOKEN_SECONDS = 600
+REFRESH_TOKEN_SECONDS = 30 * 86_400
+REVOCATION_SECONDS = ACCESS_TOKEN_SECONDS + 60
+"""A revocation matters until the last token of its session has expired, with a minute for clocks that disagree."""
+
+FREE_ATTEMPTS = 10
+MAX_DELAY_SECONDS = 60
+FORGET_SECONDS = 900
+
+MAX_KEYS = 8
+KEY_KEPT_SECONDS = ACCESS_TOKEN_SECONDS + 60
+
+IMPORTER_ROLE = "importer"
+GUEST_ROLE = "guest"
+CUSTOMER_ROLE = "customer"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whom a token is about. `roles` are those beyond `guest` or `customer`."""
+
+    user_id: UUID
+    guest: bool
+    roles: tuple[str, ...] = ()
+
+
+def access_claims(
+    subject: Subject,
+    *,
+    session_id: UUID,
+    token_id: UUID,
+    at: datetime,
+    issuer: str,
+    audience: str,
+    cell: str,
+    actor_id: UUID | None = None,
+) -> dict[str, Any]:
+    """Return the claims of an access token (RFC 9068; `act` as RFC 8693 writes it)."""
+    issued = int(at.timestamp())
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": str(subject.user_id),
+        "sid": str(session_id),
+        "roles": [GUEST_ROLE if subject.guest else CUSTOMER_ROLE, *sorted(subject.roles)],
+        "guest": subject.guest,
+        "cell": cell,
+        "iat": issued,
+        "nbf": issued,
+        "exp": issued + ACCESS_TOKEN_SECONDS,
+        "jti": str(token_id),
+    }
+    if actor_id is not None:
+        claims["act"] = {"sub": str(actor_id)}
+    return claims
+
+
+def acted_for(subject: Subject) -> Subject | None:
+    """Return the subject as an importer may act for it, or None where it may not.
+
+    Somebody with a role of their own is nobody's customer: their token must never be bought with a lesser role.
+    """
+    if subject.roles:
+        return None
+    return Subject(subject.user_id, subject.guest, (IMPORTER_ROLE,))
+
+
+# --- refresh tokens ---
+
+
+class RefreshVerdict(enum.Enum):
+    """What a refresh token that was shown is worth."""
+
+    ROTATE = "ROTATE"
+    REUSED = "REUSED"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True)
+class RefreshState:
+    """A refresh token that was issued, and its session."""
+
+    session_id: UUID
+    subject: Subject
+    expires_at: datetime
+    spent_at: datetime | None
+    revoked_at: datetime | None
+
+
+def judge_refresh(state: RefreshState | None, *, at: datetime) -> RefreshVerdict:
+    """Decide what becomes of a refresh token.
+
+    A spent one means that two hold it, and nobody can say which of them is the user: the session ends (RFC 9700,
+    4.14.2). There is no grace for a client that lost the answer, since a thief would use it as well.
+    """
+    if state is None or state.revoked_at is not None:
+        return RefreshVerdict.INVALID
+    if state.spent_at is not None:
+        return RefreshVerdict.REUSED
+    return RefreshVerdict.ROTATE if at < state.expires_at else RefreshVerdict.INVALID
+
+
+def revocation_end(revoked_at: datetime) -> datetime:
+    """Return when a revocation may be forgotten."""
+    return revoked_at + timedelta(seconds=REVOCATION_SECONDS)
+
+
+# --- sign-in attempts ---
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """The wrong passwords for one address, and until when the next try has to wait."""
+
+    failures: int
+    failed_at: datetime
+    blocked_until: datetime
+
+
+def admit_attempt(attempts: Attempts | None, *, at: datetime) -> None:
+    """Let a try pass, whoever makes it.
+
+    Raises:
+        SignInThrottled: It comes too early.
+    """
+    if attempts is not None and at < attempts.blocked_until:
+        wait = (attempts.blocked_until - at).total_seconds()
+        raise SignInThrottled("too many wrong passwords: try again later", retry_after_seconds=wait)
+
+
+def after_failure(attempts: Attempts | None, *, at: datetime) -> Attempts:
+    """Count a wrong password. From the tenth on the wait doubles, up to a minute, and a quiet quarter of an hour
+    forgets all: guessing becomes hopeless, and nobody can lock somebody else out for good."""
+    quiet = attempts is None or at - attempts.failed_at > timedelta(seconds=FORGET_SECONDS)
+    failures = 1 if attempts is None or quiet else attempts.failures + 1
+    # The exponent is bounded before the power is taken: the count itself has no bound.
+    over = min(failures - FREE_ATTEMPTS, 16)
+    delay = min(MAX_DELAY_SECONDS, 2**over) if over >= 0 else 0
+    return Attempts(failures, at, at + timedelta(seconds=delay))
+
+
+# --- signing keys ---
+
+
+@dataclass(frozen=True)
+class KeyTimes:
+    """When a key starts to sign; it stops when the next one starts."""
+
+    kid: str
+    sign_at: datetime
+
+
+K = TypeVar("K", bound=KeyTimes)
+
+
+def signing_key(keys: Sequence[K], *, at: datetime) -> K | None:
+    """Return the key that signs now: of those that have started, the last."""
+    started = [key for key in keys if key.sign_at <= at]
+    return max(started, key=lambda key: key.sign_at, default=None)
+
+
+def verifying_keys(keys: Sequence[K], *, at: datetime) -> list[K]:
+    """Return the keys to publish, the newest first: those that will sign, the one that signs, and every older one
+    whose last token may still live."""
+    ordered = sorted(keys, key=lambda key: key.sign_at, reverse=True)
+    kept: list[K] = []
+    retired_at: datetime | None = None
+    for key in ordered:
+        if retired_at is None or at < retired_at + timedelta(seconds=KEY_KEPT_SECONDS):
+            kept.append(key)
+        retired_at = key.sign_at
+    return kept
+
+
+def key_to_await(keys: Sequence[K], *, at: datetime) -> K | None:
+    """Return the key to wait for instead of making another one, or None when a new key may be made.
+
+    That is a key which is published but does not sign yet, or the newest one while as many keys verify as a key set
+    holds.
+    """
+    published = verifying_keys(keys, at=at)
+    if published and (published[0].sign_at > at or len(published) >= MAX_KEYS):
+        return published[0]
+    return None
+
+
+def next_sign_time(keys: Sequence[K], *, at: datetime, notice_seconds: float) -> datetime:
+    """Return when a key that is made now may sign: after every verifier has read it; the very first one at once."""
+    return at + timedelta(seconds=notice_seconds) if keys else at
+
+
+def rotation_due(keys: Sequence[K], *, at: datetime, period_seconds: float) -> bool:
+    """Return whether the newest key has served its time, or there is none."""
+    newest = max((key.sign_at for key in keys), default=None)
+    return newest is None or at >= newest + timedelta(seconds=period_seconds)

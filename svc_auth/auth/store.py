@@ -1,0 +1,265 @@
+"""All SQL about sessions, refresh tokens, sign-in attempts, signing keys and token exchanges.
+
+Written for asyncpg: signing in and refreshing are on the path of every shopper. Sessions are written as sets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from svc_auth.auth.rules import FORGET_SECONDS, KEY_KEPT_SECONDS, REVOCATION_SECONDS, Attempts, RefreshState, Subject
+from svc_auth.keys import StoredKey
+from svc_auth.user.rules import User
+
+_KEYS_LOCK = int.from_bytes(hashlib.sha256(b"svc_auth signing keys").digest()[:8], "big", signed=True)
+
+
+def token_hash(refresh_token: str) -> bytes:
+    """Return what is stored of a refresh token. It is 256 random bits, so a fast hash is enough."""
+    return hashlib.sha256(refresh_token.encode()).digest()
+
+
+def email_hash(email: str) -> bytes:
+    """Return the key under which attempts on an address are counted, whether it exists or not."""
+    return hashlib.sha256(b"sign-in " + email.encode()).digest()
+
+
+# --- sessions and refresh tokens ---
+
+
+@dataclass(frozen=True)
+class NewSession:
+    """A session to open, with the hash of its first refresh token."""
+
+    session_id: UUID
+    user_id: UUID
+    token_hash: bytes
+
+
+_INSERT_SESSIONS = """
+WITH opened AS (
+    INSERT INTO sessions (session_id, user_id, created_at, expires_at)
+    SELECT session_id, user_id, $4, $5 FROM unnest($1::uuid[], $2::uuid[]) AS n (session_id, user_id)
+)
+INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
+SELECT token_hash, session_id, $4, $5 FROM unnest($1::uuid[], $3::bytea[]) AS n (session_id, token_hash)
+"""
+
+
+async def insert_sessions(
+    tx: asyncpg.Connection, sessions: Sequence[NewSession], *, at: datetime, expires_at: datetime
+) -> None:
+    """Open sessions of users that exist."""
+    await tx.execute(
+        _INSERT_SESSIONS,
+        [s.session_id for s in sessions],
+        [s.user_id for s in sessions],
+        [s.token_hash for s in sessions],
+        at,
+        expires_at,
+    )
+
+
+_LOCK_REFRESH = """
+SELECT t.session_id, t.expires_at, t.spent_at, s.revoked_at, s.user_id
+FROM refresh_tokens t JOIN sessions s USING (session_id)
+WHERE t.token_hash = $1
+FOR UPDATE
+"""
+
+
+async def lock_refresh(tx: asyncpg.Connection, hashed: bytes) -> RefreshState | None:
+    """Return a refresh token with its session, both locked, or None for one that was never issued."""
+    row = await tx.fetchrow(_LOCK_REFRESH, hashed)
+    if row is None:
+        return None
+    user = await tx.fetchrow("SELECT email IS NULL AS guest, roles FROM users WHERE user_id = $1", row["user_id"])
+    subject = Subject(row["user_id"], user["guest"], tuple(user["roles"]))
+    return RefreshState(row["session_id"], subject, row["expires_at"], row["spent_at"], row["revoked_at"])
+
+
+async def save_rotated(
+    tx: asyncpg.Connection, *, spent: bytes, issued: bytes, session_id: UUID, at: datetime, expires_at: datetime
+) -> None:
+    """Spend a locked refresh token and store the next one of its session."""
+    await tx.execute("UPDATE refresh_tokens SET spent_at = $2 WHERE token_hash = $1", spent, at)
+    await tx.execute(
+        """
+        WITH longer AS (UPDATE sessions SET expires_at = $4 WHERE session_id = $2)
+        INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at) VALUES ($1, $2, $3, $4)
+        """,
+        issued,
+        session_id,
+        at,
+        expires_at,
+    )
+
+
+async def find_session(connection: asyncpg.Connection, hashed: bytes) -> UUID | None:
+    """Return the session that a refresh token belongs to, spent or not."""
+    query = "SELECT session_id FROM refresh_tokens WHERE token_hash = $1"
+    found: UUID | None = await connection.fetchval(query, hashed)
+    return found
+
+
+async def save_revoked(tx: asyncpg.Connection, session_id: UUID, *, at: datetime, reason: str) -> bool:
+    """End a session; False when it had ended already."""
+    result: str = await tx.execute(
+        "UPDATE sessions SET revoked_at = $2, revoked_for = $3 WHERE session_id = $1 AND revoked_at IS NULL",
+        session_id,
+        at,
+        reason,
+    )
+    return result.endswith(" 1")
+
+
+async def list_revoked(connection: asyncpg.Connection, *, since: datetime) -> list[tuple[UUID, datetime]]:
+    """Return the sessions that ended at this time or later, with when they did, the oldest first."""
+    rows = await connection.fetch(
+        "SELECT session_id, revoked_at FROM sessions WHERE revoked_at >= $1 ORDER BY revoked_at, session_id", since
+    )
+    return [(row["session_id"], row["revoked_at"]) for row in rows]
+
+
+# --- sign-in attempts ---
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Who has an address, and the hash of their password."""
+
+    subject: Subject
+    password_hash: str
+
+
+async def find_credentials(connection: asyncpg.Connection, email: str) -> tuple[Credentials | None, Attempts | None]:
+    """Return who has an address, if anybody, and the wrong passwords that it saw, if any."""
+    row = await connection.fetchrow(
+        """
+        SELECT u.user_id, u.roles, u.password_hash, a.failures, a.failed_at, a.blocked_until
+        FROM (SELECT 1) AS always
+        LEFT JOIN users u ON u.email = $1
+        LEFT JOIN sign_in_attempts a ON a.email_hash = $2
+        """,
+        email,
+        email_hash(email),
+    )
+    attempts = None if row["failures"] is None else Attempts(row["failures"], row["failed_at"], row["blocked_until"])
+    if row["user_id"] is None:
+        return None, attempts
+    return Credentials(Subject(row["user_id"], False, tuple(row["roles"])), row["password_hash"]), attempts
+
+
+async def lock_attempts(tx: asyncpg.Connection, hashed: bytes, *, at: datetime) -> Attempts | None:
+    """Return the wrong passwords that an address saw, locked; None for the first."""
+    row = await tx.fetchrow(
+        """
+        INSERT INTO sign_in_attempts AS a (email_hash, failures, failed_at, blocked_until) VALUES ($1, 0, $2, $2)
+        ON CONFLICT (email_hash) DO UPDATE SET email_hash = excluded.email_hash
+        RETURNING failures, failed_at, blocked_until
+        """,
+        hashed,
+        at,
+    )
+    return None if row["failures"] == 0 else Attempts(row["failures"], row["failed_at"], row["blocked_until"])
+
+
+async def save_attempts(tx: asyncpg.Connection, hashed: bytes, attempts: Attempts) -> None:
+    """Store the wrong passwords of a locked address."""
+    await tx.execute(
+        "UPDATE sign_in_attempts SET failures = $2, failed_at = $3, blocked_until = $4 WHERE email_hash = $1",
+        hashed,
+        attempts.failures,
+        attempts.failed_at,
+        attempts.blocked_until,
+    )
+
+
+async def forget_attempts(tx: asyncpg.Connection, hashed: bytes) -> None:
+    """Forget the wrong passwords of an address: its owner has come."""
+    await tx.execute("DELETE FROM sign_in_attempts WHERE email_hash = $1", hashed)
+
+
+# --- acting for somebody ---
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One token given to an actor to act for a subject."""
+
+    exchange_id: UUID
+    actor_id: UUID
+    session_id: UUID
+    subject_id: UUID
+
+
+async def save_exchange(tx: asyncpg.Connection, exchange: Exchange, *, at: datetime) -> None:
+    """Record that an actor was given a token to act for a subject; never deleted."""
+    await tx.execute(
+        "INSERT INTO token_exchanges (exchange_id, actor_id, session_id, subject_id, exchanged_at)"
+        " VALUES ($1, $2, $3, $4, $5)",
+        exchange.exchange_id,
+        exchange.actor_id,
+        exchange.session_id,
+        exchange.subject_id,
+        at,
+    )
+
+
+def subject_of(user: User) -> Subject:
+    """Return the subject of a user's tokens."""
+    return Subject(user.user_id, user.guest, user.roles)
+
+
+# --- signing keys ---
+
+
+async def list_keys(connection: asyncpg.Connection) -> list[StoredKey]:
+    """Return every stored key, the newest first."""
+    rows = await connection.fetch(
+        "SELECT kid, sign_at, public_jwk, private_key, created_at FROM signing_keys ORDER BY sign_at DESC"
+    )
+    return [
+        StoredKey(row["kid"], row["sign_at"], row["public_jwk"], row["private_key"], row["created_at"]) for row in rows
+    ]
+
+
+async def lock_keys(tx: asyncpg.Connection) -> list[StoredKey]:
+    """Return every stored key, after taking the lock that lets one process at a time add another."""
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", _KEYS_LOCK)
+    return await list_keys(tx)
+
+
+async def save_key(tx: asyncpg.Connection, key: StoredKey) -> None:
+    """Store a new key. Call it after `lock_keys`."""
+    await tx.execute(
+        "INSERT INTO signing_keys (kid, public_jwk, private_key, created_at, sign_at) VALUES ($1, $2, $3, $4, $5)",
+        key.kid,
+        dict(key.public_jwk),
+        key.private_key,
+        key.created_at,
+        key.sign_at,
+    )
+
+
+# --- what has had its time ---
+
+_PRUNE_KEYS = """
+DELETE FROM signing_keys k WHERE EXISTS (SELECT 1 FROM signing_keys n WHERE n.sign_at > k.sign_at AND n.sign_at < $1)
+"""
+_PRUNE_SESSIONS = """
+DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT 1000)
+"""
+
+
+async def prune(tx: asyncpg.Connection, *, at: datetime) -> None:
+    """Forget retired keys, sessions that expired and old attempts: a thousand sessions at most at a time."""
+    await tx.execute(_PRUNE_KEYS, at - timedelta(seconds=2 * KEY_KEPT_SECONDS))
+    await tx.execute(_PRUNE_SESSIONS, at - timedelta(seconds=2 * REVOCATION_SECONDS))
+    await tx.execute("DELETE FROM sign_in_attempts WHERE failed_at < $1", at - timedelta(seconds=2 * FORGET_SECONDS))

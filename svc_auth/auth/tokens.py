@@ -1,0 +1,70 @@
+"""Issues the pair of tokens of a session: the signed access token, and the opaque one that buys the next pair."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from mesh.seams import Clock, Ids
+from svc_auth.auth import rules
+from svc_auth.auth.rules import Subject
+from svc_auth.keys import KeyRing
+
+REFRESH_BYTES = 32
+
+
+def new_refresh_token() -> str:
+    """Return 256 random bits that need no escaping anywhere."""
+    return secrets.token_urlsafe(REFRESH_BYTES)
+
+
+def refresh_end(at: datetime) -> datetime:
+    """Return when a refresh token that is issued now expires."""
+    return at + timedelta(seconds=rules.REFRESH_TOKEN_SECONDS)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a session is answered with."""
+
+    access_token: str
+    refresh_token: str
+    user_id: UUID
+    expires_in_seconds: int = rules.ACCESS_TOKEN_SECONDS
+
+
+class Issuer:
+    """Signs access tokens for one cell."""
+
+    def __init__(self, ring: KeyRing, clock: Clock, ids: Ids, *, issuer: str, audience: str, cell: str) -> None:
+        self._ring = ring
+        self._clock = clock
+        self._ids = ids
+        self._issuer = issuer
+        self._audience = audience
+        self._cell = cell
+
+    def access_token(self, subject: Subject, *, session_id: UUID, actor_id: UUID | None = None) -> str:
+        """Return a signed access token.
+
+        Raises:
+            Unavailable: No key signs yet.
+        """
+        at = self._clock.now()
+        claims = rules.access_claims(
+            subject,
+            session_id=session_id,
+            token_id=self._ids.new(),
+            at=at,
+            issuer=self._issuer,
+            audience=self._audience,
+            cell=self._cell,
+            actor_id=actor_id,
+        )
+        return self._ring.sign(claims, at=at)
+
+    def pair(self, subject: Subject, *, session_id: UUID, refresh_token: str) -> Pair:
+        """Return the pair of a session whose refresh token is stored."""
+        return Pair(self.access_token(subject, session_id=session_id), refresh_token, subject.user_id)

@@ -1,0 +1,61 @@
+"""Every refusal of the auth domain; the reasons are those of `titan.auth.v1.ErrorReason`."""
+
+from __future__ import annotations
+
+import grpc
+
+from mesh.refusals import Refusal
+
+
+class CredentialsInvalid(Refusal):
+    """Address and password do not belong together; which of the two is wrong is not told."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class SignInThrottled(Refusal):
+    """Too many wrong passwords for this address; the delay is in the details."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class RefreshTokenInvalid(Refusal):
+    """The refresh token is unknown, spent, expired or revoked."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class UserNotFound(Refusal):
+    """No such user, or none that the caller may act for."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class EmailTaken(Refusal):
+    """Another user has this e-mail address."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class PasswordTooWeak(Refusal):
+    """The password is among the first that an attacker tries."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class AlreadyRegistered(Refusal):
+    """The caller has credentials already."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class UserChanged(Refusal):
+    """The user was changed since the caller's etag (AIP-154)."""
+
+    code = grpc.StatusCode.ABORTED
+
+
+class TooManyAddresses(Refusal):
+    """The user keeps as many addresses as they may."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION

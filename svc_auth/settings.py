@@ -1,0 +1,42 @@
+"""What the environment says to this package alone, read once into a frozen value."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DAY_SECONDS = 86_400
+
+
+class SettingProblem(Exception):
+    """A setting that cannot be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How signing keys change: the rotation period, and the notice that verifiers get of a new key."""
+
+    key_rotation_seconds: float = float(DAY_SECONDS)
+    key_notice_seconds: float = 15.0
+    key_poll_seconds: float = 2.0
+    revocation_poll_seconds: float = 0.2
+    heartbeat_seconds: float = 2.0
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of this package.
+
+    Raises:
+        SettingProblem: A value has the wrong form.
+    """
+    env = os.environ if environment is None else environment
+    text = env.get("TITAN_AUTH_KEY_ROTATION_SECONDS") or str(DAY_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise SettingProblem(f"TITAN_AUTH_KEY_ROTATION_SECONDS: not a number: {text!r}") from None
+    # Below a minute a key would be retired before every verifier has seen it sign.
+    if not seconds >= 60:
+        raise SettingProblem(f"TITAN_AUTH_KEY_ROTATION_SECONDS: {text} is less than 60")
+    return Settings(key_rotation_seconds=seconds)

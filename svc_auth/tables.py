@@ -1,0 +1,92 @@
+"""The tables of this package's database, as its migrations leave them.
+
+`user/store.py` writes `users` and `addresses`; `auth/store.py` writes all others.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
+
+metadata = MetaData()
+_time = TIMESTAMP(timezone=True)
+
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", UUID(as_uuid=True), primary_key=True),
+    Column("email", Text),
+    Column("password_hash", Text),
+    Column("display_name", Text, nullable=False),
+    Column("roles", ARRAY(Text), nullable=False),
+    Column("importer_id", UUID(as_uuid=True)),
+    Column("external_id", Text),
+    Column("version", BigInteger, nullable=False),
+    Column("created_at", _time, nullable=False),
+    Column("updated_at", _time, nullable=False),
+)
+
+addresses = Table(
+    "addresses",
+    metadata,
+    Column("address_id", UUID(as_uuid=True), primary_key=True),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id"), nullable=False),
+    Column("full_name", Text, nullable=False),
+    Column("line1", Text, nullable=False),
+    Column("line2", Text, nullable=False),
+    Column("city", Text, nullable=False),
+    Column("region", Text, nullable=False),
+    Column("postal_code", Text, nullable=False),
+    Column("country_code", Text, nullable=False),
+    Column("created_at", _time, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", UUID(as_uuid=True), primary_key=True),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id"), nullable=False),
+    Column("created_at", _time, nullable=False),
+    Column("expires_at", _time, nullable=False),
+    Column("revoked_at", _time),
+    Column("revoked_for", Text),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("session_id", UUID(as_uuid=True), ForeignKey("sessions.session_id"), nullable=False),
+    Column("issued_at", _time, nullable=False),
+    Column("expires_at", _time, nullable=False),
+    Column("spent_at", _time),
+)
+
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    Column("email_hash", LargeBinary, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("failed_at", _time, nullable=False),
+    Column("blocked_until", _time, nullable=False),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("public_jwk", JSONB, nullable=False),
+    Column("private_key", LargeBinary, nullable=False),
+    Column("created_at", _time, nullable=False),
+    Column("sign_at", _time, nullable=False),
+)
+
+token_exchanges = Table(
+    "token_exchanges",
+    metadata,
+    Column("exchange_id", UUID(as_uuid=True), primary_key=True),
+    Column("actor_id", UUID(as_uuid=True), nullable=False),
+    Column("session_id", UUID(as_uuid=True), nullable=False),
+    Column("subject_id", UUID(as_uuid=True), nullable=False),
+    Column("exchanged_at", _time, nullable=False),
+)

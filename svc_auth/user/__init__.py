@@ -1,0 +1,1 @@
+"""UserService: users, their profile, and the addresses they keep."""

@@ -1,0 +1,55 @@
+"""The accounts of the house: one for administration, one for imports, with passwords from secret files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mesh.database import Database
+from mesh.seams import Clock, Ids
+from mesh.telemetry import get_logger
+from svc_auth.errors import EmailTaken
+from svc_auth.passwords import Passwords
+from svc_auth.user import store
+from svc_auth.user.rules import User, normalise_password
+from svc_auth.user.store import Credentials
+
+log = get_logger("svc_auth.accounts")
+
+ACCOUNTS = {
+    "admin@titan.local": ("admin", "admin_password"),
+    "importer@titan.local": ("importer", "importer_password"),
+}
+"""Address -> role and the name of the secret file. An account without its file is left alone."""
+
+
+async def ensure_accounts(db: Database, passwords: Passwords, secrets_dir: Path, clock: Clock, ids: Ids) -> None:
+    """Make the accounts that are missing, and bring the others to the password of their file. Safe to run again."""
+    for email, (role, file) in ACCOUNTS.items():
+        try:
+            password = normalise_password((secrets_dir / file).read_text().strip())
+        except FileNotFoundError:
+            log.warning("an account has no secret file", role=role, file=file)
+            continue
+        await _ensure(db, passwords, email, role, password, clock, ids)
+
+
+async def _ensure(
+    db: Database, passwords: Passwords, email: str, role: str, password: str, clock: Clock, ids: Ids
+) -> None:
+    async with db.hot_read() as connection:
+        found = await store.find_by_email(connection, email)
+    if found is not None:
+        user, known = found
+        if role in user.roles and await passwords.verify(known, password):
+            return
+        encoded = await passwords.hash(password)
+        async with db.hot() as tx:
+            await store.save_account(tx, user.user_id, password_hash=encoded, roles=sorted({*user.roles, role}))
+        return
+    user = User(ids.new(), email, role.capitalize(), (role,), 1, clock.now())
+    try:
+        encoded = await passwords.hash(password)
+        async with db.hot() as tx:
+            await store.insert_registered(tx, user, Credentials(email, encoded))
+    except EmailTaken:
+        return  # a replica that starts beside this one was first

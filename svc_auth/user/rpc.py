@@ -1,0 +1,163 @@
+"""UserService on the wire: decode, call, encode."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from titan.auth.v1 import user_pb2
+from titan.auth.v1 import user_service_pb2 as pb
+from titan.type.v1 import address_pb2
+
+from mesh.database import Database
+from mesh.identity import Caller, caller_of
+from mesh.refusals import AccessDenied, InvalidInput
+from mesh.seams import Clock, Ids
+from svc_auth.errors import EmailTaken, TooManyAddresses
+from svc_auth.passwords import Passwords
+from svc_auth.user import rules, store
+from svc_auth.user.rules import User
+from svc_auth.user.store import Credentials, Imported, SavedAddress
+
+
+class UserServicer:
+    """Serves titan.auth.v1.UserService."""
+
+    def __init__(self, db: Database, passwords: Passwords, clock: Clock, ids: Ids) -> None:
+        self._db = db
+        self._passwords = passwords
+        self._clock = clock
+        self._ids = ids
+
+    async def CreateUser(self, request: pb.CreateUserRequest, context: Any) -> pb.CreateUserResponse:
+        """Refuses with EMAIL_TAKEN, PASSWORD_TOO_WEAK or ALREADY_REGISTERED."""
+        caller = caller_of(context)
+        if caller.actor_id is not None:
+            raise AccessDenied("whoever acts for somebody sets no credentials")
+        name = plain("display_name", request.display_name)
+        rules.check_password(request.password, email=request.email)
+        email = rules.normalise_email(request.email)
+        await self._refuse_early(caller, email)
+        # The hash takes long, so it is made before the transaction; the constraint has the last word on the address.
+        credentials = Credentials(email, await self._passwords.hash(rules.normalise_password(request.password)))
+        if caller.user_id is None:
+            user = await self._create(credentials, name)
+        else:
+            user = await self._register(caller.user_id, credentials, name)
+        return pb.CreateUserResponse(user=to_wire(user))
+
+    async def GetMe(self, request: pb.GetMeRequest, context: Any) -> pb.GetMeResponse:
+        """Refuses with USER_NOT_FOUND."""
+        async with self._db.hot_read() as connection:
+            user = await store.get_user(connection, caller_of(context).require_user_id())
+        return pb.GetMeResponse(user=to_wire(user))
+
+    async def UpdateMe(self, request: pb.UpdateMeRequest, context: Any) -> pb.UpdateMeResponse:
+        """Refuses with USER_NOT_FOUND or USER_CHANGED."""
+        user_id = caller_of(context).require_user_id()
+        name = plain("display_name", request.display_name)
+        async with self._db.begin() as tx:
+            user = await store.lock_profile(tx, user_id)
+            changed = rules.update(user, display_name=name, paths=request.update_mask.paths, etag=request.etag)
+            if changed is not user:
+                await store.save_profile(tx, changed, at=self._clock.now())
+        return pb.UpdateMeResponse(user=to_wire(changed))
+
+    async def ListAddresses(self, request: pb.ListAddressesRequest, context: Any) -> pb.ListAddressesResponse:
+        """Has no refusals of its own."""
+        async with self._db.read() as connection:
+            found = await store.list_addresses(connection, caller_of(context).require_user_id())
+        return pb.ListAddressesResponse(addresses=[to_saved_address(address) for address in found])
+
+    async def CreateAddress(self, request: pb.CreateAddressRequest, context: Any) -> pb.CreateAddressResponse:
+        """Refuses with TOO_MANY_ADDRESSES, or USER_NOT_FOUND where the user is gone."""
+        user_id = caller_of(context).require_user_id()
+        fields = {name: plain(f"address.{name}", getattr(request.address, name)) for name in store.ADDRESS_FIELDS}
+        address = SavedAddress(self._ids.new(), fields, self._clock.now())
+        async with self._db.begin() as tx:
+            await store.lock_profile(tx, user_id)
+            if await store.count_addresses(tx, user_id) >= rules.MAX_ADDRESSES:
+                raise TooManyAddresses(f"a user keeps at most {rules.MAX_ADDRESSES} addresses")
+            await store.save_address(tx, user_id, address)
+        return pb.CreateAddressResponse(address=to_saved_address(address))
+
+    async def DeleteAddress(self, request: pb.DeleteAddressRequest, context: Any) -> pb.DeleteAddressResponse:
+        """Has no refusals of its own; somebody else's address is none of the caller's."""
+        async with self._db.begin() as tx:
+            await store.remove_address(tx, caller_of(context).require_user_id(), UUID(request.address_id))
+        return pb.DeleteAddressResponse()
+
+    async def BatchImportUsers(self, request: pb.BatchImportUsersRequest, context: Any) -> pb.BatchImportUsersResponse:
+        """Has no refusals of its own."""
+        importer_id = caller_of(context).require_user_id()
+        customers = {
+            user.external_id: Imported(
+                plain(f"users[{place}].external_id", user.external_id),
+                self._ids.new(),
+                plain(f"users[{place}].display_name", user.display_name),
+            )
+            for place, user in reversed(list(enumerate(request.users)))  # of two with one id the first counts
+        }
+        found = await self._db.transact(
+            lambda tx: store.import_users(tx, importer_id, list(customers.values()), at=self._clock.now())
+        )
+        return pb.BatchImportUsersResponse(
+            results=[
+                pb.ImportedUserResult(external_id=user.external_id, user_id=str(found[user.external_id]))
+                for user in request.users
+            ]
+        )
+
+    async def _refuse_early(self, caller: Caller, email: str) -> None:
+        """Refuse what is bound to be refused before the costly hash is made."""
+        async with self._db.hot_read() as connection:
+            if caller.user_id is not None:
+                rules.register(await store.get_user(connection, caller.user_id), email=email, display_name="")
+            if await store.find_by_email(connection, email) is not None:
+                raise EmailTaken("another user has this e-mail address")
+
+    async def _create(self, credentials: Credentials, display_name: str) -> User:
+        user = User(self._ids.new(), credentials.email, display_name, (), 1, self._clock.now())
+        async with self._db.hot() as tx:
+            await store.insert_registered(tx, user, credentials)
+        return user
+
+    async def _register(self, guest_id: UUID, credentials: Credentials, display_name: str) -> User:
+        async with self._db.hot() as tx:
+            guest = await store.lock_user(tx, guest_id)
+            user = rules.register(guest, email=credentials.email, display_name=display_name)
+            await store.save_registered(tx, user, credentials, at=self._clock.now())
+        return user
+
+
+def plain(field: str, text: str) -> str:
+    """Let a text pass that Postgres can hold.
+
+    Raises:
+        InvalidInput: It contains a NUL character.
+    """
+    if "\x00" in text:
+        raise InvalidInput.of(field, "must not contain a NUL character")
+    return text
+
+
+def to_wire(user: User) -> user_pb2.User:
+    """Return a user as it travels."""
+    return user_pb2.User(
+        user_id=str(user.user_id),
+        email=user.email or "",
+        display_name=user.display_name,
+        guest=user.guest,
+        roles=sorted(user.roles),
+        create_time=user.created_at,
+        etag=user.etag,
+    )
+
+
+def to_saved_address(address: SavedAddress) -> user_pb2.SavedAddress:
+    """Return a saved address as it travels."""
+    return user_pb2.SavedAddress(
+        address_id=str(address.address_id),
+        address=address_pb2.Address(**dict(address.fields)),
+        create_time=address.created_at,
+    )

@@ -1,0 +1,129 @@
+"""Pure decisions about users: what an address and a password must be, and how a profile changes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from mesh.refusals import InvalidInput
+from svc_auth.errors import AlreadyRegistered, PasswordTooWeak, UserChanged
+
+MAX_ADDRESSES = 50
+MIN_PASSWORD_CHARACTERS = 8
+
+# The first that every attacker tries, of eight characters and more. Short on purpose: a long list belongs in a service.
+_TRIVIAL = frozenset(
+    {
+        "password",
+        "password1",
+        "passw0rd",
+        "12345678",
+        "123456789",
+        "1234567890",
+        "87654321",
+        "11111111",
+        "00000000",
+        "88888888",
+        "12341234",
+        "abcd1234",
+        "1q2w3e4r",
+        "1qaz2wsx",
+        "qwertyui",
+        "qwertyuiop",
+        "qwerty123",
+        "asdfghjkl",
+        "iloveyou",
+        "sunshine",
+        "princess",
+        "football",
+        "baseball",
+        "superman",
+        "trustno1",
+        "letmein1",
+        "whatever",
+        "computer",
+    }
+)
+
+
+@dataclass(frozen=True)
+class User:
+    """A user as stored. A guest has no e-mail address; `version` counts the user's events."""
+
+    user_id: UUID
+    email: str | None
+    display_name: str
+    roles: tuple[str, ...]
+    version: int
+    created_at: datetime
+
+    @property
+    def guest(self) -> bool:
+        """Whether the user has no credentials yet."""
+        return self.email is None
+
+    @property
+    def etag(self) -> str:
+        """Changes with every change of the user."""
+        return str(self.version)
+
+
+def normalise_email(email: str) -> str:
+    """Return the form in which an address is stored and compared: in lower case, as every provider treats it."""
+    # Postgres holds no NUL; nobody's address has the replacement character, so it finds nobody.
+    return unicodedata.normalize("NFC", email.strip().replace("\x00", "\ufffd")).lower()
+
+
+def normalise_password(password: str) -> str:
+    """Return the form in which a password is hashed, so that every keyboard types the same one (RFC 8265 is the
+    long way; compatibility composition is the part that matters)."""
+    return unicodedata.normalize("NFKC", password)
+
+
+def check_password(password: str, *, email: str) -> None:
+    """Let a password pass.
+
+    Raises:
+        PasswordTooWeak: It is short, trivial, or the address itself.
+    """
+    folded = normalise_password(password).casefold().strip()
+    address = normalise_email(email)
+    if len(folded) < MIN_PASSWORD_CHARACTERS:
+        raise PasswordTooWeak(f"a password has at least {MIN_PASSWORD_CHARACTERS} characters")
+    if folded in _TRIVIAL or len(set(folded)) == 1 or folded in (address, address.partition("@")[0]):
+        raise PasswordTooWeak("this password is among the first that an attacker tries")
+
+
+def register(user: User, *, email: str, display_name: str) -> User:
+    """Return a guest as a registered user.
+
+    Raises:
+        AlreadyRegistered: The user has credentials.
+    """
+    if not user.guest:
+        raise AlreadyRegistered("this user has credentials already")
+    name = display_name or user.display_name
+    return replace(user, email=email, display_name=name, version=user.version + 1)
+
+
+def update(user: User, *, display_name: str, paths: Sequence[str], etag: str) -> User:
+    """Return the user with the named fields changed; without a name, every field that is set (AIP-134).
+
+    A change to what is there already is no change, whatever the etag: asking again after a lost answer is safe.
+
+    Raises:
+        InvalidInput: There is no such field to change.
+        UserChanged: The etag is not that of the user.
+    """
+    for path in paths:
+        if path not in ("display_name", "*"):
+            raise InvalidInput.of("update_mask", f"no field {path} to change")
+    name = display_name if paths or display_name else user.display_name
+    if name == user.display_name:
+        return user
+    if etag and etag != user.etag:
+        raise UserChanged("the user was changed since", etag=user.etag)
+    return replace(user, display_name=name, version=user.version + 1)

@@ -1,0 +1,286 @@
+"""All SQL about users and the addresses they keep. Users are written as sets where they come as sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from titan.auth.v1 import events_pb2
+
+from mesh import outbox
+from mesh.outbox import Event
+from svc_auth.errors import EmailTaken, UserNotFound
+from svc_auth.tables import addresses, users
+from svc_auth.user.rules import User
+
+TOPIC = "titan.auth.v1"
+
+_USER = "user_id, email, display_name, roles, version, created_at"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A normalised e-mail address and the hash of a password."""
+
+    email: str
+    password_hash: str
+
+
+def _user(row: asyncpg.Record | Mapping[str, object]) -> User:
+    return User(
+        row["user_id"],  # type: ignore[arg-type]
+        row["email"],  # type: ignore[arg-type]
+        row["display_name"],  # type: ignore[arg-type]
+        tuple(row["roles"]),  # type: ignore[arg-type]
+        row["version"],  # type: ignore[arg-type]
+        row["created_at"],  # type: ignore[arg-type]
+    )
+
+
+async def find_user(connection: asyncpg.Connection, user_id: UUID) -> User | None:
+    """Return a user, or None."""
+    row = await connection.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1", user_id)  # noqa: S608
+    return None if row is None else _user(row)
+
+
+async def find_by_email(connection: asyncpg.Connection, email: str) -> tuple[User, str] | None:
+    """Return the user who has a normalised address, with the hash of their password, or None."""
+    row = await connection.fetchrow(f"SELECT {_USER}, password_hash FROM users WHERE email = $1", email)  # noqa: S608
+    return None if row is None else (_user(row), row["password_hash"])
+
+
+async def get_user(connection: asyncpg.Connection, user_id: UUID) -> User:
+    """Return a user.
+
+    Raises:
+        UserNotFound: There is none.
+    """
+    user = await find_user(connection, user_id)
+    if user is None:
+        raise UserNotFound("there is no such user")
+    return user
+
+
+async def lock_user(tx: asyncpg.Connection, user_id: UUID) -> User:
+    """Return a user and hold the row.
+
+    Raises:
+        UserNotFound: There is none.
+    """
+    row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR UPDATE", user_id)  # noqa: S608
+    if row is None:
+        raise UserNotFound("there is no such user")
+    return _user(row)
+
+
+async def insert_guests(tx: asyncpg.Connection, user_ids: Sequence[UUID], *, at: datetime) -> None:
+    """Make users without credentials, each with its event."""
+    await tx.execute(
+        "INSERT INTO users (user_id, version, created_at, updated_at) SELECT user_id, 1, $2, $2 FROM unnest($1::uuid[])"
+        " AS n (user_id)",
+        list(user_ids),
+        at,
+    )
+    await outbox.append(tx, [created(user_id, guest=True) for user_id in user_ids])
+
+
+async def insert_registered(tx: asyncpg.Connection, user: User, credentials: Credentials) -> None:
+    """Make a user with credentials.
+
+    Raises:
+        EmailTaken: Another user has the address.
+    """
+    row = await tx.fetchrow(
+        """
+        INSERT INTO users (user_id, email, password_hash, display_name, roles, version, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+        ON CONFLICT ON CONSTRAINT users_email DO NOTHING
+        RETURNING user_id
+        """,
+        user.user_id,
+        credentials.email,
+        credentials.password_hash,
+        user.display_name,
+        list(user.roles),
+        user.version,
+        user.created_at,
+    )
+    if row is None:
+        raise EmailTaken("another user has this e-mail address")
+    await outbox.append(tx, [created(user.user_id, guest=False)])
+
+
+async def save_registered(tx: asyncpg.Connection, user: User, credentials: Credentials, *, at: datetime) -> None:
+    """Add credentials to a locked guest.
+
+    Raises:
+        EmailTaken: Another user has the address.
+    """
+    try:
+        await tx.execute(
+            """
+            UPDATE users SET email = $2, password_hash = $3, display_name = $4, version = $5, updated_at = $6
+            WHERE user_id = $1
+            """,
+            user.user_id,
+            credentials.email,
+            credentials.password_hash,
+            user.display_name,
+            user.version,
+            at,
+        )
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name != "users_email":
+            raise
+        raise EmailTaken("another user has this e-mail address") from None
+    payload = events_pb2.UserRegistered(user_id=str(user.user_id))
+    await outbox.append(tx, [_event("UserRegistered", user.user_id, user.version, payload.SerializeToString())])
+
+
+async def save_profile(tx: AsyncConnection, user: User, *, at: datetime) -> None:
+    """Store the changed profile of a locked user, with its event."""
+    await tx.execute(
+        update(users)
+        .where(users.c.user_id == user.user_id)
+        .values(display_name=user.display_name, version=user.version, updated_at=at)
+    )
+    payload = events_pb2.UserUpdated(user_id=str(user.user_id))
+    await outbox.append(tx, [_event("UserUpdated", user.user_id, user.version, payload.SerializeToString())])
+
+
+async def lock_profile(tx: AsyncConnection, user_id: UUID) -> User:
+    """Return a user and hold the row, in a transaction of SQLAlchemy.
+
+    Raises:
+        UserNotFound: There is none.
+    """
+    columns = [users.c[name.strip()] for name in _USER.split(",")]
+    row = (await tx.execute(select(*columns).where(users.c.user_id == user_id).with_for_update())).one_or_none()
+    if row is None:
+        raise UserNotFound("there is no such user")
+    return _user(row._mapping)
+
+
+async def save_password_hash(tx: asyncpg.Connection, user_id: UUID, *, old: str, new: str) -> None:
+    """Store the hash of the same password, made with today's parameters, unless the password has changed meanwhile."""
+    await tx.execute("UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2", user_id, old, new)
+
+
+async def save_account(tx: asyncpg.Connection, user_id: UUID, *, password_hash: str, roles: Sequence[str]) -> None:
+    """Give an account of the house the password of its secret file and its roles."""
+    await tx.execute(
+        "UPDATE users SET password_hash = $2, roles = $3 WHERE user_id = $1", user_id, password_hash, list(roles)
+    )
+
+
+# --- customers of another system ---
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A customer of another system, and the id their user gets if they are new."""
+
+    external_id: str
+    user_id: UUID
+    display_name: str
+
+
+_IMPORT = """
+INSERT INTO users (user_id, display_name, importer_id, external_id, version, created_at, updated_at)
+SELECT user_id, display_name, $4, external_id, 1, $5, $5
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS n (user_id, display_name, external_id)
+ORDER BY external_id
+ON CONFLICT ON CONSTRAINT users_external_id DO NOTHING
+RETURNING user_id, external_id
+"""
+_FIND_IMPORTED = "SELECT external_id, user_id FROM users WHERE importer_id = $1 AND external_id = ANY($2)"
+
+
+async def import_users(
+    tx: asyncpg.Connection, importer_id: UUID, customers: Sequence[Imported], *, at: datetime
+) -> dict[str, UUID]:
+    """Return the user of each customer by external id; those that have none yet are made. External ids are unique."""
+    ids = [c.external_id for c in customers]
+    known = {row["external_id"]: row["user_id"] for row in await tx.fetch(_FIND_IMPORTED, importer_id, ids)}
+    new = [c for c in customers if c.external_id not in known]
+    if not new:
+        return known
+    made = await tx.fetch(
+        _IMPORT,
+        [c.user_id for c in new],
+        [c.display_name for c in new],
+        [c.external_id for c in new],
+        importer_id,
+        at,
+    )
+    await outbox.append(tx, [created(row["user_id"], guest=True) for row in made])
+    known.update((row["external_id"], row["user_id"]) for row in made)
+    if len(known) < len(ids):  # made by a twin since we looked
+        known.update((row["external_id"], row["user_id"]) for row in await tx.fetch(_FIND_IMPORTED, importer_id, ids))
+    return known
+
+
+# --- addresses ---
+
+ADDRESS_FIELDS = ("full_name", "line1", "line2", "city", "region", "postal_code", "country_code")
+
+
+@dataclass(frozen=True)
+class SavedAddress:
+    """An address that a user keeps; `fields` are those of ADDRESS_FIELDS."""
+
+    address_id: UUID
+    fields: Mapping[str, str]
+    created_at: datetime
+
+
+async def list_addresses(connection: AsyncConnection, user_id: UUID) -> list[SavedAddress]:
+    """Return a user's addresses, the newest first."""
+    rows = await connection.execute(
+        select(addresses)
+        .where(addresses.c.user_id == user_id)
+        .order_by(addresses.c.created_at.desc(), addresses.c.address_id.desc())
+    )
+    return [
+        SavedAddress(row.address_id, {name: row._mapping[name] for name in ADDRESS_FIELDS}, row.created_at)
+        for row in rows
+    ]
+
+
+async def count_addresses(tx: AsyncConnection, user_id: UUID) -> int:
+    """Return how many addresses a user keeps."""
+    query = select(func.count()).select_from(addresses).where(addresses.c.user_id == user_id)
+    count: int = (await tx.execute(query)).scalar_one()
+    return count
+
+
+async def save_address(tx: AsyncConnection, user_id: UUID, address: SavedAddress) -> None:
+    """Store a new address."""
+    await tx.execute(
+        insert(addresses).values(
+            address_id=address.address_id, user_id=user_id, created_at=address.created_at, **address.fields
+        )
+    )
+
+
+async def remove_address(tx: AsyncConnection, user_id: UUID, address_id: UUID) -> None:
+    """Forget an address of this user, if there is one."""
+    await tx.execute(delete(addresses).where(addresses.c.user_id == user_id, addresses.c.address_id == address_id))
+
+
+# --- events ---
+
+
+def created(user_id: UUID, *, guest: bool) -> Event:
+    """Return the first event of a user."""
+    payload = events_pb2.UserCreated(user_id=str(user_id), guest=guest)
+    return _event("UserCreated", user_id, 1, payload.SerializeToString())
+
+
+def _event(name: str, user_id: UUID, version: int, payload: bytes) -> Event:
+    return Event(TOPIC, f"{TOPIC}.{name}", str(user_id), version, payload)

@@ -1,0 +1,166 @@
+"""One svc_auth over a database of its own, behind the real chain, with a clock that tests can move."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import grpc
+import pytest
+from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
+
+from mesh.database import Database
+from mesh.identity import Caller, TokenVerifier
+from mesh.seams import SystemIds
+from svc_auth.auth.feed import RevocationFeed
+from svc_auth.auth.keeper import KeyKeeper
+from svc_auth.auth.rpc import AuthServicer
+from svc_auth.auth.sessions import Sessions
+from svc_auth.auth.tokens import Issuer
+from svc_auth.keys import KeyRing, MasterKey
+from svc_auth.passwords import Passwords
+from svc_auth.settings import Settings
+from svc_auth.user.accounts import ensure_accounts
+from svc_auth.user.rpc import UserServicer
+from tests.harness import Metadata, serve
+
+PASSWORD = "correct horse battery staple"
+
+
+class ShiftedClock:
+    """The clock of the machine, moved forward by a test."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += timedelta(seconds=seconds)
+
+
+@dataclass
+class Replica:
+    """What one process of svc_auth holds."""
+
+    db: Database
+    clock: ShiftedClock
+    ring: KeyRing
+    keeper: KeyKeeper
+    feed: RevocationFeed
+    sessions: Sessions
+    passwords: Passwords
+    verifier: TokenVerifier
+    auth: Any = None
+    user: Any = None
+
+    def caller(self, access_token: str) -> Caller:
+        """Return who is behind a token; raises what the chain would raise."""
+        return self.verifier.verify(access_token, mutation=True)
+
+    async def register(self, email: str | None = None, metadata: Metadata | None = None) -> tuple[str, str]:
+        """Return the address and id of a new registered user."""
+        email = email or new_email()
+        request = user_service_pb2.CreateUserRequest(email=email, password=PASSWORD, display_name="Ada")
+        response = await self.user.CreateUser(request, metadata=metadata)
+        return email, response.user.user_id
+
+    async def sign_in(self, email: str, password: str = PASSWORD) -> Any:
+        return await self.auth.CreateSession(auth_service_pb2.CreateSessionRequest(email=email, password=password))
+
+    async def guest(self) -> Any:
+        return await self.auth.CreateGuestSession(auth_service_pb2.CreateGuestSessionRequest())
+
+    async def refresh(self, refresh_token: str) -> Any:
+        return await self.auth.RefreshSession(auth_service_pb2.RefreshSessionRequest(refresh_token=refresh_token))
+
+    async def revoke(self, refresh_token: str) -> Any:
+        return await self.auth.RevokeSession(auth_service_pb2.RevokeSessionRequest(refresh_token=refresh_token))
+
+    async def events_of(self, user_id: str | UUID) -> list[tuple[str, int]]:
+        """Return the types and versions of a user's events."""
+        async with self.db.hot_read() as connection:
+            rows = await connection.fetch(
+                "SELECT type, version FROM outbox WHERE aggregate_id = $1 ORDER BY seq", str(user_id)
+            )
+        return [(row["type"].rpartition(".")[2], row["version"]) for row in rows]
+
+
+def new_email() -> str:
+    """Return an address that no other test uses."""
+    return f"ada.{secrets.token_hex(6)}@example.com"
+
+
+def bearer(response: Any) -> Metadata:
+    """Return the metadata of a call with the access token of an answer."""
+    return (("authorization", f"Bearer {response.access_token}"),)
+
+
+async def build_replica(db: Database, secrets_dir: Path) -> Replica:
+    """Construct a replica as `app.py` does, without background work."""
+    clock, ids, settings = ShiftedClock(), SystemIds(), Settings()
+    master = MasterKey.of_folder(secrets_dir)
+    ring = KeyRing(master)
+    keeper = KeyKeeper(db, ring, master, clock, ids, settings)
+    feed = RevocationFeed(db, clock, poll_seconds=0.05, heartbeat_seconds=0.2)
+    passwords = Passwords()
+    issuer = Issuer(ring, clock, ids, issuer="https://titan.local", audience="titan", cell="local")
+    sessions = Sessions(db, issuer, passwords, feed, clock, ids)
+    await keeper.load()
+    await feed.look()
+    verifier = TokenVerifier(ring.verifying, revocations=feed.view, cell="local", now=lambda: clock.now().timestamp())
+    return Replica(db, clock, ring, keeper, feed, sessions, passwords, verifier)
+
+
+@pytest.fixture(scope="module")
+def auth_secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The secret files of this module's svc_auth."""
+    folder = tmp_path_factory.mktemp("secrets")
+    (folder / "admin_password").write_text("an administrator's long secret\n")
+    (folder / "importer_password").write_text("an importer's long secret\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+async def auth_db(fresh_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Database]:
+    """A migrated database of svc_auth."""
+    db = await Database.connect(await fresh_database("svc_auth"), pool_size=6, name="svc_auth")
+    yield db
+    await db.close()
+
+
+@pytest.fixture(scope="module")
+async def titan(auth_db: Database, auth_secrets: Path) -> AsyncIterator[Replica]:
+    """A svc_auth that serves."""
+    replica = await build_replica(auth_db, auth_secrets)
+    await ensure_accounts(auth_db, replica.passwords, auth_secrets, replica.clock, SystemIds())
+    servicers = {
+        "titan.auth.v1.AuthService": AuthServicer(
+            replica.sessions, replica.ring, replica.keeper, replica.feed, replica.clock
+        ),
+        "titan.auth.v1.UserService": UserServicer(auth_db, replica.passwords, replica.clock, SystemIds()),
+    }
+    async with serve(servicers, verifier=replica.verifier) as channel:
+        replica.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
+        replica.user = user_service_pb2_grpc.UserServiceStub(channel)
+        yield replica
+    replica.passwords.close()
+
+
+@pytest.fixture
+async def importer(titan: Replica) -> Any:
+    """A signed-in importer."""
+    return await titan.sign_in("importer@titan.local", "an importer's long secret")
+
+
+async def refused(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
+    """Return the error that a call is answered with."""
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call
+    return refusal.value

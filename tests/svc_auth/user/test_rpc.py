@@ -1,0 +1,241 @@
+"""UserService behind the real chain, on a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID, uuid4
+
+import grpc
+import pytest
+from titan.auth.v1 import auth_service_pb2
+from titan.auth.v1 import user_service_pb2 as pb
+from titan.type.v1 import address_pb2
+
+from mesh.seams import SystemIds
+from svc_auth.user.accounts import ensure_accounts
+from tests.harness import reason_of
+from tests.svc_auth.conftest import PASSWORD, Replica, bearer, new_email, refused
+
+HOME = address_pb2.Address(
+    full_name="Ada Lovelace", line1="12 St James's Square", city="London", postal_code="SW1Y 4JH", country_code="GB"
+)
+
+
+async def test_a_user_registers(titan: Replica):
+    """The address is stored in lower case; the event names nobody."""
+    email = new_email()
+    request = pb.CreateUserRequest(email=email.upper(), password=PASSWORD, display_name="Ada")
+
+    user = (await titan.user.CreateUser(request)).user
+
+    assert (email, "Ada", False, "1") == (user.email, user.display_name, user.guest, user.etag)
+    assert [("UserCreated", 1)] == await titan.events_of(user.user_id)
+    async with titan.db.hot_read() as connection:
+        payloads = await connection.fetch("SELECT payload FROM outbox")
+    assert not any(b"example.com" in row["payload"] or b"Ada" in row["payload"] for row in payloads)
+
+
+async def test_an_address_belongs_to_one_user_in_any_letter_case(titan: Replica):
+    """Also when both register at the same moment."""
+    email = new_email()
+    request = pb.CreateUserRequest(email=email, password=PASSWORD)
+    answers = await asyncio.gather(*(titan.user.CreateUser(request) for _ in range(3)), return_exceptions=True)
+    late = await refused(titan.register(email.upper()))
+
+    refusals = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert ["EMAIL_TAKEN"] * 3 == [reason_of(refusal) for refusal in (*refusals, late)]
+    assert grpc.StatusCode.ALREADY_EXISTS is late.code()
+
+
+async def test_a_guest_registers_and_stays_the_same_user(titan: Replica):
+    """The session goes on; the next pair says that the user is no guest any more."""
+    guest = await titan.guest()
+
+    email, user_id = await titan.register(metadata=bearer(guest))
+
+    assert guest.user_id == user_id == (await titan.sign_in(email)).user_id
+    assert [("UserCreated", 1), ("UserRegistered", 2)] == await titan.events_of(user_id)
+    me = await titan.user.GetMe(pb.GetMeRequest(), metadata=bearer(guest))
+    assert (email, False) == (me.user.email, me.user.guest)
+    caller = titan.caller((await titan.refresh(guest.refresh_token)).access_token)
+    assert (False, {"customer"}) == (caller.is_guest, caller.roles)
+
+
+async def test_nobody_registers_twice(titan: Replica):
+    """Neither with another address nor with two at once."""
+    guest = await titan.guest()
+    answers = await asyncio.gather(*(titan.register(metadata=bearer(guest)) for _ in range(3)), return_exceptions=True)
+    late = await refused(titan.register(metadata=bearer(guest)))
+
+    refusals = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert ["ALREADY_REGISTERED"] * 3 == [reason_of(refusal) for refusal in (*refusals, late)]
+    assert grpc.StatusCode.FAILED_PRECONDITION is late.code()
+
+
+async def test_a_guest_cannot_take_the_address_of_somebody_else(titan: Replica):
+    """The guest stays a guest."""
+    email, _ = await titan.register()
+    guest = await titan.guest()
+
+    assert "EMAIL_TAKEN" == reason_of(await refused(titan.register(email, metadata=bearer(guest))))
+    assert (await titan.user.GetMe(pb.GetMeRequest(), metadata=bearer(guest))).user.guest
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "reason"),
+    [
+        ("ada@example.com", "iloveyou", "PASSWORD_TOO_WEAK"),
+        ("ada.lovelace@example.com", "Ada.Lovelace@example.com", "PASSWORD_TOO_WEAK"),
+        ("ada@example.com", "short", "INVALID_INPUT"),
+        ("ada@example.com", "x" * 257, "INVALID_INPUT"),
+        ("no address", PASSWORD, "INVALID_INPUT"),
+        ("", PASSWORD, "INVALID_INPUT"),
+    ],
+)
+async def test_bad_credentials_are_refused(titan: Replica, email, password, reason):
+    """Each with its own reason, and nothing is stored."""
+    error = await refused(titan.user.CreateUser(pb.CreateUserRequest(email=email, password=password)))
+
+    assert (reason, grpc.StatusCode.INVALID_ARGUMENT) == (reason_of(error), error.code())
+
+
+async def test_a_nul_character_is_refused_like_any_bad_input(titan: Replica):
+    """Postgres cannot hold it, and a caller must not see an internal error."""
+    request = pb.CreateUserRequest(email=new_email(), password=PASSWORD, display_name="A\x00da")
+
+    assert "INVALID_INPUT" == reason_of(await refused(titan.user.CreateUser(request)))
+    assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in("a\x00da@example.com")))
+
+
+async def test_whoever_acts_for_a_guest_sets_no_credentials(titan: Replica, importer):
+    """An importer could else take the user over."""
+    guest = await titan.guest()
+    exchange = auth_service_pb2.ExchangeTokenRequest(subject_user_id=guest.user_id)
+    acting = await titan.auth.ExchangeToken(exchange, metadata=bearer(importer))
+
+    assert "ACCESS_DENIED" == reason_of(await refused(titan.register(metadata=bearer(acting))))
+
+
+async def test_the_profile_needs_a_token_and_a_user(titan: Replica):
+    """A token outlives its user for ten minutes at most."""
+    from svc_auth.auth.rules import Subject
+
+    gone = titan.sessions._issuer.access_token(Subject(uuid4(), False), session_id=uuid4())
+    metadata = (("authorization", f"Bearer {gone}"),)
+
+    assert "UNAUTHENTICATED" == reason_of(await refused(titan.user.GetMe(pb.GetMeRequest())))
+    for call in (
+        titan.user.GetMe(pb.GetMeRequest(), metadata=metadata),
+        titan.user.UpdateMe(pb.UpdateMeRequest(display_name="x"), metadata=metadata),
+        titan.user.CreateAddress(pb.CreateAddressRequest(address=HOME), metadata=metadata),
+    ):
+        assert "USER_NOT_FOUND" == reason_of(await refused(call))
+
+
+async def test_the_profile_changes_with_its_etag(titan: Replica):
+    """A stale etag is refused; the event is counted."""
+    email, user_id = await titan.register()
+    me = bearer(await titan.sign_in(email))
+
+    changed = await titan.user.UpdateMe(pb.UpdateMeRequest(display_name="Countess", etag="1"), metadata=me)
+    stale = await refused(titan.user.UpdateMe(pb.UpdateMeRequest(display_name="Ada", etag="1"), metadata=me))
+
+    assert ("Countess", "2") == (changed.user.display_name, changed.user.etag)
+    assert ("USER_CHANGED", grpc.StatusCode.ABORTED) == (reason_of(stale), stale.code())
+    assert ("UserUpdated", 2) == (await titan.events_of(user_id))[-1]
+
+
+async def test_a_mask_with_another_field_is_refused(titan: Replica):
+    """Only the profile can be changed."""
+    request = pb.UpdateMeRequest(display_name="x")
+    request.update_mask.paths.append("roles")
+
+    error = await refused(titan.user.UpdateMe(request, metadata=bearer(await titan.guest())))
+
+    assert "INVALID_INPUT" == reason_of(error)
+
+
+async def test_addresses_are_kept_listed_and_removed_by_their_owner_alone(titan: Replica):
+    """Somebody else's address is none of the caller's; removing twice is safe."""
+    owner, stranger = bearer(await titan.guest()), bearer(await titan.guest())
+    first = await titan.user.CreateAddress(pb.CreateAddressRequest(address=HOME), metadata=owner)
+    second = await titan.user.CreateAddress(pb.CreateAddressRequest(address=HOME), metadata=owner)
+    remove = pb.DeleteAddressRequest(address_id=first.address.address_id)
+
+    await titan.user.DeleteAddress(remove, metadata=stranger)
+    listed = await titan.user.ListAddresses(pb.ListAddressesRequest(), metadata=owner)
+    await titan.user.DeleteAddress(remove, metadata=owner)
+    await titan.user.DeleteAddress(remove, metadata=owner)
+    left = await titan.user.ListAddresses(pb.ListAddressesRequest(), metadata=owner)
+
+    assert [second.address.address_id, first.address.address_id] == [a.address_id for a in listed.addresses]
+    assert HOME == listed.addresses[0].address
+    assert [second.address] == list(left.addresses)
+    assert not (await titan.user.ListAddresses(pb.ListAddressesRequest(), metadata=stranger)).addresses
+
+
+async def test_a_user_keeps_fifty_addresses(titan: Replica):
+    """The bound holds also for addresses that are saved at once."""
+    guest = bearer(await titan.guest())
+    save = pb.CreateAddressRequest(address=HOME)
+    for _ in range(48):
+        await titan.user.CreateAddress(save, metadata=guest)
+
+    answers = await asyncio.gather(
+        *(titan.user.CreateAddress(save, metadata=guest) for _ in range(4)), return_exceptions=True
+    )
+
+    refusals = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert ["TOO_MANY_ADDRESSES"] * 2 == [reason_of(refusal) for refusal in refusals]
+    assert grpc.StatusCode.FAILED_PRECONDITION is refusals[0].code()
+
+
+async def test_an_incomplete_address_is_refused(titan: Replica):
+    """The contract names the fields."""
+    request = pb.CreateAddressRequest(address=address_pb2.Address(full_name="Ada"))
+
+    assert "INVALID_INPUT" == reason_of(
+        await refused(titan.user.CreateAddress(request, metadata=bearer(await titan.guest())))
+    )
+
+
+async def test_customers_of_another_system_are_imported_once(titan: Replica, importer):
+    """Again, twice in one request, or from two processes: the same customer is the same user."""
+    prefix = new_email()
+    customers = [pb.ImportedUser(external_id=f"{prefix}/{n % 40}", display_name=f"Customer {n}") for n in range(50)]
+    request = pb.BatchImportUsersRequest(users=customers)
+
+    answers = await asyncio.gather(*(titan.user.BatchImportUsers(request, metadata=bearer(importer)) for _ in range(3)))
+    again = await titan.user.BatchImportUsers(request, metadata=bearer(importer))
+
+    assert [result.external_id for result in again.results] == [user.external_id for user in customers]
+    assert 40 == len({result.user_id for result in again.results})
+    assert all(answer == again for answer in answers)
+    assert [("UserCreated", 1)] == await titan.events_of(again.results[0].user_id)
+    exchange = auth_service_pb2.ExchangeTokenRequest(subject_user_id=again.results[0].user_id)
+    acting = await titan.auth.ExchangeToken(exchange, metadata=bearer(importer))
+    assert UUID(again.results[0].user_id) == titan.caller(acting.access_token).user_id
+
+
+async def test_only_importers_import(titan: Replica):
+    """A guest may not make users for others."""
+    request = pb.BatchImportUsersRequest(users=[pb.ImportedUser(external_id="1")])
+
+    error = await refused(titan.user.BatchImportUsers(request, metadata=bearer(await titan.guest())))
+
+    assert "ACCESS_DENIED" == reason_of(error)
+
+
+async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replica, auth_secrets):
+    """Starting again changes nothing; a new secret takes effect."""
+    admin = await titan.sign_in("admin@titan.local", "an administrator's long secret")
+    assert {"customer", "admin"} == titan.caller(admin.access_token).roles
+
+    (auth_secrets / "admin_password").write_text("another long secret")
+    await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
+    again = await titan.sign_in("admin@titan.local", "another long secret")
+
+    assert admin.user_id == again.user_id
+    (auth_secrets / "admin_password").write_text("an administrator's long secret")
+    await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
+    await titan.sign_in("admin@titan.local", "an administrator's long secret")
