@@ -257,8 +257,9 @@ async def test_a_cancel_that_comes_while_the_money_is_asked_for_wins_or_loses_wh
     for _ in range(5):
         user = uuid4()
         failpoints.arm("saga.authorize.after", "sleep:30*1")
+        known = len(world.payments)
         placing = asyncio.create_task(shop.place(user))
-        await until(lambda known=len(world.payments): len(world.payments) > known)
+        await until(lambda known=known: len(world.payments) > known)
         order_id = list(world.payments)[-1]
         request = order_service_pb2.CancelOrderRequest(order_id=order_id)
         cancelled = await shop.orders.CancelOrder(request, metadata=harness.as_user(user))
