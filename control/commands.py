@@ -50,6 +50,7 @@ def down(home: Home) -> int:
         remote.ask(home.supervisor_socket, {"do": "stop"})
     except (NotRunning, Refused):
         if pid is None:
+            home.endpoints.unlink(missing_ok=True)  # a supervisor that was killed left it behind
             print(f"No mesh is running in {home.path}.")
             return 0
         os.kill(pid, signal.SIGTERM)
