@@ -26,7 +26,7 @@ from mesh.database import Database, UnsafeDurability
 from mesh.identity import KeySource, RevocationView, TokenVerifier
 from mesh.interceptors.admission import Admission
 from mesh.interceptors.chain import standard_stages
-from mesh.migrations import upgrade
+from mesh.migrations import MigrationBlocked, upgrade
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock, Ids, SystemClock, SystemIds
 from mesh.server import AddressTaken, Server
@@ -94,7 +94,7 @@ def main(package: str, build: Build) -> None:
         status = _complain(package, problem, CANNOT_START)
     except (UnsafeDurability, AddressTaken) as problem:
         status = _complain(package, problem, CANNOT_START)
-    except Unavailable as problem:
+    except (Unavailable, MigrationBlocked) as problem:
         status = _complain(package, problem, TRY_AGAIN)
     sys.exit(status)
 

@@ -51,6 +51,34 @@ class AddressTaken(Exception):
     """Another live server answers on the socket."""
 
 
+class _Health(HealthServicer):
+    """The health service of grpcio, whose watchers can be sent home: they would hold a drain until its very end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watchers: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def Watch(self, request: Any, context: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._watchers.add(task)
+        try:
+            await super().Watch(request, context)
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+            task.uncancel()
+        finally:
+            self._watchers.discard(task)
+
+    def close(self) -> None:
+        """End every watch; each was told NOT_SERVING before."""
+        self._closed = True
+        for task in tuple(self._watchers):
+            task.cancel()
+
+
 class Server:
     """One gRPC server. `services` maps full gRPC service names to servicer objects.
 
@@ -71,7 +99,7 @@ class Server:
         self._admissions = [stage for stage in stages if isinstance(stage, Admission)]
         self._check = check
         self._names = ("", *services)
-        self._health = HealthServicer()
+        self._health = _Health()
         self._healthy = True
         self._watch: asyncio.Task[None] | None = None
         self._stopped = False
@@ -124,6 +152,7 @@ class Server:
         await asyncio.sleep(0)
         for admission in self._admissions:
             admission.drain()
+        self._health.close()
         await stopping
 
     async def wait(self) -> None:

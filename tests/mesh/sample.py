@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import importlib
+import shutil
 import sys
 import tempfile
 from functools import cache
@@ -28,6 +30,7 @@ def modules() -> tuple[Any, Any, Any]:
     import grpc_tools
 
     folder = Path(tempfile.mkdtemp(prefix="titan-protos-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     arguments = ["protoc", *(f"-I{p}" for p in (ROOT / "tests/mesh/protos", ROOT / "protos", ROOT / "third_party"))]
     names = [f"titan_test/v1/{name}_service.proto" for name in ("sample", "broken")]

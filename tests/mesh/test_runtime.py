@@ -12,11 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import asyncpg
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from mesh import runtime, settings, telemetry, topology
+from mesh import runtime, server, settings, telemetry, topology
 from mesh.runtime import CannotStart, Hosted, Process, supervise
 from mesh.settings import SettingProblem
 from tests.harness import KEYS, titan_contract
@@ -42,14 +43,14 @@ def home():
         yield Path(folder)
 
 
-def write_topology(home: Path, services: list[str]) -> Path:
-    """Write a topology with one package that hosts everything and needs no server."""
+def write_topology(home: Path, services: list[str], needs: tuple[str, ...] = ()) -> Path:
+    """Write a topology with one package that hosts everything."""
     real = (ROOT / "deploy" / "topology.toml").read_text()
     head = real[: real.index("[packages.")]
     callers = "\n".join(f'"{name}" = []' for name in services)
     path = home / "topology.toml"
     path.write_text(
-        f"{head}\n[packages.svc_sample]\nservices = {list(services)}\nneeds = []\n"
+        f"{head}\n[packages.svc_sample]\nservices = {list(services)}\nneeds = {list(needs)}\n"
         f"[packages.svc_sample.callers]\n{callers}\n"
     )
     return path
@@ -117,6 +118,53 @@ async def test_one_service_can_be_hosted_alone(home):
         await health.Check(health_pb2.HealthCheckRequest(service="titan.cart.v1.CartService"))
         with pytest.raises(grpc.aio.AioRpcError):
             await health.Check(health_pb2.HealthCheckRequest(service="titan.order.v1.OrderService"))
+    await running.stop()
+
+
+MIGRATION = """
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "0001", None, None, None
+
+def upgrade():
+    op.execute("CREATE TABLE made (n int)")
+"""
+
+
+async def test_a_process_migrates_its_database_and_serves_while_it_is_there(home, postgres_server, monkeypatch):
+    """NOT_SERVING as soon as the database has been away for two checks, SERVING when it is back."""
+    monkeypatch.setattr(server, "HEALTH_SECONDS", 0.1)
+    (home / "svc_sample" / "migrations" / "versions").mkdir(parents=True)
+    (home / "svc_sample" / "__init__.py").touch()
+    (home / "svc_sample" / "migrations" / "versions" / "0001_first.py").write_text(MIGRATION)
+    monkeypatch.syspath_prepend(str(home))
+    await postgres_server.create_database("runtime", package="svc_mesh", extensions=())
+    known = list(titan_contract().services)
+    environment = {"TITAN_DATABASE_URL": postgres_server.package_url("svc_mesh", "runtime"), "TITAN_LOG_LEVEL": "ERROR"}
+    read = settings_of(home, write_topology(home, known, ("postgres",)), **environment)
+    seen = []
+
+    async def build(built: runtime.Runtime) -> Hosted:
+        async with built.db.hot_read() as connection:
+            seen.append(await connection.fetchval("SELECT count(*) FROM made"))
+        return Hosted({name: object() for name in known}, keys=KEYS)
+
+    async def let_in(admitted: bool) -> None:
+        connection = await asyncpg.connect(postgres_server.superuser_url("postgres"))
+        await connection.execute(f"ALTER DATABASE runtime ALLOW_CONNECTIONS {admitted}")
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'runtime'")
+        await connection.close()
+
+    running = Process("svc_sample", build, settings=read)
+    await running.start()
+    assert seen == [0]
+    async with grpc.aio.insecure_channel(read.listen) as channel, asyncio.timeout(10):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=known[0]))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        await let_in(False)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        await let_in(True)
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
     await running.stop()
 
 
