@@ -1,0 +1,110 @@
+"""The table of services of the payment domain; the only place that constructs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from mesh.database import Database
+from mesh.locks import singleton
+from mesh.relay import Relay
+from mesh.runtime import Background, Hosted, Runtime
+from mesh.seams import Clock, Ids
+from svc_payment import settings as payment_settings
+from svc_payment.ledger import rules as ledger_rules
+from svc_payment.ledger import sealer
+from svc_payment.ledger import store as ledger
+from svc_payment.ledger.rpc import LedgerService
+from svc_payment.payment.rpc import PaymentService
+from svc_payment.payment.settler import PaymentSettler
+from svc_payment.providers import psp_sim
+from svc_payment.providers.interface import Providers
+from svc_payment.providers.psp_sim import PspSim
+from svc_payment.refund.rpc import RefundService
+from svc_payment.refund.settler import RefundSettler
+from svc_payment.settings import Settings
+from svc_payment.settlement.store import SubjectKind
+from svc_payment.settlement.worker import Worker
+from svc_payment.wallet.rpc import WalletService, top_up_response
+from svc_payment.wallet.settler import TopUpSettler
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the package consists of."""
+
+    payments: PaymentService
+    wallets: WalletService
+    refunds: RefundService
+    ledger: LedgerService
+    worker: Worker
+
+    def servicers(self) -> Mapping[str, Any]:
+        """Return the servicers by full gRPC service name."""
+        return {
+            "titan.payment.v1.PaymentService": self.payments,
+            "titan.payment.v1.WalletService": self.wallets,
+            "titan.payment.v1.RefundService": self.refunds,
+            "titan.payment.v1.LedgerService": self.ledger,
+        }
+
+    async def close(self) -> None:
+        """Finish what waits, and leave what providers owe to the next process."""
+        await self.payments.close()
+        await self.wallets.close()
+        await self.worker.close()
+
+
+async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, settings: Settings) -> Parts:
+    """Put the package together, and open the accounts of the house, which every movement needs."""
+    accounts = [
+        account
+        for currency in sorted(settings.currencies)
+        for account in (
+            ledger_rules.sales(currency),
+            ledger_rules.imported(currency),
+            *(ledger_rules.clearing(name, currency) for name in providers),
+        )
+    ]
+    await db.transact(lambda tx: ledger.open_accounts(tx, accounts, at=clock.now()))
+    worker = Worker(
+        db,
+        clock,
+        {
+            SubjectKind.PAYMENT: PaymentSettler(db, clock, ids, providers, return_url=settings.return_url),
+            SubjectKind.REFUND: RefundSettler(db, clock, providers),
+            SubjectKind.TOP_UP: TopUpSettler(db, clock, providers, answer=top_up_response),
+        },
+    )
+    return Parts(
+        payments=PaymentService(db, clock, ids, worker, providers, currencies=settings.currencies),
+        wallets=WalletService(db, clock, ids, worker, currencies=settings.currencies),
+        refunds=RefundService(db, clock, worker),
+        ledger=LedgerService(db),
+        worker=worker,
+    )
+
+
+async def build(runtime: Runtime) -> Hosted:
+    """Return what this package hosts."""
+    assert runtime.db is not None, "the topology gives svc_payment a Postgres"
+    settings = payment_settings.read(runtime.settings.secrets_dir)
+    card_provider = PspSim(settings.psp_url, api_key=settings.psp_api_key, webhook_secrets=settings.webhook_secrets)
+    parts = await assemble(runtime.db, runtime.clock, runtime.ids, {psp_sim.NAME: card_provider}, settings)
+    return Hosted(
+        servicers=parts.servicers(),
+        background=[parts.worker.sweep, *_background(runtime, runtime.db)],
+        on_stop=[parts.close, card_provider.close],
+    )
+
+
+def _background(runtime: Runtime, db: Database) -> list[Background]:
+    async def seal() -> None:
+        await singleton(db, "ledger sealer", partial(sealer.run, db, runtime.clock))
+
+    work: list[Background] = [seal]
+    if runtime.settings.kafka:
+        work.append(Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run)
+    return work

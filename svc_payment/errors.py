@@ -1,0 +1,101 @@
+"""Every refusal of the payment domain. The class name gives the reason of the contract."""
+
+import grpc
+
+from mesh.refusals import Refusal
+
+
+class PaymentDeclined(Refusal):
+    """The provider refused the card."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class InsufficientFunds(Refusal):
+    """The wallet does not hold enough."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PaymentVoided(Refusal):
+    """The payment was voided, and stays so."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PaymentConflict(Refusal):
+    """The order asked before for another amount, another way or another customer."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class ProviderUnknown(Refusal):
+    """No such provider."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class CurrencyNotSupported(Refusal):
+    """The shop does not take this currency."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class PaymentNotFound(Refusal):
+    """No such payment, or not the caller's."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class PaymentNotAuthorized(Refusal):
+    """No money is held for the order."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PaymentCaptured(Refusal):
+    """The money was taken already; refund it instead."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PaymentNotCaptured(Refusal):
+    """No money was taken for the order."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class RefundTooLarge(Refusal):
+    """More would go back than was taken."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class RefundConflict(Refusal):
+    """The refund was asked for before with another amount or order."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class WebhookSignatureInvalid(Refusal):
+    """The notice does not carry a signature that counts."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class WebhookInvalid(Refusal):
+    """The notice can't be read."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class ProviderUnavailable(Refusal):
+    """The provider can't be reached; ask again."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+
+class TopUpInProgress(Refusal):
+    """The provider has not answered yet; ask again with the same key."""
+
+    code = grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,139 @@
+"""Adds the whole ledger up from scratch, in one snapshot, with set-based SQL; it reads and never writes.
+
+It trusts nothing that the writers promise: constraints and triggers can be switched off by whoever owns the server, so
+every rule is checked again on the rows themselves, and the sealed chain on their bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import asyncpg
+
+from mesh.database import Database
+from svc_payment.ledger.sealer import ROWS
+
+MAX_PROBLEMS = 20
+TIMEOUT_MS = 25_000
+
+_COUNTS = """
+SELECT (SELECT count(*) FROM transfers) AS transfers,
+       (SELECT count(*) FROM blocks WHERE height > 0) AS sealed_blocks,
+       (SELECT count(*) FROM transfers WHERE xid >= (SELECT max(to_xid) FROM blocks)) AS unsealed_transfers
+"""
+
+# Every check answers the words for what is wrong; no row means that nothing is.
+_CHECKS = (
+    # A balance is the sum of its transfers, posted and pending apart.
+    """
+    WITH movements AS (
+        SELECT t.debit_account, t.credit_account, t.amount_minor,
+               CASE WHEN NOT t.pending THEN 'posted' ELSE COALESCE(r.outcome, 'pending') END AS state
+        FROM transfers t LEFT JOIN resolutions r USING (transfer_id)
+    ), legs AS (
+        SELECT debit_account AS account_id, state, amount_minor AS debit, 0 AS credit FROM movements
+        UNION ALL
+        SELECT credit_account, state, 0, amount_minor FROM movements
+    ), sums AS (
+        SELECT account_id,
+               sum(debit) FILTER (WHERE state = 'posted') AS posted_debits,
+               sum(credit) FILTER (WHERE state = 'posted') AS posted_credits,
+               sum(debit) FILTER (WHERE state = 'pending') AS pending_debits,
+               sum(credit) FILTER (WHERE state = 'pending') AS pending_credits
+        FROM legs GROUP BY account_id
+    )
+    SELECT format('account %s: its balance is not the sum of its transfers',
+                  COALESCE(b.account_id, s.account_id)) AS problem
+    FROM balances b FULL JOIN sums s USING (account_id)
+    WHERE (COALESCE(b.posted_debits, 0), COALESCE(b.posted_credits, 0),
+           COALESCE(b.pending_debits, 0), COALESCE(b.pending_credits, 0))
+       IS DISTINCT FROM (COALESCE(s.posted_debits, 0), COALESCE(s.posted_credits, 0),
+                         COALESCE(s.pending_debits, 0), COALESCE(s.pending_credits, 0))
+    """,
+    """
+    SELECT format('currency %s: debits and credits differ', currency) AS problem FROM balances GROUP BY currency
+    HAVING sum(posted_debits) <> sum(posted_credits) OR sum(pending_debits) <> sum(pending_credits)
+    """,
+    """
+    SELECT format('wallet account %s is below zero', account_id) AS problem FROM balances
+    WHERE NOT house AND posted_credits - posted_debits - pending_debits < 0
+    """,
+    """
+    SELECT format('account %s: its balance is kept as somebody else''s', a.account_id) AS problem
+    FROM accounts a LEFT JOIN balances b USING (account_id)
+    WHERE b.account_id IS NULL OR b.currency <> a.currency OR b.house <> (a.owner_kind = 'house')
+    """,
+    """
+    SELECT format('transfer %s: its accounts, amount or currency do not fit', t.transfer_id) AS problem
+    FROM transfers t
+    LEFT JOIN accounts d ON d.account_id = t.debit_account
+    LEFT JOIN accounts c ON c.account_id = t.credit_account
+    WHERE t.amount_minor <= 0 OR t.debit_account = t.credit_account
+       OR d.currency IS DISTINCT FROM t.currency OR c.currency IS DISTINCT FROM t.currency
+    """,
+    """
+    SELECT format('resolution %s: it ends no pending transfer', r.transfer_id) AS problem
+    FROM resolutions r LEFT JOIN transfers t USING (transfer_id)
+    WHERE t.pending IS NOT TRUE OR r.outcome NOT IN ('posted', 'voided')
+    """,
+    # What the payments say was taken and given back is what the ledger moved for them.
+    """
+    WITH moved AS (
+        SELECT t.order_id,
+               sum(CASE WHEN t.kind = 'refund' THEN -t.amount_minor ELSE t.amount_minor END) AS net_minor
+        FROM transfers t LEFT JOIN resolutions r USING (transfer_id)
+        WHERE t.order_id IS NOT NULL AND (NOT t.pending OR r.outcome = 'posted')
+        GROUP BY t.order_id
+    )
+    SELECT format('order %s: its payment and the ledger differ', COALESCE(p.order_id, m.order_id)) AS problem
+    FROM payments p FULL JOIN moved m USING (order_id)
+    WHERE COALESCE(p.captured_minor - p.refunded_minor, 0) <> COALESCE(m.net_minor, 0)
+    """,
+    f"""
+    WITH ledger_rows AS ({ROWS}),
+    found AS (
+        SELECT b.height, count(l.leaf) AS row_count,
+               COALESCE(sha256(string_agg(l.leaf, ''::bytea ORDER BY l.leaf)), sha256('')) AS rows_hash
+        FROM blocks b LEFT JOIN ledger_rows l ON l.xid >= b.from_xid AND l.xid < b.to_xid
+        WHERE b.height > 0 GROUP BY b.height
+    ), chain AS (
+        SELECT height, from_xid, to_xid, row_count, rows_hash, previous_hash, hash,
+               lag(height) OVER (ORDER BY height) AS height_before, lag(hash) OVER (ORDER BY height) AS hash_before,
+               lag(to_xid) OVER (ORDER BY height) AS xid_before
+        FROM blocks
+    )
+    SELECT format('block %s: the sealed chain is broken', c.height) AS problem
+    FROM chain c LEFT JOIN found f USING (height)
+    WHERE CASE WHEN c.height_before IS NULL THEN c.height <> 0 OR c.hash <> sha256('titan ledger')
+          ELSE c.height <> c.height_before + 1 OR c.previous_hash <> c.hash_before OR c.from_xid <> c.xid_before
+            OR f.row_count <> c.row_count OR f.rows_hash <> c.rows_hash
+            OR c.hash <> sha256(c.previous_hash || int8send(c.height) || int8send(c.row_count) || c.rows_hash)
+          END
+    """,  # noqa: S608
+    "SELECT 'the sealed chain has no beginning' AS problem WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE height = 0)",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What adding up gave; no problem means that the ledger is in balance and its chain whole."""
+
+    transfers: int
+    sealed_blocks: int
+    unsealed_transfers: int
+    problems: list[str]
+
+
+async def verify(db: Database) -> Findings:
+    """Add everything up as it stood at one moment. Lists at most `MAX_PROBLEMS` problems of each kind."""
+    async with db.hot() as tx:
+        await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await tx.execute(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
+        counts = await tx.fetchrow(_COUNTS)
+        problems = [problem for check in _CHECKS for problem in await _run(tx, check)]
+    return Findings(counts["transfers"], counts["sealed_blocks"], counts["unsealed_transfers"], problems)
+
+
+async def _run(tx: asyncpg.Connection, check: str) -> list[str]:
+    rows = await tx.fetch(f"SELECT problem FROM ({check}) AS found ORDER BY problem LIMIT {MAX_PROBLEMS}")  # noqa: S608
+    return [row["problem"] for row in rows]

@@ -1,0 +1,1 @@
+"""Payments of orders: authorize, capture, void, and what providers report about them."""

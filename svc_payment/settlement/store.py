@@ -1,0 +1,117 @@
+"""The only writer of `provider_work`: what a provider still has to be asked, by whom, and when again.
+
+A row is a lease as much as a task: `due_at` lies ahead while somebody works on it, so a crash gives it back by itself.
+Leases only save double work. Providers know every call by its id, so two workers on one row do no harm.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import asyncpg
+
+LEASE_SECONDS = 20.0
+"""Longer than one call to a provider with its transaction; a crash in the middle waits as long for its second try."""
+
+_ADD = """
+INSERT INTO provider_work (subject_id, subject_kind, provider, card_token, due_at)
+SELECT subject_id, subject_kind, provider, card_token, $5
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS w (subject_id, subject_kind, provider, card_token)
+ORDER BY subject_id
+ON CONFLICT (subject_id) DO UPDATE
+SET due_at = EXCLUDED.due_at, attempts = 0, problem = NULL,
+    card_token = CASE WHEN $6 THEN provider_work.card_token ELSE EXCLUDED.card_token END
+"""
+_CLAIM_DUE = """
+UPDATE provider_work w SET due_at = $2, attempts = w.attempts + 1
+FROM (SELECT subject_id FROM provider_work WHERE due_at <= $1 ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS due
+WHERE w.subject_id = due.subject_id
+RETURNING w.subject_kind, w.subject_id, w.provider
+"""
+
+
+class SubjectKind(StrEnum):
+    """What a piece of work is about."""
+
+    PAYMENT = "payment"
+    REFUND = "refund"
+    TOP_UP = "top_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One subject that a provider has to be asked about."""
+
+    kind: SubjectKind
+    subject_id: uuid.UUID
+    provider: str
+    card_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Work that is not settled: the card token while it is needed, and how often it was tried."""
+
+    card_token: str | None = field(repr=False)
+    attempts: int
+    problem: str | None = None
+
+
+async def add(tx: asyncpg.Connection, work: Sequence[Work], *, at: datetime, keep_token: bool = False) -> None:
+    """Store work, leased to the caller, who starts it after the commit.
+
+    Work that is stored already is leased again; its card token goes, unless `keep_token` says that it is still needed.
+    """
+    if not work:
+        return
+    await tx.execute(
+        _ADD,
+        [w.subject_id for w in work],
+        [w.kind.value for w in work],
+        [w.provider for w in work],
+        [w.card_token for w in work],
+        at + timedelta(seconds=LEASE_SECONDS),
+        keep_token,
+    )
+
+
+async def find(connection: asyncpg.Connection, subject_id: uuid.UUID) -> Open | None:
+    """Return the open work about a subject, or None once it is settled."""
+    row = await connection.fetchrow(
+        "SELECT card_token, attempts, problem FROM provider_work WHERE subject_id = $1", subject_id
+    )
+    return None if row is None else Open(row["card_token"], row["attempts"], row["problem"])
+
+
+async def claim_due(tx: asyncpg.Connection, *, at: datetime, limit: int) -> list[Work]:
+    """Lease at most `limit` pieces of work that are due, the oldest first; those that others lease now are skipped."""
+    rows = await tx.fetch(_CLAIM_DUE, at, at + timedelta(seconds=LEASE_SECONDS), limit)
+    return [Work(SubjectKind(row["subject_kind"]), row["subject_id"], row["provider"]) for row in rows]
+
+
+async def forget_token(tx: asyncpg.Connection, subject_id: uuid.UUID) -> None:
+    """Drop the card token: its authorization is settled."""
+    await tx.execute(
+        "UPDATE provider_work SET card_token = NULL WHERE subject_id = $1 AND card_token IS NOT NULL", subject_id
+    )
+
+
+async def finish(tx: asyncpg.Connection, subject_id: uuid.UUID) -> None:
+    """Remove settled work, and with it the card token."""
+    await tx.execute("DELETE FROM provider_work WHERE subject_id = $1", subject_id)
+
+
+async def postpone(
+    tx: asyncpg.Connection, subject_id: uuid.UUID, *, until: datetime, problem: str | None = None
+) -> None:
+    """Give work back for a later try; `problem` says, for a person, why it did not end."""
+    await tx.execute(
+        "UPDATE provider_work SET due_at = $2, problem = $3 WHERE subject_id = $1",
+        subject_id,
+        until,
+        problem,
+    )

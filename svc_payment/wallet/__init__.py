@@ -1,0 +1,1 @@
+"""Wallets of users: balances, top-ups by card, credits by an importer."""
