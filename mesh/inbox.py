@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,7 +30,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import Counter, Gauge
 
 from mesh.database import Database
-from mesh.kafka import BrokerAway, Headers, Publisher, quiet
+from mesh.kafka import METADATA_TIMEOUT_SECONDS, BrokerAway, Headers, Publisher, quiet
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import failpoint
 from mesh.telemetry import REGISTRY, get_logger
@@ -47,6 +48,7 @@ MAX_BACKOFF_SECONDS = 30.0
 SESSION_TIMEOUT_MS = 6000
 """The least that Apache Kafka allows by default; the embedded broker makes a first assignment wait for half of it."""
 KEPT_DAYS = 30
+REJOIN_SECONDS = 60.0
 PRUNE_SECONDS = 600.0
 PRUNE_ROWS = 5000
 
@@ -382,8 +384,9 @@ class Consumer:
     """One member of a consumer group: fetches in a thread, applies in the event loop, a task per partition.
 
     Replicas run one each with the same group. Offsets are committed after the transaction, so a crash repeats events
-    and loses none. When the last connection to the broker is lost the member is made anew and starts from the committed
-    offsets: a broker that lost those too has the topic read again from its beginning.
+    and loses none. A broker that came back without its memory knows neither the member nor its offsets: the group
+    protocol makes the member join anew and read from the beginning. What it would read before that, from its old place
+    in a log that is another one now, is thrown away, since it would skip versions.
     """
 
     def __init__(
@@ -411,23 +414,25 @@ class Consumer:
             "fetch.wait.max.ms": 100,
             "reconnect.backoff.max.ms": 1000,
             "logger": quiet,
+            "error_cb": self._on_error,
+            "on_commit": self._on_commit,
         }
         self._inbox = Inbox(group, db, handler, lambda: Publisher(kafka, client_id=f"{group} dead letters"))
         self._partitions: dict[tuple[str, int], _Partition] = {}
-        self._lost = False
+        self._connection_lost = False
+        self._misplaced_since: float | None = None
+        self._confirmed: dict[tuple[str, int], int] = {}
+        self._held: list[Message] = []
 
     async def run(self) -> None:
         """Consume until cancelled. No failure of the broker, the database or the handler ends it."""
         pruning = asyncio.create_task(self._prune())
-        away = False
         try:
             while True:
                 try:
                     await self._be_member()
                 except (KafkaException, BrokerAway) as error:
-                    if not away:
-                        log.warning("consumer waits for the broker", consumer=self._group, why=str(error))
-                    away = True
+                    log.warning("consumer joins again", consumer=self._group, why=str(error))
                 except Exception as error:
                     log.exception("consumer failed", error, consumer=self._group)
                 await asyncio.sleep(random.uniform(0.5, 1))  # noqa: S311
@@ -437,21 +442,21 @@ class Consumer:
 
     async def _be_member(self) -> None:
         loop = asyncio.get_running_loop()
-        self._lost = False
+        self._settle_in()
 
         def revoked(_: KafkaConsumer, partitions: list[TopicPartition]) -> None:
             asyncio.run_coroutine_threadsafe(self._drop([(p.topic, p.partition) for p in partitions]), loop).result(10)
 
-        consumer = KafkaConsumer({**self._settings, "error_cb": self._on_error})
+        def assigned(_: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+            self._settle_in()
+
+        consumer = KafkaConsumer(self._settings)
         # All that can block runs in one thread of its own: librdkafka calls back from within poll.
         thread = ThreadPoolExecutor(1, thread_name_prefix=f"kafka {self._group}")
         try:
-            consumer.subscribe(self._topics, on_revoke=revoked, on_lost=revoked)
+            consumer.subscribe(self._topics, on_assign=assigned, on_revoke=revoked, on_lost=revoked)
             while True:
-                messages = await loop.run_in_executor(thread, _fetch, consumer)
-                if self._lost:
-                    raise BrokerAway("the last connection was lost")
-                for message in messages:
+                for message in await loop.run_in_executor(thread, self._fetch, consumer):
                     self._take(consumer, message)
         finally:
             closing = loop.run_in_executor(thread, consumer.close)
@@ -523,9 +528,50 @@ class Consumer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    # These run in the thread, called back from within poll or by `_fetch`.
+
+    def _fetch(self, consumer: KafkaConsumer) -> list[Message]:
+        """Wait half a second at most for one message, then take what else is there."""
+        first = consumer.poll(POLL_SECONDS)
+        if first is not None:
+            self._held.append(first)
+        if self._connection_lost:
+            self._find_place(consumer)
+            if self._connection_lost:
+                return []
+        held, self._held = self._held, []
+        if self._misplaced_since is not None:
+            if time.monotonic() - self._misplaced_since > REJOIN_SECONDS:
+                raise BrokerAway("the group did not take its member back")
+            return []
+        return [*held, *consumer.consume(499, 0)] if held else []
+
+    def _find_place(self, consumer: KafkaConsumer) -> None:
+        """Ask a broker that was away whether it still has the offsets that it had confirmed."""
+        asked = [TopicPartition(*key) for key in self._confirmed]
+        try:
+            answered = consumer.committed(asked, timeout=METADATA_TIMEOUT_SECONDS) if asked else []
+        except KafkaException:
+            return  # not back yet; ask again
+        self._connection_lost = False
+        lost = any(p.error is None and p.offset < self._confirmed[p.topic, p.partition] for p in answered)
+        self._misplaced_since = time.monotonic() if lost else None
+
+    def _settle_in(self) -> None:
+        """Begin at a place that the group has given."""
+        self._connection_lost = False
+        self._misplaced_since = None
+        self._confirmed.clear()
+        self._held.clear()
+
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        if error is None:
+            self._confirmed |= {(p.topic, p.partition): p.offset for p in partitions if p.error is None}
+
     def _on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._ALL_BROKERS_DOWN or error.fatal():
-            self._lost = True
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._connection_lost = True
+            log.warning("consumer waits for the broker", consumer=self._group, why=error.str())
 
     async def _prune(self) -> None:
         while True:
@@ -534,11 +580,3 @@ class Consumer:
                 await self._inbox.prune()
             except Unavailable:
                 pass
-
-
-def _fetch(consumer: KafkaConsumer) -> list[Message]:
-    """Wait for one message, then take what else is there; blocks for half a second at most."""
-    first = consumer.poll(POLL_SECONDS)
-    if first is None:
-        return []
-    return [first, *consumer.consume(499, 0)]

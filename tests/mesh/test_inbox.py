@@ -10,6 +10,7 @@ from contextlib import suppress
 
 import grpc
 import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from google.protobuf.message import DecodeError
 
 from control.servers.broker import Broker
@@ -102,7 +103,9 @@ class Shelf:
 
     async def __call__(self, tx, event) -> None:
         self.calls += 1
-        await tx.execute("INSERT INTO seen (consumer, key, version) VALUES ('', $1, $2)", event.aggregate_id, event.version)
+        await tx.execute(
+            "INSERT INTO seen (consumer, key, version) VALUES ('', $1, $2)", event.aggregate_id, event.version
+        )
         if event.payload == b"undecodable":
             money_pb2.Money.FromString(b"\xff\xff\xff")
         queue = self.failures.get((event.aggregate_id, event.version))
@@ -131,7 +134,9 @@ def inbox(db, shelf, dead) -> Inbox:
 
 async def seen(db) -> list[tuple[str, int]]:
     async with db.hot_read() as connection:
-        return [(row["key"], row["version"]) for row in await connection.fetch("SELECT key, version FROM seen ORDER BY n")]
+        return [
+            (row["key"], row["version"]) for row in await connection.fetch("SELECT key, version FROM seen ORDER BY n")
+        ]
 
 
 async def test_events_are_applied_in_order_in_one_transaction(db, inbox, shelf):
@@ -170,7 +175,9 @@ async def test_consumers_do_not_share_their_notes(db, inbox, shelf, dead):
 async def test_a_refused_event_is_parked_with_what_follows_it(db, inbox, shelf, dead):
     """After three tries it is dead, later versions of its key follow it, and neighbours are applied."""
     shelf.failures["bad", 1] = [NotAcceptable("never")]
-    await inbox.apply([FakeMessage("good", 1), FakeMessage("bad", 1, offset=7), FakeMessage("bad", 2), FakeMessage("good", 2)])
+    await inbox.apply(
+        [FakeMessage("good", 1), FakeMessage("bad", 1, offset=7), FakeMessage("bad", 2), FakeMessage("good", 2)]
+    )
     await inbox.apply([FakeMessage("bad", 3), FakeMessage("good", 3)])
     await inbox.apply([FakeMessage("bad", 1), FakeMessage("bad", 2)])  # delivered twice, buried once
 
@@ -282,7 +289,9 @@ async def test_pruning_forgets_the_old(db, inbox):
     """Notes go after their time; how far an aggregate is stays."""
     await inbox.apply([FakeMessage("a", 1), FakeMessage("b", 1)])
     async with db.hot() as tx:
-        await tx.execute("UPDATE inbox SET applied_at = now() - interval '31 days' WHERE event_id = $1", event_id(TOPIC, "a", 1))
+        await tx.execute(
+            "UPDATE inbox SET applied_at = now() - interval '31 days' WHERE event_id = $1", event_id(TOPIC, "a", 1)
+        )
     await inbox.prune()
     async with db.hot_read() as connection:
         assert 1 == await connection.fetchval("SELECT count(*) FROM inbox")
@@ -340,6 +349,46 @@ async def test_a_group_survives_a_broker_that_loses_everything(db, database_url,
         kill(broker)
 
 
+class FakeGroup:
+    """A group member's library: messages to poll, and what the broker says was committed."""
+
+    def __init__(self, messages) -> None:
+        self.messages = list(messages)
+        self.offset: int | None = None
+
+    def poll(self, seconds):
+        return self.messages.pop(0) if self.messages else None
+
+    def consume(self, count, seconds):
+        taken, self.messages = self.messages, []
+        return taken
+
+    def committed(self, partitions, timeout):
+        if self.offset is None:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return [TopicPartition(TOPIC, 0, self.offset)]
+
+
+@pytest.mark.parametrize(("offset", "kept"), [(5, [6, 7, 8, 9]), (-1001, [9])])
+async def test_after_an_outage_a_place_is_kept_only_if_the_broker_knows_it(db, shelf, offset, kept):
+    """Nothing is skipped when the log is the old one; nothing is read from the middle of another one."""
+    consumer = Consumer("", "readers", [TOPIC], db, shelf)
+    group = FakeGroup([FakeMessage("a", 6), FakeMessage("a", 7)])
+    consumer._on_commit(None, [TopicPartition(TOPIC, 0, 5)])
+    consumer._on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    got = [*consumer._fetch(group), *consumer._fetch(group)]
+    assert [] == got  # away: held, since nobody can say what they are
+
+    group.offset = offset
+    group.messages = [FakeMessage("a", 8)]
+    got = [*consumer._fetch(group), *consumer._fetch(group)]
+    if offset < 0:
+        consumer._settle_in()  # as an assignment does
+    group.messages = [FakeMessage("a", 9)]
+    got += consumer._fetch(group)
+    assert kept == [decode(message).version for message in got]
+
+
 async def add(db, key: str, version: int) -> None:
     async with db.hot() as tx:
         await append(tx, [Event(TOPIC, f"{TOPIC}.Changed", key, version, b"x")])
@@ -347,7 +396,7 @@ async def add(db, key: str, version: int) -> None:
 
 async def until_seen(db, count: int) -> None:
     async with asyncio.timeout(20):
-        while len(await seen(db)) < count:
+        while len(await seen(db)) < count:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
@@ -355,5 +404,3 @@ def kill(broker: Broker) -> None:
     if broker.pid:
         os.kill(broker.pid, signal.SIGKILL)
     broker.stop()
-
-
