@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftitan/catalog/v1/category.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\"\x83\x01\n\x08\x43\x61tegory\x12\x1c\n\x0b\x63\x61tegory_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12\'\n\x12parent_category_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x18\n\x05title\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18x\x12\x16\n\x04path\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftitan/catalog/v1/category.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\"\x94\x01\n\x08\x43\x61tegory\x12\x1c\n\x0b\x63\x61tegory_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12\'\n\x12parent_category_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12)\n\x05title\x18\x03 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18x2\x0f^[^\\x00-\\x08]*$\x12\x16\n\x04path\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xd0\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CATEGORY'].fields_by_name['parent_category_id']._loaded_options = None
   _globals['_CATEGORY'].fields_by_name['parent_category_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_CATEGORY'].fields_by_name['title']._loaded_options = None
-  _globals['_CATEGORY'].fields_by_name['title']._serialized_options = b'\272H\006r\004\020\001\030x'
+  _globals['_CATEGORY'].fields_by_name['title']._serialized_options = b'\272H\027r\025\020\001\030x2\017^[^\\x00-\\x08]*$'
   _globals['_CATEGORY'].fields_by_name['path']._loaded_options = None
   _globals['_CATEGORY'].fields_by_name['path']._serialized_options = b'\272H\005r\003\030\320\017'
   _globals['_CATEGORY']._serialized_start=83
-  _globals['_CATEGORY']._serialized_end=214
+  _globals['_CATEGORY']._serialized_end=231
 # @@protoc_insertion_point(module_scope)

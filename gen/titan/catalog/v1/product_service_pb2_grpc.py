@@ -89,7 +89,7 @@ class ProductServiceServicer:
         """Adds many products, one result each: a refused one never fails its neighbours.
 
         A product whose SKUs all belong to one product already is answered with that product, unchanged.
-        Results carry SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID.
+        Results carry SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID, and INVALID_INPUT without a title or variants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +98,8 @@ class ProductServiceServicer:
     def UpdateProduct(self, request, context):
         """Changes a product; variants that the request leaves out of a changed list are removed.
 
+        With an etag it is refused where somebody else was faster. A change that changes nothing, as a repeated one does, is
+        answered with the product as it is, whatever the etag.
         Fails with PRODUCT_NOT_FOUND, PRODUCT_CHANGED, SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

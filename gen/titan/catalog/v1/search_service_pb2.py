@@ -28,7 +28,7 @@ from titan.catalog.v1 import product_pb2 as titan_dot_catalog_dot_v1_dot_product
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/catalog/v1/search_service.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/catalog/v1/product.proto\x1a\x1etitan/options/v1/options.proto\"n\n\x15SearchProductsRequest\x12\x19\n\x05query\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"^\n\x16SearchProductsResponse\x12+\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9b\x01\n\rSearchService\x12\x89\x01\n\x0eSearchProducts\x12\'.titan.catalog.v1.SearchProductsRequest\x1a(.titan.catalog.v1.SearchProductsResponse\"$\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/products:searchb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/catalog/v1/search_service.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/catalog/v1/product.proto\x1a\x1etitan/options/v1/options.proto\"\x7f\n\x15SearchProductsRequest\x12*\n\x05query\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x10\x01\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"^\n\x16SearchProductsResponse\x12+\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9b\x01\n\rSearchService\x12\x89\x01\n\x0eSearchProducts\x12\'.titan.catalog.v1.SearchProductsRequest\x1a(.titan.catalog.v1.SearchProductsResponse\"$\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/products:searchb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.catalog.v1.search_ser
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['query']._loaded_options = None
-  _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['query']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
+  _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['query']._serialized_options = b'\272H\030r\026\020\001\030\310\0012\017^[^\\x00-\\x08]*$'
   _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
   _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -44,9 +44,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHSERVICE'].methods_by_name['SearchProducts']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['SearchProducts']._serialized_options = b'\220\002\001\252\273\030\002\010\001\202\323\344\223\002\025\022\023/v1/products:search'
   _globals['_SEARCHPRODUCTSREQUEST']._serialized_start=182
-  _globals['_SEARCHPRODUCTSREQUEST']._serialized_end=292
-  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_start=294
-  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_end=388
-  _globals['_SEARCHSERVICE']._serialized_start=391
-  _globals['_SEARCHSERVICE']._serialized_end=546
+  _globals['_SEARCHPRODUCTSREQUEST']._serialized_end=309
+  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_start=311
+  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_end=405
+  _globals['_SEARCHSERVICE']._serialized_start=408
+  _globals['_SEARCHSERVICE']._serialized_end=563
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,1 @@
+"""CategoryService: the tree of categories."""

@@ -1,0 +1,1 @@
+"""ProductService: products with their variants."""

@@ -1,0 +1,166 @@
+"""ProductService on the wire: decodes, calls the store, encodes. Public reads are kept for a few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from mesh import pages
+from mesh.database import Database
+from mesh.refusals import InvalidInput, PageTokenInvalid, Refusal
+from mesh.seams import Clock, Ids
+from svc_catalog.cache import Cache
+from svc_catalog.category import store as category_store
+from svc_catalog.errors import SkuTaken
+from svc_catalog.product import store
+from svc_catalog.product.rules import Draft, Product
+from svc_catalog.product.wire import draft_of, to_wire
+from titan.catalog.v1 import product_pb2, product_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2 as pb
+from titan.type.v1 import money_pb2
+
+LIST = "titan.catalog.v1.ProductService/ListProducts"
+ATTEMPTS = 3
+"""How often a write is tried that another one takes a SKU from; the next try sees whose it is."""
+
+
+class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
+    """Serves ProductService from the catalogue's database."""
+
+    def __init__(
+        self, db: Database, *, clock: Clock, ids: Ids, cache: Cache, currencies: Collection[str] = ("GBP",)
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._ids = ids
+        self._cache = cache
+        self._currencies = currencies
+
+    async def CreateProduct(self, request: pb.CreateProductRequest, context: Any) -> pb.CreateProductResponse:
+        """Refuses with SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID."""
+        [made] = await self._create([draft_of(request.product)], reuse=False)
+        if isinstance(made, Refusal):
+            raise made
+        return pb.CreateProductResponse(product=to_wire(made))
+
+    async def BatchCreateProducts(
+        self, request: pb.BatchCreateProductsRequest, context: Any
+    ) -> pb.BatchCreateProductsResponse:
+        """Results carry SKU_TAKEN, CATEGORY_NOT_FOUND, PRICE_INVALID or INVALID_INPUT."""
+        made = await self._create([draft_of(each) for each in request.products], reuse=True)
+        return pb.BatchCreateProductsResponse(
+            results=[
+                pb.CreateProductResult(error=each.to_status())
+                if isinstance(each, Refusal)
+                else pb.CreateProductResult(product=to_wire(each))
+                for each in made
+            ]
+        )
+
+    async def UpdateProduct(self, request: pb.UpdateProductRequest, context: Any) -> pb.UpdateProductResponse:
+        """Refuses with PRODUCT_NOT_FOUND, PRODUCT_CHANGED, SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID."""
+        wanted, mask = draft_of(request.product), list(request.update_mask.paths)
+        try:
+            product_id = UUID(request.product.product_id)
+        except ValueError:
+            raise InvalidInput.of("product.product_id", "must be a UUID") from None
+
+        async def save(tx: asyncpg.Connection) -> Product:
+            return await store.save_changed(
+                tx,
+                product_id,
+                wanted,
+                mask,
+                etag=request.product.etag,
+                currencies=self._currencies,
+                at=self._clock.now(),
+            )
+
+        changed = await self._write(save)
+        return pb.UpdateProductResponse(product=to_wire(changed))
+
+    async def GetProduct(self, request: pb.GetProductRequest, context: Any) -> pb.GetProductResponse:
+        """Refuses with PRODUCT_NOT_FOUND."""
+        product_id = UUID(request.product_id)
+
+        async def load() -> pb.GetProductResponse:
+            async with self._db.hot_read() as connection:
+                return pb.GetProductResponse(product=to_wire(await store.get_product(connection, product_id)))
+
+        return await self._cache.get(product_id, load)
+
+    async def ListProducts(self, request: pb.ListProductsRequest, context: Any) -> pb.ListProductsResponse:
+        """Refuses with PAGE_TOKEN_INVALID or CATEGORY_NOT_FOUND."""
+        size = pages.page_size(request.page_size)
+        category_id = UUID(request.category_id) if request.category_id else None
+        before = _seq(pages.decode(request.page_token, LIST, category_id))
+
+        async def load() -> pb.ListProductsResponse:
+            async with self._db.hot_read() as connection:
+                if category_id is not None:
+                    await category_store.get_category(connection, category_id)
+                found = await store.list_newest(connection, category_id=category_id, before=before, limit=size + 1)
+            page = found[:size]
+            token = pages.encode(LIST, [page[-1].seq], category_id) if len(found) > size else ""
+            return pb.ListProductsResponse(products=[to_wire(each) for each in page], next_page_token=token)
+
+        return await self._cache.get((LIST, category_id, before, size), load)
+
+    async def BatchGetProducts(self, request: pb.BatchGetProductsRequest, context: Any) -> pb.BatchGetProductsResponse:
+        """Has no refusals of its own."""
+        async with self._db.hot_read() as connection:
+            found = await store.list_products(connection, [UUID(each) for each in request.product_ids])
+        return pb.BatchGetProductsResponse(products=[to_wire(each) for each in found])
+
+    async def BatchGetVariants(self, request: pb.BatchGetVariantsRequest, context: Any) -> pb.BatchGetVariantsResponse:
+        """Has no refusals of its own; read from the database each time, for a price is a promise."""
+        async with self._db.hot_read() as connection:
+            found = await store.find_sellable(connection, request.skus)
+        return pb.BatchGetVariantsResponse(variants=[_sellable(sku, found.get(sku)) for sku in request.skus])
+
+    async def _create(self, drafts: Sequence[Draft], *, reuse: bool) -> list[Product | Refusal]:
+        with_ids = [(self._ids.new(), draft) for draft in drafts]
+
+        async def save(tx: asyncpg.Connection) -> list[Product | Refusal]:
+            return await store.save_created(
+                tx, with_ids, currencies=self._currencies, reuse=reuse, at=self._clock.now()
+            )
+
+        return await self._write(save)
+
+    async def _write(self, save: Any) -> Any:
+        try:
+            for _ in range(ATTEMPTS):
+                try:
+                    return await self._db.transact(save)
+                except asyncpg.UniqueViolationError as error:
+                    if error.constraint_name != "variants_pkey":
+                        raise
+            raise SkuTaken("another product is taking one of the SKUs at this moment")
+        finally:
+            self._cache.forget_all()
+
+
+def _sellable(sku: str, found: store.Sellable | None) -> product_pb2.SellableVariant:
+    if found is None:
+        return product_pb2.SellableVariant(sku=sku)
+    return product_pb2.SellableVariant(
+        sku=sku,
+        found=True,
+        product_id=str(found.product_id),
+        title=found.title,
+        price=money_pb2.Money(currency_code=found.currency_code, minor_units=found.price_minor),
+        tax_rate_basis_points=found.tax_rate_basis_points,
+        seller_id=found.seller_id,
+    )
+
+
+def _seq(position: Sequence[str | int | None] | None) -> int | None:
+    if position is None:
+        return None
+    if len(position) != 1 or not isinstance(position[0], int) or not 0 < position[0] < 2**63:
+        raise PageTokenInvalid("the page token names no product")
+    return position[0]

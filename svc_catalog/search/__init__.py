@@ -1,0 +1,1 @@
+"""SearchService: full-text search over the products."""

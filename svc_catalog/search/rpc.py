@@ -1,0 +1,51 @@
+"""SearchService on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mesh import pages
+from mesh.database import Database
+from mesh.refusals import PageTokenInvalid
+from svc_catalog.cache import Cache
+from svc_catalog.product import store as product_store
+from svc_catalog.product.wire import to_wire
+from svc_catalog.search import store
+from titan.catalog.v1 import search_service_pb2 as pb
+from titan.catalog.v1 import search_service_pb2_grpc
+
+SEARCH = "titan.catalog.v1.SearchService/SearchProducts"
+
+
+class SearchServicer(search_service_pb2_grpc.SearchServiceServicer):
+    """Serves SearchService from the catalogue's database."""
+
+    def __init__(self, db: Database, cache: Cache) -> None:
+        self._db = db
+        self._cache = cache
+
+    async def SearchProducts(self, request: pb.SearchProductsRequest, context: Any) -> pb.SearchProductsResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        size = pages.page_size(request.page_size)
+        query = request.query
+        after = _place(pages.decode(request.page_token, SEARCH, query))
+
+        async def load() -> pb.SearchProductsResponse:
+            async with self._db.hot_read() as connection:
+                found = await store.list_matches(connection, query, after=after, limit=size + 1)
+                page = found[:size]
+                products = await product_store.list_products(connection, [each.product_id for each in page])
+            token = pages.encode(SEARCH, [page[-1].score, page[-1].seq], query) if len(found) > size else ""
+            return pb.SearchProductsResponse(products=[to_wire(each) for each in products], next_page_token=token)
+
+        return await self._cache.get((SEARCH, query, after, size), load)
+
+
+def _place(position: Sequence[str | int | None] | None) -> tuple[int, int] | None:
+    if position is None:
+        return None
+    numbers = [each for each in position if isinstance(each, int) and 0 <= each < 2**63]
+    if len(position) != 2 or len(numbers) != 2:
+        raise PageTokenInvalid("the page token names no place among the matches")
+    return numbers[0], numbers[1]
