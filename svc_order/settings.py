@@ -13,7 +13,7 @@ class OrderSettings:
 
     secrets_dir: Path
     """The folder of the secret files; `order_master_key` in it wraps the users' keys."""
-    lease_seconds: float = 5.0
+    lease_seconds: float = 3.0
     """How long a coordinator may work on an order before another one picks it up."""
     give_up_seconds: float = 60.0
     """How long an order may stay undecided when nothing waits for its customer."""
