@@ -162,8 +162,9 @@ class _Remote:
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it travels as the call's deadline
         as_user: str | None = None,
+        metadata: Metadata = (),
     ) -> Message:
-        """Call, and return the response.
+        """Call, and return the response. `metadata` travels beside what every call of this process carries.
 
         Raises:
             Refusal: What the other side refused with, or UNAVAILABLE and DEADLINE_EXCEEDED of the way there.
@@ -174,9 +175,9 @@ class _Remote:
         self._budget.call()
         attempt = 1
         while True:
-            call, metadata = self._prepare(as_user)
+            call, carried = self._prepare(as_user, metadata)
             try:
-                response = await call(request, timeout=seconds, metadata=metadata)
+                response = await call(request, timeout=seconds, metadata=carried)
                 self._ok.inc()
                 return response
             except grpc.aio.AioRpcError as error:
@@ -198,12 +199,13 @@ class _Remote:
         *,
         timeout: float | None = None,  # noqa: ASYNC109
         as_user: str | None = None,
+        metadata: Metadata = (),
     ) -> AsyncIterator[Message]:
         """Call, and yield the messages of the response as they come; never retried."""
         refuse_in_transaction(self._method)
         seconds = self._seconds(timeout)
-        call, metadata = self._prepare(as_user)
-        messages = call(request, timeout=seconds, metadata=metadata)
+        call, carried = self._prepare(as_user, metadata)
+        messages = call(request, timeout=seconds, metadata=carried)
         try:
             async for message in messages:
                 yield message
@@ -225,9 +227,9 @@ class _Remote:
             raise DeadlineExceeded(f"no time is left to call {self._method.name}")
         return seconds
 
-    def _prepare(self, as_user: str | None) -> tuple[Any, Metadata]:
+    def _prepare(self, as_user: str | None, more: Metadata) -> tuple[Any, Metadata]:
         """Return the channel's callable and the metadata for the trace that this task is in."""
-        metadata = self._metadata
+        metadata = (*self._metadata, *more) if more else self._metadata
         if as_user is not None:
             metadata = (*metadata, ("authorization", f"Bearer {as_user}"))
         span = trace.get_current_span().get_span_context()

@@ -1,0 +1,140 @@
+"""One route of one method: bind the request, call the service, write the answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from google.api import httpbody_pb2
+from google.protobuf.message import Message
+
+from edge_http import etags, json_writer
+from edge_http.answer import Answer
+from edge_http.binding import Binding, Headers
+from mesh.clients import Clients
+from mesh.contract import AccessKind, Idempotency, Route
+from mesh.refusals import InvalidInput, TokenInvalid
+
+AUTHORIZATION = b"authorization"
+IF_NONE_MATCH = b"if-none-match"
+CLIENT_ADDRESS = b"x-titan-client-ip"
+"""Written by the edge's Envoy, which removes what a client sends under this name."""
+
+PUBLIC_SECONDS = 5
+_PUBLIC = (b"cache-control", b"public, max-age=%d" % PUBLIC_SECONDS)
+_PRIVATE = (b"cache-control", b"no-store")
+
+
+class Endpoint:
+    """What one route does; `name` is its method and template, for logs and metrics."""
+
+    def __init__(self, route: Route, clients: Clients) -> None:
+        """Work out everything that the descriptors decide."""
+        method, rule = route.method, route.rule
+        self.route = route
+        self.method = method
+        self.name = f"{rule.verb} {rule.template}"
+        self.streams = method.server_streaming
+        self._binding = Binding(route)
+        stub = clients.of_service(method.descriptor.containing_service)
+        self._call = getattr(stub, method.name)
+        response = method.descriptor.output_type
+        self._part = rule.response_body
+        shown = response.fields_by_name[self._part].message_type if self._part else response
+        self._is_raw = shown is httpbody_pb2.HttpBody.DESCRIPTOR
+        is_read = rule.verb == "GET" and method.idempotency is Idempotency.NO_SIDE_EFFECTS
+        is_public = method.access is not None and method.access.kind is AccessKind.PUBLIC
+        self._cacheable = is_read and is_public and not self.streams
+        self._conditional = is_read and not self.streams
+        self._etag = etags.version_getter(response, "etag")
+        self._event_id = etags.version_getter(response, "etag", "version")
+
+    def bind(self, captured: tuple[tuple[str, str], ...], query: bytes, headers: Headers, body: bytes) -> Message:
+        """Return the request of this method.
+
+        Raises:
+            InvalidInput: The HTTP request does not fit it.
+        """
+        return self._binding.bind(captured, query, headers, body)
+
+    async def answer(self, request: Message, headers: Headers) -> Answer:
+        """Call, and return the answer.
+
+        Raises:
+            Refusal: The service said no, or could not be reached.
+        """
+        response = await self._call(request, metadata=metadata_of(headers))
+        content_type, body = self._body_of(response)
+        etag = self._etag_of(response, body)
+        out = [_PUBLIC if self._cacheable else _PRIVATE]
+        if etag:
+            out.append((b"etag", etag.encode("ascii")))
+            if self._conditional and _is_known(headers, etag):
+                return Answer(304, headers=out)
+        return Answer(200, body, content_type, out)
+
+    async def messages(self, request: Message, headers: Headers) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Call, and yield each message of the stream as (id, JSON); the id is empty where it has no version.
+
+        Raises:
+            Refusal: The service said no, or could not be reached.
+        """
+        stream = self._call(request, metadata=metadata_of(headers))
+        try:
+            async for message in stream:
+                version = self._event_id(message) if self._event_id is not None else ""
+                yield (version if etags.quoted(version) else ""), json_writer.to_bytes(message)
+        finally:
+            await stream.aclose()
+
+    def _body_of(self, response: Any) -> tuple[bytes, bytes]:
+        if not self._part:
+            if self._is_raw:
+                return _raw(response)
+            return b"application/json", json_writer.to_bytes(response)
+        if self._is_raw:
+            return _raw(getattr(response, self._part))
+        field = response.DESCRIPTOR.fields_by_name[self._part]
+        value = json_writer.to_value(response)
+        return b"application/json", json_writer.encode(value.get(field.json_name, {}))
+
+    def _etag_of(self, response: Any, body: bytes) -> str:
+        if self._etag is not None:
+            etag = etags.quoted(self._etag(response))
+            if etag:
+                return etag
+        return etags.of_body(body) if self._cacheable else ""
+
+
+def metadata_of(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """Return the gRPC metadata that a call carries on: the caller's token and address.
+
+    Every copy of a header goes on, so that the service sees a doubled token and refuses it.
+
+    Raises:
+        TokenInvalid: The token holds characters that no token has.
+    """
+    found = []
+    for name, value in headers:
+        if name == AUTHORIZATION or name == CLIENT_ADDRESS:
+            try:
+                text = value.decode("ascii").strip()
+            except UnicodeDecodeError:
+                text = "\x00"
+            if not text.isprintable():
+                if name == AUTHORIZATION:
+                    raise TokenInvalid("the access token is malformed")
+                raise InvalidInput.of(name.decode("ascii"), "is malformed")
+            found.append((name.decode("ascii"), text))
+    return tuple(found)
+
+
+def _is_known(headers: Headers, etag: str) -> bool:
+    return any(name == IF_NONE_MATCH and etags.matches(value.decode("latin-1"), etag) for name, value in headers)
+
+
+def _raw(body: Any) -> tuple[bytes, bytes]:
+    content_type = body.content_type or "application/octet-stream"
+    if not content_type.isascii() or not content_type.isprintable():
+        content_type = "application/octet-stream"
+    return content_type.encode("ascii"), body.data
