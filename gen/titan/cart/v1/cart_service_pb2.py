@@ -28,7 +28,7 @@ from titan.cart.v1 import cart_pb2 as titan_dot_cart_dot_v1_dot_cart__pb2
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/cart/v1/cart_service.proto\x12\rtitan.cart.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x18titan/cart/v1/cart.proto\x1a\x1etitan/options/v1/options.proto\"\x10\n\x0eGetCartRequest\"4\n\x0fGetCartResponse\x12!\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x13.titan.cart.v1.Cart\"]\n\x0e\x41\x64\x64ItemRequest\x12\x16\n\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"4\n\x0f\x41\x64\x64ItemResponse\x12!\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x13.titan.cart.v1.Cart\"`\n\x11UpdateItemRequest\x12\x16\n\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1c\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"7\n\x12UpdateItemResponse\x12!\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x13.titan.cart.v1.Cart\"B\n\x11RemoveItemRequest\x12\x16\n\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"7\n\x12RemoveItemResponse\x12!\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x13.titan.cart.v1.Cart\"<\n\x14\x42\x61tchGetCartsRequest\x12$\n\x08user_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x80\x02\"\x05r\x03\xb0\x01\x01\"C\n\x15\x42\x61tchGetCartsResponse\x12*\n\x05\x63\x61rts\x18\x01 \x03(\x0b\x32\x1b.titan.cart.v1.CartContents\"P\n\x16\x42\x61tchCloseCartsRequest\x12\x36\n\x05\x63\x61rts\x18\x01 \x03(\x0b\x32\x1a.titan.cart.v1.CartToCloseB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"C\n\x0b\x43\x61rtToClose\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x07\x63\x61rt_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x19\n\x17\x42\x61tchCloseCartsResponse2\xab\x05\n\x0b\x43\x61rtService\x12\x63\n\x07GetCart\x12\x1d.titan.cart.v1.GetCartRequest\x1a\x1e.titan.cart.v1.GetCartResponse\"\x19\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/cart\x12l\n\x07\x41\x64\x64Item\x12\x1d.titan.cart.v1.AddItemRequest\x1a\x1e.titan.cart.v1.AddItemResponse\"\"\x90\x02\x00\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/cart/items:\x01*\x12{\n\nUpdateItem\x12 .titan.cart.v1.UpdateItemRequest\x1a!.titan.cart.v1.UpdateItemResponse\"(\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x19\x32\x14/v1/cart/items/{sku}:\x01*\x12x\n\nRemoveItem\x12 .titan.cart.v1.RemoveItemRequest\x1a!.titan.cart.v1.RemoveItemResponse\"%\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x16*\x14/v1/cart/items/{sku}\x12\x65\n\rBatchGetCarts\x12#.titan.cart.v1.BatchGetCartsRequest\x1a$.titan.cart.v1.BatchGetCartsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x12k\n\x0f\x42\x61tchCloseCarts\x12%.titan.cart.v1.BatchCloseCartsRequest\x1a&.titan.cart.v1.BatchCloseCartsResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/cart/v1/cart_service.proto\x12\rtitan.cart.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x18titan/cart/v1/cart.proto\x1a\x1etitan/options/v1/options.proto\"\x10\n\x0eGetCartRequest\"4\n\x0fGetCartResponse\x12!\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x13.titan.cart.v1.Cart\"u\n\x0e\x41\x64\x64ItemRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12\x1c\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"4\n\x0f\x41\x64\x64ItemResponse\x12!\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x13.titan.cart.v1.Cart\"x\n\x11UpdateItemRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12\x1c\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"7\n\x12UpdateItemResponse\x12!\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x13.titan.cart.v1.Cart\"Z\n\x11RemoveItemRequest\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12\x15\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"7\n\x12RemoveItemResponse\x12!\n\x04\x63\x61rt\x18\x01 \x01(\x0b\x32\x13.titan.cart.v1.Cart\"<\n\x14\x42\x61tchGetCartsRequest\x12$\n\x08user_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\x80\x02\"\x05r\x03\xb0\x01\x01\"C\n\x15\x42\x61tchGetCartsResponse\x12*\n\x05\x63\x61rts\x18\x01 \x03(\x0b\x32\x1b.titan.cart.v1.CartContents\"P\n\x16\x42\x61tchCloseCartsRequest\x12\x36\n\x05\x63\x61rts\x18\x01 \x03(\x0b\x32\x1a.titan.cart.v1.CartToCloseB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"C\n\x0b\x43\x61rtToClose\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x07\x63\x61rt_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x19\n\x17\x42\x61tchCloseCartsResponse2\xab\x05\n\x0b\x43\x61rtService\x12\x63\n\x07GetCart\x12\x1d.titan.cart.v1.GetCartRequest\x1a\x1e.titan.cart.v1.GetCartResponse\"\x19\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\n\x12\x08/v1/cart\x12l\n\x07\x41\x64\x64Item\x12\x1d.titan.cart.v1.AddItemRequest\x1a\x1e.titan.cart.v1.AddItemResponse\"\"\x90\x02\x00\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/cart/items:\x01*\x12{\n\nUpdateItem\x12 .titan.cart.v1.UpdateItemRequest\x1a!.titan.cart.v1.UpdateItemResponse\"(\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x19\x32\x14/v1/cart/items/{sku}:\x01*\x12x\n\nRemoveItem\x12 .titan.cart.v1.RemoveItemRequest\x1a!.titan.cart.v1.RemoveItemResponse\"%\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x16*\x14/v1/cart/items/{sku}\x12\x65\n\rBatchGetCarts\x12#.titan.cart.v1.BatchGetCartsRequest\x1a$.titan.cart.v1.BatchGetCartsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x12k\n\x0f\x42\x61tchCloseCarts\x12%.titan.cart.v1.BatchCloseCartsRequest\x1a&.titan.cart.v1.BatchCloseCartsResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,19 +36,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.cart.v1.cart_service_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ADDITEMREQUEST'].fields_by_name['sku']._loaded_options = None
-  _globals['_ADDITEMREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_ADDITEMREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\036r\0342\032^[!-~]([ -~]{0,62}[!-~])?$'
   _globals['_ADDITEMREQUEST'].fields_by_name['quantity']._loaded_options = None
   _globals['_ADDITEMREQUEST'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\005\030\220N(\001'
   _globals['_ADDITEMREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_ADDITEMREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_UPDATEITEMREQUEST'].fields_by_name['sku']._loaded_options = None
-  _globals['_UPDATEITEMREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_UPDATEITEMREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\036r\0342\032^[!-~]([ -~]{0,62}[!-~])?$'
   _globals['_UPDATEITEMREQUEST'].fields_by_name['quantity']._loaded_options = None
   _globals['_UPDATEITEMREQUEST'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\005\030\220N(\000'
   _globals['_UPDATEITEMREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_UPDATEITEMREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_REMOVEITEMREQUEST'].fields_by_name['sku']._loaded_options = None
-  _globals['_REMOVEITEMREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_REMOVEITEMREQUEST'].fields_by_name['sku']._serialized_options = b'\272H\036r\0342\032^[!-~]([ -~]{0,62}[!-~])?$'
   _globals['_REMOVEITEMREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_REMOVEITEMREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_BATCHGETCARTSREQUEST'].fields_by_name['user_ids']._loaded_options = None
@@ -76,27 +76,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCARTRESPONSE']._serialized_start=186
   _globals['_GETCARTRESPONSE']._serialized_end=238
   _globals['_ADDITEMREQUEST']._serialized_start=240
-  _globals['_ADDITEMREQUEST']._serialized_end=333
-  _globals['_ADDITEMRESPONSE']._serialized_start=335
-  _globals['_ADDITEMRESPONSE']._serialized_end=387
-  _globals['_UPDATEITEMREQUEST']._serialized_start=389
-  _globals['_UPDATEITEMREQUEST']._serialized_end=485
-  _globals['_UPDATEITEMRESPONSE']._serialized_start=487
-  _globals['_UPDATEITEMRESPONSE']._serialized_end=542
-  _globals['_REMOVEITEMREQUEST']._serialized_start=544
-  _globals['_REMOVEITEMREQUEST']._serialized_end=610
-  _globals['_REMOVEITEMRESPONSE']._serialized_start=612
-  _globals['_REMOVEITEMRESPONSE']._serialized_end=667
-  _globals['_BATCHGETCARTSREQUEST']._serialized_start=669
-  _globals['_BATCHGETCARTSREQUEST']._serialized_end=729
-  _globals['_BATCHGETCARTSRESPONSE']._serialized_start=731
-  _globals['_BATCHGETCARTSRESPONSE']._serialized_end=798
-  _globals['_BATCHCLOSECARTSREQUEST']._serialized_start=800
-  _globals['_BATCHCLOSECARTSREQUEST']._serialized_end=880
-  _globals['_CARTTOCLOSE']._serialized_start=882
-  _globals['_CARTTOCLOSE']._serialized_end=949
-  _globals['_BATCHCLOSECARTSRESPONSE']._serialized_start=951
-  _globals['_BATCHCLOSECARTSRESPONSE']._serialized_end=976
-  _globals['_CARTSERVICE']._serialized_start=979
-  _globals['_CARTSERVICE']._serialized_end=1662
+  _globals['_ADDITEMREQUEST']._serialized_end=357
+  _globals['_ADDITEMRESPONSE']._serialized_start=359
+  _globals['_ADDITEMRESPONSE']._serialized_end=411
+  _globals['_UPDATEITEMREQUEST']._serialized_start=413
+  _globals['_UPDATEITEMREQUEST']._serialized_end=533
+  _globals['_UPDATEITEMRESPONSE']._serialized_start=535
+  _globals['_UPDATEITEMRESPONSE']._serialized_end=590
+  _globals['_REMOVEITEMREQUEST']._serialized_start=592
+  _globals['_REMOVEITEMREQUEST']._serialized_end=682
+  _globals['_REMOVEITEMRESPONSE']._serialized_start=684
+  _globals['_REMOVEITEMRESPONSE']._serialized_end=739
+  _globals['_BATCHGETCARTSREQUEST']._serialized_start=741
+  _globals['_BATCHGETCARTSREQUEST']._serialized_end=801
+  _globals['_BATCHGETCARTSRESPONSE']._serialized_start=803
+  _globals['_BATCHGETCARTSRESPONSE']._serialized_end=870
+  _globals['_BATCHCLOSECARTSREQUEST']._serialized_start=872
+  _globals['_BATCHCLOSECARTSREQUEST']._serialized_end=952
+  _globals['_CARTTOCLOSE']._serialized_start=954
+  _globals['_CARTTOCLOSE']._serialized_end=1021
+  _globals['_BATCHCLOSECARTSRESPONSE']._serialized_start=1023
+  _globals['_BATCHCLOSECARTSRESPONSE']._serialized_end=1048
+  _globals['_CARTSERVICE']._serialized_start=1051
+  _globals['_CARTSERVICE']._serialized_end=1734
 # @@protoc_insertion_point(module_scope)

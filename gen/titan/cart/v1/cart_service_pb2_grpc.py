@@ -92,6 +92,7 @@ class CartServiceServicer:
     def UpdateItem(self, request, context):
         """Sets the quantity of a SKU that is in the caller's cart; zero removes the line.
 
+        Asking for what is so already changes nothing, whatever the etag, so that asking again is safe.
         Fails with CART_ITEM_NOT_FOUND, QUANTITY_TOO_LARGE or CART_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -99,7 +100,7 @@ class CartServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RemoveItem(self, request, context):
-        """Removes a SKU from the caller's cart; removing twice is safe.
+        """Removes a SKU from the caller's cart; removing twice is safe, also with the etag of the first time.
 
         Fails with CART_CHANGED.
         """

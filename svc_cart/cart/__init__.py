@@ -1,0 +1,1 @@
+"""CartService: the live carts."""
