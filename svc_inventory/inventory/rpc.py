@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -13,7 +13,7 @@ from mesh import idempotency, pages
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.identity import caller_of
-from mesh.refusals import PageTokenInvalid, Refusal
+from mesh.refusals import InvalidInput, PageTokenInvalid, Refusal
 from svc_inventory.inventory import rules, store
 from svc_inventory.inventory.rules import Line, Shelf, Wanted
 from svc_inventory.inventory.store import Adjustment, Reserved, RestockWanted
@@ -25,6 +25,8 @@ ADJUST = "titan.inventory.v1.InventoryService/AdjustStock"
 BATCH_ADJUST = "titan.inventory.v1.InventoryService/BatchAdjustStock"
 LIST_MOVEMENTS = "titan.inventory.v1.InventoryService/ListStockMovements"
 MAX_LINES_A_BATCH = 4096
+
+_Adjusting = TypeVar("_Adjusting", pb.AdjustStockRequest, pb.StockAdjustment)
 
 
 class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
@@ -55,7 +57,7 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
 
     async def AdjustStock(self, request: pb.AdjustStockRequest, context: Any) -> pb.AdjustStockResponse:
         """Refuses with STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND."""
-        wanted = [_adjustment(request)]
+        wanted = [_adjustment(_canonical(request))]
 
         async def answer(tx: asyncpg.Connection) -> bytes | Refusal:
             shelf = (await store.save_adjusted(tx, wanted))[0]
@@ -68,7 +70,7 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
 
     async def BatchAdjustStock(self, request: pb.BatchAdjustStockRequest, context: Any) -> pb.BatchAdjustStockResponse:
         """Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND."""
-        wanted = [_adjustment(each) for each in request.adjustments]
+        wanted = [_adjustment(_canonical(each)) for each in request.adjustments]
 
         async def answer(tx: asyncpg.Connection) -> bytes:
             shelves = await store.save_adjusted(tx, wanted)
@@ -100,6 +102,8 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
 
     async def BatchReserve(self, request: pb.BatchReserveRequest, context: Any) -> pb.BatchReserveResponse:
         """Results carry OUT_OF_STOCK, RESERVATION_RELEASED, RESERVATION_CONFLICT or INVALID_INPUT."""
+        if sum(len(each.lines) for each in request.reservations) > MAX_LINES_A_BATCH:
+            raise InvalidInput.of("reservations", f"more than {MAX_LINES_A_BATCH} lines together")
         results = [pb.ReserveResult(order_id=each.order_id) for each in request.reservations]
         wanted: list[Wanted] = []
         places: list[int] = []
@@ -231,8 +235,14 @@ def _effects(order_ids: Sequence[str], answers: Sequence[Refusal | None]) -> lis
     ]
 
 
+def _canonical(each: _Adjusting) -> _Adjusting:
+    """Write the default out, so that two ways of asking for one thing have one fingerprint."""
+    each.warehouse_id = each.warehouse_id or MAIN_WAREHOUSE
+    return each
+
+
 def _adjustment(each: pb.AdjustStockRequest | pb.StockAdjustment) -> Adjustment:
-    return Adjustment(each.sku, each.warehouse_id or MAIN_WAREHOUSE, each.delta, each.reason)
+    return Adjustment(each.sku, each.warehouse_id, each.delta, each.reason)
 
 
 def _wanted(reservation: pb.Reservation) -> Wanted:

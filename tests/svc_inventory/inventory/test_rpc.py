@@ -63,6 +63,13 @@ async def test_adjust_stock_again_gives_the_same_answer(shop):
     assert 16 == (await shop.stock(sku))[0]
 
 
+async def test_adjust_stock_knows_the_default_warehouse_by_its_name(shop):
+    """Left out or written out, it is the same request."""
+    sku = await shop.given(10)
+    first = await shop.adjust(sku, 5, request_id=(key := uuid4().hex))
+    assert first == await shop.adjust(sku, 5, request_id=key, warehouse_id="main")
+
+
 async def test_adjust_stock_refuses_a_key_with_another_body(shop):
     """The key belongs to what it was first used for."""
     sku = await shop.given(10)
@@ -270,6 +277,12 @@ async def test_reserve_takes_an_order_of_a_thousand_lines(shop, order_id):
     assert (1000, 400, 600) == await shop.stock(several[0])
     assert [""] == [reason(each) for each in await shop.release(order_id)]
     assert (1000, 0, 1000) == await shop.stock(several[0])
+
+
+async def test_reserve_refuses_more_lines_than_a_batch_holds(shop):
+    """Five of the largest orders are too many for one call."""
+    orders = [(new_id(), [("a", 1)] * 1000) for _ in range(5)]
+    assert "INVALID_INPUT" == await refused(shop.reserve(*orders))
 
 
 async def test_release_lets_go_once(shop, order_id):
