@@ -23,7 +23,7 @@ SELECT (SELECT count(*) FROM transfers) AS transfers,
 """
 
 # Every check answers the words for what is wrong; no row means that nothing is.
-_CHECKS = (
+CHECKS = (
     # A balance is the sum of its transfers, posted and pending apart.
     """
     WITH movements AS (
@@ -130,10 +130,11 @@ async def verify(db: Database) -> Findings:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await tx.execute(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
         counts = await tx.fetchrow(_COUNTS)
-        problems = [problem for check in _CHECKS for problem in await _run(tx, check)]
+        problems = [problem for check in CHECKS for problem in await run_check(tx, check)]
     return Findings(counts["transfers"], counts["sealed_blocks"], counts["unsealed_transfers"], problems)
 
 
-async def _run(tx: asyncpg.Connection, check: str) -> list[str]:
+async def run_check(tx: asyncpg.Connection, check: str) -> list[str]:
+    """Return the problems that one check finds, in words, at most `MAX_PROBLEMS`."""
     rows = await tx.fetch(f"SELECT problem FROM ({check}) AS found ORDER BY problem LIMIT {MAX_PROBLEMS}")  # noqa: S608
     return [row["problem"] for row in rows]

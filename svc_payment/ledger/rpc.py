@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from titan.payment.v1 import ledger_service_pb2
-
 from mesh.database import Database
 from svc_payment.ledger import audit
+from titan.payment.v1 import ledger_service_pb2
 
 
 class LedgerService:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import uuid
 
 from google.protobuf.message import Message
-from titan.payment.v1 import events_pb2
-from titan.type.v1 import money_pb2
 
 from mesh.outbox import Event
 from svc_payment.payment.rules import EventType, Payment
+from titan.payment.v1 import events_pb2
+from titan.type.v1 import money_pb2
 
 TOPIC = "titan.payment.v1"
 

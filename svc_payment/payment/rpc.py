@@ -10,8 +10,6 @@ from typing import Any
 import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
-from titan.payment.v1 import payment_pb2, payment_service_pb2
-from titan.type.v1 import money_pb2
 
 from mesh import calls
 from mesh.batcher import Batcher
@@ -26,6 +24,8 @@ from svc_payment.providers.interface import Notice, NoticeInvalid, Providers, Si
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.store import SubjectKind, Work
 from svc_payment.settlement.worker import Worker
+from titan.payment.v1 import payment_pb2, payment_service_pb2
+from titan.type.v1 import money_pb2
 
 RETURN_WAIT_SECONDS = 2.0
 """How long a customer who comes back waits for the provider's answer; the page can ask again."""

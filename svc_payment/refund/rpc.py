@@ -6,9 +6,6 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from titan.payment.v1 import refund_pb2, refund_service_pb2
-from titan.type.v1 import money_pb2
-
 from mesh.database import Database
 from mesh.refusals import Refusal
 from mesh.seams import Clock, failpoint
@@ -17,6 +14,8 @@ from svc_payment.refund import rules, store
 from svc_payment.refund.rules import Asked, RefundStatus
 from svc_payment.refund.store import Outcome
 from svc_payment.settlement.worker import Worker
+from titan.payment.v1 import refund_pb2, refund_service_pb2
+from titan.type.v1 import money_pb2
 
 _WIRE: Mapping[RefundStatus, refund_pb2.RefundStatus] = {
     RefundStatus.IN_PROGRESS: refund_pb2.REFUND_STATUS_IN_PROGRESS,

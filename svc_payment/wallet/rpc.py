@@ -7,9 +7,6 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from titan.payment.v1 import wallet_pb2, wallet_service_pb2
-from titan.type.v1 import money_pb2
-
 from mesh import calls, pages
 from mesh.batcher import Batcher
 from mesh.database import Database
@@ -28,6 +25,8 @@ from svc_payment.settlement.worker import Worker
 from svc_payment.wallet import rules, store
 from svc_payment.wallet.rules import CURRENCY, Credit, TopUp, TopUpStatus
 from svc_payment.wallet.store import Credited, Movement
+from titan.payment.v1 import wallet_pb2, wallet_service_pb2
+from titan.type.v1 import money_pb2
 
 WAIT_SECONDS = 9.0
 """How long a top-up waits for its provider where the call brings no deadline."""

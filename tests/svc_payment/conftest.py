@@ -3,12 +3,22 @@ provider that the test holds in its hands."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
+
+from mesh.database import Database
+from mesh.refusals import Refusal
+from mesh.seams import SystemClock, SystemIds, failpoints
+from svc_payment.app import Parts, assemble
+from svc_payment.ledger import audit
+from svc_payment.settings import Settings
+from tests.harness import as_service, as_user, serve
+from tests.svc_payment.fakes import FakeProvider
 from titan.payment.v1 import (
     ledger_service_pb2,
     ledger_service_pb2_grpc,
@@ -21,15 +31,6 @@ from titan.payment.v1 import (
     wallet_service_pb2_grpc,
 )
 from titan.type.v1.money_pb2 import Money
-
-from mesh.database import Database
-from mesh.refusals import Refusal
-from mesh.seams import SystemClock, SystemIds, failpoints
-from svc_payment.app import Parts, assemble
-from svc_payment.ledger import audit
-from svc_payment.settings import Settings
-from tests.harness import as_service, as_user, serve
-from tests.svc_payment.fakes import FakeProvider
 
 CALLERS = {
     "titan.payment.v1.PaymentService": frozenset({"svc_order", "edge_http"}),
@@ -193,5 +194,19 @@ async def in_balance(request: pytest.FixtureRequest) -> AsyncIterator[None]:
     """After every test on a database the ledger adds up, and no failpoint stays armed."""
     yield
     failpoints.reset()
-    if "till" in request.fixturenames and "tampers" not in request.keywords:
+    if "till" in request.fixturenames:
         assert [] == (await audit.verify(request.getfixturevalue("db"))).problems
+
+
+@pytest.fixture
+async def honest(provider, parts) -> AsyncIterator[None]:
+    """The provider is well again before and after each test, and the sweeper runs."""
+    sweeper = asyncio.create_task(parts.worker.sweep())
+    yield
+    provider.unreachable, provider.lie_minor = False, 0
+    for held in provider.hold.values():
+        held.set()
+    provider.hold.clear()
+    provider.lose.clear()
+    sweeper.cancel()
+    await asyncio.gather(sweeper, return_exceptions=True)

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from titan.payment.v1 import payment_pb2, payment_service_pb2
 
 from tests.harness import as_service, as_user, reason_of
 from tests.svc_payment.conftest import by_wallet, reason_in
+from titan.payment.v1 import payment_pb2, payment_service_pb2
 
 AUTHORIZED = payment_pb2.PAYMENT_STATUS_AUTHORIZED
 CAPTURED = payment_pb2.PAYMENT_STATUS_CAPTURED
