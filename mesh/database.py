@@ -296,13 +296,14 @@ class Database:
         with _connecting(self.name):
             fairy = await greenlet_spawn(self._engine.sync_engine.raw_connection)
         connection = cast(asyncpg.Connection, fairy.driver_connection)
+        broken = False
         try:
             yield connection
         except asyncpg.InternalClientError:
-            connection.terminate()
+            broken = True
             raise
         finally:
-            if connection.is_in_transaction() or connection.is_closed():
+            if broken or connection.is_closed() or connection.is_in_transaction():
                 # Left in the middle (a commit was cancelled, a rollback failed): nobody may use this connection again.
                 connection.terminate()
                 fairy.invalidate()

@@ -68,8 +68,8 @@ def fingerprint(message: Message, *, ignore: Sequence[str] = ("request_id",)) ->
         if name in canonical.DESCRIPTOR.fields_by_name:
             canonical.ClearField(name)
     canonical.DiscardUnknownFields()  # type: ignore[attr-defined]
-    name = message.DESCRIPTOR.full_name.encode()
-    return hashlib.sha256(name + b"\n" + canonical.SerializeToString(deterministic=True)).digest()
+    kind = message.DESCRIPTOR.full_name.encode()
+    return hashlib.sha256(kind + b"\n" + canonical.SerializeToString(deterministic=True)).digest()
 
 
 async def claim(

@@ -42,7 +42,7 @@ tracer = trace.get_tracer("mesh.inbox")
 TRIES = 3
 CHUNK = 50
 MAX_BUFFERED = 1000
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
 SESSION_TIMEOUT_MS = 6000
@@ -55,6 +55,7 @@ PRUNE_ROWS = 5000
 APPLIED = Counter("titan_inbox_events", "Events by what became of them.", ["consumer", "outcome"], registry=REGISTRY)
 PAUSED = Gauge("titan_inbox_paused_partitions", "Partitions that wait.", ["consumer"], registry=REGISTRY)
 
+_COMMIT, _PAUSE, _RESUME = "commit", "pause", "resume"
 _MAY_PASS = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -423,6 +424,7 @@ class Consumer:
         self._misplaced_since: float | None = None
         self._confirmed: dict[tuple[str, int], int] = {}
         self._held: list[Message] = []
+        self._orders: deque[tuple[str, tuple[str, int], int]] = deque()
 
     async def run(self) -> None:
         """Consume until cancelled. No failure of the broker, the database or the handler ends it."""
@@ -444,8 +446,9 @@ class Consumer:
         loop = asyncio.get_running_loop()
         self._settle_in()
 
-        def revoked(_: KafkaConsumer, partitions: list[TopicPartition]) -> None:
+        def revoked(losing: KafkaConsumer, partitions: list[TopicPartition]) -> None:
             asyncio.run_coroutine_threadsafe(self._drop([(p.topic, p.partition) for p in partitions]), loop).result(10)
+            self._carry_out_orders(losing)
 
         def assigned(_: KafkaConsumer, partitions: list[TopicPartition]) -> None:
             self._settle_in()
@@ -457,14 +460,15 @@ class Consumer:
             consumer.subscribe(self._topics, on_assign=assigned, on_revoke=revoked, on_lost=revoked)
             while True:
                 for message in await loop.run_in_executor(thread, self._fetch, consumer):
-                    self._take(consumer, message)
+                    self._take(message)
         finally:
+            # Given to the thread before anything is waited for, so that a second cancellation cannot prevent it.
             closing = loop.run_in_executor(thread, consumer.close)
-            thread.shutdown(wait=False)  # takes no more; what it has been given it still does
+            thread.shutdown(wait=False)
             await self._drop(list(self._partitions))
             await asyncio.shield(closing)
 
-    def _take(self, consumer: KafkaConsumer, message: Message) -> None:
+    def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
             if error.fatal():
@@ -476,17 +480,17 @@ class Consumer:
         partition = self._partitions.get(key)
         if partition is None:
             partition = self._partitions[key] = _Partition()
-            partition.task = asyncio.create_task(self._work(consumer, key, partition), name=f"{self._group} {key}")
+            partition.task = asyncio.create_task(self._work(key, partition), name=f"{self._group} {key}")
         partition.buffer.append(message)
         partition.filled.set()
         if len(partition.buffer) >= MAX_BUFFERED and not partition.full:
             partition.full = True
-            self._flow(consumer, key, partition)
+            self._flow(key, partition)
 
-    async def _work(self, consumer: KafkaConsumer, key: tuple[str, int], partition: _Partition) -> None:
+    async def _work(self, key: tuple[str, int], partition: _Partition) -> None:
         def waiting(waits: bool) -> None:
             partition.waits = waits
-            self._flow(consumer, key, partition)
+            self._flow(key, partition)
 
         try:
             while True:
@@ -496,27 +500,19 @@ class Consumer:
                     partition.filled.clear()
                     if partition.full:
                         partition.full = False
-                        self._flow(consumer, key, partition)
+                        self._flow(key, partition)
                 await self._inbox.apply(chunk, waiting=waiting)
                 await failpoint("inbox.before_offset")
-                try:
-                    after = TopicPartition(*key, (chunk[-1].offset() or 0) + 1)
-                    consumer.commit(offsets=[after], asynchronous=True)
-                except (KafkaException, RuntimeError) as error:
-                    # Repeated events are skipped, so an offset that was not committed costs only time.
-                    log.debug("offset not committed", consumer=self._group, why=str(error))
+                self._orders.append((_COMMIT, key, (chunk[-1].offset() or 0) + 1))
         finally:
             if partition.waits:
                 partition.waits = False
                 self._count_paused()
 
-    def _flow(self, consumer: KafkaConsumer, key: tuple[str, int], partition: _Partition) -> None:
+    def _flow(self, key: tuple[str, int], partition: _Partition) -> None:
         """Pause or resume the fetching of a partition; polling goes on, or the group would expel its member."""
         self._count_paused()
-        try:
-            (consumer.pause if partition.full or partition.waits else consumer.resume)([TopicPartition(*key)])
-        except (KafkaException, RuntimeError) as error:
-            log.debug("partition is no longer ours", consumer=self._group, why=str(error))
+        self._orders.append((_PAUSE if partition.full or partition.waits else _RESUME, key, 0))
 
     def _count_paused(self) -> None:
         PAUSED.labels(self._group).set(sum(each.waits for each in self._partitions.values()))
@@ -531,7 +527,8 @@ class Consumer:
     # These run in the thread, called back from within poll or by `_fetch`.
 
     def _fetch(self, consumer: KafkaConsumer) -> list[Message]:
-        """Wait half a second at most for one message, then take what else is there."""
+        """Wait a moment for one message, then take what else is there."""
+        self._carry_out_orders(consumer)
         first = consumer.poll(POLL_SECONDS)
         if first is not None:
             self._held.append(first)
@@ -545,6 +542,25 @@ class Consumer:
                 raise BrokerAway("the group did not take its member back")
             return []
         return [*held, *consumer.consume(499, 0)] if held else []
+
+    def _carry_out_orders(self, consumer: KafkaConsumer) -> None:
+        """Do what the event loop has asked for: the library would make it wait until the running poll ends."""
+        offsets: dict[tuple[str, int], int] = {}
+        while self._orders:
+            order, key, offset = self._orders.popleft()
+            try:
+                if order == _COMMIT:
+                    offsets[key] = offset
+                else:
+                    (consumer.pause if order == _PAUSE else consumer.resume)([TopicPartition(*key)])
+            except (KafkaException, RuntimeError) as error:
+                log.debug("partition is no longer ours", consumer=self._group, why=str(error))
+        if offsets:
+            try:
+                consumer.commit(offsets=[TopicPartition(*key, offset) for key, offset in offsets.items()])
+            except (KafkaException, RuntimeError) as error:
+                # Repeated events are skipped, so an offset that was not committed costs only time.
+                log.debug("offsets not committed", consumer=self._group, why=str(error))
 
     def _find_place(self, consumer: KafkaConsumer) -> None:
         """Ask a broker that was away whether it still has the offsets that it had confirmed."""
