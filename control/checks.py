@@ -57,7 +57,7 @@ def checks() -> list[Check]:
         Check("lock", lambda: "\n".join(_foreign_lines(ROOT / "requirements.lock", ROOT / "requirements.in"))),
     ]
     if RELEASED_CONTRACT.exists():
-        against = ["breaking", "--against", str(RELEASED_CONTRACT)]
+        against = ["breaking", "protos", "--against", str(RELEASED_CONTRACT)]
         found.append(Check("contract-compatibility", lambda: _command([str(TOOLS / "buf"), *against])))
     if (DEPLOY / "compose.yaml").exists():
         compose = [str(TOOLS / "docker-compose"), "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
