@@ -115,6 +115,8 @@ class Mesh:
         """Hold the topology against the contract and write all that the Envoys read."""
         from mesh import contract
 
+        for account in ("admin_password", "importer_password"):
+            self.secrets.path(account)  # svc_auth makes the accounts of the secrets that it finds at its start
         self.authority.open()
         methods = contract.load()
         try:
