@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -32,6 +31,7 @@ from mesh.identity import TOKEN_TYPE, KeySet, key_of_jwk
 from mesh.refusals import Unavailable
 from svc_auth.auth import rules
 from svc_auth.auth.rules import KeyTimes
+from svc_auth.secret_files import read_or_make
 
 ALGORITHM = "ES256"
 MASTER_KEY_FILE = "auth_master_key"
@@ -55,12 +55,7 @@ class MasterKey:
     @classmethod
     def of_folder(cls, folder: Path) -> MasterKey:
         """Return the master key of a folder of secrets; it is made now if there is none."""
-        file = folder / MASTER_KEY_FILE
-        try:
-            return cls(file.read_bytes().strip())
-        except FileNotFoundError:
-            _create(file, secrets.token_urlsafe(32))
-            return cls(file.read_bytes().strip())
+        return cls(read_or_make(folder / MASTER_KEY_FILE).encode())
 
     def seal(self, kid: str, key: ec.EllipticCurvePrivateKey) -> bytes:
         """Return a private key as it is stored."""
@@ -84,21 +79,6 @@ class MasterKey:
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise MasterKeyUnusable(f"signing key {kid} is of another kind")
         return key
-
-
-def _create(file: Path, value: str) -> None:
-    """Write a secret that only this account reads, whole or not at all; whoever comes second keeps the first's."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(value + "\n")
-        os.link(scratch, file)
-    except FileExistsError:
-        pass
-    finally:
-        scratch.unlink()
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from titan.auth.v1 import auth_service_pb2 as pb
-from titan.auth.v1 import session_pb2
-
 from mesh.identity import caller_of
 from mesh.refusals import AccessDenied
 from mesh.seams import Clock
@@ -17,6 +14,8 @@ from svc_auth.auth.feed import Ended, RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
 from svc_auth.auth.sessions import Sessions
 from svc_auth.keys import KeyRing, StoredKey
+from titan.auth.v1 import auth_service_pb2 as pb
+from titan.auth.v1 import session_pb2
 
 MAX_REVOCATIONS = 1_000
 

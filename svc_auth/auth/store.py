@@ -254,7 +254,9 @@ _PRUNE_KEYS = """
 DELETE FROM signing_keys k WHERE EXISTS (SELECT 1 FROM signing_keys n WHERE n.sign_at > k.sign_at AND n.sign_at < $1)
 """
 _PRUNE_SESSIONS = """
-DELETE FROM sessions WHERE session_id IN (SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT 1000)
+DELETE FROM sessions WHERE session_id IN (
+    SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT 1000 FOR UPDATE SKIP LOCKED
+)
 """
 
 

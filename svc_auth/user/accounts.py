@@ -9,6 +9,7 @@ from mesh.seams import Clock, Ids
 from mesh.telemetry import get_logger
 from svc_auth.errors import EmailTaken
 from svc_auth.passwords import Passwords
+from svc_auth.secret_files import read_or_make
 from svc_auth.user import store
 from svc_auth.user.rules import User, normalise_password
 from svc_auth.user.store import Credentials
@@ -19,16 +20,20 @@ ACCOUNTS = {
     "admin@titan.local": ("admin", "admin_password"),
     "importer@titan.local": ("importer", "importer_password"),
 }
-"""Address -> role and the name of the secret file. An account without its file is left alone."""
+"""Address -> role and the name of the secret file."""
 
 
 async def ensure_accounts(db: Database, passwords: Passwords, secrets_dir: Path, clock: Clock, ids: Ids) -> None:
-    """Make the accounts that are missing, and bring the others to the password of their file. Safe to run again."""
+    """Make the accounts that are missing, and bring the others to the password of their file. Safe to run again.
+
+    A secret that is missing is made, so that it does not matter who starts first; where the folder takes none, the
+    account is left alone.
+    """
     for email, (role, file) in ACCOUNTS.items():
         try:
-            password = normalise_password((secrets_dir / file).read_text().strip())
-        except FileNotFoundError:
-            log.warning("an account has no secret file", role=role, file=file)
+            password = normalise_password(read_or_make(secrets_dir / file))
+        except OSError as error:
+            log.warning("an account has no secret file", role=role, file=file, error=type(error).__name__)
             continue
         await _ensure(db, passwords, email, role, password, clock, ids)
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from titan.auth.v1 import user_pb2
-from titan.auth.v1 import user_service_pb2 as pb
-from titan.type.v1 import address_pb2
-
 from mesh.database import Database
 from mesh.identity import Caller, caller_of
 from mesh.refusals import AccessDenied, InvalidInput
@@ -18,6 +14,9 @@ from svc_auth.passwords import Passwords
 from svc_auth.user import rules, store
 from svc_auth.user.rules import User
 from svc_auth.user.store import Credentials, Imported, SavedAddress
+from titan.auth.v1 import user_pb2
+from titan.auth.v1 import user_service_pb2 as pb
+from titan.type.v1 import address_pb2
 
 
 class UserServicer:

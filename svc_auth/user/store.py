@@ -10,13 +10,13 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from titan.auth.v1 import events_pb2
 
 from mesh import outbox
 from mesh.outbox import Event
 from svc_auth.errors import EmailTaken, UserNotFound
 from svc_auth.tables import addresses, users
 from svc_auth.user.rules import User
+from titan.auth.v1 import events_pb2
 
 TOPIC = "titan.auth.v1"
 
@@ -44,13 +44,13 @@ def _user(row: asyncpg.Record | Mapping[str, object]) -> User:
 
 async def find_user(connection: asyncpg.Connection, user_id: UUID) -> User | None:
     """Return a user, or None."""
-    row = await connection.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1", user_id)  # noqa: S608
+    row = await connection.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1", user_id)
     return None if row is None else _user(row)
 
 
 async def find_by_email(connection: asyncpg.Connection, email: str) -> tuple[User, str] | None:
     """Return the user who has a normalised address, with the hash of their password, or None."""
-    row = await connection.fetchrow(f"SELECT {_USER}, password_hash FROM users WHERE email = $1", email)  # noqa: S608
+    row = await connection.fetchrow(f"SELECT {_USER}, password_hash FROM users WHERE email = $1", email)
     return None if row is None else (_user(row), row["password_hash"])
 
 
@@ -72,7 +72,7 @@ async def lock_user(tx: asyncpg.Connection, user_id: UUID) -> User:
     Raises:
         UserNotFound: There is none.
     """
-    row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR UPDATE", user_id)  # noqa: S608
+    row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR UPDATE", user_id)
     if row is None:
         raise UserNotFound("there is no such user")
     return _user(row)

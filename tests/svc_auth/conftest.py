@@ -12,7 +12,6 @@ from uuid import UUID
 
 import grpc
 import pytest
-from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 
 from mesh.database import Database
 from mesh.identity import Caller, TokenVerifier
@@ -28,6 +27,7 @@ from svc_auth.settings import Settings
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.rpc import UserServicer
 from tests.harness import Metadata, serve
+from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 
 PASSWORD = "correct horse battery staple"
 
@@ -59,6 +59,7 @@ class Replica:
     verifier: TokenVerifier
     auth: Any = None
     user: Any = None
+    target: str = ""
 
     def caller(self, access_token: str) -> Caller:
         """Return who is behind a token; raises what the chain would raise."""
@@ -147,6 +148,7 @@ async def titan(auth_db: Database, auth_secrets: Path) -> AsyncIterator[Replica]
         "titan.auth.v1.UserService": UserServicer(auth_db, replica.passwords, replica.clock, SystemIds()),
     }
     async with serve(servicers, verifier=replica.verifier) as channel:
+        replica.target = channel.target
         replica.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
         replica.user = user_service_pb2_grpc.UserServiceStub(channel)
         yield replica

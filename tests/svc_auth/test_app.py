@@ -6,12 +6,12 @@ import tempfile
 from pathlib import Path
 
 import grpc
-from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 
 from mesh import settings as mesh_settings
 from mesh.runtime import Process
 from svc_auth.app import build
 from tests.svc_auth.conftest import bearer
+from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 
 
 async def test_the_process_trusts_its_own_tokens_and_serves_without_a_broker(fresh_database):
@@ -24,8 +24,6 @@ async def test_the_process_trusts_its_own_tokens_and_serves_without_a_broker(fre
             "TITAN_LAME_DUCK_SECONDS": "0",
             "TITAN_LOG_LEVEL": "ERROR",
         }
-        (Path(home) / "secrets").mkdir()
-        (Path(home) / "secrets" / "admin_password").write_text("an administrator's long secret")
         settings = mesh_settings.read("svc_auth", environment)
         process = Process("svc_auth", build, settings=settings)
         await process.start()
@@ -36,10 +34,9 @@ async def test_the_process_trusts_its_own_tokens_and_serves_without_a_broker(fre
                 me = await user_service_pb2_grpc.UserServiceStub(channel).GetMe(
                     user_service_pb2.GetMeRequest(), metadata=bearer(guest)
                 )
+                password = (Path(home) / "secrets" / "admin_password").read_text().strip()
                 admin = await auth.CreateSession(
-                    auth_service_pb2.CreateSessionRequest(
-                        email="admin@titan.local", password="an administrator's long secret"
-                    )
+                    auth_service_pb2.CreateSessionRequest(email="admin@titan.local", password=password)
                 )
         finally:
             await process.stop()

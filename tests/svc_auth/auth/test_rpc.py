@@ -10,14 +10,15 @@ from uuid import UUID, uuid4
 import grpc
 import jwt
 import pytest
-from titan.auth.v1 import auth_service_pb2 as pb
 
 from mesh.identity import key_of_jwk
 from mesh.refusals import SessionRevoked
 from svc_auth.auth import store
+from svc_auth.errors import CredentialsInvalid
 from svc_auth.settings import Settings
 from tests.harness import as_service, reason_of, refusal_in
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, build_replica, new_email, refused
+from titan.auth.v1 import auth_service_pb2 as pb
 
 KEY_NOTICE = Settings().key_notice_seconds
 
@@ -360,3 +361,27 @@ async def test_a_key_that_has_served_its_day_is_replaced_by_itself(titan: Replic
         # The key belongs to a day that is not yet: the tests that follow must not wait for it.
         await tx.execute("DELETE FROM signing_keys WHERE kid = $1", keys[0].kid)
     replica.passwords.close()
+
+
+async def test_what_has_had_its_time_is_forgotten_and_nothing_else(fresh_database, auth_secrets):
+    """Expired sessions, old tries and retired keys go; what lives stays."""
+    from mesh.database import Database
+
+    db = await Database.connect(await fresh_database("svc_auth"), pool_size=4, name="svc_auth")
+    replica = await build_replica(db, auth_secrets)
+    await replica.sessions.open_guest()
+    with pytest.raises(CredentialsInvalid):
+        await replica.sessions.sign_in(new_email(), "guess")
+    replica.clock.advance(86_400)
+    await replica.keeper.rotate()
+
+    async def left(*, days: int) -> list[int]:
+        async with db.hot() as tx:
+            await store.prune(tx, at=replica.clock.now() + timedelta(days=days))
+            tables = ("sessions", "refresh_tokens", "sign_in_attempts", "signing_keys")
+            return [await tx.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
+
+    assert [1, 1, 0, 2] == await left(days=0)
+    assert [0, 0, 0, 1] == await left(days=31)
+    replica.passwords.close()
+    await db.close()

@@ -7,14 +7,14 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
-from titan.auth.v1 import auth_service_pb2
-from titan.auth.v1 import user_service_pb2 as pb
-from titan.type.v1 import address_pb2
 
 from mesh.seams import SystemIds
 from svc_auth.user.accounts import ensure_accounts
 from tests.harness import reason_of
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, new_email, refused
+from titan.auth.v1 import auth_service_pb2
+from titan.auth.v1 import user_service_pb2 as pb
+from titan.type.v1 import address_pb2
 
 HOME = address_pb2.Address(
     full_name="Ada Lovelace", line1="12 St James's Square", city="London", postal_code="SW1Y 4JH", country_code="GB"
