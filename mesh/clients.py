@@ -123,9 +123,24 @@ class Clients:
             options = list(CHANNEL_OPTIONS)
             pair = self._channels[target] = (
                 grpc.aio.insecure_channel(target, options=options),
-                grpc.aio.insecure_channel(target, options=options, interceptors=aio_client_interceptors()),
+                grpc.aio.insecure_channel(
+                    target, options=options, interceptors=[*aio_client_interceptors(), _CancelWithCaller()]
+                ),
             )
         return pair
+
+
+class _CancelWithCaller(grpc.aio.UnaryUnaryClientInterceptor):
+    """Stands behind OpenTelemetry's interceptor, which lets the call run on when whoever awaited it is cancelled."""
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        call = await continuation(client_call_details, request)
+        try:
+            await call.code()
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        return call
 
 
 class _Stub:

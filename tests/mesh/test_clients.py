@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import grpc
@@ -198,3 +199,38 @@ async def test_a_recorded_trace_has_a_span_on_each_side():
     assert all(by_id[span.parent.span_id].kind is trace.SpanKind.CLIENT for span in servers)
     codes = {span.attributes["rpc.grpc.status_code"] for span in servers}
     assert grpc.StatusCode.FAILED_PRECONDITION.value[0] in codes
+
+
+class _Slow(Sample):
+    """Never answers, and says when it was told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = asyncio.Event()
+
+    async def Echo(self, request, context):
+        self.began.set()
+        try:
+            await asyncio.sleep(30)
+        finally:
+            self.ended.set()
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_caller_that_is_cancelled_takes_its_call_along(recorded):
+    """On a recorded trace as well, where OpenTelemetry's interceptor would let it run on."""
+    slow = _Slow()
+    span = SpanContext(0xAB << 64 | 2, 0xCD, False, TraceFlags(int(recorded)))
+    async with serve({SAMPLE: slow}, known=sample_contract()) as channel:
+        mine = Clients(channel.target)
+
+        async def call():
+            otel_context.attach(trace.set_span_in_context(NonRecordingSpan(span)))
+            await mine.get(rpc.SampleServiceStub).Echo(pb.EchoRequest())
+
+        running = asyncio.create_task(call())
+        await asyncio.wait_for(slow.began.wait(), 2)
+        running.cancel()
+
+        await asyncio.wait_for(slow.ended.wait(), 2)
+        await mine.close()
