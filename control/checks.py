@@ -19,6 +19,8 @@ TOOLS = Path(sys.executable).parent
 """Where the virtual environment has its commands."""
 
 RELEASED_CONTRACT = ROOT / "protos" / "released.binpb"
+REQUIREMENTS = ROOT / "requirements.in"
+DEPENDENCIES = ROOT / "docs" / "DEPENDENCIES.md"
 DEPLOY = ROOT / "deploy"
 OWN_CODE = ("mesh", "control", "edge_http", "psp_sim", "demo", "replay", "bench")
 
@@ -30,6 +32,7 @@ _IN_SERVICES = {
     r"\bcontext\.(abort|set_code)": "only mesh turns exceptions into statuses: raise a Refusal",
 }
 _ENVIRONMENT = r"\bos\.(environ|getenv)\b"
+_DESCRIBED_GROUPS = ("Runtime", "Embedded servers", "Tools")
 _FOREIGN_TO_A_LOCK = r"://|^\s*--(?!hash=)|^\s*-[a-z]\b"
 
 
@@ -54,7 +57,8 @@ def checks() -> list[Check]:
         Check("contract-style", lambda: _command([str(TOOLS / "buf"), "lint"])),
         Check("generated", lambda: _command([*python, "-m", "control.codegen", "--check"])),
         Check("house-rules", lambda: "\n".join(_broken_house_rules())),
-        Check("lock", lambda: "\n".join(_foreign_lines(ROOT / "requirements.lock", ROOT / "requirements.in"))),
+        Check("dependencies", lambda: "\n".join(_undocumented(REQUIREMENTS.read_text(), DEPENDENCIES.read_text()))),
+        Check("lock", lambda: "\n".join(_foreign_lines(ROOT / "requirements.lock", REQUIREMENTS))),
     ]
     if RELEASED_CONTRACT.exists():
         against = ["breaking", "protos", "--against", str(RELEASED_CONTRACT)]
@@ -114,6 +118,19 @@ def _foreign_lines(*files: Path) -> Iterator[str]:
         for number, line in enumerate(file.read_text().splitlines(), start=1):
             if not line.lstrip().startswith("#") and re.search(_FOREIGN_TO_A_LOCK, line):
                 yield f"{file.name}:{number}: {line.strip()}"
+
+
+def _undocumented(requirements: str, page: str) -> Iterator[str]:
+    """Yield the packages that stand in `requirements.in` or in its page, but not in the other one."""
+    names = re.compile(r"^([A-Za-z0-9][\w.-]*)", re.MULTILINE)
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)
+    described: set[str] = set()
+    for section in sections:
+        if section.partition("\n")[0] in _DESCRIBED_GROUPS:
+            described |= set(re.findall(r"^\| ([a-z0-9][\w.-]*) \|", section, flags=re.MULTILINE)) - {"package"}
+    wanted = set(names.findall(requirements))
+    for name in sorted(wanted ^ described):
+        yield f"{name} stands in {'requirements.in' if name in wanted else 'docs/DEPENDENCIES.md'} alone"
 
 
 def _timed(check: Check) -> tuple[Check, str, float]:

@@ -40,3 +40,15 @@ def test_every_check_of_the_contract_is_there():
 
     wanted = {"types", "style", "imports", "contract", "contract-style", "generated", "envoy", "house-rules", "lock"}
     assert wanted <= names
+
+
+def test_a_package_that_nobody_explained_is_named():
+    """The page and the list name the same packages; other tables of the page do not count."""
+    page = "## Runtime\n| package | for |\n|---|---|\n| grpcio | calls |\n| gone | ? |\n## Images\n| envoy | edge |\n"
+
+    found = list(checks._undocumented("# why\ngrpcio==1.0\nredis[hiredis]  # cart\n", page))
+
+    assert [
+        "gone stands in docs/DEPENDENCIES.md alone",
+        "redis stands in requirements.in alone",
+    ] == found
