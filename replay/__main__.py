@@ -21,7 +21,7 @@ from replay import rules
 from replay.importer import Importer, Outcome, ReplayFailed, read_endpoints
 from replay.rules import FileLine, Invoice, LineClass, pounds
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> int:
