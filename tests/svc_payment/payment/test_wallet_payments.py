@@ -100,7 +100,7 @@ async def test_the_same_order_authorized_at_once_holds_the_money_once(till):
 
 
 async def test_other_content_for_the_same_order_is_a_conflict(till):
-    """A participant keeps a fingerprint of what it was asked; the stored payment stays as it is."""
+    """A participant keeps a fingerprint of what it was asked; the answer to anything else claims no money."""
     user = await till.given_wallet(1000)
     intent = by_wallet(user, 100)
     await till.authorize(intent)
@@ -109,7 +109,7 @@ async def test_other_content_for_the_same_order_is_a_conflict(till):
     (stranger,) = await till.authorize(by_wallet(uuid4(), 100, order_id=intent.order_id))
 
     assert ["PAYMENT_CONFLICT"] * 2 == [reason_in(dearer), reason_in(stranger)]
-    assert AUTHORIZED == dearer.status
+    assert REFUSED == dearer.status
     assert (900, 100) == await till.wallet(user)
 
 
