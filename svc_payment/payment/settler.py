@@ -29,6 +29,7 @@ from svc_payment.providers.interface import (
 )
 from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
+from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
 
 log = get_logger("svc_payment.payment")
@@ -68,6 +69,7 @@ class PaymentSettler:
 
     async def _ask(self, payment: Payment, call: Call, token: str | None) -> Transition | Problem:
         """Make one call, and return what its answer makes of the payment, whatever that is by then."""
+        refuse_inside_transaction()
         provider = self._providers.get(payment.provider or "")
         if provider is None:
             return Problem(f"the provider {payment.provider} is no longer configured", is_alarm=True)

@@ -17,6 +17,7 @@ from svc_payment.refund import store
 from svc_payment.refund.rules import Refund, RefundStatus
 from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
+from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
 
 log = get_logger("svc_payment.refund")
@@ -59,6 +60,7 @@ class RefundSettler:
         """Return None once the provider gave the money back, now or before."""
         if payment.status is not Status.CAPTURED:
             return Problem("the capture is not done yet", is_alarm=False)
+        refuse_inside_transaction()
         provider = self._providers.get(payment.provider or "")
         if provider is None:
             return Problem(f"the provider {payment.provider} is no longer configured", is_alarm=True)

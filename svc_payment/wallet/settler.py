@@ -25,6 +25,7 @@ from svc_payment.providers.interface import (
 )
 from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
+from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
 from svc_payment.wallet import rules, store
 from svc_payment.wallet.rules import TopUp, TopUpStatus
@@ -63,6 +64,7 @@ class TopUpSettler:
         return await self._db.transact(keep)
 
     async def _ask(self, top_up: TopUp, call: Call, token: str | None) -> Answer | Problem:
+        refuse_inside_transaction()
         provider = self._providers.get(top_up.provider)
         if provider is None:
             return Problem(f"the provider {top_up.provider} is no longer configured", is_alarm=True)
