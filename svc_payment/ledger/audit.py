@@ -116,6 +116,11 @@ CHECKS = (
           END
     """,  # noqa: S608
     "SELECT 'the sealed chain has no beginning' AS problem WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE height = 0)",
+    # Blocks are cut by transaction numbers, which a physical copy keeps and a dump that is loaded elsewhere does not.
+    """
+    SELECT 'the server counts transactions from before the last block: nothing can be sealed' AS problem
+    WHERE pg_snapshot_xmin(pg_current_snapshot()) < (SELECT max(to_xid) FROM blocks)
+    """,
 )
 
 

@@ -9,7 +9,6 @@ import asyncpg
 
 from mesh.database import Database
 from mesh.seams import Clock, failpoint
-from mesh.telemetry import get_logger
 from svc_payment.payment import store as payments
 from svc_payment.payment.rules import Payment, Status
 from svc_payment.providers.interface import ProviderMismatch, ProviderRefused, Providers, ProviderUnavailable
@@ -19,8 +18,6 @@ from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
-
-log = get_logger("svc_payment.refund")
 
 
 class RefundSettler:
@@ -52,8 +49,8 @@ class RefundSettler:
             await settlement.postpone(tx, subject_id, until=at + timedelta(seconds=pause), problem=problem.text)
 
         await self._db.transact(keep)
-        if problem is not None and problem.is_alarm:
-            log.error("a provider's answer cannot be taken", refund_id=str(subject_id), problem=problem.text)
+        if problem is not None:
+            problem.report("refund", refund_id=str(subject_id))
         return False
 
     async def _ask(self, payment: Payment, refund: Refund) -> Problem | None:
