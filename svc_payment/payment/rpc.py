@@ -17,7 +17,13 @@ from mesh.database import Database
 from mesh.identity import caller_of
 from mesh.refusals import InvalidInput, Refusal
 from mesh.seams import Clock, Ids, failpoint
-from svc_payment.errors import PaymentNotFound, ProviderUnknown, WebhookInvalid, WebhookSignatureInvalid
+from svc_payment.errors import (
+    PaymentConflict,
+    PaymentNotFound,
+    ProviderUnknown,
+    WebhookInvalid,
+    WebhookSignatureInvalid,
+)
 from svc_payment.payment import rules, store
 from svc_payment.payment.rules import Intent, Payment, Status
 from svc_payment.providers.interface import Notice, NoticeInvalid, Providers, SignatureInvalid
@@ -295,14 +301,18 @@ def status_of(payment: Payment) -> payment_pb2.PaymentStatus:
 
 def _answer(payment: Payment, intent: Intent) -> payment_service_pb2.AuthorizeResult:
     error: status_pb2.Status | None = None
+    status = status_of(payment)
     try:
         rules.refuse_repeated(payment, intent)
+    except PaymentConflict as conflict:
+        # The stored payment may well hold money, but not what this caller asked for: it must not read AUTHORIZED.
+        error, status = conflict.to_status(), payment_pb2.PAYMENT_STATUS_REFUSED
     except Refusal as refusal:
         error = refusal.to_status()
     return payment_service_pb2.AuthorizeResult(
         order_id=str(payment.order_id),
         payment_id=str(payment.payment_id),
-        status=status_of(payment),
+        status=status,
         next_action=_next_action(payment) if error is None else None,
         error=error,
     )

@@ -29,6 +29,7 @@ from svc_payment.providers.interface import (
 )
 from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
+from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
 
 log = get_logger("svc_payment.payment")
@@ -68,6 +69,7 @@ class PaymentSettler:
 
     async def _ask(self, payment: Payment, call: Call, token: str | None) -> Transition | Problem:
         """Make one call, and return what its answer makes of the payment, whatever that is by then."""
+        refuse_inside_transaction()
         provider = self._providers.get(payment.provider or "")
         if provider is None:
             return Problem(f"the provider {payment.provider} is no longer configured", is_alarm=True)
@@ -154,9 +156,8 @@ class PaymentSettler:
         before = await store.lock_by_id(tx, payment_id)
         assert before is not None
         at = self._clock.now()
-        problem = answer.text if isinstance(answer, Problem) else None
-        if isinstance(answer, Problem) and answer.is_alarm:
-            log.error("a provider's answer cannot be taken", payment_id=str(payment_id), call=asked, problem=problem)
+        if isinstance(answer, Problem):
+            answer.report("payment", payment_id=str(payment_id), call=asked.value)
         after = before if isinstance(answer, Problem) else answer(before)
         if after != before:
             (after,) = await store.save(tx, [(before, after)], ids=self._ids, at=at)
@@ -172,5 +173,6 @@ class PaymentSettler:
         else:
             waits = after.status is Status.ACTION_REQUIRED
             pause = pace.CUSTOMER_POLL_SECONDS if waits else pace.retry_seconds(attempts)
+        problem = answer.text if isinstance(answer, Problem) else None
         await settlement.postpone(tx, payment_id, until=at + timedelta(seconds=pause), problem=problem)
         return False

@@ -9,7 +9,6 @@ import asyncpg
 
 from mesh.database import Database
 from mesh.seams import Clock, failpoint
-from mesh.telemetry import get_logger
 from svc_payment.payment import store as payments
 from svc_payment.payment.rules import Payment, Status
 from svc_payment.providers.interface import ProviderMismatch, ProviderRefused, Providers, ProviderUnavailable
@@ -17,9 +16,8 @@ from svc_payment.refund import store
 from svc_payment.refund.rules import Refund, RefundStatus
 from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
+from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
-
-log = get_logger("svc_payment.refund")
 
 
 class RefundSettler:
@@ -51,14 +49,15 @@ class RefundSettler:
             await settlement.postpone(tx, subject_id, until=at + timedelta(seconds=pause), problem=problem.text)
 
         await self._db.transact(keep)
-        if problem is not None and problem.is_alarm:
-            log.error("a provider's answer cannot be taken", refund_id=str(subject_id), problem=problem.text)
+        if problem is not None:
+            problem.report("refund", refund_id=str(subject_id))
         return False
 
     async def _ask(self, payment: Payment, refund: Refund) -> Problem | None:
         """Return None once the provider gave the money back, now or before."""
         if payment.status is not Status.CAPTURED:
             return Problem("the capture is not done yet", is_alarm=False)
+        refuse_inside_transaction()
         provider = self._providers.get(payment.provider or "")
         if provider is None:
             return Problem(f"the provider {payment.provider} is no longer configured", is_alarm=True)

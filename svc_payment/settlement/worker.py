@@ -113,22 +113,30 @@ class Worker:
         task = asyncio.get_running_loop().create_task(
             self._run(work), name=f"settle {work.kind} {work.subject_id}", context=contextvars.Context()
         )
-        self._jobs[work.subject_id] = _Job(work, task)
-        task.add_done_callback(lambda done: self._ended(work, done))
+        job = self._jobs[work.subject_id] = _Job(work, task)
+        task.add_done_callback(lambda done: self._ended(work, job, done))
 
     async def _run(self, work: Work) -> None:
         job = self._jobs[work.subject_id]
         turns = self._turns.setdefault(work.provider, asyncio.Semaphore(self._max_running))
-        with calls.detached():
-            async with turns:
-                for _ in range(MAX_TURNS):
-                    job.again = False
-                    await failpoint("payment.settle.before_call")
-                    if not await self._settlers[work.kind].settle(work.subject_id) and not job.again:
-                        return
+        try:
+            with calls.detached():
+                async with turns:
+                    for _ in range(MAX_TURNS):
+                        job.again = False
+                        await failpoint("payment.settle.before_call")
+                        if not await self._settlers[work.kind].settle(work.subject_id) and not job.again:
+                            return
+        finally:
+            # At once, not when the task's callback runs: what is started in between must find no job to join.
+            self._forget(job)
 
-    def _ended(self, work: Work, task: asyncio.Task[None]) -> None:
-        self._jobs.pop(work.subject_id, None)
+    def _forget(self, job: _Job) -> None:
+        if self._jobs.get(job.work.subject_id) is job:
+            del self._jobs[job.work.subject_id]
+
+    def _ended(self, work: Work, job: _Job, task: asyncio.Task[None]) -> None:
+        self._forget(job)  # A task that was cancelled before it began forgot nothing.
         if task.cancelled():
             return
         error = task.exception()

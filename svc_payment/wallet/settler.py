@@ -10,7 +10,6 @@ import asyncpg
 
 from mesh.database import Database
 from mesh.seams import Clock, failpoint
-from mesh.telemetry import get_logger
 from svc_payment.ledger.store import Balance
 from svc_payment.payment.rules import Call
 from svc_payment.providers.interface import (
@@ -25,11 +24,10 @@ from svc_payment.providers.interface import (
 )
 from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
+from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
 from svc_payment.wallet import rules, store
 from svc_payment.wallet.rules import TopUp, TopUpStatus
-
-log = get_logger("svc_payment.wallet")
 
 Answer = Authorization | Call
 """What a provider said: how the authorization stands, or the call (capture, void) that it has done."""
@@ -63,6 +61,7 @@ class TopUpSettler:
         return await self._db.transact(keep)
 
     async def _ask(self, top_up: TopUp, call: Call, token: str | None) -> Answer | Problem:
+        refuse_inside_transaction()
         provider = self._providers.get(top_up.provider)
         if provider is None:
             return Problem(f"the provider {top_up.provider} is no longer configured", is_alarm=True)
@@ -104,8 +103,7 @@ class TopUpSettler:
         assert before is not None
         at = self._clock.now()
         if isinstance(answer, Problem):
-            if answer.is_alarm:
-                log.error("a provider's answer cannot be taken", top_up_id=str(top_up_id), problem=answer.text)
+            answer.report("top_up", top_up_id=str(top_up_id))
             pause = pace.ALARM_RETRY_SECONDS if answer.is_alarm else pace.retry_seconds(attempts)
             await settlement.postpone(tx, top_up_id, until=at + timedelta(seconds=pause), problem=answer.text)
             return False

@@ -138,7 +138,6 @@ _STATEMENTS = (
             refunded_minor <= captured_minor AND refunded_minor + refunding_minor <= amount_minor)
     ) WITH (fillfactor = 70)
     """,
-    "CREATE INDEX payments_by_user ON payments (user_id, created_at)",
     """
     CREATE TABLE refunds (
         refund_id    uuid PRIMARY KEY,

@@ -8,6 +8,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from mesh.seams import failpoints
 from tests.harness import as_service, as_user, reason_of
 from tests.svc_payment.conftest import by_wallet, reason_in
 from titan.payment.v1 import payment_pb2, payment_service_pb2
@@ -100,7 +101,7 @@ async def test_the_same_order_authorized_at_once_holds_the_money_once(till):
 
 
 async def test_other_content_for_the_same_order_is_a_conflict(till):
-    """A participant keeps a fingerprint of what it was asked; the stored payment stays as it is."""
+    """A participant keeps a fingerprint of what it was asked; the answer to anything else claims no money."""
     user = await till.given_wallet(1000)
     intent = by_wallet(user, 100)
     await till.authorize(intent)
@@ -109,7 +110,7 @@ async def test_other_content_for_the_same_order_is_a_conflict(till):
     (stranger,) = await till.authorize(by_wallet(uuid4(), 100, order_id=intent.order_id))
 
     assert ["PAYMENT_CONFLICT"] * 2 == [reason_in(dearer), reason_in(stranger)]
-    assert AUTHORIZED == dearer.status
+    assert REFUSED == dearer.status
     assert (900, 100) == await till.wallet(user)
 
 
@@ -199,6 +200,51 @@ async def test_void_of_a_refused_payment_is_done(till):
     await till.authorize(intent)
     (result,) = await till.void(intent.order_id)
     assert (REFUSED, True, "") == (result.status, result.done, reason_in(result))
+
+
+@pytest.mark.parametrize("place", ["after_claim", "after_lock", "before_commit"])
+async def test_an_authorize_that_dies_before_its_commit_leaves_nothing(till, place):
+    """The same call again starts afresh."""
+    user = await till.given_wallet(1000)
+    intent = by_wallet(user, 100)
+    failpoints.arm(f"payment.authorize.{place}", "raise*1")
+    with pytest.raises(grpc.aio.AioRpcError) as problem:
+        await till.authorize(intent)
+    assert grpc.StatusCode.INTERNAL is problem.value.code()
+    assert (1000, 0) == await till.wallet(user)
+    assert [AUTHORIZED] == [each.status for each in await till.authorize(intent)]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "authorize.after_commit",
+        "capture.after_lock",
+        "capture.before_commit",
+        "capture.after_commit",
+        "void.after_claim",
+        "void.before_commit",
+        "void.after_commit",
+    ],
+)
+async def test_a_step_that_dies_is_repeated_with_one_effect(till, place):
+    """Before its commit or after it: the repeated call ends where the first one would have."""
+    user = await till.given_wallet(1000)
+    intent = by_wallet(user, 100)
+    step = place.partition(".")[0]
+    calls = {
+        "authorize": lambda: till.authorize(intent),
+        "capture": lambda: till.capture(intent.order_id),
+        "void": lambda: till.void(intent.order_id),
+    }
+    if step != "authorize":
+        await till.authorize(intent)
+    failpoints.arm(f"payment.{place}", "raise*1")
+    with pytest.raises(grpc.aio.AioRpcError):
+        await calls[step]()
+    (result,) = await calls[step]()
+    assert {"authorize": AUTHORIZED, "capture": CAPTURED, "void": VOIDED}[step] == result.status
+    assert {"authorize": (900, 100), "capture": (900, 0), "void": (1000, 0)}[step] == await till.wallet(user)
 
 
 async def test_only_the_packages_of_the_topology_may_ask(till, stubs):

@@ -49,7 +49,8 @@ class RefundServiceServicer:
     def BatchRefund(self, request, context):
         """Sends captured money back, one result each, never more than was captured.
 
-        Known by refund id: asked again, where it stands now.
+        Known by refund id: asked again, where it stands now. A capture that is decided but not done can be refunded; the
+        refund waits for it.
         Results carry PAYMENT_NOT_FOUND, PAYMENT_NOT_CAPTURED, REFUND_TOO_LARGE or REFUND_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -92,7 +92,8 @@ class WalletServiceServicer:
     def BatchCreditWallets(self, request, context):
         """Credits many wallets from an import account, one result each; for balances that come from another system.
 
-        Each credit is known by the request id and its user. Results carry CURRENCY_NOT_SUPPORTED.
+        Each credit is known by the request id and its user, who therefore stands in one request once. Results carry
+        CURRENCY_NOT_SUPPORTED, IDEMPOTENCY_KEY_REUSED for another amount under the same key, or INVALID_INPUT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
