@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -100,7 +101,7 @@ class RunningMesh:
 
     def http(self) -> httpx.Client:
         """Return a client of the edge that believes the local authority alone."""
-        return httpx.Client(base_url=self.endpoints["edge"], verify=self.endpoints["ca"], timeout=20)
+        return httpx.Client(base_url=self.endpoints["edge"], verify=ssl.create_default_context(cafile=self.endpoints["ca"]), timeout=20)
 
     def guest(self) -> Shopper:
         """Return a new guest."""
