@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from mesh import housekeeping
 from mesh.relay import Relay
-from mesh.runtime import Hosted, Runtime
-from svc_order import settings as order_settings
+from mesh.runtime import Background, Hosted, Runtime
+from svc_order.checkout import store as checkouts
 from svc_order.checkout.intake import Intake
 from svc_order.checkout.participants import Participants
 from svc_order.checkout.rpc import CheckoutServicer
 from svc_order.checkout.saga import Saga
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
+from svc_order.settings import OrderSettings
 from svc_order.vault import Vault, load_master_key
 
 
 async def build(runtime: Runtime) -> Hosted:
     """Return what the package hosts."""
     assert runtime.db is not None, "svc_order needs its database"
-    settings = order_settings.load()
+    settings = OrderSettings(secrets_dir=runtime.settings.secrets_dir)
     vault = Vault(runtime.db, load_master_key(settings.secrets_dir))
     participants = Participants(runtime.clients)
     saga = Saga(runtime.db, participants, vault, runtime.clock, settings)
     intake = Intake(runtime.db, runtime.clients, vault, runtime.clock, runtime.ids, settings)
     reads = Reads(runtime.db, vault)
+    background: list[Background] = [
+        saga.sweep,
+        partial(housekeeping.run, runtime.db, housekeeping.idempotency_keys, checkouts.prune),
+    ]
+    if runtime.settings.kafka:
+        background.append(Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run)
     return Hosted(
         servicers={
             "titan.order.v1.OrderService": OrderServicer(runtime.db, reads, saga, runtime.clock, runtime.ids, settings),
             "titan.order.v1.CheckoutService": CheckoutServicer(intake, saga, reads, runtime.clock),
         },
-        background=[saga.sweep, Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run],
+        background=background,
         on_stop=[saga.close, participants.close],
     )

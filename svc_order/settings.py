@@ -1,8 +1,7 @@
-"""The settings of the order package; the only place of it that reads the environment."""
+"""The settings of the order package. It reads no environment: its one secret lies where the runtime says."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,3 @@ class OrderSettings:
     """How often the payment is asked about while a customer has something to do."""
     max_driving: int = 4096
     """How many orders one process works on at a time; the rest waits for the sweeper."""
-
-
-def load() -> OrderSettings:
-    """Read the settings from the environment."""
-    home = Path(os.environ.get("TITAN_HOME", ".titan"))
-    return OrderSettings(secrets_dir=Path(os.environ.get("TITAN_SECRETS_DIR", home / "secrets")).absolute())

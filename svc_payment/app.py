@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mesh import housekeeping
 from mesh.database import Database
 from mesh.locks import singleton
 from mesh.relay import Relay
@@ -104,7 +105,7 @@ def _background(runtime: Runtime, db: Database) -> list[Background]:
     async def seal() -> None:
         await singleton(db, "ledger sealer", partial(sealer.run, db, runtime.clock))
 
-    work: list[Background] = [seal]
+    work: list[Background] = [seal, partial(housekeeping.run, db, housekeeping.idempotency_keys)]
     if runtime.settings.kafka:
         work.append(Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run)
     return work

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
-from mesh import idempotency
+from mesh import housekeeping, idempotency
 from mesh.refusals import Refusal
 from svc_order.order import store as orders
 from svc_order.order.rules import Change
@@ -323,14 +323,14 @@ async def find_effect(connection: asyncpg.Connection, effect_id: UUID) -> Mappin
     return row
 
 
-async def prune(connection: asyncpg.Connection, *, older_than_days: int, limit: int) -> int:
-    """Forget the keys and answers of checkouts that finished long ago, at most `limit`. Returns how many."""
-    result: str = await connection.execute(
+async def prune(tx: asyncpg.Connection) -> int:
+    """Forget the keys of checkouts that finished long ago: they may be used again. Returns how many."""
+    result: str = await tx.execute(
         "UPDATE checkouts SET request_id = 'forgotten:' || order_id WHERE order_id IN (SELECT order_id FROM checkouts"
         " WHERE finished_at < now() - make_interval(days => $1) AND request_id NOT LIKE 'forgotten:%'"
-        " ORDER BY finished_at LIMIT $2)",
-        older_than_days,
-        limit,
+        " ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        idempotency.KEPT_DAYS,
+        housekeeping.ROWS,
     )
     return int(result.split()[-1])
 
