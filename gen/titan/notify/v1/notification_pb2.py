@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/notify/v1/notification.proto\x12\x0ftitan.notify.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe1\x02\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x35\n\x07\x63hannel\x18\x02 \x01(\x0e\x32$.titan.notify.v1.NotificationChannel\x12\x10\n\x08template\x18\x03 \x01(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x10\n\x08order_id\x18\x06 \x01(\t\x12\x33\n\x06status\x18\x07 \x01(\x0e\x32#.titan.notify.v1.NotificationStatus\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x12\n\nmessage_id\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tsend_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xbb\x01\n\x13NotificationChannel\x12$\n NOTIFICATION_CHANNEL_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNOTIFICATION_CHANNEL_EMAIL\x10\x01\x12\x1c\n\x18NOTIFICATION_CHANNEL_SMS\x10\x02\x12!\n\x1dNOTIFICATION_CHANNEL_WHATSAPP\x10\x03\x12\x1d\n\x19NOTIFICATION_CHANNEL_PUSH\x10\x04*\x98\x01\n\x12NotificationStatus\x12#\n\x1fNOTIFICATION_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bNOTIFICATION_STATUS_PENDING\x10\x01\x12\x1c\n\x18NOTIFICATION_STATUS_SENT\x10\x02\x12\x1e\n\x1aNOTIFICATION_STATUS_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/notify/v1/notification.proto\x12\x0ftitan.notify.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x02\n\x0cNotification\x12\x17\n\x0fnotification_id\x18\x01 \x01(\t\x12\x35\n\x07\x63hannel\x18\x02 \x01(\x0e\x32$.titan.notify.v1.NotificationChannel\x12\x10\n\x08template\x18\x03 \x01(\t\x12\x11\n\trecipient\x18\x04 \x01(\t\x12\x0f\n\x07user_id\x18\x05 \x01(\t\x12\x10\n\x08order_id\x18\x06 \x01(\t\x12\x33\n\x06status\x18\x07 \x01(\x0e\x32#.titan.notify.v1.NotificationStatus\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x12\n\nmessage_id\x18\t \x01(\t\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tsend_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07problem\x18\x0c \x01(\t*\xbb\x01\n\x13NotificationChannel\x12$\n NOTIFICATION_CHANNEL_UNSPECIFIED\x10\x00\x12\x1e\n\x1aNOTIFICATION_CHANNEL_EMAIL\x10\x01\x12\x1c\n\x18NOTIFICATION_CHANNEL_SMS\x10\x02\x12!\n\x1dNOTIFICATION_CHANNEL_WHATSAPP\x10\x03\x12\x1d\n\x19NOTIFICATION_CHANNEL_PUSH\x10\x04*\x98\x01\n\x12NotificationStatus\x12#\n\x1fNOTIFICATION_STATUS_UNSPECIFIED\x10\x00\x12\x1f\n\x1bNOTIFICATION_STATUS_PENDING\x10\x01\x12\x1c\n\x18NOTIFICATION_STATUS_SENT\x10\x02\x12\x1e\n\x1aNOTIFICATION_STATUS_FAILED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.notify.v1.notification_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NOTIFICATIONCHANNEL']._serialized_start=445
-  _globals['_NOTIFICATIONCHANNEL']._serialized_end=632
-  _globals['_NOTIFICATIONSTATUS']._serialized_start=635
-  _globals['_NOTIFICATIONSTATUS']._serialized_end=787
+  _globals['_NOTIFICATIONCHANNEL']._serialized_start=462
+  _globals['_NOTIFICATIONCHANNEL']._serialized_end=649
+  _globals['_NOTIFICATIONSTATUS']._serialized_start=652
+  _globals['_NOTIFICATIONSTATUS']._serialized_end=804
   _globals['_NOTIFICATION']._serialized_start=89
-  _globals['_NOTIFICATION']._serialized_end=442
+  _globals['_NOTIFICATION']._serialized_end=459
 # @@protoc_insertion_point(module_scope)

@@ -34,7 +34,7 @@ NOTIFICATION_STATUS_SENT: NotificationStatus
 NOTIFICATION_STATUS_FAILED: NotificationStatus
 
 class Notification(_message.Message):
-    __slots__ = ("notification_id", "channel", "template", "recipient", "user_id", "order_id", "status", "attempts", "message_id", "create_time", "send_time")
+    __slots__ = ("notification_id", "channel", "template", "recipient", "user_id", "order_id", "status", "attempts", "message_id", "create_time", "send_time", "problem")
     NOTIFICATION_ID_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_FIELD_NUMBER: _ClassVar[int]
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class Notification(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     SEND_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     notification_id: str
     channel: NotificationChannel
     template: str
@@ -57,4 +58,5 @@ class Notification(_message.Message):
     message_id: str
     create_time: _timestamp_pb2.Timestamp
     send_time: _timestamp_pb2.Timestamp
-    def __init__(self, notification_id: _Optional[str] = ..., channel: _Optional[_Union[NotificationChannel, str]] = ..., template: _Optional[str] = ..., recipient: _Optional[str] = ..., user_id: _Optional[str] = ..., order_id: _Optional[str] = ..., status: _Optional[_Union[NotificationStatus, str]] = ..., attempts: _Optional[int] = ..., message_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., send_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    problem: str
+    def __init__(self, notification_id: _Optional[str] = ..., channel: _Optional[_Union[NotificationChannel, str]] = ..., template: _Optional[str] = ..., recipient: _Optional[str] = ..., user_id: _Optional[str] = ..., order_id: _Optional[str] = ..., status: _Optional[_Union[NotificationStatus, str]] = ..., attempts: _Optional[int] = ..., message_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., send_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[str] = ...) -> None: ...

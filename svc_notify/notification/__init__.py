@@ -1,0 +1,1 @@
+"""NotificationService, the consumer that writes the messages, and the worker that sends them."""

@@ -1,0 +1,53 @@
+"""NotificationService on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from mesh import pages
+from mesh.database import Database
+from mesh.refusals import PageTokenInvalid
+from svc_notify.notification import store, wire
+from titan.notify.v1 import notification_service_pb2 as pb
+from titan.notify.v1 import notification_service_pb2_grpc
+
+_LIST = "NotificationService.ListNotifications"
+
+
+class NotificationServicer(notification_service_pb2_grpc.NotificationServiceServicer):
+    """Serves NotificationService from the notifications' database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def ListNotifications(
+        self, request: pb.ListNotificationsRequest, context: Any
+    ) -> pb.ListNotificationsResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        filters = (request.order_id.lower(), request.user_id.lower(), request.status)
+        size = pages.page_size(request.page_size)
+        async with self._db.read() as connection:
+            found = await store.list_messages(
+                connection,
+                order_id=UUID(request.order_id) if request.order_id else None,
+                user_id=UUID(request.user_id) if request.user_id else None,
+                status=wire.status_from_wire(request.status),
+                before=_before(pages.decode(request.page_token, _LIST, *filters)),
+                limit=size + 1,
+            )
+        shown = found[:size]
+        more = len(found) > size
+        return pb.ListNotificationsResponse(
+            notifications=[wire.to_wire(each) for each in shown],
+            next_page_token=pages.encode(_LIST, [str(shown[-1].notification_id)], *filters) if more else "",
+        )
+
+
+def _before(position: list[str | int | None] | None) -> UUID | None:
+    if position is None:
+        return None
+    try:
+        return UUID(str(position[0]))
+    except (ValueError, IndexError):
+        raise PageTokenInvalid("the page token is not one that this method gave for these filters") from None

@@ -1,0 +1,148 @@
+"""All SQL of the messages. A row is the message and its place in the queue: `due_at` ahead of now is a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from svc_notify.channels.interface import ChannelKind
+from svc_notify.notification.rules import Notification, NotificationStatus, Result
+from svc_notify.tables import notifications
+
+LEASE_SECONDS = 120.0
+"""Longer than a batch can take (`channels.email.SHARE_SECONDS`); what a crash leaves behind waits as long."""
+
+_ADD = """
+INSERT INTO notifications
+    (notification_id, event_id, channel, template, user_id, order_id, order_version, details, message_id,
+     created_at, due_at)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10
+WHERE NOT $11 OR EXISTS (SELECT FROM notifications WHERE order_id = $6 AND template = 'order_confirmed')
+ON CONFLICT (event_id) DO NOTHING
+"""
+# Letters about one order leave in the order of its events, so a row waits for the ones before it.
+_CLAIM = """
+UPDATE notifications n SET due_at = $2
+FROM (
+    SELECT notification_id FROM notifications w
+    WHERE status = 'PENDING' AND due_at <= $1 AND NOT EXISTS (
+        SELECT FROM notifications before
+        WHERE before.order_id = w.order_id AND before.order_version < w.order_version AND before.status = 'PENDING'
+    )
+    ORDER BY due_at, notification_id LIMIT $3 FOR UPDATE SKIP LOCKED
+) AS due
+WHERE n.notification_id = due.notification_id
+RETURNING n.*
+"""
+_SAVE = """
+UPDATE notifications n
+SET status = r.status, recipient = r.recipient, attempts = r.attempts, problem = r.problem, due_at = r.due_at,
+    sent_at = r.sent_at
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[])
+    AS r (notification_id, status, recipient, attempts, problem, due_at, sent_at)
+WHERE n.notification_id = r.notification_id AND n.status = 'PENDING'
+"""
+_GIVE_BACK = "UPDATE notifications SET due_at = $2 WHERE notification_id = ANY($1) AND status = 'PENDING'"
+_WAITING = "SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'PENDING' LIMIT $1) AS w"
+
+
+async def add(tx: asyncpg.Connection, wanted: Notification, *, only_after_receipt: bool = False) -> bool:
+    """Store a message to send; returns False where its event has one already, or where a receipt is missing."""
+    result: str = await tx.execute(
+        _ADD,
+        wanted.notification_id,
+        wanted.event_id,
+        wanted.channel.value,
+        wanted.template,
+        wanted.user_id,
+        wanted.order_id,
+        wanted.order_version,
+        dict(wanted.details),
+        wanted.message_id,
+        wanted.created_at,
+        only_after_receipt,
+    )
+    return result.endswith(" 1")
+
+
+async def claim_due(
+    tx: asyncpg.Connection, *, at: datetime, limit: int, lease_seconds: float = LEASE_SECONDS
+) -> list[Notification]:
+    """Lease at most `limit` messages that are due, at most one per order, in the order of their ids."""
+    rows = await tx.fetch(_CLAIM, at, at + timedelta(seconds=lease_seconds), limit)
+    return sorted((_from_row(row) for row in rows), key=lambda n: n.notification_id)
+
+
+async def save_results(tx: asyncpg.Connection, results: Sequence[Result]) -> None:
+    """Store what became of tried messages. What somebody else has settled meanwhile stays as it is."""
+    ordered = sorted(results, key=lambda r: r.notification_id)
+    await tx.execute(
+        _SAVE,
+        [r.notification_id for r in ordered],
+        [r.status.value for r in ordered],
+        [r.recipient for r in ordered],
+        [r.attempts for r in ordered],
+        [r.problem for r in ordered],
+        [r.due_at for r in ordered],
+        [r.sent_at for r in ordered],
+    )
+
+
+async def give_back(tx: asyncpg.Connection, notification_ids: Sequence[UUID], *, at: datetime) -> None:
+    """End leases: these messages may be taken at once."""
+    await tx.execute(_GIVE_BACK, list(notification_ids), at)
+
+
+async def count_waiting(connection: asyncpg.Connection, *, most: int) -> int:
+    """Return how many messages wait, counting no further than `most`."""
+    counted: int = await connection.fetchval(_WAITING, most)
+    return counted
+
+
+async def list_messages(
+    connection: AsyncConnection,
+    *,
+    order_id: UUID | None = None,
+    user_id: UUID | None = None,
+    status: NotificationStatus | None = None,
+    before: UUID | None = None,
+    limit: int,
+) -> list[Notification]:
+    """Return messages, the newest first, at most `limit`, older than `before`."""
+    table = notifications.c
+    query = select(notifications).order_by(table.notification_id.desc()).limit(limit)
+    if order_id is not None:
+        query = query.where(table.order_id == order_id)
+    if user_id is not None:
+        query = query.where(table.user_id == user_id)
+    if status is not None:
+        query = query.where(table.status == status.value)
+    if before is not None:
+        query = query.where(table.notification_id < before)
+    return [_from_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _from_row(row: Any) -> Notification:
+    return Notification(
+        notification_id=row["notification_id"],
+        event_id=row["event_id"],
+        channel=ChannelKind(row["channel"]),
+        template=row["template"],
+        user_id=row["user_id"],
+        order_id=row["order_id"],
+        order_version=row["order_version"],
+        message_id=row["message_id"],
+        created_at=row["created_at"],
+        details=row["details"],
+        status=NotificationStatus(row["status"]),
+        recipient=row["recipient"],
+        attempts=row["attempts"],
+        problem=row["problem"],
+        sent_at=row["sent_at"],
+    )

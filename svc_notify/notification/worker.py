@@ -1,0 +1,233 @@
+"""Sends the messages that wait: leases a few, asks for their orders and addresses in one call, hands them to a channel.
+
+Addresses and orders live in memory for one round and are stored nowhere. A crash between a channel's yes and its note
+sends the message again, under the same Message-ID. While a channel or OrderService is down nothing is tried and no try
+is counted; the worker as a whole waits, longer each time, and shuts the gate when the queue grows full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from prometheus_client import Counter, Gauge
+
+from mesh.database import Database
+from mesh.refusals import Refusal
+from mesh.seams import Clock, failpoint
+from mesh.telemetry import REGISTRY, get_logger, join_unrecorded_trace
+from svc_notify.channels.interface import Channel, ChannelKind, Message, Outcome, Verdict
+from svc_notify.notification import rules, store, wire
+from svc_notify.notification.gate import Gate
+from svc_notify.notification.rules import Notification, NotificationStatus, Result
+from svc_notify.templates import html, plain
+from svc_notify.templates.letters import LETTERS
+from titan.order.v1 import order_pb2
+from titan.order.v1 import order_service_pb2 as orders_pb
+
+BATCH = 50
+POLL_SECONDS = 1.0
+"""For what another process wrote or gave back; this one's own events wake the worker."""
+RECEIPTS_TIMEOUT_SECONDS = 5.0
+FINISH_SECONDS = 5.0
+
+log = get_logger("svc_notify.worker")
+
+TRIES = Counter(
+    "titan_notify_tries", "Messages tried, by what became of them.", ["channel", "verdict"], registry=REGISTRY
+)
+PAUSED = Gauge("titan_notify_paused", "1 while nothing is sent because something is down.", registry=REGISTRY)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did: how many messages it took, and what is down, if anything."""
+
+    taken: int
+    down: str = ""
+
+
+class Worker:
+    """The sender of one process; any number of processes may have one."""
+
+    def __init__(
+        self,
+        db: Database,
+        orders: Any,
+        channels: Mapping[ChannelKind, Channel],
+        clock: Clock,
+        gate: Gate,
+        *,
+        shop: str,
+        poll_seconds: float = POLL_SECONDS,
+        first_pause_seconds: float = rules.FIRST_PAUSE_SECONDS,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._db = db
+        self._orders = orders
+        self._channels = channels
+        self._clock = clock
+        self._gate = gate
+        self._shop = shop
+        self._poll_seconds = poll_seconds
+        self._first_pause_seconds = first_pause_seconds
+        self._jitter = jitter
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for messages now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Send what is due, until cancelled; a round that is under way then is given a few seconds to end."""
+        join_unrecorded_trace()
+        failures = 0
+        while True:
+            self._woken.clear()
+            working = asyncio.ensure_future(self.send_due())
+            try:
+                done = await asyncio.shield(working)
+            except asyncio.CancelledError:
+                await asyncio.wait([working], timeout=FINISH_SECONDS)
+                working.cancel()
+                raise
+            if done.down:
+                failures += 1
+                await self._pause(failures, done.down)
+                continue
+            if failures:
+                log.info("sending goes on")
+                failures = 0
+                PAUSED.set(0)
+            self._gate.open()
+            if not done.taken:
+                await self._rest()
+
+    async def send_due(self, limit: int = BATCH) -> Round:
+        """Try the messages that are due, at most `limit`; returns when what became of them is stored."""
+        claimed = await self._db.transact(lambda tx: store.claim_due(tx, at=self._clock.now(), limit=limit))
+        if not claimed:
+            return Round(0)
+        await failpoint("notify.after_claim")
+        try:
+            found = await self._ask_for_orders(claimed)
+        except Refusal as refusal:
+            ids = [n.notification_id for n in claimed]
+            await self._db.transact(lambda tx: store.give_back(tx, ids, at=self._clock.now()))
+            return Round(len(claimed), down=f"orders: {refusal.reason}")
+        results: list[Result] = []
+        down = ""
+        for kind in {n.channel for n in claimed}:
+            tried = await self._send_by(kind, [n for n in claimed if n.channel is kind], found)
+            results += [result for result, _ in tried]
+            down = next((o.problem or kind.value for _, o in tried if o.verdict is Verdict.DOWN), down)
+        await failpoint("notify.after_send")
+        await self._db.transact(lambda tx: store.save_results(tx, results))
+        return Round(len(claimed), down)
+
+    async def _ask_for_orders(self, claimed: Sequence[Notification]) -> dict[UUID, order_pb2.Order]:
+        order_ids = sorted({str(n.order_id) for n in claimed})
+        answer = await self._orders.BatchGetReceipts(
+            orders_pb.BatchGetReceiptsRequest(order_ids=order_ids), timeout=RECEIPTS_TIMEOUT_SECONDS
+        )
+        return {UUID(each.order_id): each.order for each in answer.receipts if each.HasField("order")}
+
+    async def _send_by(
+        self, kind: ChannelKind, wanted: Sequence[Notification], found: Mapping[UUID, order_pb2.Order]
+    ) -> list[tuple[Result, Outcome]]:
+        channel = self._channels[kind]
+        composed: list[tuple[Notification, Message]] = []
+        outcomes: dict[UUID, tuple[Outcome, str]] = {}
+        for notification in wanted:
+            message = self._compose(notification, found.get(notification.order_id))
+            if isinstance(message, Outcome):
+                outcomes[notification.notification_id] = (message, "")
+            else:
+                composed.append((notification, message))
+        for (notification, message), outcome in zip(
+            composed, await channel.send([message for _, message in composed]) if composed else [], strict=True
+        ):
+            outcomes[notification.notification_id] = (outcome, channel.mask(message.recipient))
+        tried = []
+        for notification in wanted:
+            outcome, recipient = outcomes[notification.notification_id]
+            result = rules.judge(
+                notification, outcome, recipient=recipient, at=self._clock.now(), jitter=self._jitter()
+            )
+            TRIES.labels(kind.value, outcome.verdict.value).inc()
+            _tell(notification, result)
+            tried.append((result, outcome))
+        return tried
+
+    def _compose(self, notification: Notification, order: order_pb2.Order | None) -> Message | Outcome:
+        if order is None:
+            # Its event came from OrderService, so it may be behind for a moment, as after a restored backup.
+            return Outcome(Verdict.LATER, rules.UNKNOWN_ORDER)
+        recipient = _ADDRESSES[notification.channel](order)
+        if not recipient:
+            return Outcome(Verdict.REFUSED, rules.NO_ADDRESS)
+        try:
+            letter = LETTERS[notification.template](wire.order_from_wire(order), notification.details, self._shop)
+            text, page = plain.render(letter), html.render(letter)
+        except (ValueError, LookupError) as error:
+            # A letter that cannot be written is a defect of ours, of this letter alone; its neighbours still go.
+            log.exception("letter cannot be written", error, notification_id=str(notification.notification_id))
+            return Outcome(Verdict.LATER, rules.UNWRITABLE)
+        return Message(
+            recipient=recipient,
+            subject=letter.subject,
+            text=text,
+            html=page,
+            message_id=notification.message_id,
+            created_at=notification.created_at,
+        )
+
+    async def _pause(self, failures: int, why: str) -> None:
+        seconds = rules.backoff_seconds(failures, self._jitter(), self._first_pause_seconds, rules.MAX_PAUSE_SECONDS)
+        async with self._db.hot_read() as connection:
+            waiting = await store.count_waiting(connection, most=self._gate.max_waiting)
+        full = waiting >= self._gate.max_waiting
+        if full:
+            self._gate.shut(why)
+        if failures == 1 or full:
+            log.warning("sending pauses", why=why, waiting=waiting, full=full, seconds=round(seconds, 2))
+        PAUSED.set(1)
+        await asyncio.sleep(seconds)
+
+    async def _rest(self) -> None:
+        try:
+            async with asyncio.timeout(self._poll_seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return
+
+
+def _email_of(order: order_pb2.Order) -> str:
+    address: str = order.contact_email
+    return address
+
+
+_ADDRESSES: dict[ChannelKind, Callable[[order_pb2.Order], str]] = {ChannelKind.EMAIL: _email_of}
+"""Where each channel finds its address in an order."""
+
+
+def _tell(notification: Notification, result: Result) -> None:
+    """Write one line about a try, without anything about the person."""
+    if result.status is NotificationStatus.PENDING and result.attempts == notification.attempts:
+        return  # the pause that follows is told once for all
+    fields = {
+        "notification_id": str(result.notification_id),
+        "template": notification.template,
+        "order_id": str(notification.order_id),
+        "attempts": result.attempts,
+    }
+    if result.status is NotificationStatus.SENT:
+        log.info("message sent", **fields)
+    elif result.status is NotificationStatus.FAILED:
+        log.error("message is dead", problem=result.problem, **fields)
+    else:
+        log.warning("message waits", problem=result.problem, due_at=result.due_at.isoformat(), **fields)

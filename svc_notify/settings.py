@@ -1,0 +1,69 @@
+"""What the environment says to svc_notify alone, read once; the rest is in `mesh.settings`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parseaddr
+from pathlib import Path
+
+from mesh.settings import SettingProblem
+from svc_notify.channels.email import Security, SmtpSettings
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Who writes to shoppers, and through which mail server."""
+
+    smtp: SmtpSettings
+    shop_name: str
+    message_id_domain: str
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of this process.
+
+    Raises:
+        SettingProblem: A value has the wrong form, or the password file cannot be read.
+    """
+    env = os.environ if environment is None else environment
+    host, port = _address(env.get("TITAN_SMTP") or f"127.0.0.1:{int(env.get('TITAN_PORT_BASE') or 18440) + 9}")
+    sender = env.get("TITAN_MAIL_FROM") or "Titan <orders@titan.local>"
+    address = parseaddr(sender)[1]
+    _, at, domain = address.partition("@")
+    if not at or not domain or not address.isascii():
+        raise SettingProblem(f"TITAN_MAIL_FROM: not an address: {sender!r}")
+    security = env.get("TITAN_SMTP_SECURITY") or Security.NONE.value
+    if security not in {each.value for each in Security}:
+        raise SettingProblem(f"TITAN_SMTP_SECURITY: {security!r} is not one of none, starttls, tls")
+    user = env.get("TITAN_SMTP_USER", "")
+    if user and security == Security.NONE.value:
+        raise SettingProblem("TITAN_SMTP_USER: a password is not sent without TITAN_SMTP_SECURITY")
+    return Settings(
+        smtp=SmtpSettings(
+            host=host,
+            port=port,
+            sender=sender,
+            security=Security(security),
+            user=user,
+            password=_password(env) if user else "",
+        ),
+        shop_name=env.get("TITAN_SHOP_NAME") or "Titan",
+        message_id_domain=domain,
+    )
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise SettingProblem(f"TITAN_SMTP: not host:port: {text!r}")
+    return host.strip("[]"), int(port)
+
+
+def _password(env: Mapping[str, str]) -> str:
+    path = env.get("TITAN_SMTP_PASSWORD_FILE", "")
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise SettingProblem(f"TITAN_SMTP_PASSWORD_FILE: {path!r} cannot be read: {error.strerror}") from None

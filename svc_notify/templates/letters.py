@@ -1,0 +1,109 @@
+"""The letters about an order: what each says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from svc_notify.templates.facts import Amount, Details, Line, Order
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter as content. The lines and sums stand between the opening and the closing paragraphs."""
+
+    subject: str
+    heading: str
+    greeting: str = field(repr=False)
+    opening: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+    lines: tuple[Line, ...] = ()
+    sums: tuple[tuple[str, Amount], ...] = ()
+    address: tuple[str, ...] = field(default=(), repr=False)
+    closing: tuple[str, ...] = ()
+    signature: str = ""
+
+
+def confirmed(order: Order, details: Details, shop: str) -> Letter:
+    """Return the receipt of an order."""
+    sums = [("Shipping", order.shipping), ("Total", order.total), ("of which tax", order.tax)]
+    return Letter(
+        subject=f"Your receipt from {shop}: {order.total}",
+        heading="Thank you for your order",
+        greeting=_greeting(order),
+        opening=("Your order is confirmed. This is your receipt; we will write again when the parcel leaves.",),
+        facts=_facts(order),
+        lines=order.lines,
+        sums=tuple(sums),
+        address=order.address,
+        signature=shop,
+    )
+
+
+def shipped(order: Order, details: Details, shop: str) -> Letter:
+    """Return the note that a parcel has left."""
+    code = details.get("tracking_code", "")
+    return Letter(
+        subject=f"Your order from {shop} is on its way",
+        heading="Your order is on its way",
+        greeting=_greeting(order),
+        opening=("Your parcel has left our warehouse.",),
+        facts=(*_facts(order), *([("Tracking code", code)] if code else [])),
+        address=order.address,
+        signature=shop,
+    )
+
+
+def cancelled(order: Order, details: Details, shop: str) -> Letter:
+    """Return the note that a confirmed order was cancelled."""
+    by_customer = details.get("reason") == "CUSTOMER"
+    return Letter(
+        subject=f"Your order from {shop} is cancelled",
+        heading="Your order is cancelled",
+        greeting=_greeting(order),
+        opening=(
+            "You asked us to cancel your order, and we did."
+            if by_customer
+            else "We had to cancel your order. We are sorry.",
+            f"Nothing will be sent. The {order.total} goes back the way you paid.",
+        ),
+        facts=_facts(order),
+        signature=shop,
+    )
+
+
+def refunded(order: Order, details: Details, shop: str) -> Letter:
+    """Return the note that money goes back."""
+    amount = Amount(int(details["amount_minor"]), details["currency"])
+    whole = details.get("full") == "true"
+    return Letter(
+        subject=f"Your refund from {shop}: {amount}",
+        heading="Your refund",
+        greeting=_greeting(order),
+        opening=(
+            f"We are sending you back {amount}: all that was left of what you paid for your order."
+            if whole
+            else f"We are sending you back {amount} of the {order.total} that you paid for your order.",
+            "It goes back the way you paid.",
+        ),
+        facts=_facts(order),
+        signature=shop,
+    )
+
+
+LETTERS: dict[str, Callable[[Order, Details, str], Letter]] = {
+    "order_confirmed": confirmed,
+    "order_shipped": shipped,
+    "order_cancelled": cancelled,
+    "order_refunded": refunded,
+}
+"""By the name of the template, as `Notification.template` gives it."""
+
+
+def _greeting(order: Order) -> str:
+    return f"Dear {order.recipient_name}," if order.recipient_name else "Hello,"
+
+
+def _facts(order: Order) -> tuple[tuple[str, str], ...]:
+    placed = order.placed_at
+    return (("Order", order.order_id), ("Placed", f"{placed.day} {placed:%B %Y, %H:%M} UTC"))

@@ -1,0 +1,43 @@
+"""Prints a letter as plain text, 72 columns wide where it can be."""
+
+from __future__ import annotations
+
+import textwrap
+
+from svc_notify.templates.facts import Line
+from svc_notify.templates.letters import Letter
+
+WIDTH = 72
+_MONEY = 14
+_UNITS = 7
+
+
+def render(letter: Letter) -> str:
+    """Return the text of a letter. What shoppers and sellers wrote stays within its line."""
+    blocks = [letter.heading, "=" * len(letter.heading), "", _clean(letter.greeting), ""]
+    for paragraph in letter.opening:
+        blocks += [*textwrap.wrap(_clean(paragraph), WIDTH), ""]
+    blocks += [f"{name + ':':<15}{_clean(value)}" for name, value in letter.facts]
+    if letter.lines:
+        blocks += ["", "-" * WIDTH]
+        for line in letter.lines:
+            blocks += _line(line)
+        blocks.append("-" * WIDTH)
+    blocks += [f"{name:>{WIDTH - _MONEY}}{amount!s:>{_MONEY}}" for name, amount in letter.sums]
+    if letter.address:
+        blocks += ["", "It goes to:", *(f"  {_clean(part)}" for part in letter.address)]
+    for paragraph in letter.closing:
+        blocks += ["", *textwrap.wrap(_clean(paragraph), WIDTH)]
+    return "\n".join([*blocks, "", _clean(letter.signature), ""])
+
+
+def _line(line: Line) -> list[str]:
+    """Return a line of the order: its title wrapped on the left, quantity, price and sum on the right of the first."""
+    width = WIDTH - _UNITS - 2 * _MONEY - 1
+    title = textwrap.wrap(_clean(line.title), width) or [line.sku]
+    figures = f"{line.quantity:>{_UNITS}} x{line.unit_price!s:>{_MONEY - 2}}{line.total!s:>{_MONEY}}"
+    return [f"{title[0]:<{width}} {figures}".rstrip(), *(f"{more}" for more in title[1:]), f"  {_clean(line.sku)}"]
+
+
+def _clean(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

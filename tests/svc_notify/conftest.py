@@ -1,0 +1,212 @@
+"""Notifications on a real Postgres and a real mailbox; OrderService is a fake that knows receipts."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from uuid import UUID, uuid4
+
+import pytest
+
+from control.servers.mailbox import Mailbox
+from mesh.database import Database
+from mesh.inbox import Received
+from mesh.refusals import Unavailable
+from mesh.seams import ManualClock, SystemIds
+from svc_notify.channels.email import EmailChannel, SmtpSettings
+from svc_notify.channels.interface import ChannelKind, Outcome, Verdict
+from svc_notify.notification.consumer import OrderEvents
+from svc_notify.notification.gate import Gate
+from svc_notify.notification.worker import Worker
+from titan.order.v1 import events_pb2, order_pb2
+from titan.order.v1 import order_service_pb2 as orders_pb
+from titan.type.v1 import address_pb2, money_pb2
+
+ADDRESS = address_pb2.Address(
+    full_name="Ada <b>Byron</b>", line1="1 Mill Lane", city="Leeds", postal_code="LS1 1AA", country_code="GB"
+)
+
+
+def gbp(minor: int) -> money_pb2.Money:
+    return money_pb2.Money(currency_code="GBP", minor_units=minor)
+
+
+def an_order(order_id: UUID, *, to: str = "ada@example.com") -> order_pb2.Order:
+    """Return an order of two mugs and a tea."""
+    order = order_pb2.Order(
+        order_id=str(order_id),
+        status=order_pb2.ORDER_STATUS_CONFIRMED,
+        total=gbp(2749),
+        tax=gbp(458),
+        shipping=gbp(0),
+        contact_email=to,
+        shipping_address=ADDRESS,
+        lines=[
+            order_pb2.OrderLine(
+                line_number=1, sku="mug", title="Mug & saucer", quantity=2, unit_price=gbp(1000), line_total=gbp(2000)
+            ),
+            order_pb2.OrderLine(
+                line_number=2, sku="tea", title="Black tea, 500 g", quantity=1, unit_price=gbp(749), line_total=gbp(749)
+            ),
+        ],
+    )
+    order.effective_time.FromDatetime(datetime(2026, 3, 4, 9, 26, tzinfo=UTC))
+    return order
+
+
+class FakeOrders:
+    """What OrderService answers to BatchGetReceipts; it counts the calls and can be away."""
+
+    def __init__(self) -> None:
+        self.known: dict[UUID, order_pb2.Order] = {}
+        self.calls: list[list[str]] = []
+        self.away = False
+
+    async def BatchGetReceipts(self, request, *, timeout):  # noqa: ASYNC109
+        self.calls.append(list(request.order_ids))
+        if self.away:
+            raise Unavailable("away")
+        return orders_pb.BatchGetReceiptsResponse(
+            receipts=[orders_pb.Receipt(order_id=i, order=self.known.get(UUID(i))) for i in request.order_ids]
+        )
+
+
+class ListChannel:
+    """A channel that keeps what it takes; `answers` says what becomes of the next messages."""
+
+    kind = ChannelKind.EMAIL
+
+    def __init__(self) -> None:
+        self.taken = []
+        self.answers: list[Outcome] = []
+
+    def mask(self, recipient):
+        return f"{recipient[:1]}***"
+
+    async def send(self, messages):
+        outcomes = [self.answers.pop(0) if self.answers else Outcome(Verdict.TAKEN) for _ in messages]
+        self.taken += [m for m, o in zip(messages, outcomes, strict=True) if o.verdict is Verdict.TAKEN]
+        return outcomes
+
+    async def close(self):
+        pass
+
+
+@pytest.fixture(scope="module")
+async def db(fresh_database) -> AsyncIterator[Database]:
+    """The module's database."""
+    database = await Database.connect(await fresh_database("svc_notify"), name="svc_notify")
+    yield database
+    await database.close()
+
+
+@pytest.fixture(autouse=True)
+async def _empty(request) -> None:
+    if "db" in request.fixturenames:
+        async with request.getfixturevalue("db").hot() as tx:
+            await tx.execute("TRUNCATE notifications, inbox, inbox_aggregates")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def orders() -> FakeOrders:
+    return FakeOrders()
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate(max_waiting=3)
+
+
+class Desk:
+    """The consumer and the worker of one process, and the events that tests give them."""
+
+    def __init__(self, db, orders, channel, clock, gate) -> None:
+        self.db, self.orders, self.clock, self.gate = db, orders, clock, gate
+        self.worker = Worker(
+            db,
+            orders,
+            {channel.kind: channel},
+            clock,
+            gate,
+            shop="Titan",
+            poll_seconds=0.05,
+            first_pause_seconds=0.02,
+            jitter=lambda: 0.0,
+        )
+        self.handle = OrderEvents(
+            clock, SystemIds(), gate, channel=channel.kind, domain="titan.local", wake=self.worker.wake
+        )
+
+    def order(self, **fields) -> UUID:
+        order_id = uuid4()
+        self.orders.known[order_id] = an_order(order_id, **fields)
+        return order_id
+
+    async def happens(self, received: Received) -> None:
+        await self.db.transact(lambda tx: self.handle(tx, received))
+
+    async def rows(self) -> list:
+        async with self.db.hot_read() as connection:
+            return await connection.fetch("SELECT * FROM notifications ORDER BY notification_id")
+
+
+@pytest.fixture
+def channel() -> ListChannel:
+    return ListChannel()
+
+
+@pytest.fixture
+def desk(db, orders, channel, clock, gate) -> Desk:
+    """A desk whose channel is a list."""
+    return Desk(db, orders, channel, clock, gate)
+
+
+def received(kind: str, order_id: UUID, *, version: int = 2, user_id: UUID | None = None, **fields) -> Received:
+    """Return an event of an order as it comes out of the broker."""
+    event = getattr(events_pb2, kind)(order_id=str(order_id), user_id=str(user_id or uuid4()), **fields)
+    return Received(
+        topic="titan.order.v1",
+        type=f"titan.order.v1.{kind}",
+        event_id=uuid4(),
+        aggregate_id=str(order_id),
+        version=version,
+        subject=str(order_id),
+        time=datetime.now(UTC),
+        source="svc_order",
+        cell="local",
+        payload=event.SerializeToString(),
+        traceparent=None,
+        partition=0,
+        offset=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def mailbox(titan_home) -> Iterator[Mailbox]:
+    """A mailbox of this module's own, which tests stop and start."""
+    with Mailbox(data=titan_home / "mail-notify", log=titan_home / "log" / "mail-notify.log") as server:
+        yield server
+
+
+@pytest.fixture
+async def email_channel(mailbox) -> AsyncIterator[EmailChannel]:
+    """The real channel to that mailbox, which is emptied first."""
+    for letter in (mailbox.data / "new").iterdir():
+        letter.unlink()
+    channel = EmailChannel(SmtpSettings(host="127.0.0.1", port=mailbox.port))
+    yield channel
+    await channel.close()
+
+
+def letters(mailbox: Mailbox) -> list[EmailMessage]:
+    """Return what the mailbox holds, in the order of arrival."""
+    files = sorted((mailbox.data / "new").iterdir(), key=lambda f: f.stat().st_mtime_ns)
+    return [email.message_from_bytes(f.read_bytes(), policy=email.policy.default) for f in files]  # type: ignore[misc]

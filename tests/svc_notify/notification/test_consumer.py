@@ -1,0 +1,72 @@
+"""From an event to a message: through the real inbox where duplicates matter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from mesh.inbox import Poison
+from mesh.refusals import Unavailable
+from tests.svc_notify.conftest import gbp, received
+
+
+async def test_a_confirmed_order_makes_a_receipt(desk):
+    """The row names the order and its user, and nothing about the person."""
+    order_id = desk.order()
+    event = received("OrderConfirmed", order_id)
+    await desk.happens(event)
+    (row,) = await desk.rows()
+    assert ("order_confirmed", order_id, event.event_id, "", {}) == (
+        row["template"],
+        row["order_id"],
+        row["event_id"],
+        row["recipient"],
+        row["details"],
+    )
+    assert f"<{row['notification_id']}@titan.local>" == row["message_id"]
+
+
+async def test_the_same_event_twice_makes_one_message(desk):
+    """Even past the inbox, whose notes are forgotten after a month."""
+    event = received("OrderConfirmed", desk.order())
+    await desk.happens(event)
+    await desk.happens(event)
+    assert 1 == len(await desk.rows())
+
+
+async def test_what_the_event_alone_knows_is_kept(desk):
+    """A tracking code and an amount; the rest is asked for when the letter is written."""
+    order_id = desk.order()
+    await desk.happens(received("OrderConfirmed", order_id, version=2))
+    await desk.happens(received("OrderShipped", order_id, version=3, tracking_code="TRK"))
+    await desk.happens(received("OrderRefunded", order_id, version=4, amount=gbp(500), full=False))
+    details = [row["details"] for row in await desk.rows()]
+    assert [{}, {"tracking_code": "TRK"}, {"amount_minor": "500", "currency": "GBP", "full": "false"}] == details
+
+
+async def test_an_order_that_was_never_confirmed_is_not_told_of_its_end(desk):
+    """The customer had the refusal as an answer."""
+    order_id = desk.order()
+    await desk.happens(received("OrderPlaced", order_id, version=1))
+    await desk.happens(received("OrderCancelled", order_id, version=2, reason="PAYMENT_DECLINED"))
+    assert [] == await desk.rows()
+
+
+async def test_an_event_without_an_order_is_poison(desk):
+    """No repetition mends it."""
+    event = received("OrderConfirmed", UUID(int=1))
+    with pytest.raises(Poison):
+        await desk.happens(replace(event, payload=b""))
+
+
+async def test_a_shut_gate_pauses_the_partition(desk, gate):
+    """An unavailable dependency is no fault of the event: the inbox waits and asks again."""
+    gate.shut("SMTP 421")
+    with pytest.raises(Unavailable):
+        await desk.happens(received("OrderConfirmed", desk.order()))
+    await desk.happens(received("OrderDelivered", desk.order()))
+    gate.open()
+    await desk.happens(received("OrderConfirmed", desk.order()))
+    assert 1 == len(await desk.rows())

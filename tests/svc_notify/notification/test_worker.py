@@ -1,0 +1,184 @@
+"""The worker: from rows to messages, with the channel a list, and OrderService a fake."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from mesh import telemetry
+from mesh.refusals import Unavailable
+from mesh.seams import FailpointReached, failpoints
+from svc_notify.channels.interface import Outcome, Verdict
+from svc_notify.notification.worker import Round
+from tests.svc_notify.conftest import received
+
+
+@contextlib.asynccontextmanager
+async def running(worker):
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition, seconds: float = 3.0):
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_round_asks_once_for_all_orders(desk, orders, channel):
+    """One call for the orders and addresses of a whole batch, one message per event."""
+    for _ in range(5):
+        await desk.happens(received("OrderConfirmed", desk.order()))
+    assert Round(5) == await desk.worker.send_due()
+    assert (1, 5) == (len(orders.calls), len(channel.taken))
+    assert {"SENT"} == {row["status"] for row in await desk.rows()}
+    assert Round(0) == await desk.worker.send_due()
+
+
+async def test_only_the_masked_address_is_stored(desk, channel):
+    """The address itself reaches the channel and no table."""
+    await desk.happens(received("OrderConfirmed", desk.order(to="ada@example.com")))
+    await desk.worker.send_due()
+    assert ["ada@example.com"] == [m.recipient for m in channel.taken]
+    assert ["a***"] == [row["recipient"] for row in await desk.rows()]
+
+
+async def test_no_personal_data_is_logged(desk, channel, monkeypatch):
+    """Neither when a message is sent nor when it is refused."""
+    lines: list[str] = []
+
+    class Stream:
+        def write(self, text):
+            lines.append(text)
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr(telemetry.SINK, "stream", Stream())
+    for _ in range(2):
+        await desk.happens(received("OrderConfirmed", desk.order(to="ada@example.com")))
+    channel.answers = [Outcome(Verdict.REFUSED, "SMTP 550 5.1.1")]
+    await desk.worker.send_due()
+    text = "".join(lines)
+    assert "message is dead" in text and "message sent" in text
+    assert not [word for word in ("ada@", "Byron", "Mill Lane", "LS1") if word in text]
+
+
+async def test_a_refused_message_is_dead_and_its_neighbours_go(desk, channel):
+    """One bad address holds up nobody."""
+    for _ in range(3):
+        await desk.happens(received("OrderConfirmed", desk.order()))
+    channel.answers = [Outcome(Verdict.TAKEN), Outcome(Verdict.REFUSED, "SMTP 550 5.1.1")]
+    assert Round(3) == await desk.worker.send_due()
+    assert ["SENT", "FAILED", "SENT"] == [row["status"] for row in await desk.rows()]
+
+
+async def test_a_message_without_address_is_dead(desk):
+    """An order may carry none; nothing would change by waiting."""
+    await desk.happens(received("OrderConfirmed", desk.order(to="")))
+    await desk.worker.send_due()
+    assert [("FAILED", "NO ADDRESS")] == [(row["status"], row["problem"]) for row in await desk.rows()]
+
+
+async def test_an_unknown_order_is_asked_for_again_later(desk, orders, clock):
+    """OrderService may be behind for a moment."""
+    order_id = desk.order()
+    order = orders.known.pop(order_id)
+    await desk.happens(received("OrderConfirmed", order_id))
+    await desk.worker.send_due()
+    assert [("PENDING", "ORDER UNKNOWN", 1)] == [
+        (row["status"], row["problem"], row["attempts"]) for row in await desk.rows()
+    ]
+    orders.known[order_id] = order
+    clock.advance(3)
+    await desk.worker.send_due()
+    assert ["SENT"] == [row["status"] for row in await desk.rows()]
+
+
+async def test_while_order_service_is_away_no_try_is_counted(desk, orders):
+    """The rows are given back at once."""
+    orders.away = True
+    await desk.happens(received("OrderConfirmed", desk.order()))
+    assert Round(1, "orders: UNAVAILABLE") == await desk.worker.send_due()
+    orders.away = False
+    assert Round(1) == await desk.worker.send_due()
+    assert [("SENT", 1)] == [(row["status"], row["attempts"]) for row in await desk.rows()]
+
+
+async def test_a_crash_before_the_note_sends_again_with_the_same_message_id(desk, channel, clock):
+    """At least once: the receiver can tell the repetition by its Message-ID."""
+    await desk.happens(received("OrderConfirmed", desk.order()))
+    failpoints.arm("notify.after_send", "raise*1")
+    with pytest.raises(FailpointReached):
+        await desk.worker.send_due()
+    assert Round(0) == await desk.worker.send_due()
+    clock.advance(121)
+    assert Round(1) == await desk.worker.send_due()
+    first, second = channel.taken
+    assert first.message_id == second.message_id
+
+
+async def test_an_event_wakes_the_worker(desk, channel):
+    """A receipt does not wait for the next look at the queue."""
+    desk.worker._poll_seconds = 60.0
+    async with running(desk.worker):
+        await asyncio.sleep(0.05)
+        await desk.happens(received("OrderConfirmed", desk.order()))
+        await until(lambda: asyncio.sleep(0, len(channel.taken) == 1))
+
+
+async def test_a_full_queue_shuts_the_gate_until_the_channel_is_back(desk, channel, gate):
+    """Events then wait in the broker; afterwards everything is sent."""
+    for _ in range(gate.max_waiting):
+        await desk.happens(received("OrderConfirmed", desk.order()))
+    channel.answers = [Outcome(Verdict.DOWN, "SMTP ConnectionRefusedError")] * 30
+    refused = received("OrderConfirmed", desk.order())
+
+    async def shut():
+        try:
+            await asyncio.sleep(0)
+            gate.check()
+        except Unavailable:
+            return True
+        return False
+
+    async def all_sent():
+        return {"SENT"} == {row["status"] for row in await desk.rows()}
+
+    async with running(desk.worker):
+        await until(shut)
+        with pytest.raises(Unavailable):
+            await desk.happens(refused)
+        channel.answers = []
+        await until(all_sent)
+        await desk.happens(refused)
+        await until(all_sent)
+    assert gate.max_waiting + 1 == len(channel.taken)
+    assert {1} == {row["attempts"] for row in await desk.rows()}
+
+
+async def test_a_round_under_way_is_finished_when_the_process_stops(desk, channel):
+    """What was handed to the channel is noted, so it is not sent again after the restart."""
+    entered, go = asyncio.Event(), asyncio.Event()
+    send = channel.send
+
+    async def slowly(messages):
+        entered.set()
+        await go.wait()
+        return await send(messages)
+
+    channel.send = slowly
+    await desk.happens(received("OrderConfirmed", desk.order()))
+    task = asyncio.create_task(desk.worker.run())
+    await entered.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.gather(task, return_exceptions=True)
+    assert ["SENT"] == [row["status"] for row in await desk.rows()]

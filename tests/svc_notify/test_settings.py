@@ -1,0 +1,48 @@
+"""The settings of the package."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.settings import SettingProblem
+from svc_notify import settings
+
+
+def test_the_mailbox_is_found_from_the_environment():
+    """The port follows the base of the mesh where none is named."""
+    assert ("mail.example", 2525) == (
+        (smtp := settings.read({"TITAN_SMTP": "mail.example:2525"}).smtp).host,
+        smtp.port,
+    )
+    assert 19009 == settings.read({"TITAN_PORT_BASE": "19000"}).smtp.port
+    assert "shop.example" == settings.read({"TITAN_MAIL_FROM": "Shop <a@shop.example>"}).message_id_domain
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"TITAN_SMTP": "no-port"},
+        {"TITAN_SMTP": "host:99999"},
+        {"TITAN_MAIL_FROM": "nobody"},
+        {"TITAN_SMTP_SECURITY": "perhaps"},
+        {"TITAN_SMTP_USER": "me"},
+        {"TITAN_SMTP_USER": "me", "TITAN_SMTP_SECURITY": "tls", "TITAN_SMTP_PASSWORD_FILE": "/nowhere"},
+    ],
+)
+def test_settings_that_cannot_be_used_stop_the_start(environment):
+    """With a message that names the variable; a password never goes over a plain connection."""
+    with pytest.raises(SettingProblem, match=r"^TITAN_"):
+        settings.read(environment)
+
+
+def test_a_password_is_not_shown(tmp_path):
+    """Settings may be printed by accident."""
+    (tmp_path / "password").write_text("hunter2\n")
+    read = settings.read(
+        {
+            "TITAN_SMTP_USER": "me",
+            "TITAN_SMTP_SECURITY": "tls",
+            "TITAN_SMTP_PASSWORD_FILE": str(tmp_path / "password"),
+        }
+    )
+    assert "hunter2" == read.smtp.password and "hunter2" not in repr(read)
