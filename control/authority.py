@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -64,13 +64,19 @@ class Authority:
         *,
         leaf_seconds: float = LEAF_SECONDS,
         developer_seconds: float = DEVELOPER_SECONDS,
+        web_names: Sequence[str] = (),
         now: Now = _utc_now,
     ) -> None:
-        """Describe an authority; `open` reads or makes it."""
+        """Describe an authority; `open` reads or makes it.
+
+        Args:
+            web_names: Names of the edge beside `localhost`.
+        """
         self._topology = topology
         self._home = home
         self._lives = {DEVELOPER: developer_seconds}
         self._leaf_seconds = leaf_seconds
+        self._web_names = ("localhost", *web_names)
         self._now = now
         self._signer: Signer | None = None
         self._renewal: dict[str, datetime] = {}
@@ -170,7 +176,7 @@ class Authority:
             .add_extension(_authority_key(signer), critical=False)
         )
         if identity == WEB:
-            names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+            names: list[x509.GeneralName] = [x509.DNSName(name) for name in self._web_names]
             names += [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", "::1")]
             builder = (
                 builder.subject_name(_name("localhost"))

