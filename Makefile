@@ -5,13 +5,14 @@
 #   make down      stop it        make status   what runs        make logs   what it writes (NAME=svc_order for one)
 #   make test      every test     make check    lint, types, imports, contracts
 #   make gen       generate gen/ from protos/      make compose   render deploy/compose.yaml
+#   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file FROM=2010-12-01 DAYS=1   place a day of a real shop's invoices
 #
 # PYTHON=... chooses the interpreter of the virtual environment; TITAN_HOME and TITAN_PORT_BASE place a mesh.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down status logs test check gen compose replay clean
+.PHONY: help setup lock demo up down status logs test check gen compose figures replay clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -56,6 +57,9 @@ compose: setup
 
 gen: setup
 	@$(RUN) -m control.codegen
+
+figures: setup
+	@$(RUN) -m bench.figures
 
 replay: setup
 	@$(if $(CSV),,$(error name the file: make replay CSV=file.csv.gz FROM=2010-12-01 DAYS=1))$(RUN) -m replay --csv "$(CSV)" $(if $(FROM),--from "$(FROM)") --days "$(DAYS)"

@@ -101,7 +101,8 @@ class RunningMesh:
 
     def http(self) -> httpx.Client:
         """Return a client of the edge that believes the local authority alone."""
-        return httpx.Client(base_url=self.endpoints["edge"], verify=ssl.create_default_context(cafile=self.endpoints["ca"]), timeout=20)
+        trust = ssl.create_default_context(cafile=self.endpoints["ca"])
+        return httpx.Client(base_url=self.endpoints["edge"], verify=trust, timeout=20)
 
     def guest(self) -> Shopper:
         """Return a new guest."""

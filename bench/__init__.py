@@ -1,0 +1,1 @@
+"""Figures: one script per question, each printing its method beside its figures."""
