@@ -8,10 +8,13 @@ from mesh import housekeeping
 from mesh.relay import Relay
 from mesh.runtime import Background, Hosted, Runtime
 from svc_order.checkout import store as checkouts
+from svc_order.checkout.effects import Effects
 from svc_order.checkout.intake import Intake
 from svc_order.checkout.participants import Participants
 from svc_order.checkout.rpc import CheckoutServicer
 from svc_order.checkout.saga import Saga
+from svc_order.checkout.steps import Steps
+from svc_order.checkout.tasks import Tasks
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
 from svc_order.settings import OrderSettings
@@ -24,7 +27,9 @@ async def build(runtime: Runtime) -> Hosted:
     settings = OrderSettings(secrets_dir=runtime.settings.secrets_dir)
     vault = Vault(runtime.db, load_master_key(settings.secrets_dir))
     participants = Participants(runtime.clients)
-    saga = Saga(runtime.db, participants, vault, runtime.clock, settings)
+    tasks, steps = Tasks(), Steps(participants)
+    effects = Effects(runtime.db, steps, tasks, lease_seconds=settings.lease_seconds)
+    saga = Saga(runtime.db, steps, effects, tasks, vault, runtime.clock, settings)
     intake = Intake(runtime.db, runtime.clients, vault, runtime.clock, runtime.ids, settings)
     reads = Reads(runtime.db, vault)
     background: list[Background] = [
@@ -35,9 +40,11 @@ async def build(runtime: Runtime) -> Hosted:
         background.append(Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run)
     return Hosted(
         servicers={
-            "titan.order.v1.OrderService": OrderServicer(runtime.db, reads, saga, runtime.clock, runtime.ids, settings),
+            "titan.order.v1.OrderService": OrderServicer(
+                runtime.db, reads, effects, vault, runtime.clock, runtime.ids, settings
+            ),
             "titan.order.v1.CheckoutService": CheckoutServicer(intake, saga, reads, runtime.clock),
         },
         background=background,
-        on_stop=[saga.close, participants.close],
+        on_stop=[tasks.close, participants.close],
     )

@@ -16,6 +16,8 @@ class OrderSettings:
     """How long a coordinator may work on an order before another one picks it up."""
     give_up_seconds: float = 60.0
     """How long an order may stay undecided when nothing waits for its customer."""
+    give_up_attempts: int = 5
+    """How often such an order was tried before it is given up: a start after a long stop gives nothing up at once."""
     sweep_seconds: float = 0.25
     """How often a process looks for orders that nobody works on."""
     action_poll_seconds: float = 1.0

@@ -12,9 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mesh.database import Database
+from mesh.telemetry import get_logger
+
+log = get_logger("order.vault")
 
 CACHED_KEYS = 20_000
 _NONCE_BYTES = 12
@@ -38,8 +42,11 @@ def load_master_key(secrets_dir: Path) -> bytes:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(os.urandom(32).hex())
+            file.flush()
+            os.fsync(file.fileno())
         try:
             os.link(fresh, path)
+            _sync_folder(secrets_dir)  # before anything is sealed with it
         except FileExistsError:
             pass
         finally:
@@ -48,6 +55,18 @@ def load_master_key(secrets_dir: Path) -> bytes:
     if len(key) != 32:
         raise ValueError(f"{path} does not hold a key of 32 bytes in hex")
     return key
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Unreadable(Exception):
+    """Something sealed can't be opened: its key is gone, or it is not what was sealed for this row."""
 
 
 class Vault:
@@ -72,7 +91,12 @@ class Vault:
                 rows = await self._find(connection, missing)
         for row in rows:
             wrapped = row["wrapped_key"]
-            key = self._master.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], row["user_id"].bytes)
+            try:
+                key = self._master.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], row["user_id"].bytes)
+            except InvalidTag as error:
+                # Of this user alone nothing can be read; whoever opens it hears so. The others of the set go on.
+                log.exception("a user's key can't be unwrapped", error, user_id=str(row["user_id"]))
+                continue
             self._keys[row["user_id"]] = AESGCM(key)
 
     def seal(self, user_id: UUID, row_id: UUID, text: bytes) -> bytes:
@@ -84,9 +108,12 @@ class Vault:
         """Return what was sealed for a row of a user whose key was prepared.
 
         Raises:
-            cryptography.exceptions.InvalidTag: It was sealed for another row or user, or was changed.
+            Unreadable: It was sealed for another row or with another key, or was changed.
         """
-        return self._key(user_id).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row_id.bytes)
+        try:
+            return self._key(user_id).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row_id.bytes)
+        except (InvalidTag, KeyError, ValueError) as error:
+            raise Unreadable(f"something sealed for row {row_id} can't be opened") from error
 
     def trim(self) -> None:
         """Forget the keys that were not used for longest, beyond the limit of the cache; between batches only."""

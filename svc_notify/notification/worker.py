@@ -30,6 +30,7 @@ from titan.order.v1 import order_pb2
 from titan.order.v1 import order_service_pb2 as orders_pb
 
 BATCH = 50
+RECEIPTS_PER_CALL = 8
 POLL_SECONDS = 1.0
 """For what another process wrote or gave back; this one's own events wake the worker."""
 RECEIPTS_TIMEOUT_SECONDS = 5.0
@@ -131,10 +132,12 @@ class Worker:
 
     async def _ask_for_orders(self, claimed: Sequence[Notification]) -> dict[UUID, order_pb2.Order]:
         order_ids = sorted({str(n.order_id) for n in claimed})
-        answer = await self._orders.BatchGetReceipts(
-            orders_pb.BatchGetReceiptsRequest(order_ids=order_ids), timeout=RECEIPTS_TIMEOUT_SECONDS
-        )
-        return {UUID(each.order_id): each.order for each in answer.receipts if each.HasField("order")}
+        found: dict[UUID, order_pb2.Order] = {}
+        for start in range(0, len(order_ids), RECEIPTS_PER_CALL):
+            request = orders_pb.BatchGetReceiptsRequest(order_ids=order_ids[start : start + RECEIPTS_PER_CALL])
+            answer = await self._orders.BatchGetReceipts(request, timeout=RECEIPTS_TIMEOUT_SECONDS)
+            found |= {UUID(each.order_id): each.order for each in answer.receipts if each.HasField("order")}
+        return found
 
     async def _send_by(
         self, kind: ChannelKind, wanted: Sequence[Notification], found: Mapping[UUID, order_pb2.Order]

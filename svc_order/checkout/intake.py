@@ -85,31 +85,27 @@ class Intake:
         )
 
     async def _quote(self, asks: list[Ask]) -> Sequence[Known | Priced | Exception]:
-        keyed = [ask.key for ask in asks if ask.key is not None]
         known, carts = await asyncio.gather(
-            self._find(keyed), self._read_carts({ask.user_id for ask in asks if not ask.lines})
+            self._find([ask.key for ask in asks if ask.key is not None]),
+            self._read_carts({ask.user_id for ask in asks if not ask.lines}),
         )
-        wanted: list[tuple[UUID | None, tuple[Wanted, ...]]] = [
-            (None, ask.lines) if ask.lines else carts[ask.user_id] for ask in asks
-        ]
-        open_asks = [
-            lines
-            for ask, (_, lines) in zip(asks, wanted, strict=True)
-            if ask.key is None or (ask.user_id, ask.key.request_id) not in known
-        ]
-        sold = await self._read_variants(line.sku for lines in open_asks for line in lines)
-        await failpoint("order.quote.before_answer")
-        results: list[Known | Priced | Exception] = []
-        for ask, (cart_id, lines) in zip(asks, wanted, strict=True):
-            found = known.get((ask.user_id, ask.key.request_id)) if ask.key is not None else None
-            if found is not None:
-                results.append(_same(found, ask.key))
+        # What is stored under a key is answered whatever else is away, and nobody's cart fails anybody's lines.
+        results: list[Known | Priced | Exception | None] = [_stored(ask, known) for ask in asks]
+        wanted: dict[int, tuple[UUID | None, tuple[Wanted, ...]]] = {}
+        for place, ask in enumerate(asks):
+            if results[place] is not None:
                 continue
-            try:
-                results.append(Priced(rules.quote(lines, sold), cart_id))
-            except Refusal as refusal:
-                results.append(refusal)
-        return results
+            if ask.lines:
+                wanted[place] = (None, ask.lines)
+            elif isinstance(carts, Refusal):
+                results[place] = carts
+            else:
+                wanted[place] = carts[ask.user_id]
+        sold = await self._read_variants(line.sku for _, lines in wanted.values() for line in lines)
+        await failpoint("order.quote.before_answer")
+        for place, (cart_id, lines) in wanted.items():
+            results[place] = sold if isinstance(sold, Refusal) else _priced(cart_id, lines, sold)
+        return [result for result in results if result is not None]
 
     async def _record(self, placements: list[Placement]) -> Sequence[Known | Order | Exception]:
         await self._vault.prepare(p.key.user_id for p in placements)
@@ -179,11 +175,14 @@ class Intake:
         async with self._db.hot_read() as connection:
             return await store.find_known(connection, keys)
 
-    async def _read_carts(self, user_ids: set[UUID]) -> dict[UUID, tuple[UUID | None, tuple[Wanted, ...]]]:
+    async def _read_carts(self, user_ids: set[UUID]) -> dict[UUID, tuple[UUID | None, tuple[Wanted, ...]]] | Refusal:
         if not user_ids:
             return {}
         request = cart_service_pb2.BatchGetCartsRequest(user_ids=[str(user_id) for user_id in sorted(user_ids)])
-        response = await self._carts.BatchGetCarts(request)
+        try:
+            response = await self._carts.BatchGetCarts(request)
+        except Refusal as refusal:
+            return refusal
         return {
             UUID(cart.user_id): (
                 UUID(cart.cart_id) if cart.cart_id else None,
@@ -192,7 +191,7 @@ class Intake:
             for cart in response.carts
         }
 
-    async def _read_variants(self, skus: Iterable[str]) -> dict[str, Sold]:
+    async def _read_variants(self, skus: Iterable[str]) -> dict[str, Sold] | Refusal:
         distinct = sorted(set(skus))
         calls = [
             self._products.BatchGetVariants(
@@ -200,6 +199,10 @@ class Intake:
             )
             for start in range(0, len(distinct), MAX_SKUS_PER_CALL)
         ]
+        try:
+            responses = await asyncio.gather(*calls)
+        except Refusal as refusal:
+            return refusal
         return {
             v.sku: Sold(
                 sku=v.sku,
@@ -210,13 +213,27 @@ class Intake:
                 currency=v.price.currency_code,
                 tax_rate_basis_points=v.tax_rate_basis_points,
             )
-            for response in await asyncio.gather(*calls)
+            for response in responses
             for v in response.variants
             if v.found
         }
 
 
-def _same(found: Known, key: Key | None) -> Known | Exception:
-    if key is not None and found.fingerprint != key.fingerprint:
+def _stored(ask: Ask, known: Mapping[tuple[UUID, str], Known]) -> Known | Exception | None:
+    if ask.key is None:
+        return None
+    found = known.get((ask.user_id, ask.key.request_id))
+    return None if found is None else _same(found, ask.key)
+
+
+def _priced(cart_id: UUID | None, lines: Sequence[Wanted], sold: Mapping[str, Sold]) -> Priced | Refusal:
+    try:
+        return Priced(rules.quote(lines, sold), cart_id)
+    except Refusal as refusal:
+        return refusal
+
+
+def _same(found: Known, key: Key) -> Known | Exception:
+    if found.fingerprint != key.fingerprint:
         return IdempotencyKeyReused("this idempotency key was used before, with another body", order_id=found.order_id)
     return found

@@ -14,8 +14,9 @@ from mesh.refusals import InvalidInput, Overloaded
 from mesh.seams import Clock
 from svc_order.checkout.intake import Ask, Intake, Placement, Priced
 from svc_order.checkout.rules import Wanted, check_expected
-from svc_order.checkout.saga import Answer, Saga
+from svc_order.checkout.saga import Saga
 from svc_order.checkout.store import Key, Known
+from svc_order.checkout.waiting import Answer
 from svc_order.errors import ImporterRequired
 from svc_order.order import wire
 from svc_order.order.reads import Reads
@@ -24,6 +25,8 @@ from titan.order.v1 import checkout_service_pb2_grpc, order_pb2
 
 ANSWER_MARGIN_SECONDS = 0.5
 """What is kept of the caller's time to answer PENDING in."""
+UNTIMED_SECONDS = 10.0
+"""How long a call without a deadline waits."""
 
 
 class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
@@ -39,8 +42,6 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         """Refuses with every reason of the contract's comment; a stored refusal comes back as it was."""
         caller = caller_of(context)
         self._check_importer(request, caller)
-        if self._saga.full:
-            raise Overloaded("too many orders are being placed", retry_after_seconds=1)
         user_id = caller.require_user_id()
         key = Key(user_id, request.request_id, idempotency.fingerprint(request))
         found = await self._intake.quotes.submit(Ask(user_id, _wanted(request.lines), key))
@@ -51,10 +52,12 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
                 expected_currency=request.expected_total.currency_code,
             )
             found = await self._record(request, key, found)
-        if isinstance(found, Known):
-            stored = await self._saga.open_known(found)
-            return _unwrap(stored) if stored else await self._settle(found.order_id, user_id)
-        return await self._settle(found, user_id)
+        if isinstance(found, UUID):
+            return await self._settle(found)
+        stored = await self._saga.open_known(found)
+        if stored is not None:
+            return _unwrap(stored)
+        return await self._pending(found.order_id) if found.rests else await self._settle(found.order_id)
 
     async def QuoteOrder(self, request: pb.QuoteOrderRequest, context: Any) -> pb.QuoteOrderResponse:
         """Refuses with CART_EMPTY, SKU_NOT_SOLD, TOTAL_TOO_LARGE or CURRENCY_MIXED."""
@@ -73,6 +76,8 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         )
 
     async def _record(self, request: pb.PlaceOrderRequest, key: Key, priced: Priced) -> Known | UUID:
+        if self._saga.full:
+            raise Overloaded("too many orders are being placed", retry_after_seconds=1)
         personal = wire.seal_text(request.shipping_address, request.contact_email)
         effective_at = wire.datetime_of(request.effective_time) if request.HasField("effective_time") else None
         recorded = await self._intake.records.submit(
@@ -83,14 +88,21 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         self._saga.start(recorded, personal, request.payment)
         return recorded.order_id
 
-    async def _settle(self, order_id: UUID, user_id: UUID) -> pb.PlaceOrderResponse:
+    async def _settle(self, order_id: UUID) -> pb.PlaceOrderResponse:
         """Wait for the decision; an order that waits for its customer, or for too long, is answered as PENDING."""
         left = calls.remaining_seconds()
-        seconds = max(0.0, (left if left is not None else 10.0) - ANSWER_MARGIN_SECONDS)
-        answer = await self._saga.answer(order_id, seconds=seconds)
-        if answer is not None:
-            return _unwrap(answer)
-        return pb.PlaceOrderResponse(order=await self._reads.get(order_id, owner_id=user_id))
+        seconds = max(0.0, (left if left is not None else UNTIMED_SECONDS) - ANSWER_MARGIN_SECONDS)
+        answer = await self._saga.waiting.wait(order_id, seconds=seconds)
+        return await self._pending(order_id) if answer is None else _unwrap(answer)
+
+    async def _pending(self, order_id: UUID) -> pb.PlaceOrderResponse:
+        """Return the order as PENDING; one that was decided this very moment gets its stored answer."""
+        order = await self._reads.get(order_id, owner_id=None)
+        if order.status != order_pb2.ORDER_STATUS_PENDING:
+            answer = await self._saga.find_answer(order_id)
+            if answer is not None:
+                return _unwrap(answer)
+        return pb.PlaceOrderResponse(order=order)
 
     def _check_importer(self, request: pb.PlaceOrderRequest, caller: Caller) -> None:
         _refuse_agreed_prices(request.lines, caller)

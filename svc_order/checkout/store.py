@@ -33,11 +33,11 @@ ON CONFLICT DO NOTHING
 RETURNING order_id
 """
 _FIND = """
-SELECT c.order_id, c.user_id, c.request_id, c.fingerprint, c.response, c.refusal, c.decided_at
+SELECT c.order_id, c.user_id, c.request_id, c.fingerprint, c.response, c.refusal, c.action_url
 FROM unnest($1::uuid[], $2::text[]) AS k (user_id, request_id) JOIN checkouts c USING (user_id, request_id)
 """
 _ANSWERS = """
-SELECT order_id, user_id, request_id, fingerprint, response, refusal, decided_at FROM checkouts
+SELECT order_id, user_id, request_id, fingerprint, response, refusal, action_url FROM checkouts
 WHERE order_id = ANY($1::uuid[])
 """
 _DECIDE = """
@@ -56,16 +56,17 @@ FROM (
 WHERE c.order_id = due.order_id
 RETURNING c.order_id, c.method, c.attempts, c.decided_at IS NOT NULL AS decided, c.response IS NOT NULL AS confirmed,
           c.action_url IS NOT NULL AS waits, coalesce(c.action_expires_at <= now(), false) AS expired,
-          c.recorded_at < now() - make_interval(secs => $2) AS overdue
+          c.recorded_at < now() - make_interval(secs => $2) AND c.attempts + 1 >= $3 AS overdue
 """
 _TAKE_EFFECTS = f"""
 UPDATE order_effects e SET next_run_at = now() + make_interval(secs => $1), attempts = e.attempts + 1
 FROM (
-    SELECT effect_id FROM order_effects WHERE finished_at IS NULL AND next_run_at <= now()
+    SELECT effect_id FROM order_effects
+    WHERE finished_at IS NULL AND next_run_at <= now() AND kind IN ('UNDO', 'REFUND', 'SHIP')
     ORDER BY next_run_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 ) due
 WHERE e.effect_id = due.effect_id
-RETURNING e.effect_id, e.order_id, e.kind, e.amount_minor, e.currency, e.release
+RETURNING e.effect_id, e.order_id, e.kind, e.amount_minor, e.currency, e.release, e.attempts
 """
 
 
@@ -80,7 +81,10 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is stored under a key: the order, and its answer once there is one (sealed, or a serialized refusal)."""
+    """What is stored under a key: the order, and its answer once there is one (sealed, or a serialized refusal).
+
+    An order `rests` while it waits for its customer.
+    """
 
     order_id: UUID
     user_id: UUID
@@ -88,7 +92,7 @@ class Known:
     fingerprint: bytes
     response: bytes | None
     refusal: bytes | None
-    decided: bool
+    rests: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +139,7 @@ class Effect:
     amount_minor: int | None = None
     currency: str | None = None
     release: bool = False
-    reason: str = ""
+    attempts: int = 0
 
 
 async def find_known(connection: asyncpg.Connection, keys: Sequence[Key]) -> dict[tuple[UUID, str], Known]:
@@ -203,14 +207,6 @@ async def wait_for_customer(
     )
 
 
-async def waits_for_customer(connection: asyncpg.Connection, order_id: UUID) -> bool:
-    """Return whether an undecided order waits until its customer has done something."""
-    waits: bool | None = await connection.fetchval(
-        "SELECT action_url IS NOT NULL AND decided_at IS NULL FROM checkouts WHERE order_id = $1", order_id
-    )
-    return bool(waits)
-
-
 async def postpone(connection: asyncpg.Connection, order_ids: Sequence[UUID], *, seconds: float) -> None:
     """Give up the lease of checkouts: they are due again after this time."""
     await connection.execute(
@@ -236,9 +232,11 @@ async def finish(connection: asyncpg.Connection, finished: Sequence[tuple[UUID, 
     )
 
 
-async def take_due(connection: asyncpg.Connection, *, lease_seconds: float, give_up_seconds: float) -> list[Taken]:
+async def take_due(
+    connection: asyncpg.Connection, *, lease_seconds: float, give_up_seconds: float, give_up_attempts: int
+) -> list[Taken]:
     """Take checkouts that nobody works on, the longest due first, at most `SWEEP_ROWS`."""
-    rows = await connection.fetch(_TAKE, lease_seconds, give_up_seconds)
+    rows = await connection.fetch(_TAKE, lease_seconds, give_up_seconds, give_up_attempts)
     views = {v.order.order_id: v for v in await orders.list_views(connection, [r["order_id"] for r in rows])}
     return [
         Taken(
@@ -269,15 +267,14 @@ async def decide_cancelled(tx: asyncpg.Connection, order_id: UUID, refusal: Refu
 async def add_effect(tx: asyncpg.Connection, effect: Effect, *, lease_seconds: float) -> None:
     """Store what a decision has to do elsewhere, in the transaction of the decision."""
     await tx.execute(
-        "INSERT INTO order_effects (effect_id, order_id, kind, amount_minor, currency, release, reason, next_run_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))",
+        "INSERT INTO order_effects (effect_id, order_id, kind, amount_minor, currency, release, next_run_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7))",
         effect.effect_id,
         effect.order_id,
         effect.kind,
         effect.amount_minor,
         effect.currency,
         effect.release,
-        effect.reason,
         lease_seconds,
     )
 
@@ -286,7 +283,16 @@ async def take_due_effects(connection: asyncpg.Connection, *, lease_seconds: flo
     """Take effects that nobody works on, the longest due first, at most `SWEEP_ROWS`."""
     rows = await connection.fetch(_TAKE_EFFECTS, lease_seconds)
     return [
-        Effect(r["effect_id"], r["order_id"], r["kind"], r["amount_minor"], r["currency"], r["release"]) for r in rows
+        Effect(
+            effect_id=r["effect_id"],
+            order_id=r["order_id"],
+            kind=r["kind"],
+            amount_minor=r["amount_minor"],
+            currency=r["currency"],
+            release=r["release"],
+            attempts=r["attempts"],
+        )
+        for r in rows
     ]
 
 
@@ -313,20 +319,12 @@ async def finish_effect(tx: asyncpg.Connection, effect: Effect, *, payment_statu
         )
 
 
-async def find_effect(connection: asyncpg.Connection, effect_id: UUID) -> Mapping[str, Any] | None:
-    """Return an effect with its times, or None."""
-    row: Mapping[str, Any] | None = await connection.fetchrow(
-        "SELECT effect_id, order_id, kind, amount_minor, currency, reason, created_at, finished_at FROM order_effects"
-        " WHERE effect_id = $1",
-        effect_id,
-    )
-    return row
-
-
 async def prune(tx: asyncpg.Connection) -> int:
-    """Forget the keys of checkouts that finished long ago: they may be used again. Returns how many."""
+    """Forget the keys and answers of checkouts that finished long ago: the keys may be used again. Returns how many."""
     result: str = await tx.execute(
-        "UPDATE checkouts SET request_id = 'forgotten:' || order_id WHERE order_id IN (SELECT order_id FROM checkouts"
+        "UPDATE checkouts SET request_id = 'forgotten:' || order_id,"
+        " response = CASE WHEN response IS NOT NULL THEN ''::bytea END"
+        " WHERE order_id IN (SELECT order_id FROM checkouts"
         " WHERE finished_at < now() - make_interval(days => $1) AND request_id NOT LIKE 'forgotten:%'"
         " ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
         idempotency.KEPT_DAYS,
@@ -343,5 +341,5 @@ def _known(row: Mapping[str, Any]) -> Known:
         fingerprint=row["fingerprint"],
         response=row["response"],
         refusal=row["refusal"],
-        decided=row["decided_at"] is not None,
+        rests=row["action_url"] is not None,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,22 +13,27 @@ import asyncpg
 from mesh import idempotency, pages
 from mesh.database import Database
 from mesh.identity import caller_of
+from mesh.refusals import Overloaded, PageTokenInvalid
 from mesh.seams import Clock, Ids
 from svc_order.checkout import store as checkouts
-from svc_order.checkout.saga import Saga
+from svc_order.checkout.effects import Effects
 from svc_order.checkout.store import Effect
 from svc_order.errors import OrderCancelled
 from svc_order.order import rules, store, wire
 from svc_order.order.reads import Reads
 from svc_order.order.rules import OrderStatus
 from svc_order.settings import OrderSettings
+from svc_order.vault import Vault
 from titan.order.v1 import order_pb2, order_service_pb2_grpc
 from titan.order.v1 import order_service_pb2 as pb
 from titan.payment.v1 import refund_pb2
 
 REFUND_ROLES = frozenset({"admin", "finance", "support"})
 WATCH_SECONDS = 0.25
-"""How often a watched order is read."""
+"""How often a watched order is looked at."""
+WATCHES_PER_USER = 5
+PAGE_BYTES = 2 * 1024 * 1024
+"""A page of orders ends early rather than grow beyond this."""
 _LIST = "OrderService.ListOrders"
 _REFUND = "OrderService.CreateRefund"
 
@@ -35,10 +41,21 @@ _REFUND = "OrderService.CreateRefund"
 class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     """Orders that were placed."""
 
-    def __init__(self, db: Database, reads: Reads, saga: Saga, clock: Clock, ids: Ids, settings: OrderSettings) -> None:
+    def __init__(
+        self,
+        db: Database,
+        reads: Reads,
+        effects: Effects,
+        vault: Vault,
+        clock: Clock,
+        ids: Ids,
+        settings: OrderSettings,
+    ) -> None:
         self._db = db
         self._reads = reads
-        self._saga = saga
+        self._effects = effects
+        self._vault = vault
+        self._watches: Counter[UUID] = Counter()
         self._clock = clock
         self._ids = ids
         self._lease_seconds = settings.lease_seconds
@@ -53,12 +70,11 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         user_id = caller_of(context).require_user_id()
         position = pages.decode(request.page_token, _LIST, user_id)
         size = pages.page_size(request.page_size)
-        before = UUID(str(position[0])) if position else None
-        found = await self._reads.list_of_user(user_id, before=before, limit=size + 1)
-        more = len(found) > size
+        found = await self._reads.list_of_user(user_id, before=_before(position), limit=size + 1)
+        shown = _fitting(found[:size])
+        more = len(found) > len(shown)
         return pb.ListOrdersResponse(
-            orders=found[:size],
-            next_page_token=pages.encode(_LIST, [found[size - 1].order_id], user_id) if more else "",
+            orders=shown, next_page_token=pages.encode(_LIST, [shown[-1].order_id], user_id) if more else ""
         )
 
     async def ListOrderEvents(self, request: pb.ListOrderEventsRequest, context: Any) -> pb.ListOrderEventsResponse:
@@ -74,38 +90,49 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return pb.ListOrderEventsResponse(events=events)
 
     async def WatchOrder(self, request: pb.WatchOrderRequest, context: Any) -> AsyncIterator[pb.WatchOrderResponse]:
-        """Refuses with ORDER_NOT_FOUND."""
+        """Refuses with ORDER_NOT_FOUND, and with OVERLOADED a user who watches too much already."""
         owner_id, order_id = caller_of(context).require_user_id(), UUID(request.order_id)
-        seen = ""
-        while True:
-            order = await self._reads.get(order_id, owner_id=owner_id)
-            mark = f"{order.etag} {order.next_action.url}"
-            if mark != seen:
-                yield pb.WatchOrderResponse(order=order)
-                seen = mark
-            if order.status in (order_pb2.ORDER_STATUS_CANCELLED, order_pb2.ORDER_STATUS_REFUNDED):
-                return
-            await asyncio.sleep(WATCH_SECONDS)
+        if self._watches[owner_id] >= WATCHES_PER_USER:
+            raise Overloaded(f"a user watches at most {WATCHES_PER_USER} orders at a time", retry_after_seconds=1)
+        self._watches[owner_id] += 1
+        try:
+            seen = None
+            while True:
+                mark = await self._reads.mark(order_id)
+                if mark != seen:
+                    order = await self._reads.get(order_id, owner_id=owner_id)
+                    yield pb.WatchOrderResponse(order=order)
+                    seen = mark
+                    if order.status in (order_pb2.ORDER_STATUS_CANCELLED, order_pb2.ORDER_STATUS_REFUNDED):
+                        return
+                await asyncio.sleep(WATCH_SECONDS)
+        finally:
+            self._watches[owner_id] -= 1
+            if not self._watches[owner_id]:
+                del self._watches[owner_id]
 
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Any) -> pb.CancelOrderResponse:
         """Refuses with ORDER_NOT_FOUND or ORDER_NOT_CANCELLABLE."""
         order_id, owner_id = UUID(request.order_id), caller_of(context).require_user_id()
-        reason = f"CUSTOMER: {request.reason}" if request.reason else "CUSTOMER"
+        await self._vault.prepare([owner_id])
+        words = {order_id: self._vault.seal(owner_id, order_id, request.reason.encode())} if request.reason else {}
 
         async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id, owner_id=owner_id)
-            change = rules.cancel(order, reason, at=self._clock.now())
+            change = rules.cancel(order, at=self._clock.now())
             if change.entry is None:
                 return None
             effect = Effect(self._ids.new(), order_id, "UNDO")
-            await store.save_changes(tx, [change])
+            await store.save_changes(tx, [change], words)
             if order.status is OrderStatus.PENDING:
-                refusal = OrderCancelled("the order was cancelled by its customer", order_id=order_id, cause="CUSTOMER")
+                refusal = OrderCancelled(
+                    "the order was cancelled by its customer", order_id=order_id, cause=rules.CUSTOMER
+                )
                 await checkouts.decide_cancelled(tx, order_id, refusal)
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             return effect
 
-        await self._run(await self._db.transact(write))
+        self._run(await self._db.transact(write))
         return pb.CancelOrderResponse(order=await self._reads.get(order_id, owner_id=owner_id))
 
     async def ShipOrder(self, request: pb.ShipOrderRequest, context: Any) -> pb.ShipOrderResponse:
@@ -122,7 +149,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             return effect
 
-        await self._run(await self._db.transact(write))
+        self._run(await self._db.transact(write))
         return pb.ShipOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def DeliverOrder(self, request: pb.DeliverOrderRequest, context: Any) -> pb.DeliverOrderResponse:
@@ -142,6 +169,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         user_id, order_id = caller.require_user_id(), UUID(request.order_id)
         owner_id = None if caller.roles & REFUND_ROLES else user_id
         asked = request.HasField("amount")
+        words = await self._seal_words(order_id, request.reason)
 
         async def write(tx: asyncpg.Connection) -> tuple[pb.CreateRefundResponse, Effect | None]:
             stored = await idempotency.claim(
@@ -159,12 +187,11 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 self._ids.new(),
                 amount_minor=request.amount.minor_units if asked else None,
                 currency=request.amount.currency_code if asked else None,
-                reason=request.reason,
                 at=self._clock.now(),
             )
             effect = _refund_effect(change)
             response = pb.CreateRefundResponse(refund=_refund_to_wire(effect, change))
-            await store.save_changes(tx, [change])
+            await store.save_changes(tx, [change], words)
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             await idempotency.store(
                 tx,
@@ -176,7 +203,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             return response, effect
 
         response, effect = await self._db.transact(write)
-        await self._run(effect)
+        self._run(effect)
         return response
 
     async def BatchGetReceipts(self, request: pb.BatchGetReceiptsRequest, context: Any) -> pb.BatchGetReceiptsResponse:
@@ -186,9 +213,37 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             receipts=[pb.Receipt(order_id=order_id, order=found.get(UUID(order_id))) for order_id in request.order_ids]
         )
 
-    async def _run(self, effect: Effect | None) -> None:
+    async def _seal_words(self, order_id: UUID, words: str) -> dict[UUID, bytes]:
+        """Return what somebody said to a decision, sealed for the order's owner; it is personal."""
+        if not words:
+            return {}
+        async with self._db.hot_read() as connection:
+            owner_id = (await store.get_view(connection, order_id)).order.user_id
+        await self._vault.prepare([owner_id])
+        return {order_id: self._vault.seal(owner_id, order_id, words.encode())}
+
+    def _run(self, effect: Effect | None) -> None:
         if effect is not None:
-            self._saga.start_effect(effect)
+            self._effects.start(effect)
+
+
+def _before(position: Sequence[object] | None) -> UUID | None:
+    if position is None:
+        return None
+    try:
+        return UUID(str(position[0]))
+    except (ValueError, IndexError):
+        raise PageTokenInvalid("the page token is not one that this method gave") from None
+
+
+def _fitting(orders: list[order_pb2.Order]) -> list[order_pb2.Order]:
+    """Return as many of the orders as fit a page, at least one."""
+    size = 0
+    for number, order in enumerate(orders):
+        size += order.ByteSize()
+        if number and size > PAGE_BYTES:
+            return orders[:number]
+    return orders
 
 
 def _refund_effect(change: rules.Change) -> Effect:
@@ -201,7 +256,6 @@ def _refund_effect(change: rules.Change) -> Effect:
         amount_minor=payload["amount_minor"],
         currency=change.order.currency,
         release=payload["release"],
-        reason=payload["reason"],
     )
 
 
@@ -211,6 +265,5 @@ def _refund_to_wire(effect: Effect, change: rules.Change) -> order_pb2.OrderRefu
         order_id=str(effect.order_id),
         amount=wire.money(effect.amount_minor or 0, effect.currency or ""),
         status=refund_pb2.REFUND_STATUS_IN_PROGRESS,
-        reason=effect.reason,
         create_time=wire.timestamp(change.order.updated_at),
     )

@@ -34,7 +34,10 @@ class OrderStatus(enum.StrEnum):
     REFUNDED = "REFUNDED"
 
 
-FINAL = frozenset({OrderStatus.CANCELLED, OrderStatus.REFUNDED})
+MAX_VERSION = 1000
+"""How many entries a journal may have; refunds, the only ones without an end of their own, stop some before it."""
+CUSTOMER = "CUSTOMER"
+"""Why an order was cancelled that its customer cancelled; their own words are personal, and sealed."""
 CANCELLABLE = frozenset({OrderStatus.PENDING, OrderStatus.CONFIRMED})
 REFUNDABLE = frozenset({OrderStatus.CONFIRMED, OrderStatus.SHIPPED, OrderStatus.DELIVERED})
 
@@ -134,7 +137,7 @@ def abandon(order: Order, reason: str, *, at: datetime) -> Change:
     )
 
 
-def cancel(order: Order, reason: str, *, at: datetime) -> Change:
+def cancel(order: Order, *, at: datetime) -> Change:
     """Return the order as cancelled by its customer; an already cancelled order comes back as it is.
 
     Raises:
@@ -144,9 +147,8 @@ def cancel(order: Order, reason: str, *, at: datetime) -> Change:
         return Change(order, None)
     if order.status not in CANCELLABLE or order.refunded_minor:
         raise OrderNotCancellable(f"the order is {order.status.lower()}", status=order.status)
-    return _changed(
-        replace(order, status=OrderStatus.CANCELLED, cancel_reason=reason), "OrderCancelled", {"reason": reason}, at, at
-    )
+    after = replace(order, status=OrderStatus.CANCELLED, cancel_reason=CUSTOMER)
+    return _changed(after, "OrderCancelled", {"reason": CUSTOMER}, at, at)
 
 
 def ship(order: Order, tracking_code: str, *, at: datetime) -> Change:
@@ -176,18 +178,18 @@ def deliver(order: Order, *, at: datetime) -> Change:
     return _changed(replace(order, status=OrderStatus.DELIVERED), "OrderDelivered", {}, at, at)
 
 
-def refund(
-    order: Order, refund_id: UUID, *, amount_minor: int | None, currency: str | None, reason: str, at: datetime
-) -> Change:
+def refund(order: Order, refund_id: UUID, *, amount_minor: int | None, currency: str | None, at: datetime) -> Change:
     """Return the order with a refund decided on it; without an amount all that has not gone back yet.
 
     Raises:
-        OrderNotRefundable: It is pending, cancelled or refunded.
+        OrderNotRefundable: It is pending, cancelled or refunded, or has had too many refunds.
         RefundAmountInvalid: The amount is not more than zero, or in another currency.
         RefundExceedsOrder: It is more than what has not gone back yet.
     """
     if order.status not in REFUNDABLE:
         raise OrderNotRefundable(f"the order is {order.status.lower()}", status=order.status)
+    if order.version >= MAX_VERSION - 10:
+        raise OrderNotRefundable("the order has had too many refunds")
     left_minor = order.total_minor - order.refunded_minor
     if amount_minor is None:
         amount_minor, currency = left_minor, order.currency
@@ -201,7 +203,6 @@ def refund(
         "refund_id": str(refund_id),
         "amount_minor": amount_minor,
         "full": full,
-        "reason": reason,
         "release": full and order.status is OrderStatus.CONFIRMED,
     }
     after = replace(

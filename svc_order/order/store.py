@@ -20,8 +20,6 @@ from svc_order.errors import OrderNotFound
 from svc_order.order import rules, wire
 from svc_order.order.rules import Change, Entry, Order, OrderStatus
 
-MAX_EVENTS = 1000
-
 _COLUMNS = (
     "o.order_id, o.user_id, o.status, o.currency, o.total_minor, o.tax_minor, o.shipping_minor, o.refunded_minor,"
     " o.lines, o.allocations, o.sealed, o.cart_id, o.cancel_reason, o.tracking_code, o.version, o.created_at,"
@@ -89,7 +87,7 @@ async def insert_placed(tx: asyncpg.Connection, changes: Sequence[Change], seale
         [o.effective_at for o in orders],
     )
     recorded = {row["order_id"] for row in rows}
-    await _append([c for c in changes if c.order.order_id in recorded], tx, sealed)
+    await _append(tx, [c for c in changes if c.order.order_id in recorded], sealed)
     return recorded
 
 
@@ -114,8 +112,13 @@ async def lock_order(tx: asyncpg.Connection, order_id: UUID, *, owner_id: UUID |
     return order
 
 
-async def save_changes(tx: asyncpg.Connection, changes: Sequence[Change]) -> None:
-    """Store decisions on orders that the caller holds: rows, journal entries and public events."""
+async def save_changes(
+    tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes] | None = None
+) -> None:
+    """Store decisions on orders that the caller holds: rows, journal entries and public events.
+
+    `sealed` holds, by order, what somebody said to a decision; it goes into the journal alone.
+    """
     made = [change for change in changes if change.entry is not None]
     if not made:
         return
@@ -131,10 +134,10 @@ async def save_changes(tx: asyncpg.Connection, changes: Sequence[Change]) -> Non
         [o.version for o in orders],
         [o.updated_at for o in orders],
     )
-    await _append(made, tx, {})
+    await _append(tx, made, sealed or {})
 
 
-async def _append(changes: Sequence[Change], tx: asyncpg.Connection, sealed: Mapping[UUID, bytes]) -> None:
+async def _append(tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes]) -> None:
     pairs = [(change.order, change.entry) for change in changes if change.entry is not None]
     if not pairs:
         return
@@ -169,6 +172,16 @@ async def list_views(connection: asyncpg.Connection, order_ids: Sequence[UUID]) 
     return [view_of(row) for row in rows]
 
 
+async def list_marks(connection: asyncpg.Connection, order_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return what changes whenever these orders change, as their owners see them."""
+    rows = await connection.fetch(
+        "SELECT order_id, concat_ws('-', o.version, c.payment_status, c.action_url) AS mark"
+        " FROM orders o JOIN checkouts c USING (order_id) WHERE order_id = ANY($1::uuid[])",
+        list(order_ids),
+    )
+    return {row["order_id"]: row["mark"] for row in rows}
+
+
 async def list_of_user(connection: asyncpg.Connection, user_id: UUID, *, before: UUID | None, limit: int) -> list[View]:
     """Return a user's orders, the newest first, from the one after `before`, at most `limit`."""
     rows = await connection.fetch(
@@ -181,12 +194,12 @@ async def list_of_user(connection: asyncpg.Connection, user_id: UUID, *, before:
 
 
 async def list_entries(connection: asyncpg.Connection, order_id: UUID) -> list[Entry]:
-    """Return the journal of an order, the oldest entry first, at most `MAX_EVENTS`."""
+    """Return the journal of an order, the oldest entry first, at most `rules.MAX_VERSION` entries."""
     rows = await connection.fetch(
         "SELECT version, type, payload, recorded_at, effective_at FROM order_events WHERE order_id = $1"
         " ORDER BY version LIMIT $2",
         order_id,
-        MAX_EVENTS,
+        rules.MAX_VERSION,
     )
     return [Entry(r["version"], r["type"], r["payload"], r["recorded_at"], r["effective_at"]) for r in rows]
 

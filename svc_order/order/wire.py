@@ -160,7 +160,7 @@ def _message(order: Order, entry: Entry) -> Message:
         case "OrderConfirmed":
             return events_pb2.OrderConfirmed(**who, total=total)
         case "OrderCancelled":
-            return events_pb2.OrderCancelled(**who, reason=reason_of_contract(entry.payload["reason"]))
+            return events_pb2.OrderCancelled(**who, reason=entry.payload["reason"])
         case "OrderShipped":
             return events_pb2.OrderShipped(**who, tracking_code=entry.payload["tracking_code"])
         case "OrderDelivered":
@@ -173,12 +173,6 @@ def _message(order: Order, entry: Entry) -> Message:
                 full=entry.payload["full"],
             )
     raise ValueError(f"no event is called {entry.type}")
-
-
-def reason_of_contract(reason: str) -> str:
-    """Return a cancellation's reason without what a customer may have written into it."""
-    code = reason.partition(":")[0]
-    return code if code.replace("_", "").isupper() else "CUSTOMER"
 
 
 def datetime_of(stamp: Timestamp) -> datetime:

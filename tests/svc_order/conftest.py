@@ -13,10 +13,13 @@ import pytest
 from mesh.clients import Clients
 from mesh.database import Database
 from mesh.seams import SystemClock, SystemIds, failpoints
+from svc_order.checkout.effects import Effects
 from svc_order.checkout.intake import Intake
 from svc_order.checkout.participants import Participants
 from svc_order.checkout.rpc import CheckoutServicer
 from svc_order.checkout.saga import Saga
+from svc_order.checkout.steps import Steps
+from svc_order.checkout.tasks import Tasks
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
 from svc_order.settings import OrderSettings
@@ -107,17 +110,21 @@ async def start(database: Database, world: World) -> AsyncIterator[Any]:
         clients = Clients(target, metadata=harness.as_service("svc_order"))
         vault = Vault(database, bytes(32))
         chosen = replace(SETTINGS, **settings)
-        saga = Saga(database, Participants(clients), vault, SystemClock(), chosen)
+        tasks, steps = Tasks(), Steps(Participants(clients))
+        effects = Effects(database, steps, tasks, lease_seconds=chosen.lease_seconds)
+        saga = Saga(database, steps, effects, tasks, vault, SystemClock(), chosen)
         intake = Intake(database, clients, vault, SystemClock(), SystemIds(), chosen)
         reads = Reads(database, vault)
         own = harness.serve(
             {
                 "titan.order.v1.CheckoutService": CheckoutServicer(intake, saga, reads, SystemClock()),
-                "titan.order.v1.OrderService": OrderServicer(database, reads, saga, SystemClock(), SystemIds(), chosen),
+                "titan.order.v1.OrderService": OrderServicer(
+                    database, reads, effects, vault, SystemClock(), SystemIds(), chosen
+                ),
             }
         )
         channel = await own.__aenter__()
-        open_things.append((saga, own, clients, others))
+        open_things.append((tasks, own, clients, others))
         return Shop(
             db=database,
             saga=saga,
@@ -129,8 +136,8 @@ async def start(database: Database, world: World) -> AsyncIterator[Any]:
 
     yield begin
     failpoints.reset()
-    for saga, own, clients, others in reversed(open_things):
-        await saga.close()
+    for tasks, own, clients, others in reversed(open_things):
+        await tasks.close()
         await own.__aexit__(None, None, None)
         await clients.close()
         await others.__aexit__(None, None, None)

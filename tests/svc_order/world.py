@@ -39,6 +39,10 @@ class PaymentDeclined(Refusal):
     """The provider refused the card."""
 
 
+class PaymentConflict(Refusal):
+    """The order asked before for another amount."""
+
+
 class PaymentVoided(Refusal):
     """The payment was voided, and stays so."""
 
@@ -72,6 +76,7 @@ class World:
     batch_sizes: list[int] = field(default_factory=list)
     captures: Counter[str] = field(default_factory=Counter)
     slow_ready: set[str] = field(default_factory=set)
+    conflicts: bool = False
 
     def enter(self, name: str) -> None:
         """Count a call, and fail it while the world says so."""
@@ -219,6 +224,8 @@ class Payments(payment_service_pb2_grpc.PaymentServiceServicer):
             return result
         elif stored is None:
             stored = STATUS.PAYMENT_STATUS_AUTHORIZED
+        if world.conflicts:
+            result.error.CopyFrom(_status(PaymentConflict("asked before for something else")))
         world.amounts[order_id] = intent.amount.minor_units
         world.payments[order_id] = result.status = stored
         return result

@@ -93,7 +93,6 @@ _STATEMENTS = (
         amount_minor bigint,
         currency     text,
         release      boolean NOT NULL DEFAULT false,
-        reason       text NOT NULL DEFAULT '',
         attempts     integer NOT NULL DEFAULT 0,
         created_at   timestamptz NOT NULL DEFAULT now(),
         finished_at  timestamptz,

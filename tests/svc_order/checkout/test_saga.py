@@ -118,6 +118,7 @@ async def test_a_run_that_breaks_off_is_run_again(shop: Shop, world: World, step
     assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
     assert world.stock["mug"] == 998
     assert world.captures[order.order_id] == 1
+    assert cart_id in world.closed
     assert (await shop.row(order.order_id))["version"] == 2
 
 
@@ -138,19 +139,23 @@ async def test_an_undo_that_breaks_off_is_run_again(shop: Shop, world: World, st
 
 @pytest.mark.parametrize("participant", ["reserve", "authorize", "close", "capture"])
 async def test_a_participant_that_is_away_for_a_while_loses_nothing(shop: Shop, world: World, participant: str) -> None:
+    cart_id, user = str(uuid4()), uuid4()
+    world.carts[str(user)] = (cart_id, {"mug": 2})
     world.fail[participant] = 6
     sweeping = asyncio.create_task(shop.saga.sweep())
-    order = await shop.place()
+    order = await shop.place(user, cart=True, lines=[("mug", 2)])
     await finished(shop, order.order_id)
     sweeping.cancel()
 
     assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
     assert world.captures[order.order_id] == 1
+    assert world.fail[participant] == 0
+    assert cart_id in world.closed
 
 
 async def test_an_order_that_nobody_can_decide_is_given_up(start: Any, world: World) -> None:
     """A saga always ends: when money can't be had in time, the order is cancelled and the stock goes back."""
-    shop = await start(give_up_seconds=0.2)
+    shop = await start(give_up_seconds=0.2, give_up_attempts=2)
     world.fail["authorize"] = 1000
     sweeping = asyncio.create_task(shop.saga.sweep())
     error = await refused(shop.place())
@@ -386,3 +391,75 @@ async def test_only_importers_bring_prices_and_times(shop: Shop) -> None:
     order = (await shop.checkout.PlaceOrder(request, metadata=importer)).order
     assert order.total.minor_units == 123
     assert order.effective_time.ToJsonString() == "2010-12-01T08:26:00Z"
+
+
+async def test_one_blip_gives_no_waiting_order_up(start: Any, world: World) -> None:
+    """While the customer's offer lasts, an order that waits for them is postponed, however old it is."""
+    shop = await start(give_up_seconds=0.1, give_up_attempts=1)
+    order = await shop.place(card="tok_action")
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    await asyncio.sleep(0.2)
+    world.fail["reserve"] = 4
+    await until(lambda: world.fail["reserve"] == 0)
+    await asyncio.sleep(0.3)
+    assert (await shop.row(order.order_id))["status"] == "PENDING"
+
+    world.asked_for_action[order.order_id] = True
+    await finished(shop, order.order_id)
+    sweeping.cancel()
+    assert (await shop.row(order.order_id))["status"] == "CONFIRMED"
+
+
+async def test_one_unreadable_order_stops_nobody_else(start: Any, world: World) -> None:
+    """What was sealed for it can't be opened; its neighbours, and the effects of decisions, go on."""
+    shop, other = await start(), await start()
+    bad, good = uuid4(), uuid4()
+    failpoints.arm("saga.reserve.before", "hang*2")
+    stuck = [asyncio.create_task(shop.place(user)) for user in (bad, good)]
+    await until(lambda: len(shop.saga._driving) == 2)
+    async with shop.db.hot() as tx:
+        await tx.execute("UPDATE user_keys SET wrapped_key = 'nonsense' WHERE user_id = $1", bad)
+        await tx.execute("UPDATE checkouts SET next_run_at = now() WHERE user_id = ANY($1::uuid[])", [bad, good])
+        order_id = await tx.fetchval("SELECT order_id FROM checkouts WHERE user_id = $1", good)
+    await other.saga.sweep_once()
+    await finished(other, str(order_id))
+    for task in stuck:
+        task.cancel()
+
+    assert (await other.row(str(order_id)))["status"] == "CONFIRMED"
+
+
+async def test_an_answer_with_an_error_is_never_a_yes(shop: Shop, world: World) -> None:
+    """A payment that is held for other content does not pay this order."""
+    world.conflicts = True
+    error = await refused(shop.place())
+
+    assert harness.reason_of(error) == "PAYMENT_CONFLICT"
+    assert world.stock["mug"] == 1000
+
+
+async def test_a_stored_answer_needs_no_cart_and_a_cart_that_is_away_fails_no_lines(shop: Shop, world: World) -> None:
+    user, key, cart_id = uuid4(), "stored", str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 2})
+    first = await shop.place(user, key=key, cart=True, lines=[("mug", 2)])
+    world.fail["carts"] = 1000
+    again = await shop.place(user, key=key, cart=True, lines=[("mug", 2)])
+    outcomes = await asyncio.gather(*(shop.place(cart=number == 0) for number in range(6)), return_exceptions=True)
+
+    assert first == again
+    assert harness.reason_of(outcomes[0]) == "UNAVAILABLE"
+    assert all(o.status == order_pb2.ORDER_STATUS_CONFIRMED for o in outcomes[1:])
+
+
+async def test_thinking_providers_never_take_every_place(shop: Shop, world: World, monkeypatch: Any) -> None:
+    """Beyond the places for slow payments their callers get PENDING at once, and wallet orders go on."""
+    monkeypatch.setattr("svc_order.checkout.waiting.SLOW_PLACES", 4)
+    slow = [asyncio.create_task(shop.place(card="tok_slow")) for _ in range(12)]
+    await until(lambda: sum(task.done() for task in slow) == 8)
+    assert all(task.result().status == order_pb2.ORDER_STATUS_PENDING for task in slow if task.done())
+
+    order = await shop.place()
+    assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
+    world.slow_ready.update(world.reserved)
+    placed = await asyncio.gather(*slow)
+    assert sum(order.status == order_pb2.ORDER_STATUS_CONFIRMED for order in placed) == 4

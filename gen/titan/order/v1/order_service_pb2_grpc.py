@@ -116,7 +116,7 @@ class OrderServiceServicer:
     def WatchOrder(self, request, context):
         """Streams one of the caller's orders: as it is now, then each time it changes, until it can change no more.
 
-        Fails with ORDER_NOT_FOUND.
+        Fails with ORDER_NOT_FOUND, or OVERLOADED for a user who watches five orders already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,84 @@
+"""What decisions on an order still have to do elsewhere: undo, ship, refund; run until done, by any process."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from mesh.database import Database
+from mesh.refusals import Refusal
+from mesh.seams import failpoint
+from mesh.telemetry import get_logger
+from svc_order.checkout import store
+from svc_order.checkout.participants import ToRefund
+from svc_order.checkout.steps import Later, Steps
+from svc_order.checkout.store import Effect
+from svc_order.checkout.tasks import Tasks
+
+log = get_logger("order.effects")
+
+MAX_BACKOFF_SECONDS = 60.0
+
+
+class Effects:
+    """Runs stored effects; each is safe to run twice."""
+
+    def __init__(self, db: Database, steps: Steps, tasks: Tasks, *, lease_seconds: float) -> None:
+        self._db = db
+        self._steps = steps
+        self._tasks = tasks
+        self._lease_seconds = lease_seconds
+        self._running: set[UUID] = set()
+
+    def start(self, effect: Effect) -> None:
+        """Run an effect under the lease that it was stored or taken with."""
+        if effect.effect_id not in self._running:
+            self._running.add(effect.effect_id)
+            self._tasks.start(self._run(effect), "order effect")
+
+    async def sweep_once(self) -> int:
+        """Pick up the effects that are due and that nobody works on; returns how many."""
+        async with self._db.hot_read() as connection:
+            due = await store.take_due_effects(connection, lease_seconds=self._lease_seconds)
+        for effect in due:
+            self.start(effect)
+        return len(due)
+
+    async def _run(self, effect: Effect) -> None:
+        try:
+            status = await self._do(effect)
+            await failpoint("saga.effect.before_finish")
+            async with self._db.hot() as tx:
+                await store.finish_effect(tx, effect, payment_status=status)
+        except Later as later:
+            await self._postpone(effect, later.seconds)
+        except Refusal as refusal:
+            log.warning(
+                "an effect waits",
+                order_id=str(effect.order_id),
+                kind=effect.kind,
+                why=refusal.reason,
+                attempts=effect.attempts,
+            )
+            await self._postpone(effect, min(MAX_BACKOFF_SECONDS, 0.25 * 2 ** min(effect.attempts, 8)))
+        finally:
+            self._running.discard(effect.effect_id)
+
+    async def _do(self, effect: Effect) -> int:
+        """Do it, and return where the payment stands; zero where it has not moved."""
+        match effect.kind:
+            case "UNDO":
+                return await self._steps.undo(effect.order_id)
+            case "SHIP":
+                await self._steps.ship(effect.order_id)
+                return 0
+            case "REFUND":
+                refund = ToRefund(effect.effect_id, effect.order_id, effect.amount_minor, effect.currency)
+                status = await self._steps.refund(refund)
+                if effect.release:
+                    await self._steps.release(effect.order_id)
+                return status
+        raise ValueError(f"no effect is called {effect.kind}")
+
+    async def _postpone(self, effect: Effect, seconds: float) -> None:
+        async with self._db.hot_read() as connection:
+            await store.postpone_effect(connection, effect.effect_id, seconds=seconds)
