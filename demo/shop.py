@@ -30,7 +30,9 @@ class Shop:
     def at(cls, endpoints: dict[str, Any], console: Console) -> Shop:
         """Return a client that believes the mesh's own authority alone."""
         trust = ssl.create_default_context(cafile=endpoints["ca"])
-        return cls(httpx.Client(base_url=endpoints["edge"], verify=trust, timeout=CALL_SECONDS), console)
+        # The mesh is on this machine: a proxy that the environment names has no business here.
+        http = httpx.Client(base_url=endpoints["edge"], verify=trust, timeout=CALL_SECONDS, trust_env=False)
+        return cls(http, console)
 
     def call(
         self, method: str, path: str, body: Any = None, *, key: str = "", expect: int = 200, quiet: bool = False
@@ -52,7 +54,10 @@ class Shop:
             self.console.print(line, style="dim", markup=False)
         if response.status_code != expect:
             raise Surprise(f"{method} {path} answered {response.status_code}, not {expect}: {response.text}")
-        return response.json()
+        try:
+            return response.json()
+        except ValueError:
+            raise Surprise(f"{method} {path} answered something that is no JSON: {response.text[:200]}") from None
 
     def as_user(self, token: str) -> Shop:
         """Return the same client for somebody else."""

@@ -31,9 +31,15 @@ def main() -> int:
     try:
         lines = list(rules.read(arguments.csv, first=arguments.first, days=arguments.days))
         return asyncio.run(_replay(read_endpoints(home), lines))
-    except (OSError, ValueError, ReplayFailed) as problem:
-        console.print(f"replay: {problem}", style="red")
-        return 1
+    except (OSError, EOFError, ValueError, ReplayFailed) as problem:
+        return _complain(str(problem))
+    except KeyError as missing:
+        return _complain(f"an answer, or endpoints.json, has no {missing}")
+
+
+def _complain(problem: str) -> int:
+    console.print(f"replay: {problem}", style="red", markup=False)
+    return 1
 
 
 def _arguments() -> Any:

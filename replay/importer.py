@@ -25,6 +25,9 @@ RUNNING_CALLS = 16
 STOCK_UNITS = 100_000
 """Units of each product: more than any day sells."""
 CALL_SECONDS = 30.0
+PAUSES_SECONDS = (0.2, 0.5, 1.0)
+"""Between tries of a call whose answer was lost. Asking again is safe: it has a key, or changes nothing twice."""
+UNKNOWN_ANSWERS = frozenset({502, 503, 504})
 ADDRESS = {"fullName": "Invoice customer", "line1": "As on the invoice", "city": "Unknown", "countryCode": "GB"}
 
 
@@ -55,7 +58,12 @@ class Importer:
         """Return an importer for the mesh whose endpoints.json this is."""
         limits = httpx.Limits(max_connections=RUNNING_CALLS, max_keepalive_connections=RUNNING_CALLS)
         trust = ssl.create_default_context(cafile=endpoints["ca"])
-        return cls(httpx.AsyncClient(base_url=endpoints["edge"], verify=trust, limits=limits, timeout=CALL_SECONDS))
+        # The mesh is on this machine: a proxy that the environment names has no business here.
+        return cls(
+            httpx.AsyncClient(
+                base_url=endpoints["edge"], verify=trust, limits=limits, timeout=CALL_SECONDS, trust_env=False
+            )
+        )
 
     async def sign_in(self, email: str, password: str) -> None:
         """Open the importer's session."""
@@ -142,13 +150,23 @@ class Importer:
         if key:
             headers["idempotency-key"] = key
         async with self._turns:
-            try:
-                response = await self.http.post(path, json=body, headers=headers)
-            except httpx.TransportError as error:
-                raise ReplayFailed(f"POST {path}: the edge does not answer ({type(error).__name__})") from error
-        if response.status_code == 429:
-            raise ReplayFailed("the edge limits one address; start the mesh for imports: make up PROFILE=load")
-        return response
+            for pause in (*PAUSES_SECONDS, None):
+                try:
+                    response = await self.http.post(path, json=body, headers=headers)
+                except httpx.TransportError as error:
+                    if pause is None or isinstance(error, httpx.ConnectError):
+                        name = type(error).__name__
+                        raise ReplayFailed(f"POST {path}: the edge does not answer ({name})") from error
+                else:
+                    busy = response.status_code == 429 and _reason(response) == "OVERLOADED"
+                    if response.status_code == 429 and not busy:
+                        raise ReplayFailed(
+                            "the edge limits one address; start the mesh for imports: make up PROFILE=load"
+                        )
+                    if pause is None or not (busy or response.status_code in UNKNOWN_ANSWERS):
+                        return response
+                await asyncio.sleep(pause)
+        raise AssertionError("the last turn returns or raises")
 
 
 def read_endpoints(home: Path) -> dict[str, Any]:
