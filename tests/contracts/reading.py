@@ -113,10 +113,8 @@ def unlimited_fields(descriptor: Descriptor) -> Iterator[str]:
 def _is_limited(field: FieldDescriptor, rules: Any) -> bool:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         key, value = field.message_type.fields_by_name["key"], field.message_type.fields_by_name["value"]
-        entries = rules.map
-        return (
-            entries.HasField("max_pairs") and _value_limited(key, entries.keys) and _value_limited(value, entries.values)
-        )
+        both = _value_limited(key, rules.map.keys) and _value_limited(value, rules.map.values)
+        return both and rules.map.HasField("max_pairs")
     if field.is_repeated:
         return rules.repeated.HasField("max_items") and _value_limited(field, rules.repeated.items)
     return _value_limited(field, rules)

@@ -14,6 +14,8 @@ from mesh import refusals, topology
 from mesh.contract import AccessKind, Idempotency, Method
 from mesh.refusals import Refusal
 from svc_inventory.inventory.rules import MovementKind
+from svc_notify.channels.interface import ChannelKind
+from svc_notify.notification.rules import NotificationStatus
 from svc_order.order.rules import OrderStatus
 from svc_payment.payment.rules import Status as PaymentStatus
 from svc_payment.refund.rules import RefundStatus
@@ -29,6 +31,7 @@ from tests.contracts.reading import (
 )
 from tests.harness import titan_contract
 from titan.inventory.v1 import stock_pb2
+from titan.notify.v1 import notification_pb2
 from titan.order.v1 import order_pb2
 from titan.payment.v1 import payment_pb2, refund_pb2
 
@@ -131,6 +134,8 @@ def wire_names(enum_type: type, prefix: str) -> set[str]:
         (OrderStatus, order_pb2.OrderStatus, "ORDER_STATUS_", set(), set()),
         (RefundStatus, refund_pb2.RefundStatus, "REFUND_STATUS_", set(), set()),
         (MovementKind, stock_pb2.StockMovementKind, "STOCK_MOVEMENT_KIND_", set(), set()),
+        (ChannelKind, notification_pb2.NotificationChannel, "NOTIFICATION_CHANNEL_", set(), set()),
+        (NotificationStatus, notification_pb2.NotificationStatus, "NOTIFICATION_STATUS_", set(), set()),
         # A payment that is being taken or let go is shown as what it was decided to be; how much went back is a sum.
         (
             PaymentStatus,
