@@ -83,7 +83,7 @@ async def test_a_mailbox_that_was_down_gets_everything_when_it_is_up(db, orders,
         assert {("PENDING", 0)} == {(row["status"], row["attempts"]) for row in await desk.rows()}
         mailbox.start()
         async with asyncio.timeout(5):
-            while {"SENT"} != {row["status"] for row in await desk.rows()}:  # noqa: ASYNC110
+            while {"SENT"} != {row["status"] for row in await desk.rows()}:
                 await asyncio.sleep(0.02)
     finally:
         running.cancel()

@@ -27,7 +27,7 @@ async def running(worker):
 
 async def until(condition, seconds: float = 3.0):
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110
+        while not await condition():
             await asyncio.sleep(0.01)
 
 
