@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from titan.catalog.v1 import product_service_pb2_grpc
-
 from mesh.runtime import Hosted, Runtime
 from svc_cart.cart.carts import Carts
 from svc_cart.cart.prices import Prices
 from svc_cart.cart.rpc import CartServicer
 from svc_cart.cart.store import LiveCarts
 from svc_cart.settings import Settings
+from titan.catalog.v1 import product_service_pb2_grpc
 
 
 async def build(runtime: Runtime) -> Hosted:

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from titan.catalog.v1 import product_pb2, product_service_pb2
-
 from mesh.batcher import Batcher
+from titan.catalog.v1 import product_pb2, product_service_pb2
 
 MAX_CACHED = 50_000
 TIMEOUT_SECONDS = 2.0

@@ -5,10 +5,6 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from titan.cart.v1 import cart_pb2
-from titan.cart.v1 import cart_service_pb2 as pb
-from titan.type.v1 import money_pb2
-
 from mesh.identity import caller_of
 from mesh.seams import Ids
 from svc_cart.cart import rules
@@ -16,6 +12,9 @@ from svc_cart.cart.carts import Carts, Change
 from svc_cart.cart.prices import Prices, Variants
 from svc_cart.cart.rules import Cart
 from svc_cart.errors import SkuNotFound
+from titan.cart.v1 import cart_pb2
+from titan.cart.v1 import cart_service_pb2 as pb
+from titan.type.v1 import money_pb2
 
 DEFAULT_CURRENCY = "GBP"
 

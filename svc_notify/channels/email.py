@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -119,16 +120,15 @@ class EmailChannel:
             )
         else:
             connection = smtplib.SMTP(settings.host, settings.port, local_hostname=ours, timeout=TIMEOUT_SECONDS)
-        try:
+        with ExitStack() as undo:
+            undo.callback(connection.close)
             if settings.security is Security.STARTTLS:
                 connection.starttls(context=ssl.create_default_context())
             if settings.user:
                 connection.login(settings.user, settings.password)
             else:
                 connection.ehlo_or_helo_if_needed()
-        except BaseException:
-            connection.close()
-            raise
+            undo.pop_all()
         return connection
 
     def _send_one(self, connection: smtplib.SMTP, message: Message) -> Outcome:

@@ -44,14 +44,17 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         self._check_importer(request, caller)
         user_id = caller.require_user_id()
         key = Key(user_id, request.request_id, idempotency.fingerprint(request))
-        found = await self._intake.quotes.submit(Ask(user_id, _wanted(request.lines), key))
-        if isinstance(found, Priced):
+        answer = await self._intake.quotes.submit(Ask(user_id, _wanted(request.lines), key))
+        found: Known | UUID
+        if isinstance(answer, Priced):
             check_expected(
-                found.quote,
+                answer.quote,
                 expected_minor=request.expected_total.minor_units,
                 expected_currency=request.expected_total.currency_code,
             )
-            found = await self._record(request, key, found)
+            found = await self._record(request, key, answer)
+        else:
+            found = answer
         if isinstance(found, UUID):
             return await self._settle(found)
         stored = await self._saga.open_known(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,13 +12,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from mesh.outbox import Event
 from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus
 from titan.order.v1 import events_pb2, order_pb2
+from titan.payment.v1 import payment_pb2
 from titan.type.v1 import address_pb2, money_pb2
 
 if TYPE_CHECKING:
     from svc_order.order.store import View
 
 TOPIC = "titan.order.v1"
-_STATUS = {status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.value}") for status in OrderStatus}
+_STATUS: dict[OrderStatus, Any] = {
+    status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.value}") for status in OrderStatus
+}
 _STATUS_AFTER = {
     "OrderPlaced": OrderStatus.PENDING,
     "OrderConfirmed": OrderStatus.CONFIRMED,
@@ -84,7 +87,7 @@ def to_wire(
     wired.order_id = str(order.order_id)
     wired.user_id = str(order.user_id)
     wired.status = _STATUS[order.status]
-    wired.payment_status = payment_status
+    wired.payment_status = cast(payment_pb2.PaymentStatus, payment_status)
     wired.total.CopyFrom(money(order.total_minor, order.currency))
     wired.tax.CopyFrom(money(order.tax_minor, order.currency))
     wired.shipping.CopyFrom(money(order.shipping_minor, order.currency))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 from control import checks
@@ -39,7 +41,22 @@ def test_every_check_of_the_contract_is_there():
     names = {check.name for check in checks.checks()}
 
     wanted = {"types", "style", "imports", "contract", "contract-style", "generated", "envoy", "house-rules", "lock"}
+    wanted |= {"contract-compatibility", "compose", "dockerfile", "dependencies"}
     assert wanted <= names
+
+
+def test_a_change_that_breaks_a_client_is_refused(tmp_path: Path):
+    """The released image is good enough to notice a field that was given another number."""
+    for name in ("protos", "third_party"):
+        shutil.copytree(checks.ROOT / name, tmp_path / name)
+    shutil.copy(checks.ROOT / "buf.yaml", tmp_path)
+    order = tmp_path / "protos" / "titan" / "order" / "v1" / "order.proto"
+    order.write_text(order.read_text().replace("string user_id = 2;", "string user_id = 99;"))
+
+    command = [checks.TOOLS / "buf", "breaking", "protos", "--against", checks.RELEASED_CONTRACT]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode != 0 and "user_id" in done.stdout
 
 
 def test_a_package_that_nobody_explained_is_named():

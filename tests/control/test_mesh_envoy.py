@@ -322,5 +322,5 @@ def _serial_at_the_door(mesh: Mesh) -> int:
 
 async def _until(condition, seconds: float = 5.0) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what it waits for happens in another process
+        while not condition():
             await asyncio.sleep(0.01)

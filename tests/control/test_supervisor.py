@@ -55,7 +55,7 @@ async def running(plan: Plan) -> AsyncIterator[Supervisor]:
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something that happens by itself."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -50,7 +50,7 @@ class Auth:
 
 async def until(condition) -> None:
     async with asyncio.timeout(3):
-        while not condition():  # noqa: ASYNC110 - the feed tells nobody
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -300,7 +300,7 @@ async def test_the_same_claims_from_two_processes(db, database_url):
             for who in ("one", "two")
         ]
         async with asyncio.timeout(20):
-            while 2 > await gate.fetchval(  # noqa: ASYNC110
+            while 2 > await gate.fetchval(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database ="
                 " (SELECT oid FROM pg_database WHERE datname = current_database())"
             ):

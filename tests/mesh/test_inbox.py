@@ -396,7 +396,7 @@ async def add(db, key: str, version: int) -> None:
 
 async def until_seen(db, count: int) -> None:
     async with asyncio.timeout(20):
-        while len(await seen(db)) < count:  # noqa: ASYNC110
+        while len(await seen(db)) < count:
             await asyncio.sleep(0.02)
 
 

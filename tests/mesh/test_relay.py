@@ -151,7 +151,7 @@ async def test_it_drains_after_the_broker_was_away(db, database_url, log):
     async with running(database_url, log) as task:
         await add(db, "patient", versions=(1, 2, 3))
         async with asyncio.timeout(5):
-            while log.opened < 3:  # noqa: ASYNC110
+            while log.opened < 3:
                 await asyncio.sleep(0.01)
         assert not task.done()
         assert [] == log.messages
@@ -166,7 +166,7 @@ async def test_a_refused_message_holds_back_its_aggregate_alone(db, database_url
     async with running(database_url, log):
         await add(db, "stuck", "free", versions=(1, 2, 3))
         async with asyncio.timeout(5):
-            while [1, 2, 3] != log.versions("free"):  # noqa: ASYNC110
+            while [1, 2, 3] != log.versions("free"):
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         assert [1] == log.versions("stuck")
@@ -200,7 +200,7 @@ async def test_a_broker_that_lost_its_topics_is_filled_again(db, database_url, l
         await drained(db)
         log.forget()
         async with asyncio.timeout(5):
-            while [1, 2, 3] != log.versions("kept"):  # noqa: ASYNC110
+            while [1, 2, 3] != log.versions("kept"):
                 await asyncio.sleep(0.01)
         await drained(db)
 

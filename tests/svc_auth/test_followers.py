@@ -22,7 +22,7 @@ async def test_another_package_verifies_tokens_and_learns_of_ended_sessions_with
     polling, following = asyncio.create_task(titan.feed.follow()), asyncio.create_task(feed.follow())
     try:
         async with asyncio.timeout(3):
-            while feed.revocations.is_stale or not feed.keys.ready:  # noqa: ASYNC110
+            while feed.revocations.is_stale or not feed.keys.ready:
                 await asyncio.sleep(0.02)
         guest = await titan.guest()
         caller = verifier.verify(guest.access_token, mutation=True)
@@ -30,7 +30,7 @@ async def test_another_package_verifies_tokens_and_learns_of_ended_sessions_with
         await titan.revoke(guest.refresh_token)
 
         async with asyncio.timeout(1):
-            while not feed.revocations.is_revoked(caller.session_id):  # noqa: ASYNC110
+            while not feed.revocations.is_revoked(caller.session_id):
                 await asyncio.sleep(0.02)
         with pytest.raises(SessionRevoked):
             verifier.verify(guest.access_token, mutation=False)
@@ -59,7 +59,7 @@ async def test_a_follower_hears_of_thousands_in_parts(titan: Replica, auth_secre
     following = asyncio.create_task(feed.follow())
     try:
         async with asyncio.timeout(5):
-            while feed.revocations.is_stale:  # noqa: ASYNC110
+            while feed.revocations.is_stale:
                 await asyncio.sleep(0.02)
         assert len(feed.revocations) >= 2500
     finally:

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 
 from control.servers.valkey import Valkey
 from mesh import settings as mesh_settings
 from mesh.runtime import Process
 from svc_cart.app import build
 from tests.harness import as_service
+from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 
 
 async def test_the_process_says_when_its_redis_is_down(fresh_database, tmp_path):

@@ -41,7 +41,7 @@ async def test_a_change_is_saved_within_a_second_while_the_process_runs(shop, ad
     await shop.add(ada[1], "SKU-1", 2)
 
     async with asyncio.timeout(1):
-        while await shop.saved(ada[0]) is None:  # noqa: ASYNC110
+        while await shop.saved(ada[0]) is None:
             await asyncio.sleep(0.02)
     saving.cancel()
 

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import grpc
 import pytest
-from titan.cart.v1 import cart_service_pb2 as pb
 
 from tests.harness import as_service, as_user, reason_of
 from tests.svc_cart.conftest import lines_of, open_shop, refused
+from titan.cart.v1 import cart_service_pb2 as pb
 
 
 async def test_a_cart_is_filled_changed_and_priced(shop, ada):

@@ -1,0 +1,525 @@
+"""What each caller relies on, asked with the caller's own code of the real provider.
+
+One test or more for every call between packages (`test_callers.py` compares): the fields that come back, the reasons
+that the caller acts on, and that asking again gives the same answer. What is not asserted here, a provider may change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import pytest
+
+from control.servers.valkey import Valkey
+from mesh.auth_feed import AuthFeed
+from mesh.identity import TokenVerifier
+from mesh.refusals import AccessDenied, Refusal, SessionRevoked
+from mesh.seams import SystemClock, SystemIds
+from svc_cart.cart.prices import Prices
+from svc_notify.notification import wire as letters
+from svc_order.checkout.intake import Ask, Intake, Priced
+from svc_order.checkout.participants import Participants, ToPay, ToRefund
+from svc_order.checkout.rules import Wanted
+from svc_order.errors import CartEmpty, SkuNotSold
+from svc_order.order.rules import Order
+from svc_order.settings import OrderSettings
+from svc_order.vault import Vault
+from tests.contracts.world import PRICE_MINOR, World, gbp, open_world, order
+from tests.harness import as_user, titan_contract
+from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2_grpc
+from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from titan.order.v1 import (
+    checkout_service_pb2,
+    checkout_service_pb2_grpc,
+    order_pb2,
+    order_service_pb2,
+    order_service_pb2_grpc,
+)
+from titan.payment.v1 import payment_pb2, refund_pb2
+from titan.type.v1 import address_pb2
+
+STATUS = payment_pb2.PaymentStatus
+WALLET = payment_pb2.PaymentMethod(wallet=payment_pb2.WalletMethod())
+RUNTIME = "mesh"
+"""Whoever follows AuthService does it with the runtime's code."""
+
+_covered: set[tuple[str, str]] = set()
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def relies_on(caller: str, *methods: str) -> Callable[[Test], Test]:
+    """Note which calls a test stands for."""
+
+    def note(test: Test) -> Test:
+        _covered.update((caller, method) for method in methods)
+        return test
+
+    return note
+
+
+def covered() -> frozenset[tuple[str, str]]:
+    """Return the (caller, method) pairs that have a test here."""
+    return frozenset(_covered)
+
+
+@pytest.fixture(scope="module")
+async def world(
+    fresh_database: Callable[[str], Awaitable[str]], valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """Every package, served for real."""
+    home: Path = tmp_path_factory.mktemp("contracts")
+    async with open_world(fresh_database, valkey_server.url, home) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def ask(world: World) -> AsyncIterator[Participants]:
+    """What the saga of svc_order asks with."""
+    clients = world.clients("svc_order")
+    participants = Participants(clients)
+    yield participants
+    await participants.close()
+    await clients.close()
+
+
+@pytest.fixture(scope="module")
+async def intake(world: World) -> AsyncIterator[Intake]:
+    """What svc_order quotes with."""
+    clients, db = world.clients("svc_order"), world.databases["svc_order"]
+    settings = OrderSettings(secrets_dir=world.secrets)
+    made = Intake(db, clients, Vault(db, bytes(32)), SystemClock(), SystemIds(), settings)
+    yield made
+    await made.quotes.close()
+    await made.records.close()
+    await clients.close()
+
+
+def reason(result: Any) -> str:
+    """Return the reason inside a result of a batch, as the caller reads it; empty for a success."""
+    return Refusal.from_status(result.error).reason if result.HasField("error") else ""
+
+
+def same(first: Any, second: Any) -> bool:
+    """Say whether two answers are the same, byte for byte."""
+    return bool(first.SerializeToString(deterministic=True) == second.SerializeToString(deterministic=True))
+
+
+# Stock
+
+
+@relies_on("svc_order", "BatchReserve")
+async def test_a_reservation_names_a_warehouse_for_every_unit(world: World, ask: Participants):
+    """The order keeps them on its lines; the same order asked again gets the same ones."""
+    wanted = order(await world.product(), await world.product())
+
+    first = await ask.reserve.submit(wanted)
+    again = await ask.reserve.submit(wanted)
+
+    assert "" == reason(first) and str(wanted.order_id) == first.order_id
+    assert {1: 2, 2: 2} == {line.line_number: line.quantity for line in first.allocations}
+    assert all(line.warehouse_id for line in first.allocations)
+    assert same(first, again)
+
+
+@relies_on("svc_order", "BatchReserve")
+async def test_too_little_stock_is_one_orders_answer_with_what_there_is(world: World, ask: Participants):
+    """The shopper is told the SKU and what is available; the neighbour in the batch gets its units."""
+    scarce, ample = await world.product(stock=1), await world.product()
+    short, fine = order(scarce), order(ample)
+
+    refused, held = await asyncio.gather(ask.reserve.submit(short), ask.reserve.submit(fine))
+
+    refusal = Refusal.from_status(refused.error)
+    assert "OUT_OF_STOCK" == refusal.reason
+    assert (scarce, "1", "2") == tuple(refusal.metadata[name] for name in ("sku", "available", "requested"))
+    assert "" == reason(held) and str(fine.order_id) == held.order_id
+    assert "OUT_OF_STOCK" == reason(await ask.reserve.submit(short))
+
+
+@relies_on("svc_order", "BatchRelease")
+async def test_a_release_wins_against_a_reservation_that_comes_late(world: World, ask: Participants):
+    """The saga may cancel an order whose reservation is still on its way."""
+    late = order(await world.product())
+
+    released = await ask.release.submit(late.order_id)
+    again = await ask.release.submit(late.order_id)
+
+    assert "" == reason(released) and same(released, again)
+    assert "RESERVATION_RELEASED" == reason(await ask.reserve.submit(late))
+
+
+@relies_on("svc_order", "BatchRelease")
+async def test_a_release_gives_the_units_back(world: World, ask: Participants):
+    """The last unit can be ordered by somebody else afterwards."""
+    sku = await world.product(stock=2)
+    first, second = order(sku), order(sku)
+    await ask.reserve.submit(first)
+    assert "OUT_OF_STOCK" == reason(await ask.reserve.submit(second))
+
+    await ask.release.submit(first.order_id)
+
+    assert "" == reason(await ask.reserve.submit(order(sku)))
+
+
+@relies_on("svc_order", "BatchShip", "BatchRelease")
+async def test_what_has_left_is_shipped_once_and_never_released(world: World, ask: Participants):
+    """Shipping again is the same answer; a release that comes late is told so."""
+    sku = await world.product(stock=5)
+    sent = order(sku)
+    await ask.reserve.submit(sent)
+
+    shipped = await ask.ship.submit(sent.order_id)
+    again = await ask.ship.submit(sent.order_id)
+
+    assert "" == reason(shipped) and same(shipped, again)
+    assert "RESERVATION_SHIPPED" == reason(await ask.release.submit(sent.order_id))
+    inventory = world.stub(inventory_service_pb2_grpc.InventoryServiceStub, "titan.inventory.v1.InventoryService")
+    asked = inventory_service_pb2.GetStockRequest(sku=sku)
+    assert 3 == (await inventory.GetStock(asked, metadata=as_user(roles=("warehouse",)))).stock.on_hand
+
+
+@relies_on("svc_order", "BatchShip")
+async def test_what_was_never_held_cannot_ship(ask: Participants):
+    """An effect that is asked too early is refused, and asked again later."""
+    assert "RESERVATION_NOT_FOUND" == reason(await ask.ship.submit(uuid4()))
+
+
+# Money
+
+
+@relies_on("svc_order", "BatchAuthorize")
+async def test_a_wallet_pays_at_once(world: World, ask: Participants):
+    """AUTHORIZED, with a payment id, and where it stands when asked again."""
+    pays = ToPay(order(user_id=await world.rich()), WALLET)
+
+    first = await ask.authorize.submit(pays)
+    again = await ask.authorize.submit(pays)
+
+    assert STATUS.PAYMENT_STATUS_AUTHORIZED == first.status and "" == reason(first)
+    assert UUID(first.payment_id) and str(pays.order.order_id) == first.order_id
+    assert same(first, again)
+
+
+@relies_on("svc_order", "BatchAuthorize")
+async def test_an_empty_wallet_and_an_unknown_provider_are_refused_beside_one_that_pays(
+    world: World, ask: Participants
+):
+    """The reason is what the shopper reads; neighbours are not touched."""
+    card = payment_pb2.PaymentMethod(card=payment_pb2.CardMethod(token="tok_visa", provider="nobody"))
+
+    poor, unknown, fine = await asyncio.gather(
+        ask.authorize.submit(ToPay(order(), WALLET)),
+        ask.authorize.submit(ToPay(order(), card)),
+        ask.authorize.submit(ToPay(order(user_id=await world.rich()), WALLET)),
+    )
+
+    assert (STATUS.PAYMENT_STATUS_REFUSED, "INSUFFICIENT_FUNDS") == (poor.status, reason(poor))
+    assert "PROVIDER_UNKNOWN" == reason(unknown) and STATUS.PAYMENT_STATUS_AUTHORIZED != unknown.status
+    assert (STATUS.PAYMENT_STATUS_AUTHORIZED, "") == (fine.status, reason(fine))
+
+
+@relies_on("svc_order", "BatchAuthorize")
+async def test_an_order_that_asks_for_another_amount_is_refused(world: World, ask: Participants):
+    """A participant keeps what it was asked: one order id, one amount."""
+    wanted = order(user_id=await world.rich())
+    await ask.authorize.submit(ToPay(wanted, WALLET))
+
+    other = await ask.authorize.submit(ToPay(replace(wanted, total_minor=wanted.total_minor + 1), WALLET))
+
+    assert "PAYMENT_CONFLICT" == reason(other)
+
+
+async def given_captured(world: World, ask: Participants) -> Order:
+    """Return an order whose money was taken."""
+    paid = order(user_id=await world.rich())
+    await ask.authorize.submit(ToPay(paid, WALLET))
+    assert (await ask.capture.submit(paid.order_id)).done
+    return paid
+
+
+@relies_on("svc_order", "BatchCapture")
+async def test_a_capture_says_when_it_is_done(world: World, ask: Participants):
+    """The saga asks until `done`; asked after that, the same answer."""
+    paid = order(user_id=await world.rich())
+    await ask.authorize.submit(ToPay(paid, WALLET))
+
+    first = await ask.capture.submit(paid.order_id)
+    again = await ask.capture.submit(paid.order_id)
+
+    assert first.done and STATUS.PAYMENT_STATUS_CAPTURED == first.status and "" == reason(first)
+    assert str(paid.order_id) == first.order_id and same(first, again)
+
+
+@relies_on("svc_order", "BatchCapture", "BatchVoid")
+async def test_void_and_capture_exclude_each_other(world: World, ask: Participants):
+    """PAYMENT_VOIDED ends a capture and PAYMENT_CAPTURED turns a void into a refund: the saga acts on both names."""
+    taken, dropped = await given_captured(world, ask), order(user_id=await world.rich())
+    await ask.authorize.submit(ToPay(dropped, WALLET))
+    voided = await ask.void.submit(dropped.order_id)
+
+    late_capture = await ask.capture.submit(dropped.order_id)
+    late_void = await ask.void.submit(taken.order_id)
+
+    assert voided.done and STATUS.PAYMENT_STATUS_VOIDED == voided.status
+    assert ("PAYMENT_VOIDED", STATUS.PAYMENT_STATUS_VOIDED) == (reason(late_capture), late_capture.status)
+    assert "PAYMENT_CAPTURED" == reason(late_void)
+
+
+@relies_on("svc_order", "BatchVoid", "BatchAuthorize")
+async def test_a_void_wins_against_an_authorization_that_comes_late(world: World, ask: Participants):
+    """For an order that was never seen it leaves a tombstone, and asking again gives the same answer."""
+    late = order(user_id=await world.rich())
+
+    voided = await ask.void.submit(late.order_id)
+    again = await ask.void.submit(late.order_id)
+
+    assert voided.done and "" == reason(voided) and same(voided, again)
+    assert "PAYMENT_VOIDED" == reason(await ask.authorize.submit(ToPay(late, WALLET)))
+
+
+@relies_on("svc_order", "BatchCapture")
+async def test_money_that_nobody_authorized_is_not_captured(ask: Participants):
+    """An unknown order is a reason, not a status that could be taken for done."""
+    unknown = await ask.capture.submit(uuid4())
+
+    assert "PAYMENT_NOT_FOUND" == reason(unknown) and not unknown.done
+
+
+@relies_on("svc_order", "BatchRefund")
+async def test_a_refund_without_an_amount_sends_back_all_that_is_left(world: World, ask: Participants):
+    """Known by its id: asked again the same answer, and the money moves once."""
+    paid = await given_captured(world, ask)
+    part = await ask.refund.submit(ToRefund(uuid4(), paid.order_id, 250, "GBP"))
+    rest = ToRefund(uuid4(), paid.order_id)
+
+    first = await ask.refund.submit(rest)
+    again = await ask.refund.submit(rest)
+
+    assert STATUS.PAYMENT_STATUS_PARTIALLY_REFUNDED == part.payment_status
+    assert refund_pb2.REFUND_STATUS_DONE == first.status and "" == reason(first)
+    assert gbp(paid.total_minor - 250) == first.amount
+    assert STATUS.PAYMENT_STATUS_REFUNDED == first.payment_status
+    assert str(rest.refund_id) == first.refund_id and same(first, again)
+
+
+@relies_on("svc_order", "BatchRefund")
+async def test_a_refund_waits_for_its_capture_by_this_name(world: World, ask: Participants):
+    """On PAYMENT_NOT_CAPTURED the saga asks again later: the refusal must not be kept under the refund's id."""
+    paid = order(user_id=await world.rich())
+    await ask.authorize.submit(ToPay(paid, WALLET))
+    refund = ToRefund(uuid4(), paid.order_id)
+
+    early = await ask.refund.submit(refund)
+    await ask.capture.submit(paid.order_id)
+    later = await ask.refund.submit(refund)
+
+    assert "PAYMENT_NOT_CAPTURED" == reason(early)
+    assert refund_pb2.REFUND_STATUS_DONE == later.status and "" == reason(later)
+
+
+@relies_on("svc_order", "BatchRefund")
+async def test_no_refund_is_larger_than_what_was_taken_or_changes_under_its_id(world: World, ask: Participants):
+    """Two refusals that svc_order shows to whoever asked."""
+    paid = await given_captured(world, ask)
+    kept = ToRefund(uuid4(), paid.order_id, 100, "GBP")
+    await ask.refund.submit(kept)
+
+    larger = await ask.refund.submit(ToRefund(uuid4(), paid.order_id, paid.total_minor, "GBP"))
+    changed = await ask.refund.submit(replace(kept, amount_minor=101))
+
+    assert ("REFUND_TOO_LARGE", "REFUND_CONFLICT") == (reason(larger), reason(changed))
+
+
+# Carts and prices
+
+
+async def given_cart(world: World, sku: str, quantity: int = 3) -> tuple[UUID, str]:
+    """Return a user with a cart of one line, and the cart's id."""
+    user_id = uuid4()
+    return user_id, await add_to_cart(world, user_id, sku, quantity)
+
+
+async def add_to_cart(world: World, user_id: UUID, sku: str, quantity: int = 3) -> str:
+    """Put a SKU into a user's cart and return the cart's id."""
+    carts = world.stub(cart_service_pb2_grpc.CartServiceStub, "titan.cart.v1.CartService")
+    asked = cart_service_pb2.AddItemRequest(sku=sku, quantity=quantity)
+    return (await carts.AddItem(asked, metadata=as_user(user_id))).cart.cart_id
+
+
+@relies_on("svc_order", "BatchGetCarts")
+async def test_carts_of_many_users_come_in_one_call_each_its_own(world: World, intake: Intake):
+    """Asked together in one batch: two carts with their ids and lines, and somebody who has none."""
+    sku, other = await world.product(), await world.product()
+    (ada, ada_cart), (bob, bob_cart) = await given_cart(world, sku), await given_cart(world, other, 1)
+
+    asks = (intake.quotes.submit(Ask(user_id, ())) for user_id in (ada, bob, uuid4()))
+    quotes = await asyncio.gather(*asks, return_exceptions=True)
+
+    found = [
+        (str(quote.cart_id), [(line.sku, line.quantity) for line in quote.quote.lines])
+        for quote in quotes
+        if isinstance(quote, Priced)
+    ]
+    assert [(ada_cart, [(sku, 3)]), (bob_cart, [(other, 1)])] == found
+    assert isinstance(quotes[2], CartEmpty)
+
+
+@relies_on("svc_order", "BatchCloseCarts")
+async def test_a_closed_cart_is_gone_and_the_next_one_is_another(world: World, ask: Participants, intake: Intake):
+    """Closing twice is safe, also when a new cart was opened in between; an unknown cart is no failure."""
+    sku = await world.product()
+    user_id, cart_id = await given_cart(world, sku)
+    ordered = order(sku, user_id=user_id, cart_id=UUID(cart_id))
+
+    await ask.close_cart.submit(ordered)
+    with pytest.raises(CartEmpty):
+        await intake.quotes.submit(Ask(user_id, ()))
+    fresh = await add_to_cart(world, user_id, sku)
+    await ask.close_cart.submit(ordered)
+    await ask.close_cart.submit(order(sku, cart_id=uuid4()))
+
+    assert fresh != cart_id
+    assert fresh == str((await intake.quotes.submit(Ask(user_id, ()))).cart_id)
+
+
+@relies_on("svc_order", "BatchGetVariants")
+async def test_a_quote_has_title_price_tax_and_seller_of_every_line(world: World, intake: Intake):
+    """They become the snapshot of the order's line."""
+    sku = await world.product()
+
+    quote = (await intake.quotes.submit(Ask(uuid4(), (Wanted(sku, 2), Wanted(sku, 1))))).quote
+
+    assert [2, 1] == [line.quantity for line in quote.lines] and 3 * PRICE_MINOR == quote.total_minor
+    line = quote.lines[0]
+    assert (sku, f"Title of {sku}", "house") == (line.sku, line.title, line.seller_id)
+    assert PRICE_MINOR == line.unit_price_minor
+    assert UUID(line.product_id) and line.tax_rate_basis_points >= 0 and "GBP" == quote.currency
+
+
+@relies_on("svc_order", "BatchGetVariants")
+async def test_a_sku_that_is_not_sold_is_a_result_and_no_error(world: World, intake: Intake):
+    """Its order alone is refused, with the SKU in the details."""
+    sku = await world.product()
+
+    asks = (intake.quotes.submit(Ask(uuid4(), (Wanted(each, 1),))) for each in ("NOBODY-SELLS-THIS", sku))
+    unsold, fine = await asyncio.gather(*asks, return_exceptions=True)
+
+    assert isinstance(unsold, SkuNotSold) and "NOBODY-SELLS-THIS" == unsold.metadata["sku"]
+    assert isinstance(fine, Priced)
+
+
+@relies_on("svc_cart", "BatchGetVariants")
+async def test_a_cart_shows_what_the_catalogue_says(world: World):
+    """Title, price and whether it is sold at all; an unknown SKU is left out."""
+    sku, clients = await world.product(), world.clients("svc_cart")
+    prices = Prices(clients.get(product_service_pb2_grpc.ProductServiceStub), seconds=5.0)
+
+    found = await prices.of([sku, "NOBODY-SELLS-THIS"])
+
+    assert {sku} == set(found)
+    assert (f"Title of {sku}", gbp(PRICE_MINOR)) == (found[sku].title, found[sku].price)
+    await prices.batcher.close()
+    await clients.close()
+
+
+# Receipts
+
+
+@relies_on("svc_notify", "BatchGetReceipts")
+async def test_a_receipt_has_all_that_a_letter_needs(world: World):
+    """A placed order with its address, lines and sums; an unknown order is a result without one, in its place."""
+    sku = await world.product()
+    placed = await place(world, sku)
+    clients = world.clients("svc_notify")
+    orders = clients.get(order_service_pb2_grpc.OrderServiceStub)
+    unknown = str(uuid4())
+
+    asked = order_service_pb2.BatchGetReceiptsRequest(order_ids=[unknown, placed.order_id])
+    receipts = (await orders.BatchGetReceipts(asked, timeout=5.0)).receipts
+    letter = letters.order_from_wire(receipts[1].order)
+
+    assert [(unknown, False), (placed.order_id, True)] == [(r.order_id, r.HasField("order")) for r in receipts]
+    assert "ada@example.com" == receipts[1].order.contact_email
+    assert [(sku, f"Title of {sku}", 2)] == [(line.sku, line.title, line.quantity) for line in letter.lines]
+    assert 2 * PRICE_MINOR == letter.total.minor_units and "Ada Byron" == letter.recipient_name
+    await clients.close()
+
+
+async def place(world: World, sku: str) -> order_pb2.Order:
+    """Place an order of two units from a wallet, through the whole saga."""
+    checkout = world.stub(checkout_service_pb2_grpc.CheckoutServiceStub, "titan.order.v1.CheckoutService")
+    asked = checkout_service_pb2.PlaceOrderRequest(
+        expected_total=gbp(2 * PRICE_MINOR),
+        shipping_address=address_pb2.Address(
+            full_name="Ada Byron", line1="1 Mill Lane", city="Leeds", postal_code="LS1 1AA", country_code="GB"
+        ),
+        contact_email="ada@example.com",
+        payment=WALLET,
+        lines=[checkout_service_pb2.PlaceOrderLine(sku=sku, quantity=2)],
+        request_id=str(uuid4()),
+    )
+    placed = (await checkout.PlaceOrder(asked, metadata=as_user(await world.rich()))).order
+    assert order_pb2.ORDER_STATUS_CONFIRMED == placed.status
+    return placed
+
+
+# Keys and ended sessions
+
+
+@relies_on(RUNTIME, "GetJwks", "WatchRevocations")
+async def test_every_package_verifies_tokens_by_what_auth_tells_it(world: World):
+    """The published keys verify a real token, and a session that ends is refused within a second or two."""
+    clients = world.clients("svc_inventory")
+    feed = AuthFeed(clients, titan_contract())
+    following = asyncio.create_task(feed.follow())
+    sessions = world.stub(auth_service_pb2_grpc.AuthServiceStub, "titan.auth.v1.AuthService")
+    guest = await sessions.CreateGuestSession(auth_service_pb2.CreateGuestSessionRequest())
+    verifier = TokenVerifier(feed.keys, revocations=feed.revocations)
+
+    caller = await eventually(lambda: verifier.verify(guest.access_token, mutation=True))
+    await sessions.RevokeSession(auth_service_pb2.RevokeSessionRequest(refresh_token=guest.refresh_token))
+
+    assert guest.user_id == str(caller.user_id) and caller.is_guest
+    with pytest.raises(SessionRevoked):
+        await eventually_raises(lambda: verifier.verify(guest.access_token, mutation=True))
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await clients.close()
+
+
+async def eventually(look: Callable[[], Any]) -> Any:
+    """Return what a look gives, as soon as it is no refusal."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return look()
+            except Refusal:
+                await asyncio.sleep(0.02)
+
+
+async def eventually_raises(look: Callable[[], Any]) -> None:
+    """Look until it is refused."""
+    async with asyncio.timeout(10):
+        while True:
+            look()
+            await asyncio.sleep(0.02)
+
+
+# Access
+
+
+async def test_a_package_that_the_topology_does_not_name_is_refused(world: World):
+    """The callee itself refuses it, whatever Envoy let through."""
+    clients = world.clients("svc_catalog")
+    stranger = clients.get(inventory_service_pb2_grpc.InventoryServiceStub)
+
+    with pytest.raises(AccessDenied):
+        await stranger.BatchShip(inventory_service_pb2.BatchShipRequest(order_ids=[str(uuid4())]))
+    await clients.close()
