@@ -67,8 +67,8 @@ def writer_of(descriptor: Descriptor) -> Convert:
 class _Plan:
     """The plan of one message type.
 
-    All fields that are always written are fetched by one `attrgetter`, in C, and only those whose values JSON would not
-    take as they are get a conversion afterwards. The plans of inner messages are looked up when first needed, so that
+    All fields are fetched by one `attrgetter`, in C, in the order of the proto; afterwards absent ones are taken out,
+    and those whose values JSON would not take as they are get converted. It is worked out when first needed, so that
     a message type may contain itself.
     """
 
@@ -77,36 +77,35 @@ class _Plan:
         self._ready = False
 
     def _prepare(self) -> None:
-        always: list[FieldDescriptor] = []
-        self._present: list[tuple[str, str, Convert]] = []
+        fields = list(self._descriptor.fields)
+        self._present: list[tuple[str, str, Convert | None]] = []
         self._converted: list[tuple[str, Convert]] = []
-        for field in self._descriptor.fields:
+        for field in fields:
             if field.has_presence:
-                self._present.append((field.name, field.json_name, _converter(field) or _same))
-                continue
-            always.append(field)
-            convert = _of_many(field) if field.is_repeated else _converter(field)
-            if convert is not None:
+                self._present.append((field.name, field.json_name, _converter(field)))
+            elif (convert := _of_many(field) if field.is_repeated else _converter(field)) is not None:
                 self._converted.append((field.json_name, convert))
-        self._names = [field.json_name for field in always]
-        self._single = len(always) == 1
-        self._get = attrgetter(*(field.name for field in always)) if always else None
+        self._names = [field.json_name for field in fields]
+        # One name makes attrgetter return a value instead of a tuple; none is an error.
+        names = [field.name for field in fields]
+        self._get: Callable[[Any], tuple[Any, ...]]
+        if len(names) > 1:
+            self._get = attrgetter(*names)
+        else:
+            self._get = lambda message: tuple(getattr(message, name) for name in names)
         self._ready = True
 
     def write(self, message: Any) -> dict[str, Any]:
         if not self._ready:
             self._prepare()
-        if self._get is None:
-            out = {}
-        elif self._single:
-            out = {self._names[0]: self._get(message)}
-        else:
-            out = dict(zip(self._names, self._get(message), strict=True))
+        out = dict(zip(self._names, self._get(message), strict=True))
         for name, convert in self._converted:
             out[name] = convert(out[name])
-        for attribute, name, convert in self._present:
-            if message.HasField(attribute):
-                out[name] = convert(getattr(message, attribute))
+        for attribute, name, present in self._present:
+            if not message.HasField(attribute):
+                del out[name]
+            elif present is not None:
+                out[name] = present(out[name])
         return out
 
 
