@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORT_ROOTS = ("protos", "third_party")
 INSTALLED = ("google",)
 """Top-level proto folders whose Python modules are installed as packages."""
+
+COMMENTS = Path("titan", "comments.json")
+"""Where the contracts' comments go: generated modules do not carry them, and the API's description needs them."""
 
 _SHOWN_DIFFERENCES = 20
 
@@ -38,17 +43,26 @@ def generate(into: Path, *, root: Path = ROOT) -> list[Path]:
     if not sources:
         return []
     well_known = Path(grpc_tools.__file__).parent / "_proto"
-    arguments = [
-        "protoc",
-        *(f"--proto_path={root / folder}" for folder in IMPORT_ROOTS),
-        f"--proto_path={well_known}",
-        f"--python_out={into}",
-        f"--pyi_out={into}",
-        f"--grpc_python_out={into}",
-        *sources,
-    ]
-    if protoc.main(arguments) != 0:
-        raise GenerationFailed("protoc refused the contracts")
+    with tempfile.TemporaryDirectory(prefix="titan-gen-") as scratch:
+        image = Path(scratch, "image.binpb")
+        arguments = [
+            "protoc",
+            *(f"--proto_path={root / folder}" for folder in IMPORT_ROOTS),
+            f"--proto_path={well_known}",
+            f"--python_out={into}",
+            f"--pyi_out={into}",
+            f"--grpc_python_out={into}",
+            f"--descriptor_set_out={image}",
+            "--include_source_info",
+            *sources,
+        ]
+        if protoc.main(arguments) != 0:
+            raise GenerationFailed("protoc refused the contracts")
+        comments = _comments(image.read_bytes())
+    if comments:
+        # Text, one comment a line and sorted, so that two changes of the contracts merge.
+        lines = json.dumps(comments, indent=0, sort_keys=True, ensure_ascii=False)
+        Path(into, COMMENTS).write_text(lines + "\n", encoding="utf-8")
     for module in into.rglob("*_pb2_grpc.py"):
         if "def add_" not in module.read_text():
             module.unlink()
@@ -79,6 +93,42 @@ def differences(target: Path, *, root: Path = ROOT) -> list[str]:
             f"stale: {path}" for path in wanted & present if not filecmp.cmp(fresh / path, target / path, shallow=False)
         ]
     return sorted(lines)
+
+
+def _comments(image: bytes) -> dict[str, str]:
+    """Return the comment of everything in Titan's own contracts that has one, by full name.
+
+    `image` is a serialized FileDescriptorSet with source information.
+    """
+    from google.protobuf import descriptor_pb2
+
+    found: dict[str, str] = {}
+    for file in descriptor_pb2.FileDescriptorSet.FromString(image).file:
+        if not file.package.startswith(f"{COMMENTS.parts[0]}."):
+            continue
+        for location in file.source_code_info.location:
+            name = _name_at(file, location.path) if location.leading_comments else ""
+            if name:
+                found[name] = "\n".join(line.strip() for line in location.leading_comments.strip().splitlines())
+    return found
+
+
+def _name_at(file: Any, path: Sequence[int]) -> str:
+    """Return the full name of what a path of source information points at; nothing where it has no name.
+
+    A path is a list of steps through FileDescriptorProto: the number of a repeated field, then an index into it.
+    """
+    here = file
+    names = [file.package]
+    for number, index in zip(path[::2], path[1::2], strict=False):
+        field = here.DESCRIPTOR.fields_by_number.get(number)
+        if field is None or field.message_type is None or not field.is_repeated:
+            return ""
+        here = getattr(here, field.name)[index]
+        if "name" not in here.DESCRIPTOR.fields_by_name:
+            return ""
+        names.append(here.name)
+    return ".".join(names) if len(path) % 2 == 0 and len(names) > 1 else ""
 
 
 def _contracts(root: Path) -> Iterator[str]:

@@ -10,7 +10,7 @@ import time
 
 import uvloop
 
-from edge_http import health
+from edge_http import comments, description, health
 from edge_http.asgi import Edge
 from edge_http.server import HttpServer
 from mesh import contract, telemetry
@@ -29,11 +29,10 @@ log = telemetry.get_logger("edge_http")
 
 def build(known: Contract, clients: Clients, *, max_running_calls: int = 512) -> Edge:
     """Return the application with all its pages."""
-    pages = {"/healthz": health.alive}
     edge = Edge(
         known,
         clients,
-        pages=pages,
+        pages={"/healthz": health.alive, **description.pages(known, comments.load())},
         quiet=frozenset({"/healthz", "/readyz"}),
         max_running_calls=max_running_calls,
     )

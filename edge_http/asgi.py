@@ -21,6 +21,7 @@ from edge_http.binding import Headers
 from edge_http.endpoint import Endpoint
 from edge_http.errors import BodyTooLarge, RouteNotFound, WrongMethod
 from edge_http.events import HEARTBEAT_SECONDS, EventStream
+from edge_http.rendered import Rendered
 from edge_http.router import Router
 from mesh import telemetry
 from mesh.clients import Clients
@@ -71,8 +72,9 @@ class Edge:
         tracer: Tracer | None = None,
     ) -> None:
         """Build the table of routes; what only services may call is left out, whatever its annotations say."""
+        rendered = Rendered()
         self.endpoints = [
-            Endpoint(route, clients)
+            Endpoint(route, clients, rendered)
             for route in contract.routes()
             if route.method.access is not None and route.method.access.kind is not AccessKind.SERVICE
         ]

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from edge_http import etags, json_writer
 from edge_http.answer import Answer
 from edge_http.binding import Binding, Headers
+from edge_http.rendered import Rendered
 from mesh.clients import Clients
 from mesh.contract import AccessKind, Idempotency, Route
 from mesh.refusals import InvalidInput, TokenInvalid
@@ -28,8 +29,8 @@ _PRIVATE = (b"cache-control", b"no-store")
 class Endpoint:
     """What one route does; `name` is its method and template, for logs and metrics."""
 
-    def __init__(self, route: Route, clients: Clients) -> None:
-        """Work out everything that the descriptors decide."""
+    def __init__(self, route: Route, clients: Clients, rendered: Rendered | None = None) -> None:
+        """Work out everything that the descriptors decide; `rendered` keeps what anybody may read."""
         method, rule = route.method, route.rule
         self.route = route
         self.method = method
@@ -46,6 +47,8 @@ class Endpoint:
         is_public = method.access is not None and method.access.kind is AccessKind.PUBLIC
         self._cacheable = is_read and is_public and not self.streams
         self._conditional = is_read and not self.streams
+        plain = not self._part and not self._is_raw
+        self._rendered = rendered if self._cacheable and plain else None
         self._etag = etags.version_getter(response, "etag")
         self._event_id = etags.version_getter(response, "etag", "version")
 
@@ -88,6 +91,8 @@ class Endpoint:
             await stream.aclose()
 
     def _body_of(self, response: Any) -> tuple[bytes, bytes]:
+        if self._rendered is not None:
+            return b"application/json", self._rendered.json_of(response)
         if not self._part:
             if self._is_raw:
                 return _raw(response)

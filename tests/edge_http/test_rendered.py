@@ -1,0 +1,36 @@
+"""Remembered JSON is the JSON, and the memory is bounded."""
+
+from __future__ import annotations
+
+from edge_http import json_writer
+from edge_http.rendered import MAX_ANSWER_BYTES, Rendered
+from tests.edge_http.everything import pb
+
+
+def test_the_same_message_is_written_once_and_another_anew() -> None:
+    """Messages of two types may have the same bytes."""
+    rendered = Rendered()
+    thing, size = pb.Thing(name="a"), pb.NamesResponse(names=["a"])
+    assert thing.SerializeToString() == size.SerializeToString()
+
+    first, again = rendered.json_of(thing), rendered.json_of(pb.Thing(name="a"))
+
+    assert first is again
+    assert first == json_writer.to_bytes(thing)
+    assert rendered.json_of(size) == b'{"names":["a"]}'
+    assert rendered.json_of(pb.Thing(name="b")) != first
+
+
+def test_the_oldest_are_forgotten() -> None:
+    """And what is very large is not kept at all."""
+    rendered = Rendered(max_bytes=10_000)
+    for number in range(1000):
+        rendered.json_of(pb.Thing(name=f"{number}"))
+        rendered.json_of(pb.Thing(name="often"))
+    kept = len(rendered)
+    often = rendered.json_of(pb.Thing(name="often"))
+
+    assert 50 < kept < 300
+    assert rendered.json_of(pb.Thing(name="often")) is often
+    rendered.json_of(pb.Thing(name="x" * (MAX_ANSWER_BYTES + 1)))
+    assert len(rendered) <= kept + 1
