@@ -182,19 +182,22 @@ class Saga:
 
     async def _drive(self, job: Job) -> None:
         try:
+            answer = None
             if not job.decided:
                 verdict = await self._toward_decision(job)
                 if verdict is None:
                     return
                 answer = await self._step("decide", self._decide, verdict)
                 job.confirmed = answer.refusal is None
-                if job.confirmed and job.order.cart_id is not None:
-                    await self._close_cart(job)
+            unclosed = await self._close_cart(job) if job.confirmed else None
+            if answer is not None:
                 _reply(job, answer)
             if job.confirmed:
                 status = await self._capture(job.order)
             else:
                 status = await self._undo(job.order.order_id)
+            if unclosed is not None:
+                raise unclosed
             await self._step("finish", self._finish, (job.order.order_id, status))
         except (Refusal, Later) as problem:
             await self._postpone(job, problem)
@@ -242,14 +245,18 @@ class Saga:
             await store.wait_for_customer(connection, waiting, poll_seconds=self._settings.action_poll_seconds)
         await failpoint("saga.rest.after")
 
-    async def _close_cart(self, job: Job) -> None:
+    async def _close_cart(self, job: Job) -> Refusal | None:
+        """Close the cart that was ordered; returns why it could not be done, for a later run to do it.
+
+        The order counts either way and is not held up. But a cart that stayed open could never be ordered again.
+        """
+        if job.order.cart_id is None:
+            return None
         try:
             await self._step("close", self._ask.close_cart, job.order)
         except Refusal as refusal:
-            # The order counts either way, and its cart can't be ordered again; an orphaned cart only looks odd.
-            log.warning(
-                "a cart was ordered and could not be closed", order_id=str(job.order.order_id), why=refusal.reason
-            )
+            return refusal
+        return None
 
     async def _capture(self, order: Order) -> int:
         """Take the money; returns where the payment stands. An order that was cancelled meanwhile is not captured."""
