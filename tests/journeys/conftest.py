@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from control import remote
 from control.home import Ports
 from control.servers.server import port_is_taken
 
@@ -69,6 +71,10 @@ class Shopper:
             "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
         }
 
+    def order(self, order_id: str) -> Any:
+        """Return one of the shopper's orders as it is now."""
+        return self.ok("GET", f"/v1/orders/{order_id}")["order"]
+
     def balance(self) -> int:
         """Return what the wallet can spend, in pence."""
         return int(self.ok("GET", "/v1/wallet")["wallet"]["balance"]["minorUnits"])
@@ -93,6 +99,29 @@ class RunningMesh:
             timeout=timeout,
             check=False,
         )
+
+    def row(self, name: str) -> dict[str, Any]:
+        """Return what the status says of one process."""
+        status = remote.ask(self.home / "run" / "supervisor.sock", {"do": "status"})
+        return next(row for row in status["processes"] if row["name"] == name)
+
+    def restart(self, name: str, *settings: str) -> None:
+        """Restart a process, this once with settings, and wait until the new one serves."""
+        before = self.row(name)["pid"]
+        restarted = self.control("restart", name, *settings)
+        assert restarted.returncode == 0, restarted.stdout + restarted.stderr
+        until(lambda: self.row(name)["pid"] not in (before, None), seconds=20)
+        until(lambda: self.row(name)["healthy"], seconds=20)
+
+    @contextmanager
+    def suspended(self, name: str) -> Iterator[None]:
+        """Let a process hang, as one does whose machine is lost: its connections stay open and nothing answers."""
+        assert self.control("kill", name, "SIGSTOP").returncode == 0
+        try:
+            yield
+        finally:
+            assert self.control("kill", name, "SIGCONT").returncode == 0
+            until(lambda: self.row(name)["healthy"])
 
     def read_endpoints(self) -> dict[str, Any]:
         """Read endpoints.json as it is now."""

@@ -232,6 +232,21 @@ async def test_an_order_consumes_its_cart(shop: Shop, world: World) -> None:
     assert harness.refusal_in(error).metadata["order_id"] == first.order_id
 
 
+async def test_a_cart_that_could_not_be_closed_is_closed_later(shop: Shop, world: World) -> None:
+    """The order is confirmed without svc_cart; a cart left open for ever could never be ordered again."""
+    user, cart_id = uuid4(), str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 1})
+    world.fail["close"] = 3
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    order = await shop.place(user, cart=True, lines=[("mug", 1)])
+    await finished(shop, order.order_id)
+    sweeping.cancel()
+
+    assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert cart_id in world.closed
+    assert world.captures[order.order_id] == 1
+
+
 async def test_a_cart_ordered_twice_at_once_with_two_keys_is_one_order(start: Any, world: World) -> None:
     one, two = await start(), await start()
     user, cart_id = uuid4(), str(uuid4())
