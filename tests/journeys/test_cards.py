@@ -25,7 +25,9 @@ def place(shopper: Shopper, sku: str, total: int, token: str, key: str = "") -> 
 def movements(mesh: RunningMesh, payment_id: str) -> list[tuple[str, int]]:
     """Return what the provider did for a payment, as kind and amount, without what had no effect."""
     lines = [json.loads(line) for line in open(mesh.endpoints["psp_log"])]
-    return [(line["kind"], line["amount_minor"]) for line in lines if line["payment_id"] == payment_id if line["effect"]]
+    return [
+        (line["kind"], line["amount_minor"]) for line in lines if line["payment_id"] == payment_id if line["effect"]
+    ]
 
 
 def payment_of(mesh: RunningMesh, amount: int) -> str:
