@@ -6,7 +6,7 @@ agree: a request that says two things is refused, because no reader could know w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -301,12 +301,3 @@ def _decoded(raw: str | bytes, where: str, *, plus: bool) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidInput.of(where[:256], "is not UTF-8") from None
-
-
-def header_values(headers: Headers, wanted: Mapping[bytes, str]) -> tuple[tuple[str, str], ...]:
-    """Return the gRPC metadata that HTTP headers travel as: `wanted` maps header names to metadata keys.
-
-    Raises:
-        InvalidInput: A value that gRPC cannot carry.
-    """
-    return tuple((wanted[name], _header_text(name, value)) for name, value in headers if name in wanted)

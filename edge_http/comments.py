@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from mesh.contract import Contract, Method
+from edge_http.json_names import camel_path
+from mesh.contract import Method
 
 _REASON = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*\b")
+_QUOTED_FIELD = re.compile(r"`[a-z][a-z0-9_.]*`")
 _PREFIX = "ERROR_REASON_"
 
 
@@ -26,9 +28,10 @@ class Comments:
     """Every reason of the contract, without its prefix, and what it means."""
 
     def of(self, full_name: str) -> str:
-        """Return a comment as one paragraph a line; nothing where there is none."""
+        """Return a comment as one paragraph a line, its quoted field names as JSON has them; nothing for none."""
         paragraphs = self.by_name.get(full_name, "").split("\n\n")
-        return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        return _QUOTED_FIELD.sub(lambda found: camel_path(found.group()), text)
 
     def summary(self, full_name: str) -> str:
         """Return the first sentence, without its full stop: a title for a list."""
@@ -60,8 +63,3 @@ def _reasons(root: str, by_name: Mapping[str, str]) -> dict[str, str]:
                 if value.number:
                     found[value.name.removeprefix(_PREFIX)] = by_name.get(f"{enum.full_name}.{value.name}", "")
     return found
-
-
-def unnamed(contract: Contract, comments: Comments) -> Iterable[str]:
-    """Yield the full name of every method that no comment describes."""
-    return (method.full_name for method in contract.methods.values() if not comments.of(method.full_name))

@@ -185,9 +185,9 @@ def _properties(schema: Schema) -> str:
 def _row(name: str, schema: Schema, text: str, *, must: bool, where: str = "") -> str:
     limits = "; ".join(_limits(schema))
     return (
-        f"<tr><td><code>{escape(name)}</code>{'<span class=must>required</span>' if must else ''}</td>"
+        f"<tr><td><code>{escape(name)}</code>{' <span class=must>required</span>' if must else ''}</td>"
         f"<td>{_type(schema)}{f' in {escape(where)}' if where else ''}"
-        f"{f'<span class=limits>{limits}</span>' if limits else ''}</td><td>{_inline(text)}</td></tr>"
+        f"{f'<div class=limits>{limits}</div>' if limits else ''}</td><td>{_inline(text)}</td></tr>"
     )
 
 

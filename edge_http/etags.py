@@ -8,7 +8,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
 _OPAQUE = re.compile(r"[!#-~]{1,128}")
 
@@ -54,8 +54,3 @@ def matches(if_none_match: str, etag: str) -> bool:
     if if_none_match.strip() == "*":
         return True
     return any(candidate.strip().removeprefix("W/") == etag for candidate in if_none_match.split(","))
-
-
-def is_version(field: FieldDescriptor) -> bool:
-    """Whether a field is the etag of the message that holds it."""
-    return field.name == "etag" and field.type == FieldDescriptor.TYPE_STRING

@@ -28,7 +28,8 @@ _HTTP_BODY = httpbody_pb2.HttpBody.DESCRIPTOR
 
 _INTRODUCTION = f"""\
 JSON as proto3 writes it: camelCase names (snake_case is read too), 64-bit integers as texts, times in RFC 3339, enum
-values without their prefix. Unknown names, duplicate names and bodies above {MAX_BODY_BYTES // 1024} KiB are refused.
+values without their prefix. Unknown names, duplicate names and bodies above {MAX_BODY_BYTES // 1024**2} MiB are
+refused.
 
 Every error is `{{"error": {{"code", "status", "message", "details"}}}}` (AIP-193). Its first detail has the `reason`,
 which programs may rely on; the message is for people.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,47 @@ def test_modules_stubs_and_grpc_stubs_are_generated_but_nothing_of_google(tree: 
         "titan/tried/v1/tried_service_pb2_grpc.py",
     ] == sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
     assert [] == differences(target, root=tree)
+
+
+def test_comments_are_kept_by_full_name(tree: Path):
+    """Of everything in Titan's own contracts that has one; those of others stay where they are."""
+    contract = """syntax = "proto3"; package titan.tried.v1;
+// Something tried.
+//
+// Twice.
+message Tried {
+  // Its "name", an é.
+  string name = 1;
+  // Inside.
+  message Inner { int32 bare = 1; }
+  // A choice.
+  oneof choice {
+    // One of them.
+    string one = 2;
+  }
+}
+// A kind.
+enum Kind {
+  // None.
+  KIND_UNSPECIFIED = 0;
+}"""
+    (tree / "protos" / "titan" / "tried" / "v1" / "tried.proto").write_text(contract)
+    vendored = tree / "third_party" / "other" / "tried.proto"
+    vendored.parent.mkdir()
+    vendored.write_text('syntax = "proto3"; package other;\n// Not ours.\nmessage Other {}')
+    target = tree / "gen"
+    replace(target, root=tree)
+
+    assert json.loads((target / "titan" / "comments.json").read_text()) == {
+        "titan.tried.v1.Kind": "A kind.",
+        "titan.tried.v1.Kind.KIND_UNSPECIFIED": "None.",
+        "titan.tried.v1.Tried": "Something tried.\n\nTwice.",
+        "titan.tried.v1.Tried.Inner": "Inside.",
+        "titan.tried.v1.Tried.choice": "A choice.",
+        "titan.tried.v1.Tried.name": 'Its "name", an é.',
+        "titan.tried.v1.Tried.one": "One of them.",
+    }
+    assert differences(target, root=tree) == []
 
 
 def test_what_differs_is_named(tree: Path):

@@ -10,14 +10,14 @@ from tests.edge_http.everything import pb
 def test_the_same_message_is_written_once_and_another_anew() -> None:
     """Messages of two types may have the same bytes."""
     rendered = Rendered()
-    thing, size = pb.Thing(name="a"), pb.NamesResponse(names=["a"])
-    assert thing.SerializeToString() == size.SerializeToString()
+    thing, names = pb.Thing(name="a"), pb.NamesResponse(names=["a"])
+    assert thing.SerializeToString() == names.SerializeToString()
 
     first, again = rendered.json_of(thing), rendered.json_of(pb.Thing(name="a"))
 
     assert first is again
     assert first == json_writer.to_bytes(thing)
-    assert rendered.json_of(size) == b'{"names":["a"]}'
+    assert rendered.json_of(names) == b'{"names":["a"]}'
     assert rendered.json_of(pb.Thing(name="b")) != first
 
 
