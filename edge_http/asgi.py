@@ -151,8 +151,8 @@ class Edge:
                 raise RouteNotFound("there is no such route")
             allowed = ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
             raise WrongMethod(f"this path answers {allowed}", allowed=allowed)
-        if method == "HEAD" and found.value.streams:
-            raise WrongMethod("a stream has to be read with GET", allowed="GET")
+        if method == "HEAD" and (found.value.streams or found.value.method.is_mutation):
+            raise WrongMethod("this path answers GET, with a body or an effect", allowed="GET")
         return found.value, found.captured
 
     async def _stream(

@@ -18,7 +18,7 @@ from edge_http import strict_json
 from edge_http.errors import BodyNotJson
 from edge_http.json_names import fields_by_any_name
 from edge_http.json_reader import Problems, Unfit, reader_of, scalar_of
-from mesh.contract import Route
+from mesh.contract import Method, Route
 from mesh.refusals import InvalidInput
 
 MAX_PARAMETERS = 256
@@ -56,6 +56,7 @@ class Binding:
             path = _etag_path(descriptor)
             self._etag = _Leaf.of(descriptor, path) if path else None
         self._is_mutation = method.is_mutation
+        self._is_landing = is_landing(method)
 
     def bind(self, captured: Iterable[tuple[str, str]], query: bytes, headers: Headers, body: bytes) -> Message:
         """Return the request message.
@@ -65,9 +66,10 @@ class Binding:
         """
         request = self._class()
         problems = Problems()
-        self._read_body(request, headers, body, problems)
-        if query:
-            self._read_query(request, query, problems)
+        if not self._is_landing:
+            self._read_body(request, headers, body, problems)
+            if query:
+                self._read_query(request, query, problems)
         for name, raw in captured:
             leaf = self._path[name]
             leaf.put(request, _decoded(raw, leaf.shown, plus=False), problems)
@@ -142,6 +144,15 @@ class Binding:
             problems.add(IF_MATCH, "must be one etag in double quotes")
             return
         self._etag.put(request, stripped[1:-1], problems, shown=IF_MATCH)
+
+
+def is_landing(method: Method) -> bool:
+    """Whether browsers are sent to a method by somebody else's page: it has effects, and a GET route all the same.
+
+    Whoever sends them adds parameters or a form of their own making. Only the path of such a request is believed, and
+    the rest is not read.
+    """
+    return method.is_mutation and any(rule.verb == "GET" for rule in method.http)
 
 
 class _Leaf:

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from edge_http import examples, schemas
 from edge_http.asgi import MAX_BODY_BYTES
-from edge_http.binding import IDEMPOTENCY_KEY
+from edge_http.binding import IDEMPOTENCY_KEY, is_landing
 from edge_http.comments import Comments
 from edge_http.endpoint import PUBLIC_SECONDS
 from edge_http.router import parse
@@ -151,9 +151,9 @@ class _Document:
             }
 
     def _query_parameters(self, route: Route) -> Iterator[Schema]:
-        if route.rule.body == "*":
-            return
         method = route.method
+        if route.rule.body == "*" or is_landing(method):
+            return
         taken = {*route.rule.variables, *method.headers.values(), route.rule.body}
         if method.has_request_id:
             taken.add("request_id")
@@ -190,7 +190,7 @@ class _Document:
     def _body(self, route: Route) -> Schema | None:
         method, rule = route.method, route.rule
         request = method.descriptor.input_type
-        if not rule.body:
+        if not rule.body or is_landing(method):
             return None
         if rule.body == "*":
             elsewhere = {name for name in rule.variables if "." not in name} | set(method.headers.values())

@@ -64,6 +64,8 @@ class Everything:
         await self._obey(request.name)
         return pb.ChangeResponse(thing=pb.Thing(name=request.name, etag="v7"), seen=pb.Seen(request=request))
 
+    Land = Change
+
     async def Convert(self, request: Any, context: Any) -> Any:
         await self._obey(request.name)
         return httpbody_pb2.HttpBody(content_type=request.file.content_type, data=request.file.data[::-1])

@@ -343,10 +343,21 @@ async def test_retry_info_becomes_retry_after(http: httpx.AsyncClient) -> None:
     ]
 
 
+async def test_browsers_land_with_whatever_somebody_else_sent_along(http: httpx.AsyncClient) -> None:
+    """A payment provider's page adds parameters or a form of its own; only the path is believed."""
+    by_link = await http.get("/v1/things/x:land?name=other&status=AUTHORIZED&text=forged")
+    by_form = await http.post("/v1/things/x:land", data={"cres": "abc", "text": "forged"})
+
+    for answer in (by_link, by_form):
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+        assert (change_of(answer)["name"], change_of(answer)["text"]) == ("x", "")
+
+
 async def test_head_is_get_without_the_body(http: httpx.AsyncClient) -> None:
     get, head = await http.get("/v1/things"), await http.head("/v1/things")
 
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", get.headers["etag"])
+    assert (await http.head("/v1/things/x:land")).status_code == 405, "what has an effect is never only looked at"
 
 
 async def test_a_client_that_leaves_cancels_its_call(edge: Edge, service: Everything) -> None:
