@@ -129,7 +129,12 @@ async def test_a_socket_that_somebody_serves_is_not_taken_over(tmp_path: Path) -
 
 async def test_the_process_starts_and_leaves_when_told(tmp_path: Path) -> None:
     """Within seconds, with exit status 0, and its socket is gone."""
-    environment = {**os.environ, "TITAN_HOME": str(tmp_path), "TITAN_LAME_DUCK_SECONDS": "0"}
+    environment = {
+        **os.environ,
+        "TITAN_HOME": str(tmp_path),
+        "TITAN_LAME_DUCK_SECONDS": "0",
+        "PYTHONPATH": ".:gen",
+    }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
