@@ -44,6 +44,14 @@ class ToRefund:
     currency: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CartOrdered:
+    """A cart that an order consumed, and its owner."""
+
+    user_id: UUID
+    cart_id: UUID
+
+
 class Participants:
     """A batcher per thing that can be asked; `submit` answers the participant's own result for that order."""
 
@@ -58,7 +66,7 @@ class Participants:
         self.authorize: Batcher[ToPay, payment_service_pb2.AuthorizeResult] = Batcher(
             self._authorize, name="order.authorize"
         )
-        self.close_cart: Batcher[Order, None] = Batcher(self._close, name="order.close")
+        self.close_cart: Batcher[CartOrdered, None] = Batcher(self._close, name="order.close")
         self.refund: Batcher[ToRefund, refund_service_pb2.RefundResult] = Batcher(self._refund, name="order.refund")
         self.capture = self._by_order(
             "order.capture", self._payments.BatchCapture, payment_service_pb2.BatchCaptureRequest
@@ -115,14 +123,10 @@ class Participants:
         )
         return list((await self._payments.BatchAuthorize(request)).results)
 
-    async def _close(self, orders: list[Order]) -> Sequence[None]:
-        request = cart_service_pb2.BatchCloseCartsRequest(
-            carts=[
-                cart_service_pb2.CartToClose(user_id=str(order.user_id), cart_id=str(order.cart_id)) for order in orders
-            ]
-        )
-        await self._carts.BatchCloseCarts(request)
-        return [None] * len(orders)
+    async def _close(self, ordered: list[CartOrdered]) -> Sequence[None]:
+        carts = [cart_service_pb2.CartToClose(user_id=str(each.user_id), cart_id=str(each.cart_id)) for each in ordered]
+        await self._carts.BatchCloseCarts(cart_service_pb2.BatchCloseCartsRequest(carts=carts))
+        return [None] * len(ordered)
 
     async def _refund(self, refunds: list[ToRefund]) -> Sequence[refund_service_pb2.RefundResult]:
         intents = []

@@ -57,7 +57,7 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
             found = answer
         if isinstance(found, UUID):
             return await self._settle(found)
-        stored = await self._saga.open_known(found)
+        stored = (await self._saga.open_known([found]))[0]
         if stored is not None:
             return _unwrap(stored)
         return await self._pending(found.order_id) if found.rests else await self._settle(found.order_id)

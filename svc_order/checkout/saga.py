@@ -166,11 +166,15 @@ class Saga:
                 del self._driving[order_id]
 
     async def _complete(self, job: Job, answer: Answer | None) -> int:
-        """Close the cart, reply, take the money; returns where the payment stands."""
-        closed = await self._close_cart(job)
+        """Close the cart, reply, take the money; returns where the payment stands.
+
+        An order is not finished before its cart is closed: its owner could neither order that cart nor get a new one.
+        """
+        order = job.order
+        closed = order.cart_id is None or await self._steps.close_cart(order.user_id, order.cart_id)
         if answer is not None:
-            self.waiting.tell(job.order.order_id, answer)
-        status = await self._steps.capture(job.order.order_id)
+            self.waiting.tell(order.order_id, answer)
+        status = await self._steps.capture(order.order_id)
         if not closed:
             raise Later
         return status
@@ -205,21 +209,6 @@ class Saga:
         async with self._db.hot_read() as connection:
             await store.wait_for_customer(connection, waiting, poll_seconds=self._settings.action_poll_seconds)
         await failpoint("saga.rest.after")
-
-    async def _close_cart(self, job: Job) -> bool:
-        """Close the cart that a confirmed order consumed; False when it is still open.
-
-        The order counts either way, so its caller is not kept waiting; but it is not finished before the cart is
-        closed, or its owner could neither order that cart nor get a new one.
-        """
-        if job.order.cart_id is None:
-            return True
-        try:
-            await self._steps.close_cart(job.order)
-        except Refusal as refusal:
-            log.warning("an ordered cart stays open", order_id=str(job.order.order_id), why=refusal.reason)
-            return False
-        return True
 
     # Sets.
 
@@ -264,15 +253,34 @@ class Saga:
 
     # What is stored.
 
-    async def open_known(self, known: store.Known) -> Answer | None:
-        """Return the answer that is stored under a key; None while there is none."""
-        await self._vault.prepare([known.user_id])
-        return self._open(known)
+    async def open_known(self, known: Sequence[store.Known]) -> list[Answer | None]:
+        """Return the answers that are stored under keys; None while there is none.
+
+        A cart is closed before the reply, so what a dying process left open is closed here, by whoever asks again.
+        """
+        await self._vault.prepare(each.user_id for each in known if each.response is not None)
+        answers = [self._open(each) for each in known]
+        open_carts = [
+            (each.user_id, UUID(answer.response.order.cart_id))
+            for each, answer in zip(known, answers, strict=True)
+            if not each.finished and answer is not None and answer.response and answer.response.order.cart_id
+        ]
+        await asyncio.gather(*(self._steps.close_cart(*cart) for cart in open_carts))
+        return answers
 
     async def find_answer(self, order_id: UUID) -> Answer | None:
         """Return the stored answer to an order; None while there is none."""
         found = (await self._look([order_id]))[0]
         return found if isinstance(found, Answer) else None
+
+    async def _look(self, order_ids: list[UUID]) -> Sequence[Answer | Rests | None]:
+        async with self._db.hot_read() as connection:
+            known = await store.list_known(connection, order_ids)
+        answers = dict(zip(known, await self.open_known(list(known.values())), strict=True))
+        return [
+            answers.get(order_id) or (Rests() if order_id in known and known[order_id].rests else None)
+            for order_id in order_ids
+        ]
 
     def _open(self, known: store.Known) -> Answer | None:
         if known.refusal is not None:
@@ -281,15 +289,6 @@ class Saga:
             text = self._vault.open(known.user_id, known.order_id, known.response)
             return Answer(checkout_service_pb2.PlaceOrderResponse.FromString(text), None)
         return None
-
-    async def _look(self, order_ids: list[UUID]) -> Sequence[Answer | Rests | None]:
-        async with self._db.hot_read() as connection:
-            known = await store.list_known(connection, order_ids)
-        await self._vault.prepare(each.user_id for each in known.values() if each.response is not None)
-        return [
-            (self._open(found) or (Rests() if found.rests else None)) if (found := known.get(order_id)) else None
-            for order_id in order_ids
-        ]
 
     # Jobs.
 

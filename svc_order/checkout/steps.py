@@ -15,10 +15,13 @@ from uuid import UUID, uuid5
 from mesh.batcher import Batcher
 from mesh.refusals import Refusal
 from mesh.seams import failpoint
-from svc_order.checkout.participants import Participants, ToPay, ToRefund
+from mesh.telemetry import get_logger
+from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund
 from svc_order.order.rules import Allocations, Order
 from titan.inventory.v1 import inventory_service_pb2
 from titan.payment.v1 import payment_pb2, payment_service_pb2, refund_pb2
+
+log = get_logger("order.steps")
 
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
@@ -61,9 +64,17 @@ class Steps:
 
         return await _until(answered, "authorize", self._ask.authorize, ToPay(order, method))
 
-    async def close_cart(self, order: Order) -> None:
-        """Close the cart that an order consumed."""
-        await step("close", self._ask.close_cart, order)
+    async def close_cart(self, user_id: UUID, cart_id: UUID) -> bool:
+        """Close the cart that an order consumed; False when it is still open, because nobody could be asked.
+
+        The order counts either way, so its caller is not kept waiting.
+        """
+        try:
+            await step("close", self._ask.close_cart, CartOrdered(user_id, cart_id))
+        except Refusal as refusal:
+            log.warning("an ordered cart stays open", cart_id=str(cart_id), why=refusal.reason)
+            return False
+        return True
 
     async def capture(self, order_id: UUID) -> int:
         """Take the money; returns where the payment stands. An order that was voided meanwhile is not captured."""

@@ -33,11 +33,11 @@ ON CONFLICT DO NOTHING
 RETURNING order_id
 """
 _FIND = """
-SELECT c.order_id, c.user_id, c.request_id, c.fingerprint, c.response, c.refusal, c.action_url
+SELECT c.order_id, c.user_id, c.request_id, c.fingerprint, c.response, c.refusal, c.action_url, c.finished_at
 FROM unnest($1::uuid[], $2::text[]) AS k (user_id, request_id) JOIN checkouts c USING (user_id, request_id)
 """
 _ANSWERS = """
-SELECT order_id, user_id, request_id, fingerprint, response, refusal, action_url FROM checkouts
+SELECT order_id, user_id, request_id, fingerprint, response, refusal, action_url, finished_at FROM checkouts
 WHERE order_id = ANY($1::uuid[])
 """
 _DECIDE = """
@@ -93,6 +93,7 @@ class Known:
     response: bytes | None
     refusal: bytes | None
     rests: bool
+    finished: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,4 +343,5 @@ def _known(row: Mapping[str, Any]) -> Known:
         response=row["response"],
         refusal=row["refusal"],
         rests=row["action_url"] is not None,
+        finished=row["finished_at"] is not None,
     )

@@ -478,3 +478,23 @@ async def test_thinking_providers_never_take_every_place(shop: Shop, world: Worl
     world.slow_ready.update(world.reserved)
     placed = await asyncio.gather(*slow)
     assert sum(order.status == order_pb2.ORDER_STATUS_CONFIRMED for order in placed) == 4
+
+
+async def test_a_stored_answer_comes_with_its_cart_closed(start: Any, world: World) -> None:
+    """A process died between the decision and the cart; who asks again finds a new cart, as after any order."""
+    shop, other = await start(lease_seconds=60.0), await start()
+    user, key, cart_id = uuid4(), "left-open", str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 1})
+    failpoints.arm("saga.close.before", "hang*1")
+    dying = asyncio.create_task(shop.place(user, key=key, cart=True, lines=[("mug", 1)]))
+
+    async def decided() -> Any:
+        async with shop.db.hot_read() as connection:
+            return await connection.fetchval("SELECT decided_at FROM checkouts WHERE user_id = $1", user)
+
+    await until(decided)
+    order = await other.place(user, key=key, cart=True, lines=[("mug", 1)])
+    dying.cancel()
+
+    assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert cart_id in world.closed
