@@ -27,9 +27,15 @@ T = TypeVar("T")
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
+COMMAND_TIMEOUT_SECONDS = 12.0
+"""Ends a statement whose server says nothing at all any more; one that still answers ended it before, and says why."""
+
 POOL_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 CLEANUP_TIMEOUT_SECONDS = 3.0
+CANCEL_TIMEOUT_SECONDS = 0.5
+"""How long the server may take to acknowledge that a statement was broken off; longer costs a new connection."""
+
 
 _RETRIED = frozenset({"40001", "40P01"})
 # Connection lost, too many connections and no resources, shutdown and start-up, and the timeouts of a server too busy.
@@ -112,7 +118,8 @@ def is_away(error: BaseException) -> bool:
 
 
 @contextmanager
-def _translated(name: str, also: tuple[type[BaseException], ...] = (ConnectionError,)) -> Iterator[None]:
+def _translated(name: str, also: tuple[type[BaseException], ...] = (ConnectionError, TimeoutError)) -> Iterator[None]:
+    # The driver's own clock ends a statement with a bare TimeoutError, and nothing else in a block may take that long.
     try:
         yield
     except (*_DRIVER_ERRORS, *also) as error:
@@ -155,8 +162,10 @@ class Database:
             pool_timeout=POOL_TIMEOUT_SECONDS,
             json_serializer=_as_it_is,
             json_deserializer=json.loads,
+            hide_parameters=True,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_SECONDS,
+                "command_timeout": COMMAND_TIMEOUT_SECONDS,
                 "statement_cache_size": 256,
                 "prepared_statement_cache_size": 256,
                 "server_settings": _session(name),
@@ -288,6 +297,10 @@ class Database:
             await connection.start()
         try:
             yield connection
+        except TimeoutError:
+            # A cancelled statement makes SQLAlchemy drop the connection; of the driver's own clock it knows nothing.
+            await _surely(connection.invalidate())
+            raise
         finally:
             await _surely(connection.close())
 
@@ -301,6 +314,13 @@ class Database:
             yield connection
         except asyncpg.InternalClientError:
             broken = True
+            raise
+        except (asyncio.CancelledError, TimeoutError):
+            # A statement may have been broken off. The next one waits until the server has let go of it, so what is
+            # answered here is free again; what is not would hold up whoever takes it from the pool.
+            broken = True
+            if not connection.is_closed() and not connection.is_in_transaction():
+                broken = not await _surely(connection.execute("SELECT 1"), CANCEL_TIMEOUT_SECONDS)
             raise
         finally:
             if broken or connection.is_closed() or connection.is_in_transaction():
@@ -316,6 +336,7 @@ async def connect_alone(url: str, application_name: str) -> asyncpg.Connection:
     connection = await asyncpg.connect(
         sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
         timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=_session(application_name),
     )
     try:
@@ -337,23 +358,25 @@ def _session(application_name: str) -> dict[str, str]:
     }
 
 
-async def _surely(cleanup: Coroutine[Any, Any, None]) -> None:
+async def _surely(cleanup: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:
     """Finish a rollback or a close even when the caller is cancelled meanwhile, and cancel the caller then.
+
+    Returns whether it succeeded.
 
     A connection dropped in the middle of a statement would leave its session, and the locks it holds, to the server
     until that statement ends. What the cleanup itself meets is not told: the block has its own error to raise.
     """
-    task = asyncio.ensure_future(asyncio.wait_for(cleanup, CLEANUP_TIMEOUT_SECONDS))
+    task = asyncio.ensure_future(asyncio.wait_for(cleanup, seconds or CLEANUP_TIMEOUT_SECONDS))
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    if not task.cancelled():
-        task.exception()  # looked at, so that asyncio does not report it
+    failed = task.cancelled() or task.exception() is not None
     if cancelled is not None:
         raise cancelled
+    return not failed
 
 
 @contextmanager

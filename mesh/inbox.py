@@ -30,6 +30,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import Counter, Gauge
 
 from mesh.database import Database
+from mesh.error_text import line_of
 from mesh.kafka import METADATA_TIMEOUT_SECONDS, BrokerAway, Headers, Publisher, quiet
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import failpoint
@@ -201,7 +202,7 @@ class Inbox:
                 if not await self._db.transact(lambda tx: self._apply_set(tx, received)):
                     return
             except Exception as error:
-                log.debug("events are taken one by one", consumer=self._consumer, why=repr(error))
+                log.debug("events are taken one by one", consumer=self._consumer, why=line_of(error))
         for message in messages:
             await self._apply_one(message, waiting)
 
@@ -367,7 +368,7 @@ async def unpark(tx: asyncpg.Connection, *, consumer: str, topic: str, aggregate
 
 
 def _why(error: Exception) -> str:
-    return error.reason if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"[:500]
+    return error.reason if isinstance(error, Refusal) else line_of(error)
 
 
 class _Partition:

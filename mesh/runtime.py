@@ -41,6 +41,9 @@ CANNOT_START = 78
 TRY_AGAIN = 75
 """EX_TEMPFAIL: what the process needs is not there yet."""
 
+CRASHED = 70
+"""EX_SOFTWARE: an exception that nobody expected."""
+
 POOL_SIZE = 10
 PATIENCE_SECONDS = 30.0
 BACKOFF_SECONDS = (0.2, 10.0)
@@ -96,6 +99,10 @@ def main(package: str, build: Build) -> None:
         status = _complain(package, problem, CANNOT_START)
     except (Unavailable, MigrationBlocked) as problem:
         status = _complain(package, problem, TRY_AGAIN)
+    except Exception as error:
+        # Not left to the interpreter, which would print whatever the exception carries.
+        log.exception("crashed", error, package=package)
+        status = CRASHED
     sys.exit(status)
 
 

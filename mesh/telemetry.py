@@ -15,7 +15,6 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,10 +26,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, ProxyTracerProvider, SpanContext, TraceFlags
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from mesh import calls
+from mesh.error_text import traceback_of
 
 REGISTRY = CollectorRegistry()
 CALLS = Counter("titan_calls", "Calls that ended.", ["method", "status"], registry=REGISTRY)
@@ -184,8 +184,8 @@ class Logger:
         SINK.write(logging.ERROR, self.name, message, fields)
 
     def exception(self, message: str, error: BaseException, **fields: Any) -> None:
-        """Log an unexpected exception with its traceback; the only place where its text is ever written."""
-        text = "".join(traceback.format_exception(error))
+        """Log an unexpected exception with its traceback."""
+        text = traceback_of(error)
         fields.setdefault("error", type(error).__name__)
         SINK.write(logging.ERROR, self.name, message, {**fields, "traceback": text[-_MAX_TEXT:]})
 
@@ -201,7 +201,7 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {}
         if record.exc_info and record.exc_info[1] is not None:
-            fields["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))[-_MAX_TEXT:]
+            fields["traceback"] = traceback_of(record.exc_info[1])[-_MAX_TEXT:]
         try:
             message = record.getMessage()[:_MAX_TEXT]
         except (TypeError, ValueError):
@@ -276,7 +276,8 @@ def setup(settings: TelemetrySettings, *, host: str = "127.0.0.1") -> Telemetry:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.otlp_endpoint)))
     if settings.trace_file:
         provider.add_span_processor(BatchSpanProcessor(FileExporter(Path(settings.trace_file))))
-    trace.set_tracer_provider(provider)
+    if isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
+        trace.set_tracer_provider(provider)  # one per process: a second one would be refused with a warning
     metrics = None
     if settings.metrics_port:
         metrics = start_http_server(settings.metrics_port, addr=host, registry=REGISTRY)

@@ -15,6 +15,8 @@ from svc_payment.ledger.sealer import ROWS
 
 MAX_PROBLEMS = 20
 TIMEOUT_MS = 25_000
+CLIENT_TIMEOUT_SECONDS = TIMEOUT_MS / 1000 + 2
+"""Above the server's, which says why it ended a statement."""
 
 _COUNTS = """
 SELECT (SELECT count(*) FROM transfers) AS transfers,
@@ -139,12 +141,13 @@ async def verify(db: Database) -> Findings:
     async with db.hot() as tx:
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await tx.execute(f"SET LOCAL statement_timeout = {TIMEOUT_MS}")
-        counts = await tx.fetchrow(_COUNTS)
+        counts = await tx.fetchrow(_COUNTS, timeout=CLIENT_TIMEOUT_SECONDS)
         problems = [problem for check in CHECKS for problem in await run_check(tx, check)]
     return Findings(counts["transfers"], counts["sealed_blocks"], counts["unsealed_transfers"], problems)
 
 
 async def run_check(tx: asyncpg.Connection, check: str) -> list[str]:
     """Return the problems that one check finds, in words, at most `MAX_PROBLEMS`."""
-    rows = await tx.fetch(f"SELECT problem FROM ({check}) AS found ORDER BY problem LIMIT {MAX_PROBLEMS}")  # noqa: S608
+    statement = f"SELECT problem FROM ({check}) AS found ORDER BY problem LIMIT {MAX_PROBLEMS}"  # noqa: S608
+    rows = await tx.fetch(statement, timeout=CLIENT_TIMEOUT_SECONDS)
     return [row["problem"] for row in rows]

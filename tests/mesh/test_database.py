@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from contextlib import contextmanager
 
 import asyncpg
 import pytest
 import sqlalchemy
 from sqlalchemy.dialects.postgresql import JSONB
 
+from mesh import database as database_module
 from mesh.database import Database, UnsafeDurability, after_commit, in_transaction
 from mesh.refusals import Unavailable
 
@@ -243,6 +247,87 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(database_url, way):
     async with db.begin() as tx:
         assert 1 == (await tx.execute(sqlalchemy.text("SELECT 1"))).scalar_one()
     await db.close()
+
+
+@contextmanager
+def stopped(pid):
+    """A backend that keeps its connection and says nothing, as a machine does whose network was cut."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def ask(db, way="hot_read"):
+    """Return the pid of the backend that answers."""
+    async with getattr(db, way)() as connection:
+        if way.startswith("hot"):
+            return await connection.fetchval("SELECT pg_backend_pid()")
+        return (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+
+
+@pytest.fixture
+async def impatient(database_url, monkeypatch):
+    """A pool of one connection whose statements may take a short time."""
+    monkeypatch.setattr(database_module, "COMMAND_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(database_module, "CLEANUP_TIMEOUT_SECONDS", 0.3)
+    db = await Database.connect(database_url, pool_size=1, name="impatient")
+    yield db
+    await db.close()
+
+
+@pytest.mark.parametrize("way", ["hot_read", "hot", "read", "begin"])
+async def test_a_server_that_says_nothing_more_is_unavailable(impatient, way):
+    """The statement ends by our clock, and the connection goes with it."""
+    pid = await ask(impatient, way)
+    with stopped(pid):
+        async with asyncio.timeout(5):
+            with pytest.raises(Unavailable):
+                await ask(impatient, way)
+            assert pid != await ask(impatient, way)
+
+
+@pytest.mark.parametrize("way", ["hot_read", "hot", "read", "begin"])
+async def test_a_caller_that_leaves_takes_a_dead_connection_along(impatient, way):
+    """Whoever asks next does not wait for a server that never answered the one before."""
+    pid = await ask(impatient, way)
+    with stopped(pid):
+        task = asyncio.create_task(ask(impatient, way))
+        await asyncio.sleep(0.1)
+        task.cancel()
+        async with asyncio.timeout(5):
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert pid != await ask(impatient, way)
+
+
+@pytest.mark.parametrize("way", ["hot_read", "hot"])
+async def test_a_cancelled_statement_does_not_cost_its_connection(impatient, way):
+    """A server that lives lets go of the statement, and the next caller has the same session."""
+    pid = await ask(impatient, way)
+    for statement in ("SELECT pg_sleep(5)", None):
+
+        async def leave(statement=statement):
+            async with getattr(impatient, way)() as connection:
+                await (asyncio.sleep(5) if statement is None else connection.execute(statement))
+
+        task = asyncio.create_task(leave())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert pid == await ask(impatient, way)
+
+
+async def test_a_connection_of_its_own_does_not_wait_for_ever(impatient):
+    """Relays and holders of locks notice a server that says nothing more."""
+    connection = await impatient.connect_alone("alone")
+    with stopped(connection.get_server_pid()):
+        async with asyncio.timeout(2):
+            with pytest.raises(TimeoutError):
+                await connection.execute("SELECT 1")
+    connection.terminate()
 
 
 async def test_a_lock_that_takes_too_long_is_unavailable(db):

@@ -224,6 +224,23 @@ async def test_what_cannot_be_decoded_is_dead(db, inbox, dead, message):
     assert ["x"] == [key for _, key, _ in dead.messages]
 
 
+async def test_a_dead_letter_does_not_carry_a_row(db, dead):
+    """Why it is dead is told by constraint and state; the row stays in the database."""
+
+    async def handler(tx, event) -> None:
+        await tx.execute("CREATE TEMP TABLE IF NOT EXISTS strict (email text CONSTRAINT short CHECK (email = ''))")
+        await tx.execute("INSERT INTO strict VALUES ('ada@example.com')")
+
+    inbox = Inbox("strict", db, handler, lambda: dead)
+    await inbox.apply([FakeMessage("personal", 1)])
+
+    (_, _, headers), *_ = dead.messages
+    async with db.hot_read() as connection:
+        reason = await connection.fetchval("SELECT parked_reason FROM inbox_aggregates WHERE consumer = 'strict'")
+    assert reason == headers["titan_dead_reason"].decode()
+    assert "23514" in reason and "short" in reason and "ada" not in reason
+
+
 async def test_a_key_is_applied_again_after_unpark(db, inbox, shelf, dead):
     """An operator lets a key go on."""
     shelf.failures["a", 1] = [Poison("no")]
