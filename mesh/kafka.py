@@ -86,15 +86,25 @@ class Publisher:
             self._settle(future, error)
         return future
 
-    async def ensure_topics(self, topics: Iterable[str], *, partitions: int = PARTITIONS) -> frozenset[str]:
-        """Make the topics that the broker does not have, and return those.
+    async def missing_topics(self, topics: Iterable[str]) -> frozenset[str]:
+        """Return those of the topics that the broker does not have.
 
         Raises:
             BrokerAway: The broker does not answer.
         """
         if self.failure is not None:
             raise self.failure
-        return await asyncio.to_thread(ensure_topics, self._settings, frozenset(topics), partitions)
+        return await asyncio.to_thread(missing_topics, self._producer, frozenset(topics))
+
+    async def ensure_topics(self, topics: Iterable[str], *, partitions: int = PARTITIONS) -> None:
+        """Make the topics that the broker does not have.
+
+        Raises:
+            BrokerAway: The broker does not answer.
+        """
+        missing = await self.missing_topics(topics)
+        if missing:
+            await asyncio.to_thread(make_topics, self._settings, missing, partitions)
 
     async def close(self, *, flush_seconds: float = 0.0) -> None:
         """Wait for what was sent, then drop the rest."""
@@ -134,27 +144,33 @@ class Publisher:
             self._settle(future, failure)
 
 
-def ensure_topics(settings: dict[str, Any], topics: frozenset[str], partitions: int) -> frozenset[str]:
-    """Make the topics that are missing; blocks. Returns those made by this call.
+def missing_topics(client: Producer, topics: frozenset[str]) -> frozenset[str]:
+    """Ask the broker which of the topics it does not have; blocks.
 
     Raises:
         BrokerAway: The broker does not answer.
     """
     try:
-        admin = AdminClient(settings)
-        present = admin.list_topics(timeout=METADATA_TIMEOUT_SECONDS).topics
-        missing = [topic for topic in sorted(topics) if topic not in present or present[topic].error is not None]
-        if not missing:
-            return frozenset()
-        made = set()
-        wanted = [NewTopic(topic, num_partitions=partitions, replication_factor=-1) for topic in missing]
-        for topic, future in admin.create_topics(wanted, request_timeout=METADATA_TIMEOUT_SECONDS).items():
+        present = client.list_topics(timeout=METADATA_TIMEOUT_SECONDS).topics
+    except KafkaException as error:
+        raise BrokerAway(str(error)) from error
+    return frozenset(topic for topic in topics if topic not in present or present[topic].error is not None)
+
+
+def make_topics(settings: dict[str, Any], topics: frozenset[str], partitions: int) -> None:
+    """Make topics; blocks. One that somebody else has made meanwhile is good too.
+
+    Raises:
+        BrokerAway: The broker does not answer.
+    """
+    wanted = [NewTopic(topic, num_partitions=partitions, replication_factor=-1) for topic in sorted(topics)]
+    try:
+        admin = AdminClient(settings)  # its futures fail when it is collected
+        for future in admin.create_topics(wanted, request_timeout=METADATA_TIMEOUT_SECONDS).values():
             try:
                 future.result(METADATA_TIMEOUT_SECONDS + 1)
-                made.add(topic)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
-        return frozenset(made)
     except (KafkaException, TimeoutError) as error:
         raise BrokerAway(str(error)) from error

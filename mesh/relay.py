@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import asyncpg
 from prometheus_client import Counter, Gauge
@@ -25,6 +25,9 @@ from mesh.refusals import Unavailable
 from mesh.seams import failpoint
 from mesh.telemetry import REGISTRY, get_logger
 
+if TYPE_CHECKING:
+    from mesh.runtime import Background, Runtime
+
 log = get_logger("mesh.relay")
 
 BATCH = 500
@@ -33,6 +36,7 @@ TURN_SECONDS = 1.0
 CHECK_SECONDS = 5.0
 PRUNE_SECONDS = 60.0
 PRUNE_ROWS = 1000
+REFILL_ROWS = 10_000
 RETENTION_DAYS = 7
 MAX_BACKOFF_SECONDS = 2.0
 
@@ -47,10 +51,18 @@ FROM outbox WHERE published_at IS NULL ORDER BY seq LIMIT $1
 _MARK = "UPDATE outbox SET published_at = now() WHERE seq = ANY($1::bigint[])"
 _PRUNE = """
 DELETE FROM outbox WHERE seq IN (
-    SELECT seq FROM outbox WHERE published_at < now() - make_interval(days => $1) ORDER BY seq LIMIT $2
+    SELECT seq FROM outbox WHERE published_at < now() - make_interval(days => $1) ORDER BY published_at LIMIT $2
 )
 """
-_AGAIN = "UPDATE outbox SET published_at = NULL WHERE published_at IS NOT NULL AND topic = ANY($1::text[])"
+_AGAIN = """
+WITH kept AS (
+    SELECT seq FROM outbox WHERE published_at IS NOT NULL AND topic = ANY($1::text[]) AND seq > $2
+    ORDER BY seq LIMIT $3
+), again AS (
+    UPDATE outbox SET published_at = NULL FROM kept WHERE outbox.seq = kept.seq RETURNING outbox.seq
+)
+SELECT count(*) AS events, max(seq) AS last FROM again
+"""
 
 
 class Sender(Protocol):
@@ -61,9 +73,19 @@ class Sender(Protocol):
 
     def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]: ...
 
-    async def ensure_topics(self, topics: Iterable[str]) -> frozenset[str]: ...
+    async def missing_topics(self, topics: Iterable[str]) -> frozenset[str]: ...
+
+    async def ensure_topics(self, topics: Iterable[str]) -> None: ...
 
     async def close(self) -> None: ...
+
+
+def work_of(runtime: Runtime) -> list[Background]:
+    """Return the relay of a process as background work: none where the settings name no broker."""
+    if not runtime.settings.kafka:
+        return []
+    settings = runtime.settings
+    return [Relay(settings.database_url, settings.kafka, runtime.package, cell=runtime.topology.cell).run]
 
 
 class Relay:
@@ -79,7 +101,7 @@ class Relay:
         kafka: str,
         package: str,
         *,
-        cell: str = "local",
+        cell: str,
         topics: Sequence[str] | None = None,
         retention_days: int = RETENTION_DAYS,
         open_sender: Callable[[], Sender] | None = None,
@@ -197,16 +219,28 @@ class Relay:
         return headers
 
     async def _ensure_topics(self, connection: asyncpg.Connection, sender: Sender, topics: Iterable[str]) -> None:
-        """Make missing topics. One that was published to and is gone was lost with its messages: fill it again."""
+        """Make missing topics. One that was published to and is gone was lost with its messages: fill it again.
+
+        The topic is made last: that it is missing is the only note of what has still to be opened again.
+        """
         self._topics |= set(topics)
-        made = await sender.ensure_topics(self._topics)
-        self._next_check = asyncio.get_running_loop().time() + CHECK_SECONDS
-        if made:
-            async with connection.transaction():
-                await connection.execute("SET LOCAL statement_timeout = 0")
-                result = await connection.execute(_AGAIN, sorted(made))
-            if again := int(result.split()[-1]):
+        missing = await sender.missing_topics(self._topics)
+        if missing:
+            if again := await self._open_again(connection, missing):
                 log.warning("broker lost topics, filling them again", package=self._package, events=again)
+            await failpoint("relay.before_topics")
+            await sender.ensure_topics(missing)
+        self._next_check = asyncio.get_running_loop().time() + CHECK_SECONDS
+
+    async def _open_again(self, connection: asyncpg.Connection, topics: Iterable[str]) -> int:
+        """Mark what was published to these topics as unpublished, a bounded number of rows a transaction."""
+        events, last = 0, 0
+        while True:
+            row = await connection.fetchrow(_AGAIN, sorted(topics), last, REFILL_ROWS)
+            events += row["events"]
+            if row["events"] < REFILL_ROWS:
+                return events
+            last = row["last"]
 
     async def _rest(self, connection: asyncpg.Connection, sender: Sender) -> None:
         """Wait for work; meanwhile, now and then, prune what is published and see that the broker kept its topics."""
@@ -216,13 +250,23 @@ class Relay:
         if now >= self._next_check:
             await self._ensure_topics(connection, sender, ())
         if now >= self._next_prune:
-            pruned = await connection.execute(_PRUNE, self._retention_days, PRUNE_ROWS)
-            self._next_prune = now + (0 if int(pruned.split()[-1]) == PRUNE_ROWS else PRUNE_SECONDS)
+            await self._prune(connection, now)
         try:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._awake.wait()
         except TimeoutError:
             pass
+
+    async def _prune(self, connection: asyncpg.Connection, now: float) -> None:
+        """Forget what is past its time. That it fails must not keep events from going out."""
+        self._next_prune = now + PRUNE_SECONDS
+        try:
+            pruned = await connection.execute(_PRUNE, self._retention_days, PRUNE_ROWS)
+        except asyncpg.PostgresError as error:
+            log.exception("the outbox was not pruned", error, package=self._package)
+        else:
+            if int(pruned.split()[-1]) == PRUNE_ROWS:
+                self._next_prune = now
 
     def _measure(self, rows: Sequence[asyncpg.Record]) -> None:
         lag = (datetime.now(UTC) - rows[0]["recorded_at"]).total_seconds() if rows else 0.0

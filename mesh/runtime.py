@@ -31,6 +31,7 @@ from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock, Ids, SystemClock, SystemIds
 from mesh.server import AddressTaken, Server
 from mesh.settings import Settings
+from mesh.topology import Topology
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -68,6 +69,7 @@ class Runtime:
     clock: Clock
     ids: Ids
     contract: Contract
+    topology: Topology
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ class Process:
         redis = self._connect_redis(settings) if "redis" in needs else None
         clients = Clients(settings.outbound)
         self._closers.append(clients.close)
-        runtime = Runtime(self.package, settings, db, redis, clients, SystemClock(), SystemIds(), known)
+        runtime = Runtime(self.package, settings, db, redis, clients, SystemClock(), SystemIds(), known, mesh)
         self._hosted = hosted = await self._build(runtime)
         services = self._choose(hosted.servicers, mesh, known)
 
@@ -267,7 +269,7 @@ class Process:
         self._closers.append(redis.aclose)
         return redis
 
-    def _choose(self, servicers: Mapping[str, object], mesh: topology.Topology, known: Contract) -> dict[str, object]:
+    def _choose(self, servicers: Mapping[str, object], mesh: Topology, known: Contract) -> dict[str, object]:
         """Return the servicers that this process hosts, after holding them against the topology and the contract."""
         declared = set(mesh.packages[self.package].services)
         for name in servicers:
@@ -289,7 +291,7 @@ class Process:
         return chosen
 
     def _verifier(
-        self, hosted: Hosted, clients: Clients, known: Contract, mesh: topology.Topology, background: list[Background]
+        self, hosted: Hosted, clients: Clients, known: Contract, mesh: Topology, background: list[Background]
     ) -> TokenVerifier:
         keys, revocations = hosted.keys, hosted.revocations
         if keys is None and AUTH_SERVICE in known.services:

@@ -36,6 +36,7 @@ _OUTBOX_1 = (
     ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05, fillfactor = 90)
     """,
     "CREATE INDEX outbox_unpublished ON outbox (seq) WHERE published_at IS NULL",
+    "CREATE INDEX outbox_published ON outbox (published_at) WHERE published_at IS NOT NULL",
     "COMMENT ON TABLE outbox IS 'titan outbox, version 1'",
 )
 _INBOX_1 = (

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mesh import topology
-from mesh.relay import Relay
+from mesh import relay
 from mesh.runtime import Hosted, Runtime
 from svc_auth import settings as auth_settings
 from svc_auth.auth.feed import RevocationFeed
@@ -21,7 +20,7 @@ async def build(runtime: Runtime) -> Hosted:
     """Return the services of this package, over its own database."""
     assert runtime.db is not None, "svc_auth needs Postgres"
     settings, db, clock, ids = auth_settings.read(), runtime.db, runtime.clock, runtime.ids
-    mesh = topology.load(runtime.settings.topology)
+    mesh = runtime.topology
     master = MasterKey.of_folder(runtime.settings.secrets_dir)
     ring = KeyRing(master)
     keeper = KeyKeeper(db, ring, master, clock, ids, settings)
@@ -38,13 +37,12 @@ async def build(runtime: Runtime) -> Hosted:
     async def close_passwords() -> None:
         passwords.close()
 
-    relay = Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package, cell=mesh.cell)
     return Hosted(
         servicers={
             "titan.auth.v1.AuthService": AuthServicer(sessions, ring, keeper, feed, clock),
             "titan.auth.v1.UserService": UserServicer(db, passwords, clock, ids),
         },
-        background=[keeper.follow, feed.follow, relay.run],
+        background=[keeper.follow, feed.follow, *relay.work_of(runtime)],
         on_stop=[sessions.guests.close, close_passwords],
         keys=ring.verifying,
         revocations=feed.view,

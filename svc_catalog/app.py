@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mesh.relay import Relay
-from mesh.runtime import Background, Hosted, Runtime
+from mesh import relay
+from mesh.runtime import Hosted, Runtime
 from svc_catalog import settings as catalog_settings
 from svc_catalog.cache import Cache
 from svc_catalog.category.rpc import CategoryServicer
@@ -16,9 +16,6 @@ async def build(runtime: Runtime) -> Hosted:
     assert runtime.db is not None, "the topology gives svc_catalog a Postgres"
     settings = catalog_settings.read()
     cache = Cache(items=settings.cache_items, seconds=settings.cache_seconds)
-    background: list[Background] = []
-    if runtime.settings.kafka:
-        background.append(Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run)
     return Hosted(
         servicers={
             "titan.catalog.v1.ProductService": ProductServicer(
@@ -27,5 +24,5 @@ async def build(runtime: Runtime) -> Hosted:
             "titan.catalog.v1.CategoryService": CategoryServicer(runtime.db, runtime.ids, cache),
             "titan.catalog.v1.SearchService": SearchServicer(runtime.db, cache),
         },
-        background=background,
+        background=relay.work_of(runtime),
     )

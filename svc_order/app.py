@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from mesh import housekeeping
-from mesh.relay import Relay
-from mesh.runtime import Background, Hosted, Runtime
+from mesh import housekeeping, relay
+from mesh.runtime import Hosted, Runtime
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.intake import Intake
@@ -32,12 +31,6 @@ async def build(runtime: Runtime) -> Hosted:
     saga = Saga(runtime.db, steps, effects, tasks, vault, runtime.clock, settings)
     intake = Intake(runtime.db, runtime.clients, vault, runtime.clock, runtime.ids, settings)
     reads = Reads(runtime.db, vault)
-    background: list[Background] = [
-        saga.sweep,
-        partial(housekeeping.run, runtime.db, housekeeping.idempotency_keys, checkouts.prune),
-    ]
-    if runtime.settings.kafka:
-        background.append(Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run)
     return Hosted(
         servicers={
             "titan.order.v1.OrderService": OrderServicer(
@@ -45,6 +38,10 @@ async def build(runtime: Runtime) -> Hosted:
             ),
             "titan.order.v1.CheckoutService": CheckoutServicer(intake, saga, reads, runtime.clock),
         },
-        background=background,
+        background=[
+            saga.sweep,
+            partial(housekeeping.run, runtime.db, housekeeping.idempotency_keys, checkouts.prune),
+            *relay.work_of(runtime),
+        ],
         on_stop=[tasks.close, participants.close],
     )

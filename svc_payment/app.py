@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mesh import housekeeping
+from mesh import housekeeping, relay
 from mesh.database import Database
 from mesh.locks import singleton
-from mesh.relay import Relay
 from mesh.runtime import Background, Hosted, Runtime
 from mesh.seams import Clock, Ids
 from svc_payment import settings as payment_settings
@@ -105,7 +104,4 @@ def _background(runtime: Runtime, db: Database) -> list[Background]:
     async def seal() -> None:
         await singleton(db, "ledger sealer", partial(sealer.run, db, runtime.clock))
 
-    work: list[Background] = [seal, partial(housekeeping.run, db, housekeeping.idempotency_keys)]
-    if runtime.settings.kafka:
-        work.append(Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run)
-    return work
+    return [seal, partial(housekeeping.run, db, housekeeping.idempotency_keys), *relay.work_of(runtime)]

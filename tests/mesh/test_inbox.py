@@ -343,7 +343,7 @@ async def test_a_group_survives_a_broker_that_loses_everything(db, database_url,
     broker = Broker(data=data, log=logfile)
     broker.start()
     tasks = [
-        asyncio.create_task(Relay(database_url, broker.url, "svc_mesh").run()),
+        asyncio.create_task(Relay(database_url, broker.url, "svc_mesh", cell="local").run()),
         asyncio.create_task(Consumer(broker.url, "readers", [TOPIC], db, shelf, session_timeout_ms=1000).run()),
     ]
     shelf.failures["poison", 1] = [NotAcceptable("never")]

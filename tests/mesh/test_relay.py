@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import confluent_kafka
 import pytest
@@ -15,7 +16,7 @@ from mesh import relay as relay_module
 from mesh.database import Database
 from mesh.kafka import BrokerAway
 from mesh.outbox import Event, append, event_id
-from mesh.relay import Relay
+from mesh.relay import Relay, work_of
 from mesh.seams import failpoints
 
 TOPIC = "titan.mesh.v1"
@@ -53,12 +54,13 @@ class FakeSender:
         self.log = log
         self.failure: BrokerAway | None = None
 
-    async def ensure_topics(self, topics) -> frozenset[str]:
+    async def missing_topics(self, topics) -> frozenset[str]:
         if self.log.away:
             raise BrokerAway("away")
-        made = frozenset(topics) - self.log.topics
-        self.log.topics |= made
-        return made
+        return frozenset(topics) - self.log.topics
+
+    async def ensure_topics(self, topics) -> None:
+        self.log.topics |= await self.missing_topics(topics)
 
     def send(self, topic, *, key, value, headers) -> asyncio.Future[None]:
         return asyncio.ensure_future(self._send(topic, key.decode(), dict(headers)))
@@ -94,8 +96,8 @@ async def log(db, monkeypatch) -> Log:
 
 
 @asynccontextmanager
-async def running(url: str, log: Log, **options):
-    task = asyncio.create_task(Relay(url, "", "svc_mesh", open_sender=log.sender, **options).run())
+async def running(url: str, log: Log, cell: str = "local"):
+    task = asyncio.create_task(Relay(url, "", "svc_mesh", cell=cell, open_sender=log.sender).run())
     try:
         yield task
     finally:
@@ -205,6 +207,89 @@ async def test_a_broker_that_lost_its_topics_is_filled_again(db, database_url, l
         await drained(db)
 
 
+@pytest.mark.parametrize("rows", [2, 10_000])
+async def test_a_refill_that_was_broken_off_goes_on(db, database_url, log, monkeypatch, rows):
+    """Whatever dies between noticing the loss and making the topic: the missing topic still says what is to be done."""
+    monkeypatch.setattr(relay_module, "REFILL_ROWS", rows)
+    async with running(database_url, log):
+        await add(db, "lost", versions=(1, 2, 3))
+        await drained(db)
+    log.forget()
+    failpoints.arm("relay.before_topics", "raise*2")
+    async with running(database_url, log):
+        async with asyncio.timeout(5):
+            while [1, 2, 3] != log.versions("lost"):
+                await asyncio.sleep(0.01)
+        await drained(db)
+    assert failpoints.armed["relay.before_topics"].left == 0
+
+
+async def test_a_database_that_dies_during_a_refill_does_not_end_it(db, database_url, log, monkeypatch):
+    """The topic is made only when every row of it was committed as unpublished."""
+    async with running(database_url, log):
+        await add(db, "lost", versions=(1, 2, 3))
+        await drained(db)
+    log.forget()
+    async with db.hot() as tx:
+        await tx.execute("CREATE SEQUENCE IF NOT EXISTS refills")
+        await tx.execute(
+            "CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF nextval('refills') = 2 THEN RAISE EXCEPTION 'gone'; END IF; RETURN NEW; END $$"
+        )
+        await tx.execute("CREATE TRIGGER fail_once BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION fail_once()")
+    try:
+        async with running(database_url, log):
+            async with asyncio.timeout(5):
+                while [1, 2, 3] != log.versions("lost"):
+                    await asyncio.sleep(0.01)
+    finally:
+        async with db.hot() as tx:
+            await tx.execute("DROP FUNCTION fail_once CASCADE")
+
+
+async def test_a_prune_that_fails_stalls_nothing(db, database_url, log):
+    """Events go out though nothing can be deleted."""
+    async with db.hot() as tx:
+        await tx.execute(
+            "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$"
+        )
+        await tx.execute("CREATE TRIGGER keep BEFORE DELETE ON outbox EXECUTE FUNCTION keep()")
+    try:
+        async with running(database_url, log):
+            await add(db, "first")
+            await drained(db)
+            await asyncio.sleep(0.05)
+            await add(db, "second")
+            await drained(db)
+    finally:
+        async with db.hot() as tx:
+            await tx.execute("DROP FUNCTION keep CASCADE")
+    assert 1 == log.opened
+
+
+async def test_pruning_reads_what_is_old_alone(db):
+    """The table keeps a week of events, so the prune of every minute must not read them all."""
+    async with db.hot_read() as connection:
+        await connection.execute("SET enable_seqscan = off")
+        plan = "\n".join(
+            row[0]
+            for row in await connection.fetch("EXPLAIN " + relay_module._PRUNE.replace("$1", "7").replace("$2", "1000"))
+        )
+        await connection.execute("RESET enable_seqscan")
+    assert "outbox_published" in plan
+
+
+def test_a_process_runs_the_relay_of_its_cell():
+    """The cell of the topology is in every event; without a broker there is no relay."""
+    settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="")
+    runtime = SimpleNamespace(settings=settings, package="svc_mesh", topology=SimpleNamespace(cell="north"))
+
+    (run,) = work_of(runtime)
+    assert "north" == run.__self__._cell
+    settings.kafka = ""
+    assert [] == work_of(runtime)
+
+
 async def test_one_relay_at_a_time(db, database_url, log):
     """Two replicas publish each event once; when the first goes the second takes over."""
     async with running(database_url, log):
@@ -240,7 +325,7 @@ async def test_published_rows_are_pruned_after_their_time(db, database_url, log)
         await tx.execute("UPDATE outbox SET published_at = now() WHERE aggregate_id = 'young'")
         await tx.execute("UPDATE outbox SET recorded_at = now() - interval '9 days' WHERE aggregate_id = 'unpublished'")
     log.topics.add(TOPIC)
-    relay = Relay(database_url, "", "svc_mesh", open_sender=log.sender)
+    relay = Relay(database_url, "", "svc_mesh", cell="local", open_sender=log.sender)
     async with db.hot_read() as connection:
         await relay._rest(connection, log.sender())
         rows = await connection.fetch("SELECT aggregate_id FROM outbox ORDER BY 1")
@@ -252,7 +337,7 @@ async def test_a_real_broker_that_is_killed_and_comes_back_empty(db, database_ur
     data, logfile = titan_home / "data" / "kafka-relay", titan_home / "log" / "kafka-relay.log"
     broker = Broker(data=data, log=logfile)
     broker.start()
-    task = asyncio.create_task(Relay(database_url, broker.url, "svc_mesh").run())
+    task = asyncio.create_task(Relay(database_url, broker.url, "svc_mesh", cell="local").run())
     try:
         await add(db, "real", versions=(1, 2))
         await drained(db, seconds=10)

@@ -15,9 +15,12 @@ from titan.catalog.v1 import error_reason_pb2
 async def test_it_hosts_what_the_topology_says(db):
     """Each service of the package, and the relay where there is a broker."""
     settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="postgresql://nobody@127.0.0.1/nothing")
-    runtime = SimpleNamespace(package="svc_catalog", db=db, settings=settings, clock=SystemClock(), ids=SystemIds())
+    mesh = topology.load("deploy/topology.toml")
+    runtime = SimpleNamespace(
+        package="svc_catalog", db=db, settings=settings, clock=SystemClock(), ids=SystemIds(), topology=mesh
+    )
     hosted = await build(runtime)
-    declared = topology.load("deploy/topology.toml").packages["svc_catalog"].services
+    declared = mesh.packages["svc_catalog"].services
     assert set(declared) == set(hosted.servicers)
     assert 1 == len(hosted.background)
 
