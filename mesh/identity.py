@@ -104,8 +104,13 @@ class KeySet:
         return self._ready
 
     def replace(self, keys: Iterable[VerifyingKey]) -> None:
-        """Take these keys and forget all others; an unchanged key stays the same object, so cached tokens live on."""
+        """Take these keys and forget all others; an unchanged key stays the same object, so cached tokens live on.
+
+        No keys at all are a mistake of whoever publishes them, and the old ones stay: without any, nobody is let in.
+        """
         fresh = {key.kid: key for key in keys}
+        if not fresh:
+            return
         for kid, key in fresh.items():
             old = self._keys.get(kid)
             if old is not None and old.algorithm == key.algorithm and _same_key(old.key, key.key):

@@ -425,6 +425,7 @@ class Consumer:
         self._misplaced_since: float | None = None
         self._confirmed: dict[tuple[str, int], int] = {}
         self._held: list[Message] = []
+        self._failure: BaseException | None = None
         self._orders: deque[tuple[str, tuple[str, int], int]] = deque()
 
     async def run(self) -> None:
@@ -446,6 +447,8 @@ class Consumer:
     async def _be_member(self) -> None:
         loop = asyncio.get_running_loop()
         self._settle_in()
+        self._orders.clear()  # those of the last membership are about a place that may be another member's by now
+        self._failure = None
 
         def revoked(losing: KafkaConsumer, partitions: list[TopicPartition]) -> None:
             asyncio.run_coroutine_threadsafe(self._drop([(p.topic, p.partition) for p in partitions]), loop).result(10)
@@ -462,6 +465,8 @@ class Consumer:
             while True:
                 for message in await loop.run_in_executor(thread, self._fetch, consumer):
                     self._take(message)
+                if self._failure is not None:
+                    raise self._failure
         finally:
             # Given to the thread before anything is waited for, so that a second cancellation cannot prevent it.
             closing = loop.run_in_executor(thread, consumer.close)
@@ -482,6 +487,7 @@ class Consumer:
         if partition is None:
             partition = self._partitions[key] = _Partition()
             partition.task = asyncio.create_task(self._work(key, partition), name=f"{self._group} {key}")
+            partition.task.add_done_callback(self._ended)
         partition.buffer.append(message)
         partition.filled.set()
         if len(partition.buffer) >= MAX_BUFFERED and not partition.full:
@@ -509,6 +515,11 @@ class Consumer:
             if partition.waits:
                 partition.waits = False
                 self._count_paused()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Have the member join anew when the work on a partition has died: nobody else would take what it holds."""
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = task.exception()
 
     def _flow(self, key: tuple[str, int], partition: _Partition) -> None:
         """Pause or resume the fetching of a partition; polling goes on, or the group would expel its member."""
@@ -597,3 +608,5 @@ class Consumer:
                 await self._inbox.prune()
             except Unavailable:
                 pass
+            except asyncpg.PostgresError as error:
+                log.exception("the inbox was not pruned", error, consumer=self._group)

@@ -45,11 +45,18 @@ def decode(token: str, method: str, *filters: object) -> list[str | int | None] 
         body = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
         if not isinstance(body, list) or not body or body[0] != _binding(method, filters):
             raise ValueError
-        if not all(value is None or type(value) in (str, int) for value in body):
+        if not all(map(_storable, body)):
             raise ValueError
     except (ValueError, binascii.Error, RecursionError):
         raise PageTokenInvalid("the page token is not one that this method gave for these filters") from None
     return body[1:]
+
+
+def _storable(value: object) -> bool:
+    """Return whether a forged value can at least be compared in the database: Postgres knows no NUL and 64 bits."""
+    if type(value) is int:
+        return -(2**63) <= value < 2**63
+    return value is None or (type(value) is str and "\0" not in value)
 
 
 def _binding(method: str, filters: tuple[object, ...]) -> str:

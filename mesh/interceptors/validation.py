@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import protovalidate
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.calls import Call
@@ -35,8 +38,45 @@ class Validation(Guard):
             violations = collect(request)
             if violations:
                 raise invalid_input(violations)
+            # Most messages hold no zero byte at all, and then no string does; numbers and bytes may hold some.
+            if b"\0" in request.SerializeToString():
+                refuse_nul(request)
 
         return validate
+
+
+def refuse_nul(message: Message) -> None:
+    """Refuse the character NUL, which Postgres stores in no text.
+
+    Raises:
+        InvalidInput: It stands in a string, at whatever depth.
+    """
+    found = [
+        FieldViolation(path, "must not contain the character NUL") for path in islice(_nuls(message), MAX_VIOLATIONS)
+    ]
+    if found:
+        raise InvalidInput(f"{found[0].field}: {found[0].description}", found)
+
+
+def _nuls(message: Message, prefix: str = "") -> Iterator[str]:
+    """Find the paths of the strings with a NUL; of a map that has it in a key, the path of the map."""
+    for field, value in message.ListFields():
+        path = prefix + field.name
+        entry = field.message_type
+        if entry is not None and entry.GetOptions().map_entry:
+            if any("\0" in key for key in value if isinstance(key, str)):
+                yield path
+            field = entry.fields_by_name["value"]
+            each = [(f"{path}[{json.dumps(key)}]", value[key]) for key in value]
+        elif field.is_repeated:
+            each = [(f"{path}[{index}]", one) for index, one in enumerate(value)]
+        else:
+            each = [(path, value)]
+        if field.type == FieldDescriptor.TYPE_STRING:
+            yield from (where for where, text in each if "\0" in text)
+        elif field.message_type is not None:
+            for where, inner in each:
+                yield from _nuls(inner, f"{where}.")
 
 
 def invalid_input(violations: list[Any]) -> InvalidInput:

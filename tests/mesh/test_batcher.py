@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import os
 import subprocess
 import sys
@@ -14,7 +15,16 @@ import pytest
 
 from mesh import calls
 from mesh.batcher import Batcher
-from mesh.refusals import DeadlineExceeded, InvalidInput, Overloaded, Unavailable
+from mesh.refusals import (
+    AccessDenied,
+    DeadlineExceeded,
+    InternalError,
+    InvalidInput,
+    MethodNotImplemented,
+    Overloaded,
+    Unauthenticated,
+    Unavailable,
+)
 
 
 class Runner:
@@ -109,6 +119,65 @@ async def test_two_poison_items_are_both_found(runner):
 
     assert (10, 20) == (found[0], found[3])
     assert ["a", "b"] == [each.args[0] for each in found[1:3]]
+
+
+@pytest.mark.parametrize("refusal", [AccessDenied, Unauthenticated, MethodNotImplemented])
+async def test_what_is_said_to_the_whole_batch_is_not_bisected(refusal):
+    """Who may call what is no matter of items."""
+    runs = []
+
+    async def run(items):
+        runs.append(items)
+        raise refusal("no")
+
+    batcher = Batcher(run, name="t")
+    answers = await asyncio.gather(*[batcher.submit(n) for n in range(8)], return_exceptions=True)
+    assert [refusal] * 8 == [type(each) for each in answers]
+    assert 1 == len(runs)
+
+
+@pytest.mark.parametrize("failure", [InternalError("internal error"), RuntimeError("broken")])
+@pytest.mark.parametrize("size", [2, 16, 256])
+async def test_a_downstream_that_is_broken_is_not_asked_for_each_item(failure, size):
+    """When nothing succeeds, the number of runs grows with the logarithm of the batch."""
+    runs = []
+
+    async def run(items):
+        runs.append(len(items))
+        raise failure
+
+    batcher = Batcher(run, name="t")
+    answers = await asyncio.gather(*[batcher.submit(n) for n in range(size)], return_exceptions=True)
+    assert [failure] * size == answers
+    assert len(runs) <= 2 * math.log2(size) + 9
+
+
+@pytest.mark.parametrize("place", [0, 100, 255])
+async def test_one_item_that_breaks_a_downstream_is_found(place):
+    """Wherever it stands in a full batch, its neighbours get their results."""
+
+    async def run(items):
+        if place in items:
+            raise InternalError("internal error")
+        return items
+
+    batcher = Batcher(run, name="t")
+    answers = await asyncio.gather(*[batcher.submit(n) for n in range(256)], return_exceptions=True)
+    assert isinstance(answers.pop(place), InternalError)
+    assert [n for n in range(256) if n != place] == answers
+
+
+async def test_many_bad_rows_do_not_fail_a_good_one():
+    """The database says what is wrong, so each bad row is looked for, however many there are."""
+
+    async def run(items):
+        if items != [255]:
+            raise asyncpg.CheckViolationError("bad row")
+        return items
+
+    batcher = Batcher(run, name="t")
+    answers = await asyncio.gather(*[batcher.submit(n) for n in range(256)], return_exceptions=True)
+    assert 255 == answers[-1]
 
 
 @pytest.mark.parametrize("cause", [asyncpg.DeadlockDetectedError("x"), Unavailable("x"), ConnectionResetError("x")])

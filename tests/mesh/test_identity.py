@@ -101,6 +101,17 @@ def test_a_cached_token_expires(verifier):
         verify(verifier, text)
 
 
+def test_an_empty_key_set_is_not_believed():
+    """AuthService always has a key; an answer without any would lock everybody out."""
+    keys = KeySet([VerifyingKey("test-key", "ES256", SIGNING_KEY.public_key())])
+    keys.replace([])
+    assert keys.find("test-key") is not None
+
+    new = KeySet()
+    new.replace([])
+    assert not new.ready
+
+
 def test_a_cached_token_falls_with_its_key():
     """A key that left the key set takes its tokens along at once; an unchanged key keeps them."""
     keys = KeySet([VerifyingKey("test-key", "ES256", SIGNING_KEY.public_key())])
@@ -110,7 +121,7 @@ def test_a_cached_token_falls_with_its_key():
     keys.replace([VerifyingKey("test-key", "ES256", SIGNING_KEY.public_key())])
     assert verify(verifier, text).user_id == USER
 
-    keys.replace([])
+    keys.replace([VerifyingKey("other-key", "ES256", SIGNING_KEY.public_key())])
 
     with pytest.raises(TokenInvalid):
         verify(verifier, text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 import uuid
 from contextlib import suppress
 
@@ -404,6 +405,70 @@ async def test_after_an_outage_a_place_is_kept_only_if_the_broker_knows_it(db, s
     group.messages = [FakeMessage("a", 9)]
     got += consumer._fetch(group)
     assert kept == [decode(message).version for message in got]
+
+
+class FakeMember:
+    """A member of a group that is given the same message until it commits, in every membership."""
+
+    members: list[FakeMember] = []
+
+    def __init__(self, settings) -> None:
+        self.committed: list[int] = []
+        self.messages = [FakeMessage("member", 1)]
+        self.members.append(self)
+
+    def subscribe(self, topics, **callbacks) -> None:
+        pass
+
+    def poll(self, seconds):
+        time.sleep(0.01)
+        return self.messages.pop() if self.messages else None
+
+    def consume(self, count, seconds):
+        return []
+
+    def commit(self, offsets) -> None:
+        self.committed += [each.offset for each in offsets]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def members(monkeypatch) -> list[FakeMember]:
+    monkeypatch.setattr(inbox_module, "KafkaConsumer", FakeMember)
+    monkeypatch.setattr(FakeMember, "members", [])
+    return FakeMember.members
+
+
+async def test_a_member_joins_anew_when_work_has_died(db, shelf, members):
+    """A partition that nobody works on would be fetched for ever and never applied."""
+    failpoints.arm("inbox.before_offset", "raise*1")
+    task = asyncio.create_task(Consumer("", "readers", [TOPIC], db, shelf).run())
+    try:
+        async with asyncio.timeout(5):
+            while not any(member.committed for member in members):
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [[], [1]] == [member.committed for member in members]
+    assert [("member", 1)] == await seen(db)
+
+
+async def test_a_member_forgets_what_the_last_membership_wanted(db, shelf, members):
+    """An offset of an old place, committed at a new one, would skip events."""
+    consumer = Consumer("", "readers", [TOPIC], db, shelf)
+    consumer._orders.append(("commit", (TOPIC, 0), 99))
+    task = asyncio.create_task(consumer.run())
+    try:
+        async with asyncio.timeout(5):
+            while not any(member.committed for member in members):
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [[1]] == [member.committed for member in members]
 
 
 async def add(db, key: str, version: int) -> None:

@@ -34,6 +34,8 @@ def test_no_token_is_the_first_page():
         "A" * 5000,
         base64.urlsafe_b64encode(b"[" * 1000).decode(),
         base64.urlsafe_b64encode(b"{}").decode(),
+        pages.encode("List", ["a\0b"]),
+        pages.encode("List", [2**63]),
         base64.urlsafe_b64encode(b"\xff\xfe").decode(),
     ],
 )

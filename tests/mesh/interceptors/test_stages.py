@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import grpc
 import pytest
+from google.protobuf import field_mask_pb2, struct_pb2, wrappers_pb2
+from google.rpc import error_details_pb2
 
 from mesh import calls, telemetry
 from mesh.calls import Call
@@ -19,7 +21,7 @@ from mesh.interceptors.deadline import Deadline
 from mesh.interceptors.identity import Identity
 from mesh.interceptors.refusals import Refusals
 from mesh.interceptors.telemetry import Telemetry, spans_wanted
-from mesh.interceptors.validation import Validation
+from mesh.interceptors.validation import Validation, refuse_nul
 from mesh.refusals import (
     AccessDenied,
     DeadlineExceeded,
@@ -393,6 +395,39 @@ def test_a_good_request_passes():
     """Nothing is said about it."""
     check(Validation(), "Echo", call_of(), pb.EchoRequest(text="fine"))
     check(Validation(), "Change", call_of("Change"), pb.ChangeRequest(request_id="1"))
+
+
+def test_nul_is_in_no_string():
+    """Postgres stores it nowhere, so it is refused by its path: nested, in a list, in a map, in a map's key."""
+    request = pb.EchoRequest(
+        text="a\0",
+        item={"sku": "\0b", "quantity": 1},
+        items=[{"sku": "fine", "quantity": 1}, {"sku": "c\0", "quantity": 1}],
+        by_name={"red": {"sku": "d\0", "quantity": 1}, "\0": {"sku": "fine", "quantity": 1}},
+    )
+
+    with pytest.raises(InvalidInput) as refused:
+        check(Validation(), "Echo", call_of(), request)
+
+    paths = ["text", "item.sku", "items[1].sku", "by_name", 'by_name["red"].sku']
+    assert paths == [v.field for v in refused.value.violations]
+
+
+def test_zero_bytes_elsewhere_are_no_nul():
+    """Numbers, empty messages and bytes may hold them; lists of strings, maps of strings and nested values may not."""
+    refuse_nul(wrappers_pb2.DoubleValue(value=1.0))
+    refuse_nul(wrappers_pb2.BytesValue(value=b"\0"))
+    check(Validation(), "Echo", call_of(), pb.EchoRequest(by_name={"": {"sku": "a", "quantity": 1}}))
+    deep = struct_pb2.Struct()
+    deep.update({"a": [{"b": "x\0"}], "c": 0, "d": "fine", "e": {}})
+    for message, path in (
+        (field_mask_pb2.FieldMask(paths=["fine", "b\0"]), "paths[1]"),
+        (error_details_pb2.ErrorInfo(metadata={"k": "\0"}), 'metadata["k"]'),
+        (deep, 'fields["a"].list_value.values[0].struct_value.fields["b"].string_value'),
+    ):
+        with pytest.raises(InvalidInput) as refused:
+            refuse_nul(message)
+        assert [path] == [v.field for v in refused.value.violations]
 
 
 def test_a_call_that_needs_a_key_says_so():
