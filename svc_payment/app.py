@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import asyncpg
+
 from mesh import housekeeping
 from mesh.database import Database
 from mesh.locks import singleton
@@ -18,6 +20,7 @@ from svc_payment.ledger import rules as ledger_rules
 from svc_payment.ledger import sealer
 from svc_payment.ledger import store as ledger
 from svc_payment.ledger.rpc import LedgerService
+from svc_payment.payment import store as payments
 from svc_payment.payment.rpc import PaymentService
 from svc_payment.payment.settler import PaymentSettler
 from svc_payment.providers import psp_sim
@@ -105,7 +108,10 @@ def _background(runtime: Runtime, db: Database) -> list[Background]:
     async def seal() -> None:
         await singleton(db, "ledger sealer", partial(sealer.run, db, runtime.clock))
 
-    work: list[Background] = [seal, partial(housekeeping.run, db, housekeeping.idempotency_keys)]
+    async def prune(tx: asyncpg.Connection) -> int:
+        return await payments.prune_notices(tx, at=runtime.clock.now(), limit=housekeeping.ROWS)
+
+    work: list[Background] = [seal, partial(housekeeping.run, db, prune)]
     if runtime.settings.kafka:
         work.append(Relay(runtime.settings.database_url, runtime.settings.kafka, runtime.package).run)
     return work

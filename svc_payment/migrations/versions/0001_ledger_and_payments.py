@@ -210,6 +210,7 @@ _STATEMENTS = (
         PRIMARY KEY (provider, event_id)
     )
     """,
+    "CREATE INDEX webhook_events_received ON webhook_events (received_at)",
 )
 
 
