@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import asyncpg
+
 from mesh import housekeeping, relay
 from mesh.database import Database
 from mesh.locks import singleton
@@ -17,6 +19,7 @@ from svc_payment.ledger import rules as ledger_rules
 from svc_payment.ledger import sealer
 from svc_payment.ledger import store as ledger
 from svc_payment.ledger.rpc import LedgerService
+from svc_payment.payment import store as payments
 from svc_payment.payment.rpc import PaymentService
 from svc_payment.payment.settler import PaymentSettler
 from svc_payment.providers import psp_sim
@@ -104,4 +107,7 @@ def _background(runtime: Runtime, db: Database) -> list[Background]:
     async def seal() -> None:
         await singleton(db, "ledger sealer", partial(sealer.run, db, runtime.clock))
 
-    return [seal, partial(housekeeping.run, db, housekeeping.idempotency_keys), *relay.work_of(runtime)]
+    async def prune(tx: asyncpg.Connection) -> int:
+        return await payments.prune_notices(tx, at=runtime.clock.now(), limit=housekeeping.ROWS)
+
+    return [seal, partial(housekeeping.run, db, prune), *relay.work_of(runtime)]

@@ -31,6 +31,7 @@ from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
+from svc_payment.settlement.store import SubjectKind, Work
 
 log = get_logger("svc_payment.payment")
 
@@ -161,9 +162,13 @@ class PaymentSettler:
         after = before if isinstance(answer, Problem) else answer(before)
         if after != before:
             (after,) = await store.save(tx, [(before, after)], ids=self._ids, at=at)
-        if rules.is_settled(after):
+        is_unanswered = isinstance(answer, Problem) and not answer.is_alarm
+        if rules.is_settled(after) and not is_unanswered:  # What a notice asked is not answered by a lost call.
             await settlement.finish(tx, payment_id)
             return False
+        if rules.is_settled(before) and not rules.is_settled(after):
+            # A yes that came after another worker's end of it: that one removed the work, and money is held again.
+            await settlement.add(tx, [Work(SubjectKind.PAYMENT, payment_id, after.provider or "")], at=at)
         if not isinstance(answer, Problem):
             await settlement.forget_token(tx, payment_id)
         if after.status not in rules.UNDECIDED and rules.next_call(after, has_token=False) is not asked:

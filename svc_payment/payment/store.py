@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -20,6 +20,9 @@ from svc_payment.payment import events, rules
 from svc_payment.payment.rules import Intent, Payment, Status
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.store import SubjectKind, Work
+
+NOTICES_KEPT_DAYS = 30
+"""Longer than any provider goes on sending; one that comes later still only makes Titan ask."""
 
 _COLUMNS = """
     order_id, payment_id, status, created_at, user_id, provider, amount_minor, currency, fingerprint, captured_minor,
@@ -193,6 +196,17 @@ async def note_webhook(tx: asyncpg.Connection, notice: NoticeSeen, *, at: dateti
         at,
     )
     return result.endswith(" 1")
+
+
+async def prune_notices(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:
+    """Forget at most `limit` notices past their time, the oldest first. Returns how many; fewer means done."""
+    result: str = await tx.execute(
+        "DELETE FROM webhook_events WHERE (provider, event_id) IN (SELECT provider, event_id FROM webhook_events"
+        " WHERE received_at < $1 ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+        at - timedelta(days=NOTICES_KEPT_DAYS),
+        limit,
+    )
+    return int(result.split()[-1])
 
 
 async def _claim(tx: asyncpg.Connection, payments: Sequence[Payment], *, at: datetime) -> set[uuid.UUID]:

@@ -7,6 +7,7 @@ calls run at once and ``max_waiting`` wait, so a slow provider holds up its own 
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -45,6 +46,9 @@ _KINDS: Mapping[str, NoticeKind] = {f"payment.{kind}": kind for kind in NoticeKi
 # These may be answered before or after the work; every other 4xx is a definite no.
 _UNKNOWN_OUTCOME = frozenset({408, 425, 429})
 _OUR_FAULT = frozenset({401, 403})
+# What is stored or shown is held against these: no control characters, and no more than a row should hold.
+_PRINTABLE = re.compile(r"[ -~]{1,2000}")
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class PspSim:
@@ -225,9 +229,13 @@ def _success(reply: httpx.Response) -> dict[str, Any]:
     if reply.is_success and isinstance(content, dict):
         return content
     if reply.is_client_error and reply.status_code not in _UNKNOWN_OUTCOME:
-        error = content.get("error") if isinstance(content, dict) else None
-        error = error if isinstance(error, dict) else {}
-        raise ProviderRefused(str(error.get("code", "malformed")), str(error.get("message", "no reason given")))
+        try:
+            # Only a code is taken over: the words may repeat what was sent, the card token too.
+            code = _word((content or {})["error"]["code"])
+        except (KeyError, TypeError):
+            # Not the provider's own no but, say, a gateway's: an earlier try may hold the money all the same.
+            raise ProviderUnavailable(f"the provider answered {reply.status_code}", sent=True) from None
+        raise ProviderRefused(code, "the provider refused")
     raise ProviderUnavailable(f"the provider answered {reply.status_code}", sent=True)
 
 
@@ -236,16 +244,16 @@ def _payment(reply: Mapping[str, Any]) -> ProviderPayment:
     action = reply["action"]
     is_voided = status == "voided"
     return ProviderPayment(
-        payment_id=reply["payment_id"],
+        payment_id=_string(reply["payment_id"]),
         authorization=Authorization(
             outcome=_OUTCOMES[status],
-            provider_reference=reply["provider_reference"],
-            refusal_code="voided" if is_voided else reply["decline_code"],
-            action=action and Action(action["url"], _moment(action["expires_at"])),
+            provider_reference=_optional(reply["provider_reference"]),
+            refusal_code="voided" if is_voided else _optional(reply["decline_code"], _word),
+            action=action and Action(_string(action["url"]), _moment(action["expires_at"])),
         ),
         is_voided=is_voided,
         amount_minor=_integer(reply["amount_minor"]),
-        currency=reply["currency"],
+        currency=_optional(reply["currency"]),
         captured_minor=_integer(reply["captured_minor"]),
         refunded_minor=_integer(reply["refunded_minor"]),
     )
@@ -256,13 +264,13 @@ def _notice(content: Mapping[str, Any]) -> Notice:
         notice_id=_string(content["event_id"]),
         kind=_KINDS.get(_string(content["type"]), NoticeKind.OTHER),
         payment_id=_string(content["payment_id"]),
-        provider_reference=content["provider_reference"],
-        movement_id=content["operation_id"],
+        provider_reference=_optional(content["provider_reference"]),
+        movement_id=_optional(content["operation_id"]),
         amount_minor=_integer(content["amount_minor"]),
-        currency=content["currency"],
+        currency=_optional(content["currency"]),
         sequence=_integer(content["sequence"]),
         occurred_at=_moment(content["occurred_at"]),
-        refusal_code=content["decline_code"],
+        refusal_code=_optional(content["decline_code"], _word),
     )
 
 
@@ -273,9 +281,19 @@ def _integer(value: Any) -> int:
 
 
 def _string(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise TypeError("a string is wanted")
+    if not isinstance(value, str) or not _PRINTABLE.fullmatch(value):
+        raise TypeError("a printable string is wanted")
     return value
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise TypeError("a code is wanted")
+    return value
+
+
+def _optional(value: Any, read: Callable[[Any], str] = _string) -> str | None:
+    return None if value is None else read(value)
 
 
 def _moment(value: Any) -> datetime:

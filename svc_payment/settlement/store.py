@@ -1,7 +1,8 @@
 """The only writer of `provider_work`: what a provider still has to be asked, by whom, and when again.
 
-A row is a lease as much as a task: `due_at` lies ahead while somebody works on it, so a crash gives it back by itself.
-Leases only save double work. Providers know every call by its id, so two workers on one row do no harm.
+A row is a lease as much as a task: `due_at` lies ahead while somebody works on it, and is moved on as long as that
+process lives, so a crash gives it back by itself. Leases only save double work. Providers know every call by its id, so
+two workers on one row do no harm.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from enum import StrEnum
 
 import asyncpg
 
-LEASE_SECONDS = 20.0
-"""Longer than one call to a provider with its transaction; a crash in the middle waits as long for its second try."""
+LEASE_SECONDS = 5.0
+"""What a crash in the middle waits for its second try, because nothing may stand still for ten seconds. A call to a
+provider, or the wait for its turn, may take longer: see `renew`."""
 
 _ADD = """
 INSERT INTO provider_work (subject_id, subject_kind, provider, card_token, due_at)
@@ -26,9 +28,26 @@ ON CONFLICT (subject_id) DO UPDATE
 SET due_at = EXCLUDED.due_at, attempts = 0, problem = NULL,
     card_token = CASE WHEN $6 THEN provider_work.card_token ELSE EXCLUDED.card_token END
 """
+_RENEW = """
+UPDATE provider_work w SET due_at = $2
+FROM (SELECT subject_id FROM provider_work WHERE subject_id = ANY($1::uuid[]) AND due_at < $3
+      ORDER BY subject_id FOR UPDATE SKIP LOCKED) AS held
+WHERE w.subject_id = held.subject_id
+"""
+# From one provider to the next along the index, past however much work of each.
+_PROVIDERS = """
+WITH RECURSIVE known (provider) AS (
+    SELECT min(provider) FROM provider_work
+    UNION ALL
+    SELECT (SELECT min(w.provider) FROM provider_work w WHERE w.provider > known.provider)
+    FROM known WHERE known.provider IS NOT NULL
+)
+SELECT provider FROM known WHERE provider IS NOT NULL
+"""
 _CLAIM_DUE = """
-UPDATE provider_work w SET due_at = $2, attempts = w.attempts + 1
-FROM (SELECT subject_id FROM provider_work WHERE due_at <= $1 ORDER BY due_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS due
+UPDATE provider_work w SET due_at = $3, attempts = w.attempts + 1
+FROM (SELECT subject_id FROM provider_work WHERE provider = $1 AND due_at <= $2 ORDER BY due_at LIMIT $4
+      FOR UPDATE SKIP LOCKED) AS due
 WHERE w.subject_id = due.subject_id
 RETURNING w.subject_kind, w.subject_id, w.provider
 """
@@ -87,9 +106,21 @@ async def find(connection: asyncpg.Connection, subject_id: uuid.UUID) -> Open | 
     return None if row is None else Open(row["card_token"], row["attempts"], row["problem"])
 
 
-async def claim_due(tx: asyncpg.Connection, *, at: datetime, limit: int) -> list[Work]:
-    """Lease at most `limit` pieces of work that are due, the oldest first; those that others lease now are skipped."""
-    rows = await tx.fetch(_CLAIM_DUE, at, at + timedelta(seconds=LEASE_SECONDS), limit)
+async def renew(tx: asyncpg.Connection, subject_ids: Sequence[uuid.UUID], *, at: datetime) -> None:
+    """Hold on to work that the caller has, where its lease is half over; what is just being settled is left alone."""
+    if subject_ids:
+        half, whole = at + timedelta(seconds=LEASE_SECONDS / 2), at + timedelta(seconds=LEASE_SECONDS)
+        await tx.execute(_RENEW, subject_ids, whole, half)
+
+
+async def list_providers(connection: asyncpg.Connection) -> list[str]:
+    """List the providers that owe an answer to anything, configured or not."""
+    return [row["provider"] for row in await connection.fetch(_PROVIDERS)]
+
+
+async def claim_due(tx: asyncpg.Connection, provider: str, *, at: datetime, limit: int) -> list[Work]:
+    """Lease at most `limit` pieces of a provider's due work, the oldest first; what is under way is skipped."""
+    rows = await tx.fetch(_CLAIM_DUE, provider, at, at + timedelta(seconds=LEASE_SECONDS), limit)
     return [Work(SubjectKind(row["subject_kind"]), row["subject_id"], row["provider"]) for row in rows]
 
 

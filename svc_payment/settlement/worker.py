@@ -1,17 +1,21 @@
 """Runs the work that providers owe an answer to, outside of any transaction and apart from the calls that caused it.
 
-At most so many calls run per provider, so that a slow one holds up its own payments and nobody else's. What a process
-leaves behind is taken up by the sweeper of any replica when its lease is over.
+At most so many calls run per provider and so many wait, so that a slow one holds up its own payments and nobody else's.
+The sweeper renews the leases of what its process has; what a process leaves behind is taken up by any replica, seconds
+later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
+
+import asyncpg
 
 from mesh import calls
 from mesh.database import Database
@@ -25,7 +29,10 @@ MAX_RUNNING = 32
 """Calls at once to one provider."""
 
 MAX_JOBS = 1024
-"""Jobs in memory; what does not fit is found by the sweeper."""
+"""Jobs in memory for one provider; what does not fit is found by the sweeper."""
+
+MAX_WAITERS = 128
+"""Calls that wait for providers at once: a quarter of the running calls, so that the others keep their places."""
 
 MAX_TURNS = 10
 """How often one job goes on at once; a subject that never settles goes back to the sweeper."""
@@ -69,6 +76,8 @@ class Worker:
         self._max_jobs = max_jobs
         self._turns: dict[str, asyncio.Semaphore] = {}
         self._jobs: dict[UUID, _Job] = {}
+        self._crowds: Counter[str] = Counter()
+        self._waiters = 0
         self._closed = False
 
     def start(self, work: Iterable[Work]) -> None:
@@ -77,26 +86,45 @@ class Worker:
             job = self._jobs.get(each.subject_id)
             if job is not None:
                 job.again = True
-            elif not self._closed and len(self._jobs) < self._max_jobs:
+            elif not self._closed and self._room(each.provider) > 0:
                 self._begin(each)
 
-    async def wait(self, subject_id: UUID, *, timeout_seconds: float) -> None:
-        """Wait until this process is through with a subject, for so long at most. Nothing is cancelled."""
+    async def wait(self, subject_id: UUID, *, timeout_seconds: float) -> bool:
+        """Wait until this process is through with a subject, for so long at most. Nothing is cancelled.
+
+        Returns False, at once, where too many wait already.
+        """
         job = self._jobs.get(subject_id)
-        if job is not None and job.task is not None:
+        if job is None or job.task is None:
+            return True
+        if self._waiters >= MAX_WAITERS:
+            return False
+        self._waiters += 1
+        try:
             await asyncio.wait([job.task], timeout=max(0.0, timeout_seconds))
+        finally:
+            self._waiters -= 1
+        return True
 
     async def sweep(self) -> None:
-        """Take up, for ever, work whose time has come: retries, and what a process that died left behind."""
+        """Keep what runs and take up what is due, for ever: retries, and what a process that died left behind."""
         while True:
-            room = self._max_jobs - len(self._jobs)
-            if room > 0:
-                await self.sweep_once(room)
+            await self.sweep_once()
             await asyncio.sleep(SWEEP_SECONDS)
 
-    async def sweep_once(self, limit: int = MAX_JOBS) -> int:
-        """Take up at most `limit` pieces of work that are due; returns how many."""
-        due = await self._db.transact(lambda tx: store.claim_due(tx, at=self._clock.now(), limit=limit))
+    async def sweep_once(self) -> int:
+        """Take up what is due and has room; returns how many pieces of work."""
+
+        async def claim(tx: asyncpg.Connection) -> list[Work]:
+            at = self._clock.now()
+            await store.renew(tx, list(self._jobs), at=at)
+            due: list[Work] = []
+            for provider in await store.list_providers(tx):
+                if (room := self._room(provider)) > 0:
+                    due += await store.claim_due(tx, provider, at=at, limit=room)
+            return due
+
+        due = await self._db.transact(claim)
         self.start(due)
         return len(due)
 
@@ -108,12 +136,16 @@ class Worker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _room(self, provider: str) -> int:
+        return self._max_jobs - self._crowds[provider]
+
     def _begin(self, work: Work) -> None:
         # An empty context: the work belongs to no call, so no call's deadline or trace may end it.
         task = asyncio.get_running_loop().create_task(
             self._run(work), name=f"settle {work.kind} {work.subject_id}", context=contextvars.Context()
         )
         job = self._jobs[work.subject_id] = _Job(work, task)
+        self._crowds[work.provider] += 1
         task.add_done_callback(lambda done: self._ended(work, job, done))
 
     async def _run(self, work: Work) -> None:
@@ -134,6 +166,7 @@ class Worker:
     def _forget(self, job: _Job) -> None:
         if self._jobs.get(job.work.subject_id) is job:
             del self._jobs[job.work.subject_id]
+            self._crowds[job.work.provider] -= 1
 
     def _ended(self, work: Work, job: _Job, task: asyncio.Task[None]) -> None:
         self._forget(job)  # A task that was cancelled before it began forgot nothing.

@@ -140,7 +140,7 @@ class WalletService:
 
         Raises:
             ProviderUnavailable: The last try did not reach the provider; the sweeper goes on.
-            TopUpInProgress: The time of the call is over; the worker goes on.
+            TopUpInProgress: The time of the call is over, or too many wait; the worker goes on.
         """
         loop = asyncio.get_running_loop()
         left = calls.remaining_for_children()
@@ -148,7 +148,8 @@ class WalletService:
         while not top_up.is_settled:
             if loop.time() >= until:
                 raise TopUpInProgress("the provider has not answered yet", retry_after_seconds=1)
-            await self._worker.wait(top_up.top_up_id, timeout_seconds=until - loop.time())
+            if not await self._worker.wait(top_up.top_up_id, timeout_seconds=until - loop.time()):
+                raise TopUpInProgress("many top-ups wait for the provider", retry_after_seconds=1)
             async with self._db.hot_read() as connection:
                 found = await store.find_top_up(connection, top_up.top_up_id)
                 work = await settlement.find(connection, top_up.top_up_id)

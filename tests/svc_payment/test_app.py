@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
+import asyncpg
 import grpc
 import httpx
 import pytest
@@ -92,17 +93,19 @@ async def test_a_voided_card_is_free_at_the_provider(till, simulator):
 
 
 async def test_the_process_serves_a_card_order_without_a_broker(fresh_database, simulator):
-    """From its settings to its last answer; events wait in the outbox until the broker is back."""
+    """From its settings to its last answer; events wait in the outbox until the broker is back, and old notices go."""
     with tempfile.TemporaryDirectory(prefix="titan-") as home:
         secrets = Path(home) / "secrets"
         secrets.mkdir()
         (secrets / "psp_api_key").write_text(API_KEY)
         (secrets / "psp_webhook_secret").write_text("\n".join(each.decode() for each in SECRETS))
+        database_url = await fresh_database("svc_payment")
+        await given_notices(database_url, old=1500)
         settings = mesh_settings.read(
             "svc_payment",
             {
                 "TITAN_HOME": home,
-                "TITAN_DATABASE_URL": await fresh_database("svc_payment"),
+                "TITAN_DATABASE_URL": database_url,
                 "TITAN_KAFKA": "127.0.0.1:9",
                 "TITAN_LAME_DUCK_SECONDS": "0",
                 "TITAN_LOG_LEVEL": "ERROR",
@@ -122,8 +125,28 @@ async def test_the_process_serves_a_card_order_without_a_broker(fresh_database, 
                 intent = by_card(700, user_id=uuid4())
                 await authorized(till, intent)
                 await captured(till, intent.order_id)
+            await until(lambda: notices_in(database_url), lambda left: left == ["young"])
         finally:
             await process.stop()
+
+
+async def given_notices(database_url: str, *, old: int) -> None:
+    """Leave so many notices of last month, more than one transaction forgets, and one of today."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "INSERT INTO webhook_events (provider, event_id, payment_id, type, received_at)"
+        " SELECT 'psp_sim', n::text, gen_random_uuid(), 'captured', now() - interval '31 days'"
+        " FROM generate_series(1, $1) n UNION ALL SELECT 'psp_sim', 'young', gen_random_uuid(), 'captured', now()",
+        old,
+    )
+    await connection.close()
+
+
+async def notices_in(database_url: str) -> list[str]:
+    connection = await asyncpg.connect(database_url)
+    rows = await connection.fetch("SELECT event_id FROM webhook_events LIMIT 2")
+    await connection.close()
+    return [row["event_id"] for row in rows]
 
 
 async def test_every_service_of_the_contract_is_served(parts):

@@ -199,7 +199,7 @@ _STATEMENTS = (
         problem      text
     ) WITH (fillfactor = 70)
     """,
-    "CREATE INDEX provider_work_due ON provider_work (due_at)",
+    "CREATE INDEX provider_work_due ON provider_work (provider, due_at)",
     """
     CREATE TABLE webhook_events (
         provider    text NOT NULL,
@@ -210,6 +210,7 @@ _STATEMENTS = (
         PRIMARY KEY (provider, event_id)
     )
     """,
+    "CREATE INDEX webhook_events_received ON webhook_events (received_at)",
 )
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from mesh.seams import failpoints
+from mesh.seams import SystemClock, SystemIds, failpoints
+from svc_payment.app import assemble
 from svc_payment.providers.interface import Outcome
+from svc_payment.settlement.store import SubjectKind, Work
 from tests.svc_payment.asking import authorized, captured, end_leases, until, voided
-from tests.svc_payment.conftest import by_card, by_wallet, reason_in
+from tests.svc_payment.conftest import by_card, by_wallet, reason_in, settings_for_tests
 from titan.payment.v1 import payment_pb2
 
 IN_PROGRESS = payment_pb2.PAYMENT_STATUS_IN_PROGRESS
@@ -29,6 +31,11 @@ pytestmark = pytest.mark.usefixtures("honest")
 async def open_work(db) -> list[Any]:
     async with db.hot_read() as connection:
         return await connection.fetch("SELECT * FROM provider_work")
+
+
+async def end_of(till, order_id) -> tuple[int, bool]:
+    (result,) = await till.void(order_id)
+    return result.status, result.done
 
 
 async def test_a_card_order_is_authorized_and_captured(till, provider, db):
@@ -190,6 +197,29 @@ async def test_a_void_while_the_provider_is_asked_wins(till, provider):
     provider.hold["authorize"].set()
     await voided(till, intent.order_id)
     assert provider.payments[asked.payment_id].is_voided
+
+
+async def test_a_success_that_another_process_reports_after_the_void_is_let_go_too(till, provider, db):
+    """A process sits on the provider's yes while another one voids and is done: the late yes ends voided as well."""
+    provider.hold["authorize"] = asyncio.Event()
+    intent = by_card(1200)
+    (asked,) = await till.authorize(intent)
+    await until(lambda: asyncio.sleep(0, provider.calls["authorize"]), lambda calls: calls > 0)
+    other = await assemble(db, SystemClock(), SystemIds(), {provider.name: provider}, settings_for_tests())
+    await till.void(intent.order_id)
+    other.worker.start([Work(SubjectKind.PAYMENT, UUID(asked.payment_id), provider.name)])
+    await voided(till, intent.order_id)
+    await other.close()
+
+    # The provider lets the held call through after the void, as if it had never seen one.
+    del provider.payments[asked.payment_id]
+    provider.hold.pop("authorize").set()
+    stored = await until(
+        lambda: asyncio.sleep(0, provider.payments.get(asked.payment_id)), lambda stored: stored and stored.is_voided
+    )
+    assert 0 == stored.captured_minor
+    assert (VOIDED, True) == await end_of(till, intent.order_id)
+    assert [] == await open_work(db)
 
 
 async def test_a_void_before_the_authorize_leaves_the_card_alone(till, provider):

@@ -146,3 +146,18 @@ async def test_coming_back_from_an_unknown_payment_is_refused(stubs):
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await stubs.payments.ReturnFromProvider(payment_service_pb2.ReturnFromProviderRequest(payment_id=str(uuid4())))
     assert "PAYMENT_NOT_FOUND" == reason_of(refusal.value)
+
+
+async def test_a_success_after_the_void_is_voided_although_the_provider_was_away_when_asked(till, stubs, provider):
+    """The notice was acknowledged and never comes again, so the question it raised outlives a failed call."""
+    intent = by_card(700, token="tok_action")
+    waiting = await authorized(till, intent, ACTION_REQUIRED)
+    await voided(till, intent.order_id)
+    provider.payments[waiting.payment_id] = type(provider.payments[waiting.payment_id])(700, "GBP")
+    calls = provider.calls["query"]
+    provider.unreachable = True
+    await notify(stubs, "authorized", waiting.payment_id, 700)
+    await until(lambda: asyncio.sleep(0, provider.calls["query"]), lambda now: now > calls)
+    await asyncio.sleep(0.1)
+    provider.unreachable = False
+    await until(lambda: asyncio.sleep(0, provider.payments[waiting.payment_id]), lambda stored: stored.is_voided)

@@ -1,8 +1,10 @@
 """The adapter against the real simulator: answers, unknown outcomes, and notices."""
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -196,19 +198,48 @@ GOOD_REPLY = {
 }
 
 
-async def test_a_wrong_reply_is_never_believed():
-    """Another payment, amount or currency is a mismatch; what cannot be read is an unknown outcome."""
-    replies: list[str] = []
+@contextlib.asynccontextmanager
+async def liar(replies: list[str], *, status_code: int = 200) -> AsyncIterator[PspSim]:
+    """Serve a provider that answers the first of `replies` to everything."""
 
     async def answer(request: Request) -> Response:
-        return PlainTextResponse(replies[0])
+        return PlainTextResponse(replies[0], status_code)
 
     bound = listen("127.0.0.1", 0)
-    liar = uvicorn.Server(
+    server = uvicorn.Server(
         uvicorn.Config(Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])]), log_config=None)
     )
     provider = PspSim(f"http://127.0.0.1:{bound.getsockname()[1]}", api_key=API_KEY, webhook_secrets=lambda: SECRETS)
-    async with running.serve(liar, bound):
+    async with running.serve(server, bound):
+        yield provider
+        await provider.close()
+
+
+@pytest.mark.parametrize("status_code", [400, 404, 409, 413])
+async def test_a_no_that_is_not_the_providers_own_is_an_unknown_outcome(status_code):
+    """A gateway's page must not decline a card whose first try may hold the money; only the provider's code does."""
+    replies: list[str] = []
+    async with liar(replies, status_code=status_code) as provider:
+        for garbage in ("", "<html>Not Found</html>", "[]", "{}", '{"error": "no"}', '{"error": {"code": "\\u0000"}}'):
+            replies[:] = [garbage]
+            with pytest.raises(ProviderUnavailable) as unknown:
+                await provider.authorize(asked("p1"))
+            assert unknown.value.sent
+
+
+async def test_the_providers_words_are_not_repeated():
+    """They may hold what was sent, the card token too; the code is enough."""
+    async with liar(['{"error": {"code": "malformed", "message": "what is tok_visa?"}}'], status_code=400) as provider:
+        with pytest.raises(ProviderRefused) as refusal:
+            await provider.authorize(asked("p1"))
+    assert "malformed" == refusal.value.code
+    assert "tok_visa" not in str(refusal.value)
+
+
+async def test_a_wrong_reply_is_never_believed():
+    """Another payment, amount or currency is a mismatch; what cannot be read is an unknown outcome."""
+    replies: list[str] = []
+    async with liar(replies) as provider:
         for change in ({"payment_id": "p2"}, {"amount_minor": 999}, {"currency": "EUR"}):
             replies[:] = [json.dumps(GOOD_REPLY | change)]
             with pytest.raises(ProviderMismatch):
@@ -217,13 +248,16 @@ async def test_a_wrong_reply_is_never_believed():
             replies[:] = [json.dumps(GOOD_REPLY | change)]
             with pytest.raises(ProviderMismatch):
                 await provider.capture("p1", capture_id="c1", amount_minor=1000, currency="GBP")
+        for change in ({"decline_code": "a\0"}, {"decline_code": 7}, {"provider_reference": "a" * 3000}):
+            replies[:] = [json.dumps(GOOD_REPLY | change)]
+            with pytest.raises(ProviderUnavailable):
+                await provider.authorize(asked("p1"))
         for garbage in ("", "<html>", "[]", "{}", json.dumps(GOOD_REPLY | {"status": "new", "operation": 1})):
             replies[:] = [garbage]
             with pytest.raises(ProviderUnavailable):
                 await provider.authorize(asked("p1"))
             with pytest.raises(ProviderUnavailable):
                 await provider.capture("p1", capture_id="c1", amount_minor=1000, currency="GBP")
-        await provider.close()
 
 
 async def test_notices_of_the_simulator_are_read(provider: Provider, psp, merchant, payment_id):
@@ -252,8 +286,33 @@ async def test_a_wrong_amount_shows(provider: Provider, psp, merchant, payment_i
     assert not provider.read_notice(body, signature, at=datetime.now(UTC)).is_of(1000, "GBP")
 
 
+NOTICE = {
+    "event_id": "e",
+    "type": "payment.captured",
+    "payment_id": "p",
+    "provider_reference": None,
+    "operation_id": None,
+    "amount_minor": 1,
+    "currency": "GBP",
+    "sequence": 1,
+    "decline_code": None,
+    "occurred_at": "2026-01-02T03:04:05+00:00",
+}
+
+
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'"text"', b"[" * 100_000, b'{"type": "payment.captured", "event_id": 1}']
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'"text"',
+        b"[" * 100_000,
+        *(
+            json.dumps(NOTICE | change).encode()
+            for change in ({"event_id": 1}, {"event_id": "e\0"}, {"event_id": "e" * 3000}, {"decline_code": "\ud800"})
+        ),
+    ],
 )
 async def test_a_signed_text_that_is_no_notice(provider: Provider, body):
     """The signature is checked first, then the content."""
@@ -265,9 +324,7 @@ async def test_a_signed_text_that_is_no_notice(provider: Provider, body):
 
 async def test_an_unknown_kind_of_notice_is_readable(provider: Provider):
     """A provider may add kinds; they are told apart, not refused."""
-    content = {"event_id": "e", "type": "payment.disputed", "payment_id": "p", "provider_reference": None}
-    content |= {"operation_id": None, "amount_minor": 1, "currency": "GBP", "sequence": 1, "decline_code": None}
-    body = json.dumps(content | {"occurred_at": "2026-01-02T03:04:05+00:00"}).encode()
+    body = json.dumps(NOTICE | {"type": "payment.disputed"}).encode()
     now = datetime.now(UTC)
 
     notice = provider.read_notice(body, sign(body, at_seconds=int(now.timestamp()), secrets=SECRETS), at=now)

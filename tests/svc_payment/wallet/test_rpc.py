@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from uuid import uuid4
 
 import grpc
 import pytest
 
 from mesh.seams import failpoints
+from svc_payment.settlement.worker import MAX_WAITERS
 from tests.harness import as_user, reason_of
 from tests.svc_payment.asking import end_leases
 from tests.svc_payment.conftest import by_wallet, reason_in, refund_of
@@ -117,6 +119,32 @@ async def test_a_provider_that_is_slow_finishes_without_the_caller(till, provide
     response = await till.top_up(user, 5005, key=key)
     assert 5005 == response.wallet.balance.minor_units
     assert 5005 == charged_minor(provider, 5005)
+
+
+async def test_a_provider_that_hangs_takes_no_more_than_some_places(till, provider):
+    """Top-ups beyond those that may wait are told at once, wallet orders keep their time, each is charged once."""
+    user = await till.given_wallet(1000)
+    provider.hold["authorize"] = asyncio.Event()
+    users = [uuid4() for _ in range(MAX_WAITERS + 20)]
+    asked = [asyncio.create_task(refused(till.top_up(each, 5013, key="k", timeout=5))) for each in users]
+    told, _ = await asyncio.wait(asked, timeout=1.5)
+    assert len(told) >= 20
+    assert {"TOP_UP_IN_PROGRESS"} == {each.result() for each in told}
+
+    took = []
+    for _ in range(20):
+        began = time.monotonic()
+        (held,) = await till.authorize(by_wallet(user, 1))
+        took.append(time.monotonic() - began)
+        assert "" == reason_in(held)
+    assert sorted(took)[10] < 0.2
+
+    for each in asked:
+        each.cancel()
+    provider.hold.pop("authorize").set()
+    for each in users:
+        assert 5013 == (await till.top_up(each, 5013, key="k")).wallet.balance.minor_units
+    assert 5013 * len(users) == charged_minor(provider, 5013)
 
 
 async def test_a_provider_that_is_away_is_told_and_the_top_up_finishes_later(till, provider):
