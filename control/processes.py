@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from control import membership, render, spawn
+from control import logs, membership, render, spawn
 from control.atomic_file import replace_text
 from control.authority import Authority
 from control.envoy_names import EDGE, MESH, admin_socket, config_file
@@ -26,7 +26,7 @@ from control.servers.postgres import Postgres
 from control.servers.server import HOST, Server
 from control.servers.valkey import Valkey
 from control.spawn import Program, StartFailed
-from control.supervised import Process, Supervised
+from control.supervised import Process, Supervised, ended
 from control.supervisor import Plan, Stage
 from mesh import topology as topologies
 from mesh.topology import Package, Topology, TopologyError
@@ -98,7 +98,7 @@ class Mesh:
                 Stage("services", lambda: [self._service(each, n) for each in packages for n in range(each.replicas)]),
                 Stage("edge", lambda: [self._edge_envoy()]),
             ],
-            background=[self.authority.rotate_forever],
+            background=[self.authority.rotate_forever, lambda: logs.bound_forever(self.home.log)],
             publish=self._publish,
             retract=self._retract,
             replica=lambda package, number: self._service(self.topology.packages[package], number),
@@ -133,18 +133,16 @@ class Mesh:
     async def _migrate(self) -> None:
         """Make the databases and bring each to its newest schema, in a process that ends: it needs much memory."""
         await self.postgres.create_databases(self._with_database())
-        log = self.home.log_file("migrate")
-        with log.open("wb") as output:
-            migration = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "control.migrate", *self._with_database()),
-                cwd=ROOT,
-                env={**os.environ, **self._environment()},
-                stdout=output,
-                stderr=output,
-            )
-            status = await migration.wait()
-        if status != 0:
-            raise StartFailed(f"the migrations failed. The end of {log}:\n{spawn.log_tail(log)}")
+        program = self._python("migrate", "control.migrate", *self._with_database())
+        migration = spawn.start(program)
+        try:
+            await ended(migration)
+        finally:
+            # A start that is cut short takes it along: Postgres is about to stop.
+            migration.kill()
+            migration.wait()
+        if migration.returncode != 0:
+            raise StartFailed(f"the migrations failed. The end of {program.log}:\n{spawn.log_tail(program.log)}")
 
     # The processes
 
@@ -221,10 +219,10 @@ class Mesh:
         )
         return Process(program=program, hosts=hosts, address=address, stop_order=ENVOYS_STOP, health=health)
 
-    def _python(self, name: str, module: str, **environment: str) -> Program:
+    def _python(self, name: str, module: str, *arguments: str, **environment: str) -> Program:
         return Program(
             name=name,
-            command=[sys.executable, "-m", module],
+            command=[sys.executable, "-m", module, *arguments],
             log=self.home.log_file(name),
             ready=lambda: True,
             environment={**self._environment(), **environment},

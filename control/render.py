@@ -42,8 +42,9 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 # Which package a developer asks for its health; reflection and health say nothing about it in their path.
 TARGET_HEADER = "titan-target"
 
-# The paths whose calls try a password or a refresh token, over HTTP and over gRPC.
-SESSION_PREFIXES = ("/v1/sessions", "/titan.auth.v1.AuthService/")
+# The calls that try a password or a refresh token, or cost the hash of a new one: what is posted over HTTP, and gRPC.
+SESSION_MATCHES = ({"prefix": "/v1/sessions"}, {"path": "/v1/users"})
+SESSION_PREFIXES = ("/titan.auth.v1.AuthService/", "/titan.auth.v1.UserService/CreateUser")
 EVENTS_PATTERN = "/v1/.+:watch"
 
 # What the edge answers by itself: HTTP code -> status, reason, message.
@@ -187,11 +188,10 @@ class _Renderer:
         session_limit = _limit("sessions", "masked_remote_address", "by_address", limits.sessions)
         events = _part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
         routes = [events]
-        for prefix in SESSION_PREFIXES:
-            if prefix.startswith("/v1/"):
-                match = {"prefix": prefix, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
-                routes.append(_part("http_route", match=match, cluster=app))
-                routes[-1]["typed_per_filter_config"] = {"limit_sessions": session_limit}
+        for path in SESSION_MATCHES:
+            match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
+            routes.append(_part("http_route", match=match, cluster=app))
+            routes[-1]["typed_per_filter_config"] = {"limit_sessions": session_limit}
         for route in self._outward_routes(lambda service: out):
             path = route["match"].get("path") or route["match"]["prefix"]
             if path.startswith(SESSION_PREFIXES):

@@ -105,9 +105,9 @@ class Supervised:
         child = self._spawn()
         deadline = time.monotonic() + ready_seconds
         while not await self.healthy():
-            ended = child.poll() is not None
-            if ended or time.monotonic() > deadline:
-                why = f"ended with {_end_of(child)}" if ended else f"was not ready within {ready_seconds:.0f} s"
+            gone = child.poll() is not None
+            if gone or time.monotonic() > deadline:
+                why = f"ended with {_end_of(child)}" if gone else f"was not ready within {ready_seconds:.0f} s"
                 await self.stop()
                 log = self.process.program.log
                 raise StartFailed(f"{self.name} {why}. The end of {log}:\n{spawn.log_tail(log)}")
@@ -146,11 +146,11 @@ class Supervised:
         if child is not None and child.poll() is None:
             self.signal(program.stop_signal)
             try:
-                await asyncio.wait_for(_ended(child), program.stop_seconds)
+                await asyncio.wait_for(ended(child), program.stop_seconds)
             except TimeoutError:
                 self.last_end = f"killed: did not end within {program.stop_seconds:.0f} s"
                 child.kill()
-                await _ended(child)
+                await ended(child)
         if self._watcher is not None:
             await asyncio.gather(self._watcher, return_exceptions=True)
         self.state = State.STOPPED
@@ -181,7 +181,7 @@ class Supervised:
         delay = FIRST_BACKOFF_SECONDS
         while True:
             started = time.monotonic()
-            await _ended(child)
+            await ended(child)
             if self._stopping:
                 return
             self.last_end = _end_of(child)
@@ -203,16 +203,16 @@ class Supervised:
             self.state = State.RUNNING
 
 
-async def _ended(child: subprocess.Popen[bytes]) -> None:
+async def ended(child: subprocess.Popen[bytes]) -> None:
     """Wait for a child's end without a thread or a timer."""
     loop = asyncio.get_running_loop()
     if child.poll() is not None:
         return
     descriptor = os.pidfd_open(child.pid)
-    ended = asyncio.Event()
-    loop.add_reader(descriptor, ended.set)
+    over = asyncio.Event()
+    loop.add_reader(descriptor, over.set)
     try:
-        await ended.wait()
+        await over.wait()
     finally:
         loop.remove_reader(descriptor)
         os.close(descriptor)

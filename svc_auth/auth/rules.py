@@ -16,6 +16,10 @@ REFRESH_TOKEN_SECONDS = 30 * 86_400
 REVOCATION_SECONDS = ACCESS_TOKEN_SECONDS + 60
 """A revocation matters until the last token of its session has expired, with a minute for clocks that disagree."""
 
+SIGNED_OUT = "SIGNED_OUT"
+TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105
+"""Why a session ended."""
+
 FREE_ATTEMPTS = 10
 MAX_DELAY_SECONDS = 60
 FORGET_SECONDS = 900

@@ -14,16 +14,13 @@ from mesh.database import Database
 from mesh.seams import Clock, Ids, failpoint
 from svc_auth.auth import rules, store
 from svc_auth.auth.feed import RevocationFeed
-from svc_auth.auth.rules import RefreshState, RefreshVerdict, Subject
+from svc_auth.auth.rules import SIGNED_OUT, TOKEN_REUSED, RefreshState, RefreshVerdict, Subject
 from svc_auth.auth.store import Exchange, NewSession
 from svc_auth.auth.tokens import Issuer, Pair, new_refresh_token, refresh_end
 from svc_auth.errors import CredentialsInvalid, RefreshTokenInvalid, UserNotFound
 from svc_auth.passwords import Passwords
 from svc_auth.user import store as user_store
 from svc_auth.user.rules import normalise_email, normalise_password
-
-SIGNED_OUT = "SIGNED_OUT"
-TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105
 
 
 class Turns:

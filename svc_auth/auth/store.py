@@ -119,6 +119,16 @@ async def save_revoked(tx: asyncpg.Connection, session_id: UUID, *, at: datetime
     return result.endswith(" 1")
 
 
+async def save_all_revoked(tx: asyncpg.Connection, user_id: UUID, *, at: datetime, reason: str) -> None:
+    """End every session of a user."""
+    await tx.execute(
+        "UPDATE sessions SET revoked_at = $2, revoked_for = $3 WHERE user_id = $1 AND revoked_at IS NULL",
+        user_id,
+        at,
+        reason,
+    )
+
+
 async def list_revoked(connection: asyncpg.Connection, *, since: datetime) -> list[tuple[UUID, datetime]]:
     """Return the sessions that ended at this time or later, with when they did, the oldest first."""
     rows = await connection.fetch(

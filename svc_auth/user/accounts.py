@@ -7,29 +7,26 @@ from pathlib import Path
 from mesh.database import Database
 from mesh.seams import Clock, Ids
 from mesh.telemetry import get_logger
+from svc_auth.auth import store as session_store
+from svc_auth.auth.rules import SIGNED_OUT
 from svc_auth.errors import EmailTaken
 from svc_auth.passwords import Passwords
 from svc_auth.secret_files import read_or_make
 from svc_auth.user import store
-from svc_auth.user.rules import User, normalise_password
+from svc_auth.user.rules import HOUSE_ACCOUNTS, User, normalise_password
 from svc_auth.user.store import Credentials
 
 log = get_logger("svc_auth.accounts")
-
-ACCOUNTS = {
-    "admin@titan.local": ("admin", "admin_password"),
-    "importer@titan.local": ("importer", "importer_password"),
-}
-"""Address -> role and the name of the secret file."""
 
 
 async def ensure_accounts(db: Database, passwords: Passwords, secrets_dir: Path, clock: Clock, ids: Ids) -> None:
     """Make the accounts that are missing, and bring the others to the password of their file. Safe to run again.
 
+    A password is changed because somebody may know the old one, so a change ends every session of the account.
     A secret that is missing is made, so that it does not matter who starts first; where the folder takes none, the
     account is left alone.
     """
-    for email, (role, file) in ACCOUNTS.items():
+    for email, (role, file) in HOUSE_ACCOUNTS.items():
         try:
             password = normalise_password(read_or_make(secrets_dir / file))
         except OSError as error:
@@ -50,6 +47,7 @@ async def _ensure(
         encoded = await passwords.hash(password)
         async with db.hot() as tx:
             await store.save_account(tx, user.user_id, password_hash=encoded, roles=sorted({*user.roles, role}))
+            await session_store.save_all_revoked(tx, user.user_id, at=clock.now(), reason=SIGNED_OUT)
         return
     user = User(ids.new(), email, role.capitalize(), (role,), 1, clock.now())
     try:

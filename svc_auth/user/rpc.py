@@ -87,8 +87,11 @@ class UserServicer:
         return pb.DeleteAddressResponse()
 
     async def BatchImportUsers(self, request: pb.BatchImportUsersRequest, context: Any) -> pb.BatchImportUsersResponse:
-        """Has no refusals of its own."""
-        importer_id = caller_of(context).require_user_id()
+        """Refuses with ACCESS_DENIED whoever acts for somebody: the customers would count as that somebody's import."""
+        caller = caller_of(context)
+        importer_id = caller.require_user_id()
+        if caller.actor_id is not None:
+            raise AccessDenied("customers are imported in one's own name")
         customers = {
             user.external_id: Imported(
                 plain(f"users[{place}].external_id", user.external_id),
@@ -112,7 +115,7 @@ class UserServicer:
         async with self._db.hot_read() as connection:
             if caller.user_id is not None:
                 rules.register(await store.get_user(connection, caller.user_id), email=email, display_name="")
-            if await store.find_by_email(connection, email) is not None:
+            if email in rules.HOUSE_ACCOUNTS or await store.find_by_email(connection, email) is not None:
                 raise EmailTaken("another user has this e-mail address")
 
     async def _create(self, credentials: Credentials, display_name: str) -> User:

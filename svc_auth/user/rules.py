@@ -11,6 +11,13 @@ from uuid import UUID
 from mesh.refusals import InvalidInput
 from svc_auth.errors import AlreadyRegistered, PasswordTooWeak, UserChanged
 
+HOUSE_ACCOUNTS = {
+    "admin@titan.local": ("admin", "admin_password"),
+    "importer@titan.local": ("importer", "importer_password"),
+}
+"""Address -> role and the name of the secret file. Nobody registers with one of them: a stranger who came before the
+secret did would be given its role."""
+
 MAX_ADDRESSES = 50
 MIN_PASSWORD_CHARACTERS = 8
 

@@ -79,7 +79,11 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
             path = first.split(" ")[1]
             await reader.readexactly(int(headers.get("content-length", "0")))
-            body = jwks() if path == "/.well-known/jwks.json" else json.dumps(headers).encode() + b" " * 1000
+            body = (
+                jwks()
+                if path == "/.well-known/jwks.json"
+                else json.dumps(headers | {":path": path}).encode() + b" " * 1000
+            )
             status = "200 OK" if path.startswith(("/v1/", "/.well-known/")) else "404 Not Found"
             fields = f"content-type: application/json\r\ncontent-length: {len(body)}"
             writer.write(f"HTTP/1.1 {status}\r\n{fields}\r\n\r\n".encode() + body)
@@ -203,6 +207,24 @@ async def test_signing_in_has_a_bucket_of_its_own(edge: Edge) -> None:
 
     assert [200] * 4 == codes[:4]
     assert 429 in codes[4:]
+
+
+async def test_registering_has_a_bucket_of_its_own(edge: Edge) -> None:
+    """It costs a password hash like signing in; what else lies below the path does not."""
+    async with edge.client("127.0.1.12") as client:
+        codes = [(await client.post("/v1/users", json={})).status_code for _ in range(6)]
+        assert 200 == (await client.post("/v1/users/me/addresses", json={})).status_code
+
+    assert [200] * 4 == codes[:4]
+    assert 429 in codes[4:]
+
+
+async def test_an_encoded_slash_travels_as_it_is(edge: Edge) -> None:
+    """A SKU may hold one, and a cart line of such a SKU has to be reachable; dots still lead nowhere."""
+    async with edge.client("127.0.1.13") as client:
+        for sku in ("A%2FB", "A%2fB", "A%5CB"):
+            assert f"/v1/cart/items/{sku}" == (await client.delete(f"/v1/cart/items/{sku}")).json()[":path"]
+        assert "/v1/cart/x" == (await client.get("/v1/products/%2e%2e/cart/x")).json()[":path"]
 
 
 async def test_a_body_over_a_mebibyte_is_refused(edge: Edge) -> None:

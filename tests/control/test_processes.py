@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from control.home import Home, Ports
@@ -67,6 +70,26 @@ def test_the_endpoints_say_all_that_outside_programs_start_from(a_mesh: Mesh):
     assert wanted <= set(endpoints)
     assert {"name", "pid", "hosts"} == set(endpoints["processes"][0])
     assert "svc_order" in endpoints["postgres"] and "edge_http" not in endpoints["postgres"]
+
+
+async def test_a_start_that_is_cut_short_leaves_no_migration_behind(a_mesh: Mesh):
+    """It would go on in a database whose server is stopping."""
+
+    class Databases:
+        async def create_databases(self, packages: Sequence[str]) -> None:
+            pass
+
+    a_mesh.postgres = Databases()  # type: ignore[assignment]
+    migrating = asyncio.create_task(a_mesh._migrate())
+    ours = psutil.Process()
+    async with asyncio.timeout(5):
+        while not (started := ours.children()):
+            await asyncio.sleep(0.005)
+    migrating.cancel()
+    await asyncio.gather(migrating, return_exceptions=True)
+
+    assert migrating.cancelled()
+    assert not any(child.is_running() for child in started)
 
 
 def test_an_unknown_profile_stops_the_start_with_those_that_there_are(tmp_path: Path):

@@ -13,7 +13,7 @@ from control import render
 from control.envoy_validate import problems
 from control.home import Home, Ports
 from control.render import Options, Surface
-from mesh import topology
+from mesh import contract, topology
 from tests.control.small_mesh import SAY, SURFACE, TELL, WATCH, read_topology
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "topology.toml"
@@ -168,7 +168,7 @@ def test_the_world_reaches_outward_methods_and_nothing_else(tmp_path: Path) -> N
     developer = routes(listeners(yaml.safe_load(rendered["mesh"]))["developer"])
 
     for found in (edge, developer):
-        paths = [route["match"].get("path") for route in found if "path" in route["match"]]
+        paths = [path for route in found if (path := route["match"].get("path", "")).startswith("/titan.")]
         # TELL is outward by its access rule, yet its service has no such caller in the topology.
         assert [SAY, WATCH] == paths
     assert "app_edge_http" == edge[-1]["route"]["cluster"]
@@ -190,15 +190,20 @@ def test_the_load_profile_raises_limits_and_changes_nothing_else(shipped: topolo
     assert drop_buckets(default) == drop_buckets(load)
 
 
-def test_signing_in_is_limited_more_strictly_over_http_and_over_grpc(configs: dict[str, Any]) -> None:
-    """Guessing passwords over gRPC is no faster."""
+def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topology.Topology) -> None:
+    """Guessing passwords over gRPC is no faster, and registering costs as much as signing in."""
+    edge = yaml.safe_load(render.render(shipped, HOME, Surface.of(contract.load()))["edge"])
     limited = [
         route["match"]
-        for route in routes(listeners(configs["edge"])["edge"])
+        for route in routes(listeners(edge)["edge"])
         if "limit_sessions" in route.get("typed_per_filter_config", {})
     ]
+    auth, user = "/titan.auth.v1.AuthService", "/titan.auth.v1.UserService"
 
-    assert {"/v1/sessions", "/titan.auth.v1.AuthService/"} == {match["prefix"] for match in limited}
+    assert ["/v1/sessions"] == [match["prefix"] for match in limited if "prefix" in match]
+    paths = {match["path"] for match in limited if "path" in match}
+    assert {"/v1/users", f"{auth}/CreateSession", f"{auth}/RefreshSession", f"{user}/CreateUser"} <= paths
+    assert not any(path.startswith(user) for path in paths - {f"{user}/CreateUser"})
 
 
 def test_server_sent_events_are_not_cut(configs: dict[str, Any]) -> None:

@@ -226,6 +226,31 @@ async def test_only_importers_import(titan: Replica):
     assert "ACCESS_DENIED" == reason_of(error)
 
 
+async def test_whoever_acts_for_a_customer_imports_nobody(titan: Replica, importer):
+    """The customers would belong to that customer, and be made a second time under the importer's own name."""
+    guest = await titan.guest()
+    exchange = auth_service_pb2.ExchangeTokenRequest(subject_user_id=guest.user_id)
+    acting = await titan.auth.ExchangeToken(exchange, metadata=bearer(importer))
+    request = pb.BatchImportUsersRequest(users=[pb.ImportedUser(external_id="1")])
+
+    error = await refused(titan.user.BatchImportUsers(request, metadata=bearer(acting)))
+
+    assert "ACCESS_DENIED" == reason_of(error)
+
+
+async def test_nobody_registers_with_an_address_of_the_house(titan: Replica, auth_db):
+    """Where its secret is not there yet, the account is not either, and a stranger's would be given its role later."""
+    async with auth_db.hot() as tx:
+        await tx.execute("UPDATE users SET email = 'kept@titan.local' WHERE email = 'importer@titan.local'")
+    try:
+        error = await refused(titan.register("Importer@titan.local"))
+    finally:
+        async with auth_db.hot() as tx:
+            await tx.execute("UPDATE users SET email = 'importer@titan.local' WHERE email = 'kept@titan.local'")
+
+    assert "EMAIL_TAKEN" == reason_of(error)
+
+
 async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replica, auth_secrets):
     """Starting again changes nothing; a new secret takes effect."""
     admin = await titan.sign_in("admin@titan.local", "an administrator's long secret")
@@ -236,6 +261,9 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
     again = await titan.sign_in("admin@titan.local", "another long secret")
 
     assert admin.user_id == again.user_id
+    # Whoever was signed in with the old secret is signed out.
+    assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(admin.refresh_token)))
+    await titan.refresh(again.refresh_token)
     (auth_secrets / "admin_password").write_text("an administrator's long secret")
     await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
     await titan.sign_in("admin@titan.local", "an administrator's long secret")
