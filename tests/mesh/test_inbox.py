@@ -8,6 +8,7 @@ import signal
 import time
 import uuid
 from contextlib import suppress
+from typing import ClassVar
 
 import grpc
 import pytest
@@ -410,7 +411,7 @@ async def test_after_an_outage_a_place_is_kept_only_if_the_broker_knows_it(db, s
 class FakeMember:
     """A member of a group that is given the same message until it commits, in every membership."""
 
-    members: list[FakeMember] = []
+    members: ClassVar[list[FakeMember]] = []
 
     def __init__(self, settings) -> None:
         self.committed: list[int] = []
