@@ -245,6 +245,7 @@ class Mesh:
             "TITAN_SECRETS_DIR": str(self.home.secrets),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
             "PYTHONUNBUFFERED": "1",
+            "MALLOC_ARENA_MAX": "2",  # threads of gRPC and librdkafka would each keep a heap of their own
         }
 
     def _service_environment(self, package: Package, replica: int) -> dict[str, str]:
