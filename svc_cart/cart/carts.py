@@ -154,8 +154,9 @@ class Carts:
                 del self._pending[cart.user_id]
         refused = [cart for cart in carts if cart.user_id not in written]
         try:
-            await self._live.note_saved(carts, written)
-            await self._close_again(refused)
+            replaced = await self._live.note_saved(carts, written)
+            # The older one may have been closed since the save, and what was put over it stands there again.
+            await self._close_again([*refused, *replaced])
         except Unavailable:
             log.warning("saved carts stay on the list of unsaved ones", carts=len(carts))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -98,7 +100,11 @@ class CartServicer:
 
 
 def to_wire(cart: Cart, prices: Variants) -> cart_pb2.Cart:
-    """Return a cart as shoppers see it. It has one currency, that of its first line which is sold."""
+    """Return a cart as shoppers see it. It has one currency, that of its first line which is sold.
+
+    Its etag stands for what is shown, prices and all, or a client that asks whether anything is new would go on showing
+    yesterday's price. Changes mind the version in front of the dash alone.
+    """
     currency = next((prices[sku].price.currency_code for sku in cart.lines if sku in prices), DEFAULT_CURRENCY)
     items, subtotal = [], 0
     for sku, quantity in cart.lines.items():
@@ -115,11 +121,15 @@ def to_wire(cart: Cart, prices: Variants) -> cart_pb2.Cart:
         cart_id=str(cart.cart_id or ""),
         items=items,
         subtotal=money_pb2.Money(currency_code=currency, minor_units=subtotal),
-        etag=cart.etag,
+        etag=f"{cart.etag}-{_digest(items)}" if items else cart.etag,
     )
     if cart.updated_microseconds:
         wire.update_time.FromMicroseconds(cart.updated_microseconds)
     return wire
+
+
+def _digest(items: Sequence[cart_pb2.CartItem]) -> str:
+    return hashlib.blake2b(b"".join(item.SerializeToString() for item in items), digest_size=4).hexdigest()
 
 
 def to_contents(cart: Cart) -> cart_pb2.CartContents:

@@ -51,8 +51,9 @@ if score and tonumber(score) <= tonumber(ARGV[1]) then redis.call('ZREM', KEYS[2
 local version = redis.call('HGET', KEYS[1], 'v')
 if ARGV[6] == '1' and version and tonumber(version) < tonumber(ARGV[1]) then
     redis.call('HSET', KEYS[1], 'v', ARGV[1], 'c', ARGV[2], 'l', ARGV[3], 'u', ARGV[4])
+    return 1
 end
-return 1
+return 0
 """
 # cart, dirty | cart id, user
 # An empty cart stays behind, not a hole: whoever read the closed cart in Postgres just before cannot put it back.
@@ -96,13 +97,17 @@ class LiveCarts:
             pipe.eval(_SWAP, 2, _key(after.user_id), DIRTY, before.version, *_arguments(after), KEPT_SECONDS, user)
             return bool((await pipe.execute())[0])
 
-    async def note_saved(self, carts: Iterable[Cart], written: set[UUID]) -> None:
-        """Take carts that Postgres has seen off the list, unless they were changed since."""
+    async def note_saved(self, carts: Sequence[Cart], written: set[UUID]) -> list[Cart]:
+        """Take carts that Postgres has seen off the list, unless they were changed since.
+
+        Returns those that were put in place of an older one.
+        """
         async with self._asked() as pipe:
             for cart in carts:
                 taken = int(cart.user_id in written)
                 pipe.eval(_SAVED, 2, _key(cart.user_id), DIRTY, *_arguments(cart), str(cart.user_id), taken)
-            await pipe.execute()
+            replaced = await pipe.execute()
+        return [cart for cart, each in zip(carts, replaced, strict=True) if each]
 
     async def close(self, carts: Mapping[UUID, UUID]) -> None:
         """Empty the carts of these users where they are still the ones of these ids."""

@@ -58,6 +58,11 @@ class Shop:
     redis: Redis
     catalogue: Catalogue
     stub: Any
+    prices: Prices
+
+    def forget_prices(self) -> None:
+        """Let the time pass for which a price is shown without asking again."""
+        self.prices._cache.clear()
 
     async def add(self, user: Metadata, sku: str = "SKU-1", quantity: int = 1, etag: str = "") -> Any:
         return (await self.stub.AddItem(pb.AddItemRequest(sku=sku, quantity=quantity, etag=etag), metadata=user)).cart
@@ -154,7 +159,7 @@ async def open_shop(stack: Any, db: Database, redis: Redis, catalogue: Catalogue
     prices = Prices(clients.get(product_service_pb2_grpc.ProductServiceStub), seconds=5.0)
     servicer = CartServicer(carts, prices, SystemIds())
     channel = await stack.enter_async_context(serve({"titan.cart.v1.CartService": servicer}))
-    return Shop(carts, carts._live, db, redis, catalogue, cart_service_pb2_grpc.CartServiceStub(channel))
+    return Shop(carts, carts._live, db, redis, catalogue, cart_service_pb2_grpc.CartServiceStub(channel), prices)
 
 
 def _whole(catalogue: Catalogue) -> Any:

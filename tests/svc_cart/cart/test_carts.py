@@ -148,6 +148,26 @@ async def test_a_closed_cart_stays_closed_when_redis_loses_everything(shop, ada)
         assert {} == lines_of(await shop.get(as_user(user_id)))
 
 
+async def test_a_cart_that_closes_while_its_save_is_noted_stays_closed(shop, ada, cart_db, cart_redis):
+    """Redis lost all, another process loaded and closed the older copy: the newer one must not be put over it."""
+    cart = await shop.add(ada[1], "SKU-1")
+    await shop.carts.flush()
+    await shop.add(ada[1], "SKU-2")
+    await shop.redis.flushall()
+    other = new_carts(cart_db, cart_redis)
+    await other.get(ada[0])
+    failpoints.arm("cart.save.after_commit", "sleep:300")
+    saving = asyncio.create_task(shop.carts.flush())
+    async with asyncio.timeout(2):
+        while len((await shop.saved(ada[0])).lines) < 2:
+            await asyncio.sleep(0.01)
+
+    await other.close({ada[0]: UUID(cart.cart_id)})
+    await saving
+
+    assert {} == lines_of(await shop.get(ada[1]))
+
+
 async def test_a_save_that_comes_after_the_close_is_refused(shop, ada, cart_db, cart_redis):
     """A process that held an unsaved change of the cart cannot bring it back, in Postgres or in Redis."""
     cart = await shop.add(ada[1], "SKU-1")

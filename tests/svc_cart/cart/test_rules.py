@@ -69,6 +69,7 @@ def test_a_stale_etag_is_refused():
             change()
         assert {"etag": CART.etag} == refusal.value.metadata
     assert add(CART, "a", etag=CART.etag).lines["a"] == 2
+    assert add(CART, "a", etag=f"{CART.etag}-5f3a90c1").lines["a"] == 2
 
 
 def test_setting_and_removing_again_changes_nothing_even_with_the_old_etag():
