@@ -91,6 +91,35 @@ CHECKS = (
     FROM payments p FULL JOIN moved m USING (order_id)
     WHERE COALESCE(p.captured_minor - p.refunded_minor, 0) <> COALESCE(m.net_minor, 0)
     """,
+    # Nothing is held in a wallet but for a payment that is authorized, and for that all of it.
+    """
+    WITH held AS (
+        SELECT t.order_id, sum(t.amount_minor) AS amount_minor
+        FROM transfers t LEFT JOIN resolutions r USING (transfer_id)
+        WHERE t.pending AND r.transfer_id IS NULL GROUP BY t.order_id
+    ), owed AS (
+        SELECT order_id, amount_minor FROM payments
+        WHERE status = 'AUTHORIZED' AND provider = 'wallet' AND amount_minor > 0
+    )
+    SELECT format('order %s: what its payment and its wallet hold differs', order_id) AS problem
+    FROM held h FULL JOIN owed o USING (order_id) WHERE h.amount_minor IS DISTINCT FROM o.amount_minor
+    """,
+    # Every refund, top-up and credit that is done moved its amount, and nothing else was moved as one.
+    """
+    WITH done AS (
+        SELECT refund_id AS transfer_id, 'refund' AS kind, amount_minor FROM refunds
+        WHERE status = 'DONE' AND amount_minor > 0
+        UNION ALL
+        SELECT top_up_id, 'top_up', amount_minor FROM top_ups WHERE status = 'CREDITED'
+        UNION ALL
+        SELECT transfer_id, 'credit', amount_minor FROM wallet_credits
+    ), moved AS (
+        SELECT transfer_id, kind, amount_minor FROM transfers WHERE kind IN ('refund', 'top_up', 'credit')
+    )
+    SELECT format('%s %s: what was promised and the ledger differ', COALESCE(d.kind, m.kind), transfer_id) AS problem
+    FROM done d FULL JOIN moved m USING (transfer_id)
+    WHERE (d.kind, d.amount_minor) IS DISTINCT FROM (m.kind, m.amount_minor)
+    """,
     # One sort puts every row into its block: the block is the last one that begins at or before its transaction.
     f"""
     WITH marks AS (

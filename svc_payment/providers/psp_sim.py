@@ -165,12 +165,12 @@ class PspSim:
         try:
             operation = reply["operation"]
             movement = Movement(
-                movement_id=operation["id"],
-                amount_minor=operation["amount_minor"],
-                currency=reply["currency"],
-                provider_reference=reply["provider_reference"],
+                movement_id=_string(operation["id"]),
+                amount_minor=_integer(operation["amount_minor"]),
+                currency=_string(reply["currency"]),
+                provider_reference=_string(reply["provider_reference"]),
             )
-            answered = reply["payment_id"]
+            answered = _string(reply["payment_id"])
         except (KeyError, TypeError) as problem:
             raise ProviderUnavailable("the reply cannot be read", sent=True) from problem
         done = (movement.movement_id, movement.amount_minor, movement.currency)

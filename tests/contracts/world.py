@@ -163,7 +163,7 @@ async def _join(stack: AsyncExitStack, world: World, package: str, url: str, red
     )
     clients = world.clients(package)
     stack.push_async_callback(clients.close)
-    runtime = Runtime(package, settings, db, redis, clients, SystemClock(), SystemIds(), titan_contract())
+    runtime = Runtime(package, settings, db, redis, clients, SystemClock(), SystemIds(), titan_contract(), TOPOLOGY)
     hosted = await import_module(f"{package}.app").build(runtime)
     world.databases[package], world.hosted[package] = db, hosted
     for ending in hosted.on_stop:

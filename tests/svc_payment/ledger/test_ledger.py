@@ -10,8 +10,10 @@ import asyncpg
 import grpc
 import pytest
 
-from mesh.seams import SystemClock
+from mesh.seams import SystemClock, SystemIds
 from svc_payment.ledger import audit, rules, sealer, store
+from svc_payment.wallet import store as wallets
+from svc_payment.wallet.rules import Credit
 from tests.harness import as_user, reason_of
 from tests.svc_payment.conftest import by_wallet
 from titan.payment.v1 import ledger_service_pb2
@@ -57,12 +59,12 @@ async def test_the_sealer_leaves_no_tail(till, db):
 
 async def test_a_transaction_that_commits_late_is_sealed_by_the_next_block(till, db):
     """A block ends before the oldest transaction that still runs, whatever its neighbours have committed."""
-    late = rules.wallet(uuid4(), "GBP")
+    user = await till.given_wallet(1)
     async with db.hot() as slow:
-        await store.open_accounts(slow, [late], at=NOW)
-        await store.post(slow, [transfer(rules.clearing("psp_sim", "GBP"), late)], at=NOW)
-        # `sales` and `import` are free: another transaction commits in the meantime, and sealing runs beside both.
-        await till.given_wallet(1)
+        late = [Credit(uuid4(), 100, "GBP")]
+        await wallets.credit_wallets(slow, late, request_id="late", ids=SystemIds(), at=NOW)
+        # Only `import` is locked: another transaction commits in the meantime, and sealing runs beside both.
+        await till.authorize(by_wallet(user, 1))
         await sealer.seal(db, SystemClock())
         assert (await till.verify()).unsealed_transfers >= 1
     await seal_all(db)
@@ -164,6 +166,20 @@ FORGERIES = {
     "a payment that claims a capture": (
         "UPDATE payments SET status = 'CAPTURED', captured_minor = amount_minor WHERE status = 'AUTHORIZED'",
         ["payment and the ledger differ"],
+    ),
+    "a hold that nobody will ever let go": (
+        "UPDATE payments SET status = 'VOIDED' WHERE status = 'AUTHORIZED'",
+        ["payment and its wallet hold differs"],
+    ),
+    "a credit of money that nobody promised": (
+        "DELETE FROM wallet_credits",
+        ["credit", "promised and the ledger differ"],
+    ),
+    "a top-up that never reached its wallet": (
+        "INSERT INTO top_ups (top_up_id, user_id, request_id, fingerprint, provider, amount_minor, currency, status,"
+        " response, created_at, changed_at) VALUES (gen_random_uuid(), gen_random_uuid(), 'k', '', 'psp_sim', 5, 'GBP',"
+        " 'CREDITED', '', now(), now())",
+        ["promised and the ledger differ"],
     ),
 }
 
