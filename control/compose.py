@@ -27,23 +27,23 @@ ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 
 ENVOY_IMAGE = "envoyproxy/envoy:v1.40.0"
-POSTGRES_IMAGE = "pgvector/pgvector:0.8.6-pg18-trixie"
-VALKEY_IMAGE = "valkey/valkey:8.1.4-alpine"
+POSTGRES_IMAGE = "postgres:18.1-trixie"
+REDIS_IMAGE = "redis:8.2.1-alpine"
 KAFKA_IMAGE = "apache/kafka:4.1.1"
 MAILBOX_IMAGE = "axllent/mailpit:v1.29"
 
 HOME = Home(Path("/titan"), Ports())
 """Inside a container; every home lies in a network of its own, so the ports are the usual ones."""
 
-POSTGRES, VALKEY, KAFKA, MAILBOX, PSP = "postgres", "valkey", "kafka", "mailbox", "psp_sim"
-POSTGRES_PORT, VALKEY_PORT, KAFKA_PORT, SMTP_PORT, MAILBOX_WEB_PORT = 5432, 6379, 9092, 1025, 8025
+POSTGRES, REDIS, KAFKA, MAILBOX, PSP = "postgres", "redis", "kafka", "mailbox", "psp_sim"
+POSTGRES_PORT, REDIS_PORT, KAFKA_PORT, SMTP_PORT, MAILBOX_WEB_PORT = 5432, 6379, 9092, 1025, 8025
 PREPARE, DATABASES = "prepare", "databases"
 EDGE_PACKAGE = "edge_http"
 EDGE_ENVOY = "edge"
 
 _OURS = "10001:10001"
 _POSTGRES_USER = "999:999"
-_SERVERS_OF_NEEDS = {"postgres": POSTGRES, "redis": VALKEY, "kafka": KAFKA, "smtp": MAILBOX, "psp": PSP}
+_SERVERS_OF_NEEDS = {"postgres": POSTGRES, "redis": REDIS, "kafka": KAFKA, "smtp": MAILBOX, "psp": PSP}
 _MESH, _FRONT = "mesh", "front"
 # A server in a container is reached over its network, and the image's own first start needs its Unix socket.
 _NOT_IN_A_CONTAINER = {"unix_socket_directories"}
@@ -76,7 +76,7 @@ def compose(topology: Topology, *, version: str) -> str:
     if EDGE_PACKAGE in topology.packages:
         services[EDGE_ENVOY] = _edge()
     needs = {need for package in packages for need in package.needs}
-    servers = {"postgres": _postgres, "redis": _valkey, "kafka": _kafka, "smtp": _mailbox}
+    servers = {"postgres": _postgres, "redis": _redis, "kafka": _kafka, "smtp": _mailbox}
     services |= {_SERVERS_OF_NEEDS[need]: make() for need, make in servers.items() if need in needs}
     if "psp" in needs:
         services[PSP] = _psp_sim(version)
@@ -94,7 +94,7 @@ def compose(topology: Topology, *, version: str) -> str:
 
 
 def _prepare(packages: Sequence[Package], version: str) -> dict[str, Any]:
-    homes = [package.name for package in packages] + [PSP, VALKEY, POSTGRES]
+    homes = [package.name for package in packages] + [PSP, REDIS, POSTGRES]
     return {
         **_our_image(version),
         **_hardened(restart="no"),
@@ -223,17 +223,17 @@ def _postgres() -> dict[str, Any]:
     }
 
 
-def _valkey() -> dict[str, Any]:
+def _redis() -> dict[str, Any]:
     return {
-        "image": VALKEY_IMAGE,
+        "image": REDIS_IMAGE,
         **_hardened(),
         "user": _OURS,
-        "command": ["valkey-server", "/titan/valkey.conf"],
+        "command": ["redis-server", "/titan/redis.conf"],
         "depends_on": _after(prepared=True),
-        "healthcheck": _healthcheck(["CMD-SHELL", "valkey-cli ping | grep -qE 'PONG|NOAUTH'"]),
-        "networks": [VALKEY],
+        "healthcheck": _healthcheck(["CMD-SHELL", "redis-cli ping | grep -qE 'PONG|NOAUTH'"]),
+        "networks": [REDIS],
         "tmpfs": ["/data:uid=10001,gid=10001"],
-        "volumes": [f"{VALKEY}_home:/titan:ro"],
+        "volumes": [f"{REDIS}_home:/titan:ro"],
     }
 
 

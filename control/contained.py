@@ -116,7 +116,7 @@ class Preparation:
         password = self._secrets.read("postgres_superuser")
         replace_text(self._homes / compose.POSTGRES / "password", password, mode=0o644)
         lines = (
-            f"port {compose.VALKEY_PORT}",
+            f"port {compose.REDIS_PORT}",
             f"requirepass {self._secrets.read('redis')}",
             "dir /data",
             'save ""',
@@ -124,7 +124,7 @@ class Preparation:
             "maxmemory 256mb",
             "maxmemory-policy noeviction",
         )
-        replace_text(self._homes / compose.VALKEY / "valkey.conf", "\n".join(lines) + "\n")
+        replace_text(self._homes / compose.REDIS / "redis.conf", "\n".join(lines) + "\n")
 
     def _home(self, name: str) -> Home:
         return Home(self._homes / name, self._own.ports)
@@ -140,7 +140,7 @@ class Preparation:
             told["TITAN_DATABASE_URL"] = RemotePostgres(self._own, self._secrets).package_url(package.name)
         if "redis" in package.needs:
             password = quote(self._secrets.read("redis"))
-            told["TITAN_REDIS_URL"] = f"redis://:{password}@{compose.VALKEY}:{compose.VALKEY_PORT}/0"
+            told["TITAN_REDIS_URL"] = f"redis://:{password}@{compose.REDIS}:{compose.REDIS_PORT}/0"
         if "kafka" in package.needs:
             told["TITAN_KAFKA"] = f"{compose.KAFKA}:{compose.KAFKA_PORT}"
         if "smtp" in package.needs:

@@ -37,7 +37,7 @@ def services(shipped: Topology) -> dict[str, Any]:
 def homes(shipped: Topology, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `prepare` writes; the folders that are volumes are there before it runs."""
     folder = tmp_path_factory.mktemp("homes")
-    for name in (*shipped.packages, compose.PSP, compose.VALKEY, compose.POSTGRES):
+    for name in (*shipped.packages, compose.PSP, compose.REDIS, compose.POSTGRES):
         (folder / "homes" / name).mkdir(parents=True)
     Preparation(shipped, Home(folder / "own", Ports()), folder / "homes").write()
     return folder / "homes"
@@ -61,7 +61,7 @@ def test_a_process_reaches_the_servers_that_it_needs_and_no_other_package(shippe
 
     assert {f"{package}_envoy" for package in shipped.packages} == on_the_mesh
     assert "none" == services["edge_http"]["network_mode"]
-    assert {"postgres", "valkey"} == set(services["svc_cart"]["networks"])
+    assert {"postgres", "redis"} == set(services["svc_cart"]["networks"])
 
 
 def test_every_container_is_hardened(services: dict[str, Any]):
@@ -96,7 +96,7 @@ def test_a_process_finds_all_that_it_needs_in_its_home(shipped: Topology, homes:
         read = settings.read(package.name, {"TITAN_HOME": "/titan", **told})
 
         assert ("postgres" in package.needs) == ("@postgres:5432/" in read.database_url)
-        assert ("redis" in package.needs) == ("@valkey:6379/" in read.redis_url)
+        assert ("redis" in package.needs) == ("@redis:6379/" in read.redis_url)
         assert ("kafka" in package.needs) == ("kafka:9092" == read.kafka)
         assert f"unix:/titan/run/app/{package.name}.0.sock" == read.listen
 
