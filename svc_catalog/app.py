@@ -15,7 +15,9 @@ async def build(runtime: Runtime) -> Hosted:
     """Return what this package hosts."""
     assert runtime.db is not None, "the topology gives svc_catalog a Postgres"
     settings = catalog_settings.read()
-    cache = Cache(items=settings.cache_items, seconds=settings.cache_seconds)
+    cache = Cache(
+        items=settings.cache_items, seconds=settings.cache_seconds, size_of=lambda answer: int(answer.ByteSize())
+    )
     return Hosted(
         servicers={
             "titan.catalog.v1.ProductService": ProductServicer(

@@ -1,4 +1,7 @@
-"""Answers kept in this process for a few seconds, at most so many of them.
+"""Answers kept in this process for a few seconds, at most so many of them, and so many bytes.
+
+The bound in bytes is for strangers: page tokens are not signed, so anybody can ask for as many different pages as there
+are products, each of them large.
 
 A write in this process forgets all of them at once; one in another process shows when their time is over. Whoever asks
 for what is being loaded waits for that load. What is kept is shared: nobody may change it.
@@ -14,15 +17,29 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+MAX_BYTES = 16 * 1024 * 1024
+"""As answers travel; in memory they take a few times as much."""
+
 
 class Cache:
-    """Least recently used goes first; `seconds` of 0 keeps nothing."""
+    """Least recently used goes first; `seconds` of 0 keeps nothing. `size_of` says how many bytes an answer counts."""
 
-    def __init__(self, *, items: int, seconds: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        items: int,
+        seconds: float,
+        max_bytes: int = MAX_BYTES,
+        size_of: Callable[[Any], int] = lambda answer: 0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._items = items
         self._seconds = seconds
+        self._max_bytes = max_bytes
+        self._size_of = size_of
         self._now = now
-        self._kept: OrderedDict[Hashable, tuple[float, Any]] = OrderedDict()
+        self._bytes = 0
+        self._kept: OrderedDict[Hashable, tuple[float, Any, int]] = OrderedDict()
         self._loading: dict[Hashable, asyncio.Future[Any]] = {}
 
     def __len__(self) -> int:
@@ -46,6 +63,7 @@ class Cache:
     def forget_all(self) -> None:
         """Forget everything, also what is being loaded: it may have been read before the change."""
         self._kept.clear()
+        self._bytes = 0
         self._loading.clear()
 
     async def _load(self, key: Hashable, load: Callable[[], Awaitable[T]]) -> T:
@@ -53,11 +71,18 @@ class Cache:
         try:
             value = await load()
             if self._loading.get(key) is task and self._seconds > 0:
-                self._kept[key] = (self._now() + self._seconds, value)
-                self._kept.move_to_end(key)
-                while len(self._kept) > self._items:
-                    self._kept.popitem(last=False)
+                self._keep(key, value)
             return value
         finally:
             if self._loading.get(key) is task:
                 del self._loading[key]
+
+    def _keep(self, key: Hashable, value: Any) -> None:
+        if key in self._kept:
+            self._bytes -= self._kept.pop(key)[2]
+        size = self._size_of(value)
+        self._kept[key] = (self._now() + self._seconds, value, size)
+        self._bytes += size
+        while len(self._kept) > self._items or self._bytes > self._max_bytes:
+            _, (_, _, gone) = self._kept.popitem(last=False)
+            self._bytes -= gone

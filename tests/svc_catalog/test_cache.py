@@ -41,6 +41,18 @@ async def test_the_least_recently_used_goes_first():
     assert (3, 2) == (load.times, len(cache))
 
 
+async def test_many_large_answers_push_each_other_out():
+    """Whoever asks for a thousand different pages fills no memory; what is asked for again counts once."""
+    cache, load = Cache(items=100, seconds=5.0, max_bytes=10, size_of=lambda answer: 4), Loads()
+    for key in ("a", "b", "a", "c", "a"):
+        await cache.get(key, load)
+    assert (3, 2) == (load.times, len(cache))
+    cache.forget_all()
+    for key in ("a", "b"):
+        await cache.get(key, load)
+    assert 2 == len(cache)
+
+
 async def test_whoever_asks_for_what_is_being_loaded_waits_for_that_load():
     """A page that many ask for at once is read once; one who leaves does not take the others along."""
     cache, load = Cache(items=2, seconds=5.0), Loads()
