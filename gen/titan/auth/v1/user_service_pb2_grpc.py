@@ -134,7 +134,8 @@ class UserServiceServicer:
     def BatchImportUsers(self, request, context):
         """Makes users without credentials for the customers of another system, one result per user.
 
-        The same external id gives the same user every time. It has no refusals of its own.
+        The same external id gives the same user every time.
+        Fails with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etitan/catalog/v1/product.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\x90\x03\n\x07Product\x12)\n\nproduct_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18$2\x0c^[0-9a-f-]*$\x12(\n\x05title\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12.\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x18\x90N2\x0f^[^\\x00-\\x08]*$\x12\'\n\x0c\x63\x61tegory_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x14\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x35\n\x08variants\x18\x05 \x03(\x0b\x32\x19.titan.catalog.v1.VariantB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\'\n\tseller_id\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[!-~]{0,64}$\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\"\xdd\x02\n\x07Variant\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12+\n\x05price\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12x\n\nattributes\x18\x03 \x03(\x0b\x32).titan.catalog.v1.Variant.AttributesEntryB9\xbaH6\x9a\x01\x33\x10\x14\"\x17r\x15\x10\x01\x18@2\x0f^[^\\x00-\\x08]*$*\x16r\x14\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12.\n\x15tax_rate_basis_points\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00H\x00\x88\x01\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x18\n\x16_tax_rate_basis_points\"\xa7\x01\n\x0fSellableVariant\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x12\n\nproduct_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12#\n\x05price\x18\x05 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x1d\n\x15tax_rate_basis_points\x18\x06 \x01(\x05\x12\x11\n\tseller_id\x18\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etitan/catalog/v1/product.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\x90\x03\n\x07Product\x12)\n\nproduct_id\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18$2\x0c^[0-9a-f-]*$\x12(\n\x05title\x18\x02 \x01(\tB\x19\xbaH\x16r\x14\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12.\n\x0b\x64\x65scription\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x18\x90N2\x0f^[^\\x00-\\x08]*$\x12\'\n\x0c\x63\x61tegory_ids\x18\x04 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\x14\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x35\n\x08variants\x18\x05 \x03(\x0b\x32\x19.titan.catalog.v1.VariantB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\'\n\tseller_id\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[!-~]{0,64}$\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\"\xe4\x02\n\x07Variant\x12\x35\n\x03sku\x18\x01 \x01(\tB(\xbaH%r#2\x1a^[!-~]([ -~]{0,62}[!-~])?$Z\x01.Z\x02..\x12+\n\x05price\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12x\n\nattributes\x18\x03 \x03(\x0b\x32).titan.catalog.v1.Variant.AttributesEntryB9\xbaH6\x9a\x01\x33\x10\x14\"\x17r\x15\x10\x01\x18@2\x0f^[^\\x00-\\x08]*$*\x16r\x14\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12.\n\x15tax_rate_basis_points\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x00H\x00\x88\x01\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x18\n\x16_tax_rate_basis_points\"\xa7\x01\n\x0fSellableVariant\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\r\n\x05\x66ound\x18\x02 \x01(\x08\x12\x12\n\nproduct_id\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12#\n\x05price\x18\x05 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x1d\n\x15tax_rate_basis_points\x18\x06 \x01(\x05\x12\x11\n\tseller_id\x18\x07 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,7 +51,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VARIANT_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_VARIANT_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_VARIANT'].fields_by_name['sku']._loaded_options = None
-  _globals['_VARIANT'].fields_by_name['sku']._serialized_options = b'\272H\036r\0342\032^[!-~]([ -~]{0,62}[!-~])?$'
+  _globals['_VARIANT'].fields_by_name['sku']._serialized_options = b'\272H%r#2\032^[!-~]([ -~]{0,62}[!-~])?$Z\001.Z\002..'
   _globals['_VARIANT'].fields_by_name['price']._loaded_options = None
   _globals['_VARIANT'].fields_by_name['price']._serialized_options = b'\272H\003\310\001\001'
   _globals['_VARIANT'].fields_by_name['attributes']._loaded_options = None
@@ -61,9 +61,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRODUCT']._serialized_start=142
   _globals['_PRODUCT']._serialized_end=542
   _globals['_VARIANT']._serialized_start=545
-  _globals['_VARIANT']._serialized_end=894
-  _globals['_VARIANT_ATTRIBUTESENTRY']._serialized_start=819
-  _globals['_VARIANT_ATTRIBUTESENTRY']._serialized_end=868
-  _globals['_SELLABLEVARIANT']._serialized_start=897
-  _globals['_SELLABLEVARIANT']._serialized_end=1064
+  _globals['_VARIANT']._serialized_end=901
+  _globals['_VARIANT_ATTRIBUTESENTRY']._serialized_start=826
+  _globals['_VARIANT_ATTRIBUTESENTRY']._serialized_end=875
+  _globals['_SELLABLEVARIANT']._serialized_start=904
+  _globals['_SELLABLEVARIANT']._serialized_end=1071
 # @@protoc_insertion_point(module_scope)
