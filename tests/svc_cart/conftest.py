@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,9 +37,12 @@ class Catalogue:
         self.prices = {f"SKU-{number}": 100 + number for number in range(200)}
         self.currencies: dict[str, str] = {}
         self.asked: list[list[str]] = []
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def BatchGetVariants(self, request: Any, context: Any) -> Any:
         self.asked.append(list(request.skus))
+        await self.open.wait()
         return product_service_pb2.BatchGetVariantsResponse(variants=[self._variant(sku) for sku in request.skus])
 
     def _variant(self, sku: str) -> product_pb2.SellableVariant:
