@@ -14,8 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 import grpc
+from opentelemetry.context import Context
 
-from mesh import calls
+from mesh import calls, telemetry
 from mesh.database import in_transaction, is_away, is_retriable, sqlstate_of
 from mesh.refusals import DeadlineExceeded, Overloaded, Refusal, Unavailable
 
@@ -43,13 +44,14 @@ SPARE_FAILURES = 8
 
 
 class _Waiting(Generic[I, O]):
-    __slots__ = ("batch_size", "deadline", "future", "item", "weight")
+    __slots__ = ("batch_size", "deadline", "future", "item", "trace", "weight")
 
     def __init__(self, item: I, weight: int, future: asyncio.Future[O], deadline: float | None) -> None:
         self.item = item
         self.weight = weight
         self.future = future
         self.deadline = deadline
+        self.trace = telemetry.current_trace()
         self.batch_size = 0
 
 
@@ -133,7 +135,7 @@ class Batcher(Generic[I, O]):
 
     def _start(self) -> None:
         if self._task is None:
-            # An empty context: the batch belongs to none of its callers, not to their deadlines, traces or identities.
+            # An empty context: the batch belongs to none of its callers, not to their deadlines or identities.
             self._task = asyncio.get_running_loop().create_task(
                 self._drain(), name=f"batcher {self.name}", context=contextvars.Context()
             )
@@ -201,7 +203,7 @@ class Batcher(Generic[I, O]):
 
     async def _run_once(self, part: list[_Waiting[I, O]]) -> Sequence[O | Exception]:
         try:
-            with calls.detached(self._timeout_seconds):
+            with calls.detached(self._timeout_seconds), telemetry.in_trace(_trace_of(part)):
                 async with asyncio.timeout(self._timeout_seconds) as clock:
                     results = await self._run([each.item for each in part])
         except TimeoutError as error:
@@ -216,6 +218,11 @@ class Batcher(Generic[I, O]):
 
     def _forget_the_gone(self) -> None:
         self._waiting = deque(each for each in self._waiting if _lives(each))
+
+
+def _trace_of(part: Sequence[_Waiting[I, O]]) -> Context:
+    """Return the trace that a batch is a part of: its only caller's, else that of the first whose spans are kept."""
+    return next((each.trace for each in part if telemetry.is_recorded(each.trace)), part[0].trace)
 
 
 def _lives(waiting: _Waiting[I, O]) -> bool:

@@ -248,9 +248,11 @@ class _Remote:
         if as_user is not None:
             metadata = (*metadata, ("authorization", f"Bearer {as_user}"))
         span = trace.get_current_span().get_span_context()
-        if span.is_valid and not span.trace_flags.sampled:
+        if span.trace_flags.sampled:
+            return self._traced, metadata
+        if span.is_valid:
             return self._plain, (*metadata, ("traceparent", telemetry.format_traceparent(span)))
-        return self._traced, metadata
+        return self._plain, metadata  # work that belongs to no call; the server begins a trace of its own
 
     def _pause(self, refusal: Refusal, attempt: int) -> float | None:
         """Return how long to wait before the next attempt, or None where there is none."""

@@ -15,7 +15,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -320,3 +321,30 @@ def join_unrecorded_trace() -> None:
 def is_unsampled(value: str | None) -> bool:
     """Whether the caller of a call decided that its trace is not recorded (`traceparent` is there, its flag is off)."""
     return value is not None and len(value) == 55 and value.endswith("-00")
+
+
+def current_trace() -> otel_context.Context:
+    """Return the trace that the running task is in, to hand it to work that outlives the task."""
+    return otel_context.get_current()
+
+
+def is_recorded(traced: otel_context.Context) -> bool:
+    """Return whether spans of this trace are kept."""
+    return trace.get_current_span(traced).get_span_context().trace_flags.sampled
+
+
+@contextmanager
+def in_trace(traced: otel_context.Context) -> Iterator[None]:
+    """Do the block's work as a part of a trace."""
+    token = otel_context.attach(traced)
+    try:
+        yield
+    finally:
+        otel_context.detach(token)
+
+
+def detached_context() -> contextvars.Context:
+    """Return a context for a task of its own that keeps the current trace and nothing else of the current call."""
+    fresh = contextvars.Context()
+    fresh.run(otel_context.attach, current_trace())
+    return fresh

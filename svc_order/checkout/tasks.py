@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 from collections.abc import Coroutine
 from typing import Any
 
-from mesh.telemetry import get_logger
+from mesh.telemetry import detached_context, get_logger
 
 log = get_logger("order.tasks")
 
@@ -21,8 +20,8 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None], what: str) -> None:
-        """Run work in an empty context: it belongs to none of the calls that wait for it, nor to their deadlines."""
-        task = asyncio.get_running_loop().create_task(work, context=contextvars.Context())
+        """Run work in the current trace, but not in the current call: neither its deadline nor its caller count."""
+        task = asyncio.get_running_loop().create_task(work, context=detached_context())
         self._running.add(task)
 
         def ended(done: asyncio.Task[None]) -> None:

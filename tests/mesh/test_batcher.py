@@ -12,8 +12,10 @@ import uuid
 
 import asyncpg
 import pytest
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
-from mesh import calls
+from mesh import calls, telemetry
 from mesh.batcher import Batcher
 from mesh.refusals import (
     AccessDenied,
@@ -382,3 +384,30 @@ async def test_the_same_claims_from_two_processes(db, database_url):
     assert outs[0] == outs[1][::-1]
     async with db.hot_read() as connection:
         assert 800 == await connection.fetchval("SELECT on_hand FROM stock WHERE sku = 'batched'")
+
+
+async def test_a_batch_is_a_part_of_its_only_callers_trace_else_of_one_that_is_recorded():
+    """So an order's steps carry the trace id of the call that placed it."""
+    seen: list[str] = []
+    opened = asyncio.Event()
+
+    async def run(items: list[int]) -> list[int]:
+        await opened.wait()
+        seen.append(telemetry.current_trace_id())
+        return items
+
+    async def submit(number: int, *, recorded: bool = False) -> None:
+        span = SpanContext(number, 1, False, TraceFlags(TraceFlags.SAMPLED if recorded else 0))
+        with telemetry.in_trace(trace.set_span_in_context(NonRecordingSpan(span))):
+            await batcher.submit(number)
+
+    batcher = Batcher(run, name="traced")
+    alone = asyncio.create_task(submit(1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    together = [asyncio.create_task(submit(number, recorded=number == 3)) for number in (2, 3, 4)]
+    await asyncio.sleep(0)
+    opened.set()
+    await asyncio.gather(alone, *together)
+
+    assert [f"{1:032x}", f"{3:032x}"] == seen

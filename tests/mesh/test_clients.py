@@ -187,9 +187,10 @@ async def test_a_recorded_trace_has_a_span_on_each_side():
     trace.set_tracer_provider(provider)
     async with serve({SAMPLE: Sample()}, known=sample_contract()) as channel:
         mine = Clients(channel.target)
-        await mine.get(rpc.SampleServiceStub).Echo(pb.EchoRequest())
-        with pytest.raises(TextTooShort):
-            await mine.get(rpc.SampleServiceStub).Echo(pb.EchoRequest(text="refuse"))
+        with trace.get_tracer("test").start_as_current_span("the work that calls"):
+            await mine.get(rpc.SampleServiceStub).Echo(pb.EchoRequest())
+            with pytest.raises(TextTooShort):
+                await mine.get(rpc.SampleServiceStub).Echo(pb.EchoRequest(text="refuse"))
         await mine.close()
 
     spans = exporter.get_finished_spans()

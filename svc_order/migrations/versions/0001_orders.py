@@ -68,7 +68,7 @@ _STATEMENTS = (
         request_id        text NOT NULL,
         fingerprint       bytea NOT NULL,
         method            bytea,
-        payment_status    smallint NOT NULL DEFAULT 0,
+        payment_status    smallint NOT NULL DEFAULT 1, -- IN_PROGRESS
         action_url        text,
         action_expires_at timestamptz,
         response          bytea,
