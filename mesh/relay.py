@@ -32,6 +32,8 @@ log = get_logger("mesh.relay")
 
 BATCH = 500
 POLL_SECONDS = 0.2
+GATHER_SECONDS = 0.03
+"""How long an event waits for company: what one order causes is then read, sent and marked together."""
 TURN_SECONDS = 1.0
 CHECK_SECONDS = 5.0
 PRUNE_SECONDS = 60.0
@@ -254,6 +256,7 @@ class Relay:
         try:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._awake.wait()
+            await asyncio.sleep(GATHER_SECONDS)
         except TimeoutError:
             pass
 
