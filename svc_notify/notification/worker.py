@@ -31,6 +31,8 @@ from titan.order.v1 import order_service_pb2 as orders_pb
 
 BATCH = 50
 RECEIPTS_PER_CALL = 8
+GATHER_SECONDS = 0.25
+"""How long a message waits for company: a round asks for orders, connects and notes what became of it once for all."""
 POLL_SECONDS = 1.0
 """For what another process wrote or gave back; this one's own events wake the worker."""
 RECEIPTS_TIMEOUT_SECONDS = 5.0
@@ -65,6 +67,7 @@ class Worker:
         *,
         shop: str,
         poll_seconds: float = POLL_SECONDS,
+        gather_seconds: float = GATHER_SECONDS,
         first_pause_seconds: float = rules.FIRST_PAUSE_SECONDS,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -75,6 +78,7 @@ class Worker:
         self._gate = gate
         self._shop = shop
         self._poll_seconds = poll_seconds
+        self._gather_seconds = gather_seconds
         self._first_pause_seconds = first_pause_seconds
         self._jitter = jitter
         self._woken = asyncio.Event()
@@ -105,7 +109,7 @@ class Worker:
                 failures = 0
                 PAUSED.set(0)
             self._gate.open()
-            if not done.taken:
+            if done.taken < BATCH:
                 await self._rest()
 
     async def send_due(self, limit: int = BATCH) -> Round:
@@ -205,6 +209,7 @@ class Worker:
         try:
             async with asyncio.timeout(self._poll_seconds):
                 await self._woken.wait()
+            await asyncio.sleep(self._gather_seconds)
         except TimeoutError:
             return
 
