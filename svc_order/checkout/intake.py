@@ -85,9 +85,10 @@ class Intake:
         )
 
     async def _quote(self, asks: list[Ask]) -> Sequence[Known | Priced | Exception]:
-        known, carts = await asyncio.gather(
+        known, carts, sold = await asyncio.gather(
             self._find([ask.key for ask in asks if ask.key is not None]),
             self._read_carts({ask.user_id for ask in asks if not ask.lines}),
+            self._read_variants(line.sku for ask in asks for line in ask.lines),
         )
         # What is stored under a key is answered whatever else is away, and nobody's cart fails anybody's lines.
         results: list[Known | Priced | Exception | None] = [_stored(ask, known) for ask in asks]
@@ -101,7 +102,10 @@ class Intake:
                 results[place] = carts
             else:
                 wanted[place] = carts[ask.user_id]
-        sold = await self._read_variants(line.sku for _, lines in wanted.values() for line in lines)
+        if not isinstance(sold, Refusal):
+            in_carts = {line.sku for _, lines in wanted.values() for line in lines} - sold.keys()
+            more = await self._read_variants(in_carts - {line.sku for ask in asks for line in ask.lines})
+            sold = more if isinstance(more, Refusal) else sold | more
         await failpoint("order.quote.before_answer")
         for place, (cart_id, lines) in wanted.items():
             results[place] = sold if isinstance(sold, Refusal) else _priced(cart_id, lines, sold)
