@@ -188,7 +188,7 @@ class _Remote:
         seconds = self._seconds(timeout)
         ends = time.monotonic() + seconds
         self._budget.call()
-        attempt = 1
+        attempt, away = 1, None
         while True:
             call, carried = self._prepare(as_user, metadata)
             try:
@@ -198,6 +198,9 @@ class _Remote:
             except grpc.aio.AioRpcError as error:
                 refusal = refusal_of_call(error)
             telemetry.CLIENT_CALLS.labels(self._method.full_name, refusal.code.name).inc()
+            if away is not None and refusal.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise away  # that it is away is what was learned; the time went on asking again
+            away = refusal
             pause = self._pause(refusal, attempt)
             if pause is None or time.monotonic() + pause >= ends or not self._budget.take():
                 raise refusal

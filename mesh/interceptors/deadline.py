@@ -15,6 +15,12 @@ from mesh.interceptors.stage import Stage, Stream, Unary
 from mesh.refusals import DeadlineExceeded
 
 
+ROUNDING_SHARE = 0.01
+ROUNDING_SECONDS = 0.2
+"""gRPC sends a deadline in few digits and rounds it up: a server that believes it answers when its caller has left.
+A hundredth of it, at most this, is taken off again."""
+
+
 class Deadline(Stage):
     """Sets `call.deadline`, which children inherit less a margin, and stops a handler that reaches it."""
 
@@ -56,6 +62,8 @@ class Deadline(Stage):
 
 def _seconds(method: Method, call: Call) -> float:
     left = call.context.time_remaining()
+    if left is not None:
+        left -= min(ROUNDING_SECONDS, left * ROUNDING_SHARE)
     seconds = min(method.default_seconds if left is None else left, method.cap_seconds)
     call.deadline = time.monotonic() + seconds
     if seconds <= 0:

@@ -79,6 +79,12 @@ class Sample:
             from mesh.refusals import Unavailable
 
             raise Unavailable("not yet")
+        if request.text == "fail-then-hang":
+            from mesh.refusals import Unavailable
+
+            if self.calls == 1:
+                raise Unavailable("it is away")
+            await asyncio.sleep(30)
         if request.text.startswith("sleep:"):
             await asyncio.sleep(float(request.text.removeprefix("sleep:")))
         return pb.EchoResponse(text=request.text)

@@ -102,6 +102,15 @@ async def test_unavailable_is_tried_again_where_the_contract_allows_it(world, sa
     assert sample.calls == 3
 
 
+async def test_what_was_away_stays_unavailable_at_the_deadline(world, sample):
+    """The time went on asking again; the caller hears what was learned, not that it was slow to learn it."""
+    users, _, _ = world
+
+    with pytest.raises(Unavailable, match="it is away"):
+        await users.Echo(pb.EchoRequest(text="fail-then-hang"), timeout=0.4)
+    assert sample.calls == 2
+
+
 async def test_what_is_not_idempotent_is_sent_once(world, sample):
     """Hurry promises nothing."""
     users, _, _ = world

@@ -221,6 +221,15 @@ async def test_a_call_gets_the_default_its_own_deadline_or_the_cap(left, seconds
     assert call.deadline - time.monotonic() == pytest.approx(seconds, abs=0.03)
 
 
+async def test_a_server_answers_before_a_caller_whose_deadline_was_rounded_up():
+    """gRPC sends 10 s as up to 10.1: what the server keeps for its answer lies before the caller's own end."""
+    call = call_of(left=10.1)
+
+    await Deadline().unary(method(), answer)(pb.EchoRequest(), call)
+
+    assert call.deadline - time.monotonic() < 10.0
+
+
 async def test_a_handler_is_stopped_at_its_deadline():
     """The default of the method, for a caller that brought none."""
 
