@@ -14,7 +14,6 @@ from mesh.contract import Method
 from mesh.interceptors.stage import Stage, Stream, Unary
 from mesh.refusals import DeadlineExceeded
 
-
 ROUNDING_SHARE = 0.01
 ROUNDING_SECONDS = 0.2
 """gRPC sends a deadline in few digits and rounds it up: a server that believes it answers when its caller has left.
