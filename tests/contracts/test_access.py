@@ -1,0 +1,251 @@
+"""Every method against every kind of caller, and against requests beyond its limits, through the real chain.
+
+What is expected comes from the access options, the topology and the field rules, so a new method is swept as it is.
+The handlers behind the chain are stubs that answer anything: who gets as far as them, or as far as a look at the
+request, was admitted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from buf.validate import validate_pb2
+from mesh import topology
+from mesh.contract import ROLES, AccessKind, Method
+from mesh.interceptors.access import EDGE_PACKAGE
+from mesh.refusals import Refusal
+from tests.contracts.reading import ROOT, methods
+from tests.harness import Metadata, as_service, as_user, refusal_in, serve, titan_contract
+
+TOPOLOGY = topology.load(ROOT / "deploy" / "topology.toml")
+METHODS = methods()
+
+ADMITTED = "admitted"
+OF_THE_REQUEST = {"INVALID_INPUT", "IDEMPOTENCY_KEY_REQUIRED"}
+"""Reasons that only a caller hears who was admitted: the request is looked at last."""
+
+NO_CALLER: Metadata = ()
+USERS: dict[str, tuple[frozenset[str], Metadata]] = {
+    "a guest": (frozenset({"guest"}), as_user(guest=True)),
+    "a customer": (frozenset({"customer"}), as_user()),
+    **{f"the role {role}": (frozenset({role}), as_user(roles=(role,))) for role in sorted(ROLES)},
+}
+"""Their roles, and what they send."""
+
+DEEPEST = 3
+"""How far inside a request a limit is tried."""
+
+
+def expected(method: Method, *, roles: frozenset[str] | None, package: str | None) -> str:
+    """Return what becomes of a call by a user with these roles, if any, that comes from this package, if any."""
+    assert method.access is not None
+    kind = method.access.kind
+    if kind is AccessKind.PUBLIC:
+        return ADMITTED
+    if kind is AccessKind.SERVICE:
+        known = package is not None and package != EDGE_PACKAGE and TOPOLOGY.may_call(package, method.service)
+        return ADMITTED if known and roles is None else "ACCESS_DENIED"
+    if roles is None:
+        return "UNAUTHENTICATED"
+    return ADMITTED if kind is AccessKind.CUSTOMER or roles & method.access.roles else "ACCESS_DENIED"
+
+
+def callers_and_outcomes(method: Method) -> Iterator[tuple[str, Metadata, str]]:
+    """Yield each caller, what it sends, and what becomes of its call."""
+    yield "nobody", NO_CALLER, expected(method, roles=None, package=None)
+    developer = (("x-titan-caller", TOPOLOGY.developer_id),)
+    yield "the developer", developer, expected(method, roles=None, package=None)
+    for name, (roles, token) in USERS.items():
+        yield name, token, expected(method, roles=roles, package=None)
+        yield f"{name}, developing", (*developer, *token), expected(method, roles=roles, package=None)
+    for package in TOPOLOGY.packages:
+        yield package, as_service(package), expected(method, roles=None, package=package)
+        roles, token = USERS["a customer"]
+        both = (*as_service(package), *token)
+        yield f"{package} for a customer", both, expected(method, roles=roles, package=package)
+
+
+def an_admitted_caller(method: Method) -> Metadata:
+    """Return what a caller sends whom the method admits."""
+    return next(sends for _, sends, outcome in callers_and_outcomes(method) if outcome == ADMITTED)
+
+
+def stub_of(name: str) -> object:
+    """Return a servicer whose every method answers an empty message, or a stream of one."""
+
+    def handler(method: Method) -> Any:
+        async def answer(request: Message, context: Any) -> Message:
+            return method.response_class()
+
+        async def answers(request: Message, context: Any) -> AsyncIterator[Message]:
+            yield method.response_class()
+
+        return staticmethod(answers if method.server_streaming else answer)
+
+    handlers = {method.name: handler(method) for method in titan_contract().services[name].methods}
+    return type("Stub", (), handlers)()
+
+
+@pytest.fixture(scope="module")
+async def mesh() -> AsyncIterator[grpc.aio.Channel]:
+    """Every service of the contract on one socket, open to the callers of the topology."""
+    callers = {name: frozenset(TOPOLOGY.callers_of(name)) for name in TOPOLOGY.services}
+    async with serve({name: stub_of(name) for name in titan_contract().services}, callers=callers) as channel:
+        yield channel
+
+
+async def refusal_of(channel: grpc.aio.Channel, method: Method, request: Message, sends: Metadata) -> Refusal | None:
+    """Make a call, and return the refusal it was answered with."""
+    open_call = channel.unary_stream if method.server_streaming else channel.unary_unary
+    made: Any = open_call(
+        method.path,
+        request_serializer=method.request_class.SerializeToString,
+        response_deserializer=method.response_class.FromString,
+    )(request, metadata=sends, timeout=10)
+    try:
+        if method.server_streaming:
+            assert [method.response_class()] == [message async for message in made]
+        else:
+            await made
+    except grpc.aio.AioRpcError as error:
+        return refusal_in(error)
+    return None
+
+
+def outcome_of(refusal: Refusal | None) -> str:
+    return ADMITTED if refusal is None or refusal.reason in OF_THE_REQUEST else refusal.reason
+
+
+def ids_of(found: list[Method]) -> list[str]:
+    return [method.full_name for method in found]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=ids_of(METHODS))
+async def test_a_method_admits_whom_it_names_and_nobody_else(mesh: grpc.aio.Channel, method: Method) -> None:
+    """The access option decides about people, the topology about packages."""
+    rows = list(callers_and_outcomes(method))
+    request = method.request_class()
+    refusals = await asyncio.gather(*(refusal_of(mesh, method, request, sends) for _, sends, _ in rows))
+
+    wanted = {name: outcome for name, _, outcome in rows}
+    assert wanted == {name: outcome_of(refusal) for (name, _, _), refusal in zip(rows, refusals, strict=True)}
+    assert ADMITTED in wanted.values(), "nobody may call it"
+
+
+KEYED = [method for method in METHODS if method.request_id_required]
+
+
+@pytest.mark.parametrize("method", KEYED, ids=ids_of(KEYED))
+async def test_a_method_that_demands_a_key_refuses_a_call_without(mesh: grpc.aio.Channel, method: Method) -> None:
+    """Before anything else of the request is looked at."""
+    refusal = await refusal_of(mesh, method, method.request_class(), an_admitted_caller(method))
+
+    assert refusal is not None and "IDEMPOTENCY_KEY_REQUIRED" == refusal.reason
+
+
+WITH_FIELDS = [method for method in METHODS if method.request_class.DESCRIPTOR.fields]
+
+
+@pytest.mark.parametrize("method", WITH_FIELDS, ids=ids_of(WITH_FIELDS))
+async def test_a_request_beyond_a_limit_is_refused(mesh: grpc.aio.Channel, method: Method) -> None:
+    """Each field by itself, and the answer names it."""
+    broken = list(broken_requests(method.request_class))
+    limited = any(has_a_limit(field) for field in method.request_class.DESCRIPTOR.fields)
+    assert broken or not limited
+    for _, request in broken:
+        if method.request_id_required and not request.request_id:  # type: ignore[attr-defined]
+            request.request_id = "key"  # type: ignore[attr-defined]
+    sends = an_admitted_caller(method)
+    refusals = await asyncio.gather(*(refusal_of(mesh, method, request, sends) for _, request in broken))
+
+    for (path, _), refusal in zip(broken, refusals, strict=True):
+        assert refusal is not None and "INVALID_INPUT" == refusal.reason, path
+        assert any(violation.field.startswith(path) for violation in refusal.violations), path
+
+
+def rules_of(field: FieldDescriptor) -> Any:
+    """Return what the contract says of a field's values."""
+    return field.GetOptions().Extensions[validate_pb2.field]  # type: ignore[index]
+
+
+def has_a_limit(field: FieldDescriptor) -> bool:
+    return field.GetOptions().HasExtension(validate_pb2.field)  # type: ignore[arg-type]
+
+
+def broken_requests(request_class: type[Message]) -> Iterator[tuple[str, Message]]:
+    """Yield a field's path and a request with nothing in it but too much there, for each field with a limit."""
+
+    def inside(path: tuple[str, ...], fields: Any) -> Iterator[tuple[str, Message]]:
+        for field in fields:
+            here = (*path, field.name)
+            if has_a_limit(field) and (request := broken(request_class(), path, field)) is not None:
+                yield ".".join(here), request
+            if field.message_type is not None and not field.is_repeated and len(here) < DEEPEST:
+                if not field.message_type.full_name.startswith("google."):
+                    yield from inside(here, field.message_type.fields)
+
+    yield from inside((), request_class.DESCRIPTOR.fields)
+
+
+def broken(request: Message, path: tuple[str, ...], field: FieldDescriptor) -> Message | None:
+    """Put something beyond the limit of a field at the end of a path; None where the kind of limit is not tried."""
+    holder: Any = request
+    for name in path:
+        holder = getattr(holder, name)
+        holder.SetInParent()
+    rules = rules_of(field)
+    if field.is_repeated:
+        return request if too_many(holder, field, rules) else None
+    if field.message_type is not None:
+        return request if rules.required else None
+    value = beyond(rules)
+    if value is None:
+        return None
+    setattr(holder, field.name, value)
+    return request
+
+
+def too_many(holder: Any, field: FieldDescriptor, rules: Any) -> bool:
+    """Fill a list with more items than it may have; a map is left to the tests of its package."""
+    if not rules.repeated.HasField("max_items"):
+        return False
+    items = getattr(holder, field.name)
+    for _ in range(rules.repeated.max_items + 1):
+        if field.message_type is not None:
+            items.add()
+        else:
+            items.append("" if field.cpp_type == FieldDescriptor.CPPTYPE_STRING else 0)
+    return True
+
+
+def beyond(rules: Any) -> Any:
+    """Return a value that the rules of a single field forbid."""
+    kind = rules.WhichOneof("type")
+    if kind is None:
+        return None
+    of_kind = getattr(rules, kind)
+    if kind == "string":
+        if of_kind.HasField("max_len"):
+            return "x" * (of_kind.max_len + 1)
+        if of_kind.WhichOneof("well_known"):
+            return "x"
+        tried = ("\x01", "x" * 5000)
+        return next((each for each in tried if of_kind.pattern and not re.search(of_kind.pattern, each)), None)
+    if kind == "bytes":
+        return b"x" * (of_kind.max_len + 1) if of_kind.HasField("max_len") else None
+    if kind == "enum":
+        return 2**31 - 1 if of_kind.defined_only else None
+    match of_kind.WhichOneof("less_than"):
+        case "lte":
+            return of_kind.lte + 1
+        case "lt":
+            return of_kind.lt
+    return None
