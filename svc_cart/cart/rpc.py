@@ -50,7 +50,7 @@ class CartServicer:
         return pb.AddItemResponse(cart=await self._change(context, add, sold=request.sku))
 
     async def UpdateItem(self, request: pb.UpdateItemRequest, context: Any) -> pb.UpdateItemResponse:
-        """Refuses with CART_ITEM_NOT_FOUND, QUANTITY_TOO_LARGE or CART_CHANGED."""
+        """Refuses with CART_ITEM_NOT_FOUND or CART_CHANGED."""
 
         def set_quantity(cart: Cart) -> Cart:
             at = self._carts.now_microseconds()

@@ -87,6 +87,15 @@ def test_the_comment_says_how_a_method_refuses(method: Method):
         assert not named
 
 
+KEYED = [method for method in methods() if method.request_id_required]
+
+
+@pytest.mark.parametrize("method", KEYED, ids=ids_of(KEYED))
+def test_the_comment_of_a_method_with_a_key_says_how_the_key_refuses(method: Method):
+    """The runtime refuses a call without the key, and the key's second use for something else."""
+    assert {"IDEMPOTENCY_KEY_REQUIRED", "IDEMPOTENCY_KEY_REUSED"} <= set(REASON.findall(comments()[method.full_name]))
+
+
 def test_every_reason_of_a_domain_is_promised_by_a_method():
     """A reason that no comment names is dead, or a comment is silent about it."""
     promised = {reason for comment in comments().values() for reason in REASON.findall(comment)}

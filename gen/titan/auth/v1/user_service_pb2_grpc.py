@@ -116,7 +116,7 @@ class UserServiceServicer:
     def CreateAddress(self, request, context):
         """Saves an address for the caller.
 
-        Fails with TOO_MANY_ADDRESSES.
+        Fails with TOO_MANY_ADDRESSES or USER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -93,7 +93,7 @@ class CartServiceServicer:
         """Sets the quantity of a SKU that is in the caller's cart; zero removes the line.
 
         Asking for what is so already changes nothing, whatever the etag, so that asking again is safe.
-        Fails with CART_ITEM_NOT_FOUND, QUANTITY_TOO_LARGE or CART_CHANGED.
+        Fails with CART_ITEM_NOT_FOUND or CART_CHANGED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

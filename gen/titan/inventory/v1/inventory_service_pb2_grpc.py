@@ -94,7 +94,8 @@ class InventoryServiceServicer:
         """Changes the units on hand by a number that may be negative, never below what orders hold.
 
         The same request id gives the same answer and moves nothing twice.
-        Fails with STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND.
+        Fails with STOCK_BELOW_RESERVED, STOCK_TOO_LARGE, WAREHOUSE_NOT_FOUND, IDEMPOTENCY_KEY_REQUIRED or
+        IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +105,7 @@ class InventoryServiceServicer:
         """Adjusts many SKUs, one result each: a refused one never fails its neighbours.
 
         The same request id gives the same answer and moves nothing twice. A SKU may stand in it more than once.
+        Fails with IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
         Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

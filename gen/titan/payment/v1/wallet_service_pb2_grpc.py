@@ -74,7 +74,8 @@ class WalletServiceServicer:
         """Pays into the caller's wallet by card.
 
         The same request id gives the same answer and charges once.
-        Fails with PAYMENT_DECLINED, CURRENCY_NOT_SUPPORTED, PROVIDER_UNAVAILABLE or TOP_UP_IN_PROGRESS.
+        Fails with PAYMENT_DECLINED, CURRENCY_NOT_SUPPORTED, PROVIDER_UNAVAILABLE, TOP_UP_IN_PROGRESS,
+        IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,8 +93,10 @@ class WalletServiceServicer:
     def BatchCreditWallets(self, request, context):
         """Credits many wallets from an import account, one result each; for balances that come from another system.
 
-        Each credit is known by the request id and its user, who therefore stands in one request once. Results carry
-        CURRENCY_NOT_SUPPORTED, IDEMPOTENCY_KEY_REUSED for another amount under the same key, or INVALID_INPUT.
+        Each credit is known by the request id and its user, who therefore stands in one request once.
+        Fails with IDEMPOTENCY_KEY_REQUIRED.
+        Results carry CURRENCY_NOT_SUPPORTED, IDEMPOTENCY_KEY_REUSED for another amount under the same key, or
+        INVALID_INPUT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
