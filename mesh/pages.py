@@ -1,4 +1,4 @@
-"""Page tokens (AIP-158): where the next page begins, bound to the method and the filters of the first page.
+"""Pages (AIP-158): how much fits one, and tokens that say where the next begins, bound to the method and its filters.
 
 A token is opaque but no secret: it is not signed, so whoever decodes one treats its values as input.
 """
@@ -10,19 +10,36 @@ import binascii
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import TypeVar
+
+from google.protobuf.message import Message
 
 from mesh.refusals import PageTokenInvalid
 
 DEFAULT_SIZE = 20
 MAX_SIZE = 100
+MAX_BYTES = 2 * 1024 * 1024
+"""A page ends early rather than grow beyond this: half of what a message may have."""
+
 _MAX_TOKEN_LENGTH = 2048
 
 Position = Sequence[str | int | None]
+M = TypeVar("M", bound=Message)
 
 
 def page_size(asked: int) -> int:
     """Return how many items a page has: 0 means the default, and more than the maximum means the maximum."""
     return min(asked, MAX_SIZE) if asked > 0 else DEFAULT_SIZE
+
+
+def fitting(messages: Sequence[M], limit_bytes: int = MAX_BYTES) -> Sequence[M]:
+    """Return as many of the first messages as fit a page, at least one where there is one."""
+    size = 0
+    for number, message in enumerate(messages):
+        size += message.ByteSize()
+        if number and size > limit_bytes:
+            return messages[:number]
+    return messages
 
 
 def encode(method: str, position: Position, *filters: object) -> str:

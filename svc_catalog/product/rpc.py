@@ -103,9 +103,9 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
                 if category_id is not None:
                     await category_store.get_category(connection, category_id)
                 found = await store.list_newest(connection, category_id=category_id, before=before, limit=size + 1)
-            page = found[:size]
-            token = pages.encode(LIST, [page[-1].seq], category_id) if len(found) > size else ""
-            return pb.ListProductsResponse(products=[to_wire(each) for each in page], next_page_token=token)
+            shown = pages.fitting([to_wire(each) for each in found[:size]])
+            token = pages.encode(LIST, [found[len(shown) - 1].seq], category_id) if len(found) > len(shown) else ""
+            return pb.ListProductsResponse(products=shown, next_page_token=token)
 
         return await self._cache.get((LIST, category_id, before, size), load)
 
@@ -113,7 +113,9 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
         """Has no refusals of its own."""
         async with self._db.hot_read() as connection:
             found = await store.list_products(connection, [UUID(each) for each in request.product_ids])
-        return pb.BatchGetProductsResponse(products=[to_wire(each) for each in found])
+        shown = pages.fitting([to_wire(each) for each in found])
+        remaining = [str(each.product_id) for each in found[len(shown) :]]
+        return pb.BatchGetProductsResponse(products=shown, remaining_product_ids=remaining)
 
     async def BatchGetVariants(self, request: pb.BatchGetVariantsRequest, context: Any) -> pb.BatchGetVariantsResponse:
         """Has no refusals of its own; read from the database each time, for a price is a promise."""

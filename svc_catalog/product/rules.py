@@ -12,6 +12,8 @@ from svc_catalog.errors import CategoryNotFound, PriceInvalid, ProductChanged, S
 
 HOUSE = "house"
 DEFAULT_TAX_RATE_BASIS_POINTS = 2_000
+MAX_TEXT_BYTES = 500_000
+"""All texts of a product together, so that it always fits its own event, and a page."""
 CHANGEABLE = ("title", "description", "category_ids", "variants")
 
 
@@ -58,7 +60,7 @@ def check(draft: Draft, *, currencies: Collection[str], categories: Collection[U
     """Check what the contract cannot say of a product.
 
     Raises:
-        InvalidInput: It has no title, or no variants.
+        InvalidInput: It has no title, no variants, or more text than `MAX_TEXT_BYTES`.
         PriceInvalid: A price is negative, or in a currency that the shop does not sell in.
         SkuTaken: A SKU stands in it twice.
         CategoryNotFound: It stands in a category that does not exist.
@@ -67,6 +69,8 @@ def check(draft: Draft, *, currencies: Collection[str], categories: Collection[U
         raise InvalidInput.of("product.title", "must not be empty")
     if not draft.variants:
         raise InvalidInput.of("product.variants", "must have at least one")
+    if _text_bytes(draft) > MAX_TEXT_BYTES:
+        raise InvalidInput.of("product", f"must have at most {MAX_TEXT_BYTES:,} bytes of text, with its attributes")
     seen: set[str] = set()
     for each in draft.variants:
         if each.price_minor < 0:
@@ -79,6 +83,11 @@ def check(draft: Draft, *, currencies: Collection[str], categories: Collection[U
     for category_id in draft.category_ids:
         if category_id not in categories:
             raise CategoryNotFound(f"no category {category_id}", category_id=category_id)
+
+
+def _text_bytes(draft: Draft) -> int:
+    attributes = (text for each in draft.variants for pair in each.attributes.items() for text in pair)
+    return sum(len(text.encode()) for text in (draft.title, draft.description, *attributes))
 
 
 def create(

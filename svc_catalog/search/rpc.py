@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from mesh import pages
@@ -36,8 +37,12 @@ class SearchServicer(search_service_pb2_grpc.SearchServiceServicer):
                 found = await store.list_matches(connection, query, after=after, limit=size + 1)
                 page = found[:size]
                 products = await product_store.list_products(connection, [each.product_id for each in page])
-            token = pages.encode(SEARCH, [page[-1].score, page[-1].seq], query) if len(found) > size else ""
-            return pb.SearchProductsResponse(products=[to_wire(each) for each in products], next_page_token=token)
+            shown = pages.fitting([to_wire(each) for each in products])
+            if len(shown) < len(products):
+                behind = products[len(shown)].product_id
+                page = list(takewhile(lambda match: match.product_id != behind, page))
+            token = pages.encode(SEARCH, [page[-1].score, page[-1].seq], query) if len(found) > len(page) else ""
+            return pb.SearchProductsResponse(products=shown, next_page_token=token)
 
         return await self._cache.get((SEARCH, query, after, size), load)
 

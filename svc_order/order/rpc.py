@@ -32,8 +32,6 @@ REFUND_ROLES = frozenset({"admin", "finance", "support"})
 WATCH_SECONDS = 0.25
 """How often a watched order is looked at."""
 WATCHES_PER_USER = 5
-PAGE_BYTES = 2 * 1024 * 1024
-"""A page of orders ends early rather than grow beyond this."""
 _LIST = "OrderService.ListOrders"
 _REFUND = "OrderService.CreateRefund"
 
@@ -71,7 +69,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         position = pages.decode(request.page_token, _LIST, user_id)
         size = pages.page_size(request.page_size)
         found = await self._reads.list_of_user(user_id, before=_before(position), limit=size + 1)
-        shown = _fitting(found[:size])
+        shown = pages.fitting(found[:size])
         more = len(found) > len(shown)
         return pb.ListOrdersResponse(
             orders=shown, next_page_token=pages.encode(_LIST, [shown[-1].order_id], user_id) if more else ""
@@ -234,16 +232,6 @@ def _before(position: Sequence[object] | None) -> UUID | None:
         return UUID(str(position[0]))
     except (ValueError, IndexError):
         raise PageTokenInvalid("the page token is not one that this method gave") from None
-
-
-def _fitting(orders: list[order_pb2.Order]) -> list[order_pb2.Order]:
-    """Return as many of the orders as fit a page, at least one."""
-    size = 0
-    for number, order in enumerate(orders):
-        size += order.ByteSize()
-        if number and size > PAGE_BYTES:
-            return orders[:number]
-    return orders
 
 
 def _refund_effect(change: rules.Change) -> Effect:

@@ -8,6 +8,7 @@ import pytest
 
 from mesh import pages
 from mesh.refusals import PageTokenInvalid
+from titan.type.v1 import address_pb2
 
 
 def test_a_token_carries_its_position():
@@ -48,3 +49,13 @@ def test_foreign_tokens_are_refused(token):
 def test_page_sizes():
     """0 is the default, the maximum is a limit and not a mistake."""
     assert [20, 20, 1, 100, 100] == [pages.page_size(n) for n in (0, -5, 1, 100, 10_000)]
+
+
+def test_a_page_ends_before_it_grows_too_large():
+    """In the order it came in, and never empty: an item that is too large by itself stands alone."""
+    large, small = (address_pb2.Address(full_name="x" * length) for length in (100, 10))
+
+    assert [large, small] == pages.fitting([large, small, large], limit_bytes=120)
+    assert [large] == pages.fitting([large, large], limit_bytes=50)
+    assert [small, large] == pages.fitting([small, large])
+    assert [] == pages.fitting([])

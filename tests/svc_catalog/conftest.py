@@ -117,6 +117,12 @@ def a_product(**fields) -> product_pb2.Product:
     return product_pb2.Product(**fields)
 
 
+def a_huge_product(**fields) -> product_pb2.Product:
+    """Almost as large as the rules allow: five of them are more than a page holds."""
+    attributes = {f"{number}": "\U0001f375" * 60 for number in range(20)}
+    return a_product(variants=[a_variant(attributes=attributes) for _ in range(100)], **fields)
+
+
 @pytest.fixture(scope="module")
 def shop(mesh) -> Shop:
     """The catalogue as an admin, a shopper and svc_order see it."""

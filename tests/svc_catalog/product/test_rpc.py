@@ -11,7 +11,7 @@ import pytest
 from mesh.refusals import Refusal
 from mesh.seams import failpoints
 from tests.harness import as_user, reason_of
-from tests.svc_catalog.conftest import a_product, a_variant, new_sku
+from tests.svc_catalog.conftest import a_huge_product, a_product, a_variant, new_sku
 from titan.catalog.v1 import events_pb2, product_pb2
 from titan.catalog.v1 import product_service_pb2 as pb
 
@@ -360,3 +360,36 @@ async def test_an_update_that_dies_leaves_the_product_as_it_was(shop):
     assert "INTERNAL" == await refused(shop.update(wanted))
     failpoints.reset()
     assert made == await shop.get(made.product_id)
+
+
+async def test_a_product_with_too_much_text_is_refused(shop):
+    """Each text within its limit, and more together than an event holds; a change is held to it as well."""
+    attributes = {f"{number}": "é" * 200 for number in range(20)}
+    variants = [a_variant(attributes=attributes) for _ in range(100)]
+    assert "INVALID_INPUT" == await refused(shop.create(variants=variants))
+    assert ["INVALID_INPUT", ""] == [
+        reason(each) for each in await shop.create_many(a_product(variants=variants), a_product())
+    ]
+    made = await shop.create()
+    change = product_pb2.Product(product_id=made.product_id, variants=variants)
+    assert "INVALID_INPUT" == await refused(shop.update(change, "variants"))
+
+
+async def test_pages_of_huge_products_end_early(shop):
+    """Five of them are more than one page holds; nothing is lost between the pages, and a batch names the rest."""
+    category = (await shop.category("Encyclopedias")).category_id
+    made = [await shop.create(a_huge_product(category_ids=[category])) for _ in range(5)]
+    ids = [each.product_id for each in made]
+    assert sum(each.ByteSize() for each in made) > 2 * 1024 * 1024
+    pages, token = [], ""
+    while not pages or token:
+        answer = await shop.list(category_id=category, page_token=token)
+        pages.append([each.product_id for each in answer.products])
+        token = answer.next_page_token
+    assert [ids[:0:-1], ids[:1]] == pages
+    found, asked = [], ids
+    while asked:
+        answer = await shop.products.BatchGetProducts(pb.BatchGetProductsRequest(product_ids=asked))
+        found += [each.product_id for each in answer.products]
+        asked = answer.remaining_product_ids
+    assert ids == found

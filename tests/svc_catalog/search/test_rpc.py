@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from tests.harness import reason_of
+from tests.svc_catalog.conftest import a_huge_product
 from titan.catalog.v1 import product_pb2
 from titan.catalog.v1 import search_service_pb2 as pb
 
@@ -84,3 +85,14 @@ async def test_search_refuses_the_token_of_another_query(shop, shelf):
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await found(shop, "oak", page_token=token)
     assert "PAGE_TOKEN_INVALID" == reason_of(refusal.value)
+
+
+async def test_a_page_of_huge_matches_ends_early(shop):
+    """Five of them are more than one page holds; nothing is lost between the pages."""
+    made = [(await shop.create(a_huge_product(title="Encyclopedia"))).product_id for _ in range(5)]
+    pages, token = [], ""
+    while not pages or token:
+        answer = await found(shop, "encyclopedia", page_token=token)
+        pages.append([each.product_id for each in answer.products])
+        token = answer.next_page_token
+    assert [made[:0:-1], made[:1]] == pages

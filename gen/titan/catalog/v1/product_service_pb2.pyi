@@ -95,10 +95,12 @@ class BatchGetProductsRequest(_message.Message):
     def __init__(self, product_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BatchGetProductsResponse(_message.Message):
-    __slots__ = ("products",)
+    __slots__ = ("products", "remaining_product_ids")
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
     products: _containers.RepeatedCompositeFieldContainer[_product_pb2.Product]
-    def __init__(self, products: _Optional[_Iterable[_Union[_product_pb2.Product, _Mapping]]] = ...) -> None: ...
+    remaining_product_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, products: _Optional[_Iterable[_Union[_product_pb2.Product, _Mapping]]] = ..., remaining_product_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BatchGetVariantsRequest(_message.Message):
     __slots__ = ("skus",)

@@ -89,7 +89,8 @@ class ProductServiceServicer:
         """Adds many products, one result each: a refused one never fails its neighbours.
 
         A product whose SKUs all belong to one product already is answered with that product, unchanged.
-        Results carry SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID, and INVALID_INPUT without a title or variants.
+        Results carry SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID, and INVALID_INPUT without a title or
+        variants or with too much text.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +117,7 @@ class ProductServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProducts(self, request, context):
-        """Lists products, the newest first.
+        """Lists products, the newest first. A page of very large products ends early.
 
         Fails with PAGE_TOKEN_INVALID or CATEGORY_NOT_FOUND.
         """
@@ -125,7 +126,7 @@ class ProductServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetProducts(self, request, context):
-        """Returns many products at once; unknown ids are left out.
+        """Returns many products at once; unknown ids are left out, and so is what would make the answer too large.
 
         It has no refusals of its own.
         """

@@ -47,7 +47,8 @@ class SearchServiceServicer:
     """
 
     def SearchProducts(self, request, context):
-        """Finds products by words of their title and description, the best match first.
+        """Finds products by words of their title and description, the best match first. A page of very large products ends
+        early.
 
         Fails with PAGE_TOKEN_INVALID.
         """
