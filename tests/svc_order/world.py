@@ -39,6 +39,18 @@ class PaymentDeclined(Refusal):
     """The provider refused the card."""
 
 
+class InsufficientFunds(Refusal):
+    """The wallet holds less than the order costs."""
+
+
+class ProviderUnknown(Refusal):
+    """Nobody takes such cards."""
+
+
+class CurrencyNotSupported(Refusal):
+    """Nobody takes money of that currency."""
+
+
 class PaymentConflict(Refusal):
     """The order asked before for another amount."""
 
@@ -60,6 +72,7 @@ class World:
     """What is in stock, what things cost, who pays, and which calls fail how often before they work."""
 
     prices: dict[str, int] = field(default_factory=lambda: {"mug": 500, "tea": 250, "pot": 1999})
+    currencies: dict[str, str] = field(default_factory=dict)
     stock: dict[str, int] = field(default_factory=lambda: {"mug": 1000, "tea": 1000, "pot": 1000})
     reserved: dict[str, dict[str, int] | None] = field(default_factory=dict)
     shipped: set[str] = field(default_factory=set)
@@ -69,6 +82,7 @@ class World:
     carts: dict[str, tuple[str, dict[str, int]]] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
     decline: set[str] = field(default_factory=set)
+    refuse_payment: Refusal | None = None
     slow_seconds: float = 0.0
     asked_for_action: dict[str, bool] = field(default_factory=dict)
     fail: Counter[str] = field(default_factory=Counter)
@@ -133,7 +147,9 @@ class Products(product_service_pb2_grpc.ProductServiceServicer):
             variant = product_pb2.SellableVariant(sku=sku, found=price is not None)
             if price is not None:
                 variant.product_id, variant.title = "01890000-0000-7000-8000-000000000001", sku.title()
-                variant.price.CopyFrom(money_pb2.Money(currency_code="GBP", minor_units=price))
+                variant.price.CopyFrom(
+                    money_pb2.Money(currency_code=self._world.currencies.get(sku, "GBP"), minor_units=price)
+                )
                 variant.tax_rate_basis_points, variant.seller_id = 2000, "house"
             variants.append(variant)
         return product_service_pb2.BatchGetVariantsResponse(variants=variants)
@@ -212,6 +228,9 @@ class Payments(payment_service_pb2_grpc.PaymentServiceServicer):
         elif token == "tok_declined" or intent.user_id in world.decline:
             stored = STATUS.PAYMENT_STATUS_REFUSED
             result.error.CopyFrom(_status(PaymentDeclined("declined")))
+        elif world.refuse_payment is not None:
+            stored = STATUS.PAYMENT_STATUS_REFUSED
+            result.error.CopyFrom(_status(world.refuse_payment))
         elif token == "tok_slow" and order_id not in world.slow_ready and stored is None:
             result.status = STATUS.PAYMENT_STATUS_IN_PROGRESS
             return result

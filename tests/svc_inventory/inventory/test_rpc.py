@@ -161,6 +161,32 @@ async def test_batch_adjust_answers_each_adjustment_by_itself(shop):
     assert (0, 4) == ((await shop.stock(sku))[0], (await shop.stock(other))[0])
 
 
+async def test_batch_adjust_refuses_more_than_a_thousand_million(shop, db):
+    """Of one SKU, and by itself."""
+    sku, other = await shop.given(1), await shop.given(1)
+    async with db.hot() as tx:
+        await tx.execute("UPDATE stock SET on_hand = 1000000000 WHERE sku = $1", sku)
+    adjustments = [pb.StockAdjustment(sku=each, delta=1) for each in (sku, other)]
+    request = pb.BatchAdjustStockRequest(request_id=uuid4().hex, adjustments=adjustments)
+    response = await shop.inventory.BatchAdjustStock(request, metadata=shop.admin)
+    assert ["STOCK_TOO_LARGE", ""] == [reason(each) for each in response.results]
+    assert 2 == (await shop.stock(other))[0]
+
+
+async def test_batch_adjust_needs_a_key_and_keeps_it_to_what_it_was_used_for(shop):
+    """Nothing moves for a call without one, or for another body under it."""
+    sku = await shop.given(1)
+    request = pb.BatchAdjustStockRequest(adjustments=[pb.StockAdjustment(sku=sku, delta=1)])
+    call = shop.inventory.BatchAdjustStock(request, metadata=shop.admin)
+    assert "IDEMPOTENCY_KEY_REQUIRED" == await refused(call)
+    request.request_id = uuid4().hex
+    await shop.inventory.BatchAdjustStock(request, metadata=shop.admin)
+    request.adjustments[0].delta = 2
+    call = shop.inventory.BatchAdjustStock(request, metadata=shop.admin)
+    assert "IDEMPOTENCY_KEY_REUSED" == await refused(call)
+    assert 2 == (await shop.stock(sku))[0]
+
+
 async def test_batch_adjust_takes_a_thousand_skus(shop):
     """As many as the importer sends at once."""
     prefix = uuid4().hex[:8]

@@ -9,11 +9,19 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 
+from mesh.refusals import Refusal
 from mesh.seams import failpoints
 from tests import harness
 from tests.svc_order.conftest import Shop, order_request
-from tests.svc_order.world import STATUS, World, until
-from titan.order.v1 import order_pb2, order_service_pb2
+from tests.svc_order.world import (
+    STATUS,
+    CurrencyNotSupported,
+    InsufficientFunds,
+    ProviderUnknown,
+    World,
+    until,
+)
+from titan.order.v1 import checkout_service_pb2, order_pb2, order_service_pb2
 
 STEPS = ("reserve", "authorize", "decide", "close", "capture", "finish")
 UNDO_STEPS = ("reserve", "authorize", "decide", "release", "void", "finish")
@@ -393,6 +401,46 @@ async def test_bad_input_is_refused_and_stores_nothing(shop: Shop, fields: dict[
     assert harness.reason_of(error) == reason
     async with shop.db.hot_read() as connection:
         assert await connection.fetchval("SELECT count(*) FROM checkouts WHERE user_id = $1", user) == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (None, "CART_EMPTY"),
+        ([("nothing", 1)], "SKU_NOT_SOLD"),
+        ([("pot", 100_000)] * 60, "TOTAL_TOO_LARGE"),
+        ([("mug", 1), ("tea", 1)], "CURRENCY_MIXED"),
+    ],
+)
+async def test_a_quote_is_refused_as_the_order_would_be(
+    shop: Shop, world: World, lines: list[tuple[str, int]] | None, reason: str
+) -> None:
+    """What can't be priced has no quote, and no order either."""
+    world.currencies["tea"] = "EUR"
+    request = checkout_service_pb2.QuoteOrderRequest(
+        lines=[{"sku": sku, "quantity": units} for sku, units in lines or ()]
+    )
+    quoted = await refused(shop.checkout.QuoteOrder(request, metadata=harness.as_user()))
+    placed = await refused(shop.place(lines=lines, cart=lines is None))
+
+    assert [reason, reason] == [harness.reason_of(quoted), harness.reason_of(placed)]
+    assert not world.calls["reserve"]
+
+
+@pytest.mark.parametrize("refusal", [InsufficientFunds, ProviderUnknown, CurrencyNotSupported])
+async def test_what_the_payment_is_refused_for_reaches_the_customer_and_frees_the_stock(
+    shop: Shop, world: World, refusal: type[Refusal]
+) -> None:
+    """And it is the answer to the key from then on."""
+    world.refuse_payment = refusal("not like this")
+    user, key = uuid4(), "unpaid"
+    first = await refused(shop.place(user, key=key))
+    await until(lambda: world.stock["mug"] == 1000)
+    world.refuse_payment = None
+    again = await refused(shop.place(user, key=key))
+
+    assert [refusal.reason] * 2 == [harness.reason_of(error) for error in (first, again)]
+    assert not world.captures
 
 
 async def test_only_importers_bring_prices_and_times(shop: Shop) -> None:

@@ -209,6 +209,15 @@ async def test_a_cancelled_order_does_not_ship(shop: Shop) -> None:
     assert await refused(shop.orders.ShipOrder(ship, metadata=CLERK)) == "ORDER_NOT_SHIPPABLE"
 
 
+async def test_a_refund_without_a_key_is_refused(shop: Shop, world: World) -> None:
+    user = uuid4()
+    order = await captured(shop, user)
+    request = pb.CreateRefundRequest(order_id=order.order_id)
+    call = shop.orders.CreateRefund(request, metadata=harness.as_user(user))
+    assert await refused(call) == "IDEMPOTENCY_KEY_REQUIRED"
+    assert not world.refunds
+
+
 async def test_a_refund_is_decided_once_per_key_and_the_money_follows(shop: Shop, world: World) -> None:
     user = uuid4()
     order = await captured(shop, user)

@@ -13,7 +13,7 @@ from mesh.seams import failpoints
 from svc_payment.settlement.worker import MAX_WAITERS
 from tests.harness import as_user, reason_of
 from tests.svc_payment.asking import end_leases
-from tests.svc_payment.conftest import by_wallet, reason_in, refund_of
+from tests.svc_payment.conftest import by_wallet, money, reason_in, refund_of
 from titan.payment.v1 import wallet_pb2, wallet_service_pb2
 
 pytestmark = pytest.mark.usefixtures("honest")
@@ -228,6 +228,16 @@ async def test_a_credit_in_another_currency_is_refused(till):
     """CURRENCY_NOT_SUPPORTED."""
     (result,) = await till.credit([(uuid4(), 100)], currency="EUR")
     assert "CURRENCY_NOT_SUPPORTED" == reason_in(result)
+
+
+async def test_a_credit_without_a_key_is_refused(till, stubs):
+    """A call that moves money has to be repeatable."""
+    user = uuid4()
+    credit = wallet_service_pb2.WalletCredit(user_id=str(user), amount=money(100))
+    request = wallet_service_pb2.BatchCreditWalletsRequest(credits=[credit])
+    call = stubs.wallets.BatchCreditWallets(request, metadata=as_user(roles=("importer",)))
+    assert "IDEMPOTENCY_KEY_REQUIRED" == await refused(call)
+    assert (0, 0) == await till.wallet(user)
 
 
 async def test_only_an_importer_may_credit(stubs):
