@@ -180,7 +180,15 @@ def _print_status(answer: dict[str, Any]) -> None:
     widths = [max(len(row[column]) for row in (heading, *rows)) for column in range(len(heading))]
     for row in (heading, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(f"\n{answer['phase']}, profile {answer['profile']}, {len(rows)} processes, {total:.0f} MB resident")
+    print(f"\n{_verdict(answer)}, profile {answer['profile']}, {len(rows)} processes, {total:.0f} MB resident")
+
+
+def _verdict(answer: dict[str, Any]) -> str:
+    """Return the phase; of a mesh that has started and is not well, which processes are to blame."""
+    ill = [row["name"] for row in answer["processes"] if not row["healthy"]]
+    if answer["phase"] != "ready" or not ill:
+        return str(answer["phase"])
+    return f"degraded: {' and '.join(ill)}"
 
 
 def _health(row: dict[str, Any]) -> str:

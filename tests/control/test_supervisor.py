@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from control import daemon
+from control import commands, daemon
 from control.daemon import AlreadyRunning
 from control.home import Home, HomeUnusable, Ports
 from control.servers.server import free_port
@@ -230,3 +230,42 @@ def test_a_home_that_is_too_long_for_sockets_is_refused():
         Home.from_environment({"TITAN_HOME": "/tmp/" + "x" * 100})
     with pytest.raises(HomeUnusable, match="TITAN_PORT_BASE is 'http'"):
         Home.from_environment({"TITAN_HOME": "/tmp/x", "TITAN_PORT_BASE": "http"})
+
+
+@pytest.mark.parametrize(
+    ("phase", "ill", "verdict", "code"),
+    [
+        ("ready", (), "ready", 0),
+        ("ready", ("svc_order", "svc_cart"), "degraded: svc_cart and svc_order", 1),
+        ("starting", ("svc_order",), "starting", 1),
+    ],
+)
+def test_the_last_line_of_the_status_names_who_is_ill(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    phase: str,
+    ill: Sequence[str],
+    verdict: str,
+    code: int,
+) -> None:
+    """A mesh that has started is not ready while one of its processes is not healthy."""
+    row = {
+        "hosts": [],
+        "address": "",
+        "state": "running",
+        "pid": 1,
+        "memory_bytes": 2_000_000,
+        "restarts": 0,
+        "last_end": "",
+    }
+    answer = {
+        "phase": phase,
+        "profile": "default",
+        "processes": [row | {"name": n, "healthy": n not in ill} for n in ("mesh_envoy", "svc_cart", "svc_order")],
+    }
+    monkeypatch.setattr(commands.remote, "ask", lambda *_: answer)
+
+    assert code == commands.status(Home(tmp_path, Ports(1)))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert f"{verdict}, profile default, 3 processes, 6 MB resident" == last
