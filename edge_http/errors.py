@@ -118,10 +118,19 @@ def body(refusal: Refusal) -> dict[str, Any]:
         "error": {
             "code": http_status(refusal),
             "status": refusal.code.name,
-            "message": _TOLD.get(refusal.reason) if told_by_runtime(refusal) else refusal.message,
+            "message": _TOLD.get(refusal.reason) if told_by_runtime(refusal) else _message(refusal),
             "details": details,
         }
     }
+
+
+def _message(refusal: Refusal) -> str:
+    """Return the refusal's message; one that begins with the first broken field names it as the violations do."""
+    if refusal.violations:
+        field = refusal.violations[0].field
+        if field and refusal.message.startswith(f"{field}: "):
+            return camel_path(field) + refusal.message[len(field) :]
+    return refusal.message
 
 
 def told_by_runtime(refusal: Refusal) -> bool:

@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from edge_http import app
+from edge_http import app, errors
 from edge_http.server import HttpServer, bind
 from mesh.clients import Clients
-from mesh.refusals import Refusal
+from mesh.refusals import FieldViolation, InvalidInput, Refusal
 from mesh.server import AddressTaken
 from tests import harness
 from titan.catalog.v1 import product_pb2, product_service_pb2
@@ -89,8 +89,34 @@ async def test_limits_of_the_contract_are_told_in_the_names_of_json(titan: httpx
     """The services name fields as the proto does."""
     answer = await titan.get("/v1/products/not-a-uuid")
 
-    violations = answer.json()["error"]["details"][1]["fieldViolations"]
+    error = answer.json()["error"]
+    violations = error["details"][1]["fieldViolations"]
     assert (answer.status_code, [v["field"] for v in violations]) == (400, ["productId"])
+    assert error["message"] == f"productId: {violations[0]['description']}"
+
+
+def test_a_message_names_the_broken_field_as_json_does() -> None:
+    """Where it stands at its beginning, however deep the field; the rest, and other messages, are told as they are."""
+    broken = [
+        FieldViolation('unit_prices["my_key"].minor_units', "must be more than 0"),
+        FieldViolation("order_id", "must be a valid UUID"),
+    ]
+    first = f"{broken[0].field}: {broken[0].description}"
+
+    messages = [
+        errors.body(refusal)["error"]["message"]
+        for refusal in (
+            InvalidInput(f"{first} (and 1 more)", broken),
+            InvalidInput("the order_id does not fit", broken),
+            InvalidInput("the body is not JSON"),
+        )
+    ]
+
+    assert messages == [
+        'unitPrices["my_key"].minorUnits: must be more than 0 (and 1 more)',
+        "the order_id does not fit",
+        "the body is not JSON",
+    ]
 
 
 async def test_health_description_and_page_are_served(titan: httpx.AsyncClient) -> None:
