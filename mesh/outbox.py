@@ -19,6 +19,7 @@ from opentelemetry import trace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.database import after_commit
+from mesh.writes import Write
 
 MAX_PAYLOAD_BYTES = 900_000
 """What fits into a message of a broker with its default limits, headers included."""
@@ -70,24 +71,34 @@ async def append(tx: asyncpg.Connection | AsyncConnection, events: Sequence[Even
     Raises:
         ValueError: The versions of an aggregate skip or repeat, or no broker would take a payload of this size.
     """
-    if not events:
+    made = appending(events)
+    if made is None:
         return
-    _refuse_wrong(events)
-    columns = (
-        [e.event_id for e in events],
-        [e.topic for e in events],
-        [e.type for e in events],
-        [e.aggregate_id for e in events],
-        [e.version for e in events],
-        [e.subject or e.aggregate_id for e in events],
-        [e.payload for e in events],
-        current_traceparent(),
-    )
     if isinstance(tx, AsyncConnection):
-        await tx.exec_driver_sql(_APPEND, columns)
+        await tx.exec_driver_sql(made.sql, made.arguments)
     else:
-        await tx.execute(_APPEND, *columns)
+        await tx.execute(made.sql, *made.arguments)
+
+
+def appending(events: Sequence[Event]) -> Write | None:
+    """Return the write of events, to travel with others of the open transaction; as `append` in all else."""
+    if not events:
+        return None
+    _refuse_wrong(events)
     after_commit(wake)
+    return Write(
+        _APPEND,
+        (
+            [e.event_id for e in events],
+            [e.topic for e in events],
+            [e.type for e in events],
+            [e.aggregate_id for e in events],
+            [e.version for e in events],
+            [e.subject or e.aggregate_id for e in events],
+            [e.payload for e in events],
+            current_traceparent(),
+        ),
+    )
 
 
 async def republish(connection: asyncpg.Connection, *, since: datetime, topics: Sequence[str] | None = None) -> int:
