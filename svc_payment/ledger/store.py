@@ -13,6 +13,7 @@ from datetime import datetime
 
 import asyncpg
 
+from mesh.writes import Write, write
 from svc_payment.ledger.rules import Account, OwnerKind, Resolution, Transfer, deltas
 
 _OPEN_ACCOUNTS = """
@@ -114,10 +115,12 @@ async def post(
     *,
     at: datetime,
     wallet_events: Mapping[Account, int] | None = None,
+    also: Sequence[Write | None] = (),
 ) -> dict[Account, Balance]:
     """Write transfers and resolutions and move the balances, all in the caller's transaction.
 
-    `wallet_events` adds to the event counters of wallets. Returns the balances after it, of every account touched.
+    `wallet_events` adds to the event counters of wallets; `also` is what the caller has to write beside it, elsewhere.
+    Returns the balances after it, of every account touched.
 
     Raises:
         asyncpg.CheckViolationError: A wallet would go below zero; the caller decided wrongly.
@@ -125,10 +128,41 @@ async def post(
     """
     changed = deltas(transfers, resolutions)
     if not changed:
+        await write(tx, *also)
         return {}
-    if transfers:
-        await tx.execute(
-            _INSERT_TRANSFERS,
+    by_id = {account.account_id: account for account in changed}
+    counted = wallet_events or {}
+    moving = Write(
+        _CHANGE_BALANCES,
+        (
+            list(by_id),
+            [d.posted_debits for d in changed.values()],
+            [d.posted_credits for d in changed.values()],
+            [d.pending_debits for d in changed.values()],
+            [d.pending_credits for d in changed.values()],
+            [counted.get(account, 0) for account in changed],
+        ),
+        name="moved",
+    )
+    rows = await write(
+        tx,
+        *also,
+        _transferring(transfers, at=at),
+        _resolving(resolutions, at=at),
+        moving,
+        returning="SELECT * FROM moved",
+    )
+    if len(rows) != len(by_id):
+        raise LookupError("a transfer names an account that was never opened")
+    return {by_id[row["account_id"]]: _balance(row) for row in rows}
+
+
+def _transferring(transfers: Sequence[Transfer], *, at: datetime) -> Write | None:
+    if not transfers:
+        return None
+    return Write(
+        _INSERT_TRANSFERS,
+        (
             [t.transfer_id for t in transfers],
             [t.group_id for t in transfers],
             [t.kind.value for t in transfers],
@@ -139,28 +173,17 @@ async def post(
             [t.currency for t in transfers],
             [t.order_id for t in transfers],
             at,
-        )
-    if resolutions:
-        await tx.execute(
-            _INSERT_RESOLUTIONS,
-            [r.transfer.transfer_id for r in resolutions],
-            [r.outcome.value for r in resolutions],
-            at,
-        )
-    by_id = {account.account_id: account for account in changed}
-    counted = wallet_events or {}
-    rows = await tx.fetch(
-        _CHANGE_BALANCES,
-        list(by_id),
-        [d.posted_debits for d in changed.values()],
-        [d.posted_credits for d in changed.values()],
-        [d.pending_debits for d in changed.values()],
-        [d.pending_credits for d in changed.values()],
-        [counted.get(account, 0) for account in changed],
+        ),
     )
-    if len(rows) != len(by_id):
-        raise LookupError("a transfer names an account that was never opened")
-    return {by_id[row["account_id"]]: _balance(row) for row in rows}
+
+
+def _resolving(resolutions: Sequence[Resolution], *, at: datetime) -> Write | None:
+    if not resolutions:
+        return None
+    return Write(
+        _INSERT_RESOLUTIONS,
+        ([r.transfer.transfer_id for r in resolutions], [r.outcome.value for r in resolutions], at),
+    )
 
 
 async def _balances(

@@ -14,6 +14,7 @@ import asyncpg
 
 from mesh import outbox
 from mesh.seams import Ids, failpoint
+from mesh.writes import Write
 from svc_payment.ledger import rules as ledger_rules
 from svc_payment.ledger import store as ledger
 from svc_payment.payment import events, rules
@@ -147,30 +148,30 @@ async def save(
         transfers += follows.transfers
         resolutions += follows.resolutions
         saved.append(after)
-    await write(tx, saved, at=at)
-    await outbox.append(tx, announced)
-    await ledger.post(tx, transfers, resolutions, at=at)
+    await ledger.post(tx, transfers, resolutions, at=at, also=[saving(saved, at=at), outbox.appending(announced)])
     return saved
 
 
-async def write(tx: asyncpg.Connection, payments: Sequence[Payment], *, at: datetime) -> None:
-    """Write the rows of changed payments and nothing else; the caller sees to what follows."""
+def saving(payments: Sequence[Payment], *, at: datetime) -> Write | None:
+    """Return the write of the rows of changed payments and nothing else; the caller sees to what follows."""
     if not payments:
-        return
-    await tx.execute(
+        return None
+    return Write(
         _SAVE,
-        [p.order_id for p in payments],
-        [p.status.value for p in payments],
-        [p.captured_minor for p in payments],
-        [p.refunding_minor for p in payments],
-        [p.refunded_minor for p in payments],
-        [p.provider_reference for p in payments],
-        [p.refusal_reason for p in payments],
-        [p.decline_code for p in payments],
-        [p.action_url for p in payments],
-        [p.action_expires_at for p in payments],
-        [p.version for p in payments],
-        at,
+        (
+            [p.order_id for p in payments],
+            [p.status.value for p in payments],
+            [p.captured_minor for p in payments],
+            [p.refunding_minor for p in payments],
+            [p.refunded_minor for p in payments],
+            [p.provider_reference for p in payments],
+            [p.refusal_reason for p in payments],
+            [p.decline_code for p in payments],
+            [p.action_url for p in payments],
+            [p.action_expires_at for p in payments],
+            [p.version for p in payments],
+            at,
+        ),
     )
 
 

@@ -12,6 +12,7 @@ import asyncpg
 from mesh import outbox
 from mesh.refusals import Refusal
 from mesh.seams import failpoint
+from mesh.writes import write
 from svc_payment.errors import PaymentNotFound
 from svc_payment.ledger import store as ledger
 from svc_payment.payment import events
@@ -92,7 +93,7 @@ async def finish(tx: asyncpg.Connection, refund_id: uuid.UUID, order_id: uuid.UU
     await tx.execute(
         "UPDATE refunds SET status = $2, done_at = $3 WHERE refund_id = $1", refund_id, done.status.value, done.done_at
     )
-    await payments.write(tx, [after], at=at)
+    await write(tx, payments.saving([after], at=at))
     await _book(tx, [(after, done)], at=at)
 
 
@@ -114,7 +115,7 @@ async def _save(
         [r.done_at for r in new],
     )
     touched = [locked[order_id] for order_id in sorted({r.order_id for r in new})]
-    await payments.write(tx, touched, at=at)
+    await write(tx, payments.saving(touched, at=at))
     work = [
         Work(SubjectKind.REFUND, r.refund_id, locked[r.order_id].provider or "")
         for r in new
