@@ -33,7 +33,7 @@ log = get_logger("mesh.relay")
 BATCH = 500
 POLL_SECONDS = 0.5
 """For events that another process committed; this one's own wake the relay."""
-GATHER_SECONDS = 0.03
+GATHER_SECONDS = 0.1
 """How long an event waits for company: what one order causes is then read, sent and marked together."""
 TURN_SECONDS = 1.0
 CHECK_SECONDS = 5.0
