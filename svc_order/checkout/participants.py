@@ -14,7 +14,7 @@ from uuid import UUID
 from mesh.batcher import Batcher
 from mesh.clients import Clients
 from svc_order.order.rules import Order
-from svc_order.order.wire import money
+from svc_order.order.values import money
 from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from titan.payment.v1 import (

@@ -20,6 +20,7 @@ from svc_order.checkout.waiting import Answer
 from svc_order.errors import ImporterRequired
 from svc_order.order import wire
 from svc_order.order.reads import Reads
+from svc_order.order.values import datetime_of, money
 from titan.order.v1 import checkout_service_pb2 as pb
 from titan.order.v1 import checkout_service_pb2_grpc, order_pb2
 
@@ -72,9 +73,9 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         return pb.QuoteOrderResponse(
             quote=order_pb2.Quote(
                 lines=wire.lines_to_wire(quote.lines, quote.currency, {}),
-                total=wire.money(quote.total_minor, quote.currency),
-                tax=wire.money(quote.tax_minor, quote.currency),
-                shipping=wire.money(quote.shipping_minor, quote.currency),
+                total=money(quote.total_minor, quote.currency),
+                tax=money(quote.tax_minor, quote.currency),
+                shipping=money(quote.shipping_minor, quote.currency),
             )
         )
 
@@ -82,7 +83,7 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         if self._saga.full:
             raise Overloaded("too many orders are being placed", retry_after_seconds=1)
         personal = wire.seal_text(request.shipping_address, request.contact_email)
-        effective_at = wire.datetime_of(request.effective_time) if request.HasField("effective_time") else None
+        effective_at = datetime_of(request.effective_time) if request.HasField("effective_time") else None
         recorded = await self._intake.records.submit(
             Placement(key, priced, personal, request.payment.SerializeToString(), effective_at)
         )

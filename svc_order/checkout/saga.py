@@ -30,6 +30,7 @@ from svc_order.errors import OrderCancelled
 from svc_order.order import rules, wire
 from svc_order.order import store as orders
 from svc_order.order.rules import Allocations, Order
+from svc_order.order.values import datetime_of
 from svc_order.settings import OrderSettings
 from svc_order.vault import Unreadable, Vault
 from titan.order.v1 import checkout_service_pb2
@@ -204,7 +205,7 @@ class Saga:
         return None
 
     async def _rest(self, order: Order, paid: payment_service_pb2.AuthorizeResult) -> None:
-        expires_at = wire.datetime_of(paid.next_action.expire_time)
+        expires_at = datetime_of(paid.next_action.expire_time)
         waiting = [(order.order_id, paid.status, paid.next_action.url, expires_at)]
         async with self._db.hot_read() as connection:
             await store.wait_for_customer(connection, waiting, poll_seconds=self._settings.action_poll_seconds)

@@ -19,7 +19,7 @@ from mesh import housekeeping, idempotency
 from mesh.refusals import Refusal
 from svc_order.order import store as orders
 from svc_order.order.rules import Change
-from svc_order.order.store import View
+from svc_order.order.view import View
 
 SWEEP_ROWS = 256
 

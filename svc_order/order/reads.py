@@ -8,7 +8,7 @@ from uuid import UUID
 from mesh.batcher import Batcher
 from mesh.database import Database
 from svc_order.order import store, wire
-from svc_order.order.store import View
+from svc_order.order.view import View
 from svc_order.vault import Vault
 from titan.order.v1 import order_pb2
 

@@ -22,6 +22,7 @@ from svc_order.errors import OrderCancelled
 from svc_order.order import rules, store, wire
 from svc_order.order.reads import Reads
 from svc_order.order.rules import OrderStatus
+from svc_order.order.values import money, timestamp
 from svc_order.settings import OrderSettings
 from svc_order.vault import Vault
 from titan.order.v1 import order_pb2, order_service_pb2_grpc
@@ -251,7 +252,7 @@ def _refund_to_wire(effect: Effect, change: rules.Change) -> order_pb2.OrderRefu
     return order_pb2.OrderRefund(
         refund_id=str(effect.effect_id),
         order_id=str(effect.order_id),
-        amount=wire.money(effect.amount_minor or 0, effect.currency or ""),
+        amount=money(effect.amount_minor or 0, effect.currency or ""),
         status=refund_pb2.REFUND_STATUS_IN_PROGRESS,
-        create_time=wire.timestamp(change.order.updated_at),
+        create_time=timestamp(change.order.updated_at),
     )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,8 +15,9 @@ import asyncpg
 
 from mesh import outbox
 from svc_order.errors import OrderNotFound
-from svc_order.order import rules, wire
+from svc_order.order import events, rules
 from svc_order.order.rules import Change, Entry, Order, OrderStatus
+from svc_order.order.view import View
 
 _COLUMNS = (
     "o.order_id, o.user_id, o.status, o.currency, o.total_minor, o.tax_minor, o.shipping_minor, o.refunded_minor,"
@@ -55,17 +54,6 @@ INSERT INTO order_events (order_id, version, type, payload, sealed, recorded_at,
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::bytea[], $6::timestamptz[],
                      $7::timestamptz[])
 """
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """An order beside what its checkout knows of the payment; `sealed` holds address and e-mail."""
-
-    order: Order
-    sealed: bytes
-    payment_status: int
-    action_url: str | None
-    action_expires_at: datetime | None
 
 
 async def insert_placed(tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes]) -> set[UUID]:
@@ -151,7 +139,7 @@ async def _append(tx: asyncpg.Connection, changes: Sequence[Change], sealed: Map
         [entry.recorded_at for _, entry in pairs],
         [entry.effective_at for _, entry in pairs],
     )
-    await outbox.append(tx, [wire.public_event(order, entry) for order, entry in pairs])
+    await outbox.append(tx, [events.public_event(order, entry) for order, entry in pairs])
 
 
 async def get_view(connection: asyncpg.Connection, order_id: UUID, *, owner_id: UUID | None = None) -> View:

@@ -1,24 +1,18 @@
-"""Orders between Python and protobuf: the public order, its public events, and what is sealed of it."""
+"""Orders between Python and protobuf: the public order, its journal as an owner reads it, and what is sealed of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from datetime import datetime
+from typing import Any, cast
 
-from google.protobuf.message import Message
-from google.protobuf.timestamp_pb2 import Timestamp
-
-from mesh.outbox import Event
 from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus
-from titan.order.v1 import events_pb2, order_pb2
+from svc_order.order.values import money, timestamp
+from svc_order.order.view import View
+from titan.order.v1 import order_pb2
 from titan.payment.v1 import payment_pb2
-from titan.type.v1 import address_pb2, money_pb2
+from titan.type.v1 import address_pb2
 
-if TYPE_CHECKING:
-    from svc_order.order.store import View
-
-TOPIC = "titan.order.v1"
 _STATUS: dict[OrderStatus, Any] = {
     status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.value}") for status in OrderStatus
 }
@@ -30,18 +24,6 @@ _STATUS_AFTER = {
     "OrderDelivered": OrderStatus.DELIVERED,
 }
 _PUBLIC_DETAILS = ("reason", "tracking_code", "refund_id", "amount_minor", "total_minor", "currency")
-
-
-def money(minor_units: int, currency: str) -> money_pb2.Money:
-    """Return an amount of money."""
-    return money_pb2.Money(currency_code=currency, minor_units=minor_units)
-
-
-def timestamp(at: datetime) -> Timestamp:
-    """Return a time."""
-    stamp = Timestamp()
-    stamp.FromDatetime(at)
-    return stamp
 
 
 def seal_text(address: address_pb2.Address, contact_email: str) -> bytes:
@@ -138,46 +120,3 @@ def status_after(entry: Entry, before: OrderStatus) -> OrderStatus:
     if entry.type == "OrderRefunded":
         return OrderStatus.REFUNDED if entry.payload["full"] else before
     return _STATUS_AFTER[entry.type]
-
-
-def public_event(order: Order, entry: Entry) -> Event:
-    """Return the public event of a journal entry: no personal data."""
-    message = _message(order, entry)
-    return Event(
-        topic=TOPIC,
-        type=f"{TOPIC}.{entry.type}",
-        aggregate_id=str(order.order_id),
-        version=entry.version,
-        payload=message.SerializeToString(),
-    )
-
-
-def _message(order: Order, entry: Entry) -> Message:
-    who: dict[str, Any] = {"order_id": str(order.order_id), "user_id": str(order.user_id)}
-    total = money(order.total_minor, order.currency)
-    match entry.type:
-        case "OrderPlaced":
-            return events_pb2.OrderPlaced(
-                **who, total=total, line_count=len(order.lines), effective_time=timestamp(entry.effective_at)
-            )
-        case "OrderConfirmed":
-            return events_pb2.OrderConfirmed(**who, total=total)
-        case "OrderCancelled":
-            return events_pb2.OrderCancelled(**who, reason=entry.payload["reason"])
-        case "OrderShipped":
-            return events_pb2.OrderShipped(**who, tracking_code=entry.payload["tracking_code"])
-        case "OrderDelivered":
-            return events_pb2.OrderDelivered(**who)
-        case "OrderRefunded":
-            return events_pb2.OrderRefunded(
-                **who,
-                refund_id=entry.payload["refund_id"],
-                amount=money(entry.payload["amount_minor"], order.currency),
-                full=entry.payload["full"],
-            )
-    raise ValueError(f"no event is called {entry.type}")
-
-
-def datetime_of(stamp: Timestamp) -> datetime:
-    """Return the time in a field, aware and in UTC."""
-    return stamp.ToDatetime(tzinfo=UTC)

@@ -1,0 +1,52 @@
+"""The public events of an order: what every journal entry tells the other domains. No personal data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import Message
+
+from mesh.outbox import Event
+from svc_order.order.rules import Entry, Order
+from svc_order.order.values import money, timestamp
+from titan.order.v1 import events_pb2
+
+TOPIC = "titan.order.v1"
+
+
+def public_event(order: Order, entry: Entry) -> Event:
+    """Return the public event of a journal entry: no personal data."""
+    message = _message(order, entry)
+    return Event(
+        topic=TOPIC,
+        type=f"{TOPIC}.{entry.type}",
+        aggregate_id=str(order.order_id),
+        version=entry.version,
+        payload=message.SerializeToString(),
+    )
+
+
+def _message(order: Order, entry: Entry) -> Message:
+    who: dict[str, Any] = {"order_id": str(order.order_id), "user_id": str(order.user_id)}
+    total = money(order.total_minor, order.currency)
+    match entry.type:
+        case "OrderPlaced":
+            return events_pb2.OrderPlaced(
+                **who, total=total, line_count=len(order.lines), effective_time=timestamp(entry.effective_at)
+            )
+        case "OrderConfirmed":
+            return events_pb2.OrderConfirmed(**who, total=total)
+        case "OrderCancelled":
+            return events_pb2.OrderCancelled(**who, reason=entry.payload["reason"])
+        case "OrderShipped":
+            return events_pb2.OrderShipped(**who, tracking_code=entry.payload["tracking_code"])
+        case "OrderDelivered":
+            return events_pb2.OrderDelivered(**who)
+        case "OrderRefunded":
+            return events_pb2.OrderRefunded(
+                **who,
+                refund_id=entry.payload["refund_id"],
+                amount=money(entry.payload["amount_minor"], order.currency),
+                full=entry.payload["full"],
+            )
+    raise ValueError(f"no event is called {entry.type}")
