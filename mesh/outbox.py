@@ -31,6 +31,7 @@ INSERT INTO outbox (event_id, topic, type, aggregate_id, version, subject, paylo
 SELECT event_id, topic, type, aggregate_id, version, subject, payload, $8
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bytea[])
      WITH ORDINALITY AS e (event_id, topic, type, aggregate_id, version, subject, payload, place)
+{where}
 ORDER BY place
 """
 
@@ -80,14 +81,17 @@ async def append(tx: asyncpg.Connection | AsyncConnection, events: Sequence[Even
         await tx.execute(made.sql, *made.arguments)
 
 
-def appending(events: Sequence[Event]) -> Write | None:
-    """Return the write of events, to travel with others of the open transaction; as `append` in all else."""
+def appending(events: Sequence[Event], *, where: str = "") -> Write | None:
+    """Return the write of events, to travel with others of the open transaction; as `append` in all else.
+
+    `where` leaves out those of aggregates that an earlier part did not change after all.
+    """
     if not events:
         return None
     _refuse_wrong(events)
     after_commit(wake)
     return Write(
-        _APPEND,
+        _APPEND.format(where=where),
         (
             [e.event_id for e in events],
             [e.topic for e in events],

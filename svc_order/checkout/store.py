@@ -17,6 +17,7 @@ import asyncpg
 
 from mesh import housekeeping, idempotency
 from mesh.refusals import Refusal
+from mesh.writes import Write, write
 from svc_order.order import store as orders
 from svc_order.order.rules import Change
 from svc_order.order.view import View
@@ -157,37 +158,45 @@ async def list_known(connection: asyncpg.Connection, order_ids: Sequence[UUID]) 
 
 async def record(tx: asyncpg.Connection, items: Sequence[Recorded], *, lease_seconds: float) -> set[UUID]:
     """Record orders and their checkouts; returns those that were: the others' key or cart was used before."""
-    rows = await tx.fetch(
+    claiming = Write(
         _INSERT,
-        [i.change.order.order_id for i in items],
-        [i.key.user_id for i in items],
-        [i.key.request_id for i in items],
-        [i.key.fingerprint for i in items],
-        [i.method for i in items],
-        lease_seconds,
+        (
+            [i.change.order.order_id for i in items],
+            [i.key.user_id for i in items],
+            [i.key.request_id for i in items],
+            [i.key.fingerprint for i in items],
+            [i.method for i in items],
+            lease_seconds,
+        ),
+        name="claimed",
     )
-    fresh = {row["order_id"] for row in rows}
-    new = [i for i in items if i.change.order.order_id in fresh]
-    if not new:
-        return set()
-    placed = await orders.insert_placed(tx, [i.change for i in new], {i.change.order.order_id: i.sealed for i in new})
-    if placed != fresh:
+    sealed = {i.change.order.order_id: i.sealed for i in items}
+    rows = await write(
+        tx,
+        claiming,
+        *orders.placing([i.change for i in items], sealed, among="claimed"),
+        returning="SELECT c.order_id, p.order_id IS NOT NULL AS placed FROM claimed c LEFT JOIN placed p USING (order_id)",
+    )
+    in_vain = [row["order_id"] for row in rows if not row["placed"]]
+    if in_vain:
         # The cart stands in a live order. Nothing was stored for this one, so its key is not burned.
-        await tx.execute("DELETE FROM checkouts WHERE order_id = ANY($1::uuid[])", list(fresh - placed))
-    return placed
+        await tx.execute("DELETE FROM checkouts WHERE order_id = ANY($1::uuid[])", in_vain)
+    return {row["order_id"] for row in rows if row["placed"]}
 
 
 async def decide(tx: asyncpg.Connection, decisions: Sequence[Decided], *, lease_seconds: float) -> None:
     """Store decisions on orders that the caller holds, with the answer that their callers get."""
-    await orders.save_changes(tx, [d.change for d in decisions])
-    await tx.execute(
+    deciding = Write(
         _DECIDE,
-        [d.change.order.order_id for d in decisions],
-        [d.response for d in decisions],
-        [idempotency.serialize(d.refusal) if d.refusal else None for d in decisions],
-        [d.payment_status for d in decisions],
-        lease_seconds,
+        (
+            [d.change.order.order_id for d in decisions],
+            [d.response for d in decisions],
+            [idempotency.serialize(d.refusal) if d.refusal else None for d in decisions],
+            [d.payment_status for d in decisions],
+            lease_seconds,
+        ),
     )
+    await orders.save_changes(tx, [d.change for d in decisions], also=[deciding])
 
 
 async def wait_for_customer(

@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from mesh import outbox
+from mesh.writes import Write, write
 from svc_order.errors import OrderNotFound
 from svc_order.order import events, rules
 from svc_order.order.rules import Change, Entry, Order, OrderStatus
@@ -37,6 +38,7 @@ FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::
             $9::uuid[], $10::timestamptz[], $11::timestamptz[])
      AS o (order_id, user_id, currency, total_minor, tax_minor, shipping_minor, lines, sealed, cart_id,
            created_at, effective_at)
+WHERE order_id IN (SELECT order_id FROM {among})
 ORDER BY cart_id, order_id
 ON CONFLICT DO NOTHING
 RETURNING order_id
@@ -53,30 +55,43 @@ _INSERT_EVENTS = """
 INSERT INTO order_events (order_id, version, type, payload, sealed, recorded_at, effective_at)
 SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::bytea[], $6::timestamptz[],
                      $7::timestamptz[])
+     AS e (order_id, version, type, payload, sealed, recorded_at, effective_at)
 """
 
 
-async def insert_placed(tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes]) -> set[UUID]:
-    """Record placed orders; returns those that were: the others' cart stands in a live order already."""
+def placing(changes: Sequence[Change], sealed: Mapping[UUID, bytes], *, among: str) -> list[Write | None]:
+    """Return the writes that record placed orders, of those ids that the part `among` returns.
+
+    The part `placed` returns the recorded ones: the others' cart stands in a live order already.
+    """
     orders = [change.order for change in changes]
-    rows = await tx.fetch(
-        _INSERT,
-        [o.order_id for o in orders],
-        [o.user_id for o in orders],
-        [o.currency for o in orders],
-        [o.total_minor for o in orders],
-        [o.tax_minor for o in orders],
-        [o.shipping_minor for o in orders],
-        # As text: asyncpg would read a list of lists as an array of two dimensions.
-        [json.dumps(rules.lines_to_json(o.lines)) for o in orders],
-        [sealed[o.order_id] for o in orders],
-        [o.cart_id for o in orders],
-        [o.created_at for o in orders],
-        [o.effective_at for o in orders],
+    inserting = Write(
+        _INSERT.format(among=among),
+        (
+            [o.order_id for o in orders],
+            [o.user_id for o in orders],
+            [o.currency for o in orders],
+            [o.total_minor for o in orders],
+            [o.tax_minor for o in orders],
+            [o.shipping_minor for o in orders],
+            # As text: asyncpg would read a list of lists as an array of two dimensions.
+            [json.dumps(rules.lines_to_json(o.lines)) for o in orders],
+            [sealed[o.order_id] for o in orders],
+            [o.cart_id for o in orders],
+            [o.created_at for o in orders],
+            [o.effective_at for o in orders],
+        ),
+        name="placed",
     )
-    recorded = {row["order_id"] for row in rows}
-    await _append(tx, [c for c in changes if c.order.order_id in recorded], sealed)
-    return recorded
+    return [
+        inserting,
+        *_appending(
+            changes,
+            sealed,
+            orders_where="WHERE order_id IN (SELECT order_id FROM placed)",
+            events_where="WHERE aggregate_id IN (SELECT order_id::text FROM placed)",
+        ),
+    ]
 
 
 async def lock_orders(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -> dict[UUID, Order]:
@@ -101,45 +116,58 @@ async def lock_order(tx: asyncpg.Connection, order_id: UUID, *, owner_id: UUID |
 
 
 async def save_changes(
-    tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes] | None = None
+    tx: asyncpg.Connection,
+    changes: Sequence[Change],
+    sealed: Mapping[UUID, bytes] | None = None,
+    also: Sequence[Write | None] = (),
 ) -> None:
     """Store decisions on orders that the caller holds: rows, journal entries and public events.
 
-    `sealed` holds, by order, what somebody said to a decision; it goes into the journal alone.
+    `sealed` holds, by order, what somebody said to a decision; it goes into the journal alone. `also` is what the
+    caller has to write beside it, elsewhere.
     """
     made = [change for change in changes if change.entry is not None]
-    if not made:
-        return
-    orders = [change.order for change in made]
-    await tx.execute(
+    await write(tx, *also, _saving([change.order for change in made]), *_appending(made, sealed or {}))
+
+
+def _saving(orders: Sequence[Order]) -> Write | None:
+    if not orders:
+        return None
+    return Write(
         _SAVE,
-        [o.order_id for o in orders],
-        [o.status.value for o in orders],
-        [o.refunded_minor for o in orders],
-        [rules.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
-        [o.cancel_reason for o in orders],
-        [o.tracking_code for o in orders],
-        [o.version for o in orders],
-        [o.updated_at for o in orders],
+        (
+            [o.order_id for o in orders],
+            [o.status.value for o in orders],
+            [o.refunded_minor for o in orders],
+            [rules.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
+            [o.cancel_reason for o in orders],
+            [o.tracking_code for o in orders],
+            [o.version for o in orders],
+            [o.updated_at for o in orders],
+        ),
     )
-    await _append(tx, made, sealed or {})
 
 
-async def _append(tx: asyncpg.Connection, changes: Sequence[Change], sealed: Mapping[UUID, bytes]) -> None:
+def _appending(
+    changes: Sequence[Change], sealed: Mapping[UUID, bytes], *, orders_where: str = "", events_where: str = ""
+) -> list[Write | None]:
     pairs = [(change.order, change.entry) for change in changes if change.entry is not None]
     if not pairs:
-        return
-    await tx.execute(
-        _INSERT_EVENTS,
-        [order.order_id for order, _ in pairs],
-        [entry.version for _, entry in pairs],
-        [entry.type for _, entry in pairs],
-        [entry.payload for _, entry in pairs],
-        [sealed.get(order.order_id) for order, _ in pairs],
-        [entry.recorded_at for _, entry in pairs],
-        [entry.effective_at for _, entry in pairs],
+        return []
+    entering = Write(
+        f"{_INSERT_EVENTS}{orders_where}",
+        (
+            [order.order_id for order, _ in pairs],
+            [entry.version for _, entry in pairs],
+            [entry.type for _, entry in pairs],
+            [entry.payload for _, entry in pairs],
+            [sealed.get(order.order_id) for order, _ in pairs],
+            [entry.recorded_at for _, entry in pairs],
+            [entry.effective_at for _, entry in pairs],
+        ),
     )
-    await outbox.append(tx, [events.public_event(order, entry) for order, entry in pairs])
+    public = [events.public_event(order, entry) for order, entry in pairs]
+    return [entering, outbox.appending(public, where=events_where)]
 
 
 async def get_view(connection: asyncpg.Connection, order_id: UUID, *, owner_id: UUID | None = None) -> View:

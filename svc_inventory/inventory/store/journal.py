@@ -5,19 +5,34 @@ The only writer of `stock` and `stock_movements`, and of the versions in `skus`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 
 from mesh import outbox
+from mesh.writes import Write, write
 from svc_inventory.inventory import rules
 from svc_inventory.inventory.rules import Entry, Movement, MovementKind
 from titan.inventory.v1 import events_pb2
 
 TOPIC = "titan.inventory.v1"
 STOCK_CHANGED = "titan.inventory.v1.StockChanged"
+
+_SAVE_LEVELS = """
+UPDATE stock s SET on_hand = s.on_hand + d.on_hand, reserved = s.reserved + d.reserved
+FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS d (sku, warehouse_id, on_hand, reserved)
+WHERE s.sku = d.sku AND s.warehouse_id = d.warehouse_id
+RETURNING s.sku
+"""
+_INSERT_MOVEMENTS = """
+INSERT INTO stock_movements (sku, version, kind, warehouse_id, on_hand_delta, reserved_delta, order_id, reason)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::int[], $6::int[], $7::uuid[], $8::text[])
+"""
+_SAVE_VERSIONS = """
+UPDATE skus k SET version = v.version FROM unnest($1::text[], $2::bigint[]) AS v (sku, version) WHERE k.sku = v.sku
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,62 +63,79 @@ async def list_movements(
     ]
 
 
-async def save_movements(tx: asyncpg.Connection, shelves: rules.Shelves, moved: Sequence[Movement]) -> None:
-    """Write what movements change: levels, journal, versions, and one event per journal entry."""
+async def save_movements(
+    tx: asyncpg.Connection,
+    shelves: rules.Shelves,
+    moved: Sequence[Movement],
+    also: Sequence[Write | None] = (),
+) -> None:
+    """Write what movements change: levels, journal, versions, and one event per journal entry.
+
+    `also` is what the caller has to write beside it, elsewhere.
+    """
     if not moved:
+        await write(tx, *also)
         return
     entries = rules.post(shelves, moved)
-    await _save_levels(tx, moved)
-    await tx.execute(
-        "INSERT INTO stock_movements"
-        " (sku, version, kind, warehouse_id, on_hand_delta, reserved_delta, order_id, reason)"
-        " SELECT * FROM unnest($1::text[], $2::bigint[], $3::smallint[], $4::text[], $5::int[], $6::int[],"
-        " $7::uuid[], $8::text[])",
-        [each.sku for each in moved],
-        [entry.version for entry in entries],
-        [int(each.kind) for each in moved],
-        [each.warehouse_id for each in moved],
-        [each.on_hand_delta for each in moved],
-        [each.reserved_delta for each in moved],
-        [each.order_id for each in moved],
-        [each.reason for each in moved],
-    )
-    newest = {entry.movement.sku: entry.version for entry in entries}
-    await tx.execute(
-        "UPDATE skus k SET version = v.version FROM unnest($1::text[], $2::bigint[]) AS v (sku, version)"
-        " WHERE k.sku = v.sku",
-        list(newest),
-        list(newest.values()),
-    )
-    await outbox.append(tx, [_event(entry) for entry in entries])
-
-
-async def _save_levels(tx: asyncpg.Connection, moved: Sequence[Movement]) -> None:
-    sums: dict[tuple[str, str], list[int]] = {}
-    for each in moved:
-        level = sums.setdefault((each.sku, each.warehouse_id), [0, 0])
-        level[0] += each.on_hand_delta
-        level[1] += each.reserved_delta
-    columns = (
-        [sku for sku, _ in sums],
-        [warehouse_id for _, warehouse_id in sums],
-        [on_hand for on_hand, _ in sums.values()],
-        [reserved for _, reserved in sums.values()],
-    )
     if any(each.kind is MovementKind.ADJUSTED for each in moved):
         # Only an adjustment can be the first of a SKU in a warehouse.
         await tx.execute(
             "INSERT INTO stock (sku, warehouse_id) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING",
-            *columns[:2],
+            [each.sku for each in moved],
+            [each.warehouse_id for each in moved],
         )
-    result = await tx.execute(
-        "UPDATE stock s SET on_hand = s.on_hand + d.on_hand, reserved = s.reserved + d.reserved"
-        " FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS d (sku, warehouse_id, on_hand, reserved)"
-        " WHERE s.sku = d.sku AND s.warehouse_id = d.warehouse_id",
-        *columns,
+    newest = {entry.movement.sku: entry.version for entry in entries}
+    levels = _sums(moved)
+    rows = await write(
+        tx,
+        *also,
+        _leveling(levels),
+        _entering(entries),
+        Write(_SAVE_VERSIONS, (list(newest), list(newest.values()))),
+        outbox.appending([_event(entry) for entry in entries]),
+        returning="SELECT count(*) AS found FROM leveled",
     )
-    if int(result.split()[-1]) != len(sums):
-        raise AssertionError(f"{result} for {len(sums)} levels: a movement has no stock row")
+    if rows[0]["found"] != len(levels):
+        raise AssertionError(f"{rows[0]['found']} of {len(levels)} levels: a movement has no stock row")
+
+
+def _sums(moved: Sequence[Movement]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Return by how much movements change each level: (on hand, reserved) by (SKU, warehouse)."""
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for each in moved:
+        on_hand, reserved = sums.get((each.sku, each.warehouse_id), (0, 0))
+        sums[each.sku, each.warehouse_id] = (on_hand + each.on_hand_delta, reserved + each.reserved_delta)
+    return sums
+
+
+def _leveling(sums: Mapping[tuple[str, str], tuple[int, int]]) -> Write:
+    return Write(
+        _SAVE_LEVELS,
+        (
+            [sku for sku, _ in sums],
+            [warehouse_id for _, warehouse_id in sums],
+            [on_hand for on_hand, _ in sums.values()],
+            [reserved for _, reserved in sums.values()],
+        ),
+        name="leveled",
+    )
+
+
+def _entering(entries: Sequence[Entry]) -> Write:
+    moved = [entry.movement for entry in entries]
+    return Write(
+        _INSERT_MOVEMENTS,
+        (
+            [each.sku for each in moved],
+            [entry.version for entry in entries],
+            [int(each.kind) for each in moved],
+            [each.warehouse_id for each in moved],
+            [each.on_hand_delta for each in moved],
+            [each.reserved_delta for each in moved],
+            [each.order_id for each in moved],
+            [each.reason for each in moved],
+        ),
+    )
 
 
 def _event(entry: Entry) -> outbox.Event:

@@ -16,6 +16,7 @@ from google.rpc import status_pb2
 from mesh import idempotency
 from mesh.refusals import Refusal
 from mesh.seams import failpoint
+from mesh.writes import Write
 from svc_inventory.errors import ReservationConflict, ReservationReleased
 from svc_inventory.inventory import rules
 from svc_inventory.inventory.rules import Allocation, MovementKind, ReservationState, Wanted
@@ -52,15 +53,12 @@ async def save_reservations(tx: asyncpg.Connection, wanted: Sequence[Wanted]) ->
             refused[order_id] = answer
         else:
             held[order_id] = answer
-    await _save_refused(tx, refused)
-    await _save_allocations(tx, held)
-    await failpoint("inventory.reserve.saved")
     moved = [
         movement
         for order_id, allocations in held.items()
         for movement in rules.movements(MovementKind.RESERVED, order_id, _units(allocations))
     ]
-    await save_movements(tx, shelves, moved)
+    await save_movements(tx, shelves, moved, also=[_refusing(refused), _allocating(held)])
     await failpoint("inventory.reserve.before_commit")
     known = await _find_reservations(tx, [order_id for order_id in first if order_id not in fresh])
     known |= {each.order_id: _Known(ReservationState.RESERVED, each.fingerprint, None) for each in arrived}
@@ -93,6 +91,14 @@ FROM unnest($1::uuid[], $2::bytea[]) AS o (order_id, fingerprint)
 ORDER BY order_id
 ON CONFLICT DO NOTHING
 RETURNING order_id
+"""
+_REFUSE_ORDERS = """
+UPDATE reservations r SET state = $3, refusal = d.refusal
+FROM unnest($1::uuid[], $2::bytea[]) AS d (order_id, refusal) WHERE r.order_id = d.order_id
+"""
+_INSERT_ALLOCATIONS = """
+INSERT INTO reservation_lines (order_id, place, line_number, sku, warehouse_id, quantity)
+SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::int[])
 """
 
 
@@ -127,30 +133,28 @@ async def list_allocations(tx: asyncpg.Connection, order_ids: Sequence[UUID]) ->
     return {order_id: tuple(allocations) for order_id, allocations in found.items()}
 
 
-async def _save_refused(tx: asyncpg.Connection, refused: Mapping[UUID, Refusal]) -> None:
-    if refused:
-        await tx.execute(
-            "UPDATE reservations r SET state = $3, refusal = d.refusal"
-            " FROM unnest($1::uuid[], $2::bytea[]) AS d (order_id, refusal) WHERE r.order_id = d.order_id",
-            list(refused),
-            [idempotency.serialize(each) for each in refused.values()],
-            int(ReservationState.REFUSED),
-        )
+def _refusing(refused: Mapping[UUID, Refusal]) -> Write | None:
+    if not refused:
+        return None
+    serialized = [idempotency.serialize(each) for each in refused.values()]
+    return Write(_REFUSE_ORDERS, (list(refused), serialized, int(ReservationState.REFUSED)))
 
 
-async def _save_allocations(tx: asyncpg.Connection, held: Mapping[UUID, Reserved]) -> None:
+def _allocating(held: Mapping[UUID, Reserved]) -> Write | None:
     rows = [(order_id, place, each) for order_id, made in held.items() for place, each in enumerate(made)]
-    if rows:
-        await tx.execute(
-            "INSERT INTO reservation_lines (order_id, place, line_number, sku, warehouse_id, quantity)"
-            " SELECT * FROM unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::int[])",
+    if not rows:
+        return None
+    return Write(
+        _INSERT_ALLOCATIONS,
+        (
             [order_id for order_id, _, _ in rows],
             [place for _, place, _ in rows],
             [each.line_number for _, _, each in rows],
             [each.sku for _, _, each in rows],
             [each.warehouse_id for _, _, each in rows],
             [each.quantity for _, _, each in rows],
-        )
+        ),
+    )
 
 
 async def save_released(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -> list[Refusal | None]:

@@ -491,7 +491,7 @@ async def test_the_database_backs_the_rules(shop, db, wrong):
 
 @pytest.mark.parametrize(
     "place",
-    ["reserve.start", "reserve.claimed", "reserve.locked", "reserve.saved", "reserve.before_commit"],
+    ["reserve.start", "reserve.claimed", "reserve.locked", "reserve.before_commit"],
 )
 async def test_a_reserve_that_dies_leaves_nothing_and_is_asked_again(shop, order_id, place):
     """At every await of the step: nothing is held, the order id is not burned, and the caller reads nothing of why."""
