@@ -1,6 +1,7 @@
 """Runs what arrived together as one set: the calls that came while the last batch was running are the next batch.
 
-No timer, so an idle system adds no latency, and a busy one shares its transactions. One batch of a batcher runs at a
+No timer, so an idle system adds no latency, and a busy one shares its transactions; only work that nobody waits for may
+be told to gather company first. One batch of a batcher runs at a
 time, in a task of its own with a deadline of its own; a caller that leaves removes only itself. The batcher knows
 nothing of what it runs, and never retries it.
 """
@@ -74,6 +75,7 @@ class Batcher(Generic[I, O]):
         weight: Callable[[I], int] = lambda _: 1,
         max_waiting: int = 4096,
         timeout_seconds: float = 5.0,
+        gather_seconds: float = 0.0,
     ) -> None:
         self._run = run
         self.name = name
@@ -82,6 +84,7 @@ class Batcher(Generic[I, O]):
         self._weight = weight
         self._max_waiting = max_waiting
         self._timeout_seconds = timeout_seconds
+        self._gather_seconds = gather_seconds
         self._waiting: deque[_Waiting[I, O]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -148,7 +151,10 @@ class Batcher(Generic[I, O]):
             self._start()
 
     async def _drain(self) -> None:
-        while batch := self._next():
+        while self._waiting:
+            if self._gather_seconds and not self._closed and len(self._waiting) < self._max_items:
+                await asyncio.sleep(self._gather_seconds)
+            batch = self._next()
             try:
                 await self._settle(batch)
             except BaseException:

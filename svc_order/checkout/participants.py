@@ -25,6 +25,9 @@ from titan.payment.v1 import (
     refund_service_pb2_grpc,
 )
 
+CAPTURE_GATHER_SECONDS = 0.1
+"""How long a capture waits for company: its order is confirmed and answered, so nobody waits for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToPay:
@@ -69,7 +72,10 @@ class Participants:
         self.close_cart: Batcher[CartOrdered, None] = Batcher(self._close, name="order.close")
         self.refund: Batcher[ToRefund, refund_service_pb2.RefundResult] = Batcher(self._refund, name="order.refund")
         self.capture = self._by_order(
-            "order.capture", self._payments.BatchCapture, payment_service_pb2.BatchCaptureRequest
+            "order.capture",
+            self._payments.BatchCapture,
+            payment_service_pb2.BatchCaptureRequest,
+            gather_seconds=CAPTURE_GATHER_SECONDS,
         )
         self.void = self._by_order("order.void", self._payments.BatchVoid, payment_service_pb2.BatchVoidRequest)
         self.release = self._by_order(
@@ -85,12 +91,12 @@ class Participants:
             await batcher.close()
 
     @staticmethod
-    def _by_order(name: str, call: Any, request_class: type) -> Batcher[UUID, Any]:
+    def _by_order(name: str, call: Any, request_class: type, *, gather_seconds: float = 0.0) -> Batcher[UUID, Any]:
         async def run(order_ids: list[UUID]) -> Sequence[Any]:
             response = await call(request_class(order_ids=[str(order_id) for order_id in order_ids]))
             return list(response.results)
 
-        return Batcher(run, name=name)
+        return Batcher(run, name=name, gather_seconds=gather_seconds)
 
     async def _reserve(self, orders: list[Order]) -> Sequence[inventory_service_pb2.ReserveResult]:
         request = inventory_service_pb2.BatchReserveRequest(

@@ -175,7 +175,7 @@ async def record(tx: asyncpg.Connection, items: Sequence[Recorded], *, lease_sec
         tx,
         claiming,
         *orders.placing([i.change for i in items], sealed, among="claimed"),
-        returning="SELECT c.order_id, p.order_id IS NOT NULL AS placed FROM claimed c LEFT JOIN placed p USING (order_id)",
+        returning="SELECT order_id, order_id IN (SELECT order_id FROM placed) AS placed FROM claimed",
     )
     in_vain = [row["order_id"] for row in rows if not row["placed"]]
     if in_vain:

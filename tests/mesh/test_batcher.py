@@ -80,6 +80,19 @@ async def test_what_arrives_while_a_batch_runs_is_the_next_batch(runner):
     assert [[0], [1, 2, 3, 4]] == runner.batches
 
 
+async def test_work_that_nobody_waits_for_gathers_company(runner):
+    """What comes within the time shares the first batch; a full batch does not wait."""
+    batcher = Batcher(runner, name="t", gather_seconds=0.05, max_items=3)
+    first = asyncio.create_task(batcher.submit(1))
+    await asyncio.sleep(0.01)
+    assert [] == runner.batches
+    assert [10, 20] == await asyncio.gather(first, batcher.submit(2))
+    assert [[1, 2]] == runner.batches
+
+    patient = Batcher(runner, name="t", gather_seconds=3600, max_items=3)
+    assert [10, 20, 30] == await asyncio.gather(*(patient.submit(n) for n in (1, 2, 3)))
+
+
 async def test_limits_of_items_and_weight(runner):
     """A batch stops at either limit; what is heavier than a batch goes alone."""
     batcher = Batcher(runner, name="t", max_items=3, max_weight=10, weight=lambda n: n)

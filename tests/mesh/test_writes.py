@@ -12,14 +12,17 @@ from mesh.writes import MAX_WRITES, Write, write
 async def tables(db):
     async with db.hot_read() as connection:
         await connection.execute("DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS accounts")
-        await connection.execute("CREATE TABLE accounts (name text PRIMARY KEY, balance int NOT NULL CHECK (balance >= 0))")
+        await connection.execute(
+            "CREATE TABLE accounts (name text PRIMARY KEY, balance int NOT NULL CHECK (balance >= 0))"
+        )
         await connection.execute("CREATE TABLE entries (name text REFERENCES accounts, amount int NOT NULL)")
     return db
 
 
 def opened(*names: str) -> Write:
     return Write(
-        "INSERT INTO accounts SELECT name, $2 FROM unnest($1::text[]) AS n (name) ON CONFLICT DO NOTHING RETURNING name",
+        "INSERT INTO accounts SELECT name, $2 FROM unnest($1::text[]) AS n (name)"
+        " ON CONFLICT DO NOTHING RETURNING name",
         (list(names), 5),
         name="opened",
     )
@@ -37,7 +40,8 @@ async def test_parts_keep_their_own_arguments_and_read_what_earlier_ones_return(
     async with tables.hot() as tx:
         await write(tx, opened("old"))
     entered = Write(
-        "INSERT INTO entries SELECT name, $2 FROM unnest($1::text[]) AS n (name) WHERE name IN (SELECT name FROM opened)",
+        "INSERT INTO entries SELECT name, $2 FROM unnest($1::text[]) AS n (name)"
+        " WHERE name IN (SELECT name FROM opened)",
         (["old", "new"], 7),
     )
     async with tables.hot() as tx:
