@@ -15,8 +15,8 @@ import asyncpg
 from mesh.database import Database
 from mesh.seams import Clock, Ids, failpoint
 from mesh.telemetry import get_logger
-from svc_payment.payment import rules, store
-from svc_payment.payment.rules import Call, Payment, Status
+from svc_payment.payment import answers, rules, store
+from svc_payment.payment.rules import Payment, Status
 from svc_payment.providers.interface import (
     Authorization,
     AuthorizationRequest,
@@ -31,6 +31,7 @@ from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
+from svc_payment.settlement.rules import Call
 from svc_payment.settlement.store import SubjectKind, Work
 
 log = get_logger("svc_payment.payment")
@@ -57,7 +58,7 @@ class PaymentSettler:
             work = await settlement.find(connection, subject_id)
         if payment is None or work is None:
             return False
-        asked = rules.next_call(payment, has_token=work.card_token is not None)
+        asked = answers.next_call(payment, has_token=work.card_token is not None)
         answer = await self._ask(payment, asked, work.card_token)
         await failpoint(f"payment.settle.after_{asked}")
 
@@ -104,7 +105,7 @@ class PaymentSettler:
             if refusal.code != "malformed":
                 raise
             answer = Authorization(Outcome.REFUSED, None, refusal_code=refusal.code)
-        return lambda now: rules.authorized(now, answer)
+        return lambda now: answers.authorized(now, answer)
 
     async def _capture(self, provider: Provider, payment: Payment) -> Transition | Problem:
         assert payment.amount_minor is not None and payment.currency is not None
@@ -129,7 +130,7 @@ class PaymentSettler:
             if seen is None or seen.currency is None or refusal.code != "already_captured":
                 return Problem(str(refusal), is_alarm=True)
             # Taken by somebody else after it was let go here: it goes back, under an id that is always the same.
-            late_minor = rules.late_capture_minor(payment, seen)
+            late_minor = answers.late_capture_minor(payment, seen)
             if late_minor > 0:
                 log.error("a payment that was let go had been captured; it goes back", payment_id=payment_id)
                 await provider.refund(
@@ -138,17 +139,17 @@ class PaymentSettler:
                     amount_minor=late_minor,
                     currency=seen.currency,
                 )
-        return rules.voided
+        return answers.voided
 
     async def _query(self, provider: Provider, payment: Payment) -> Transition | Problem:
         seen = await provider.query(str(payment.payment_id))
         if seen is None:
             return Problem("the provider does not know the payment", is_alarm=True)
-        if rules.is_foreign(payment, seen):
+        if answers.is_foreign(payment, seen):
             return Problem("the provider has another amount or currency under this payment", is_alarm=True)
         if payment.status is Status.CAPTURING and seen.captured_minor != payment.amount_minor:
             return Problem("the provider no longer holds the money of a capture that was decided", is_alarm=True)
-        return lambda now: rules.seen_at_provider(now, seen)
+        return lambda now: answers.seen_at_provider(now, seen)
 
     async def _keep(
         self, tx: asyncpg.Connection, payment_id: uuid.UUID, asked: Call, answer: Transition | Problem, attempts: int
@@ -163,15 +164,15 @@ class PaymentSettler:
         if after != before:
             (after,) = await store.save(tx, [(before, after)], ids=self._ids, at=at)
         is_unanswered = isinstance(answer, Problem) and not answer.is_alarm
-        if rules.is_settled(after) and not is_unanswered:  # What a notice asked is not answered by a lost call.
+        if answers.is_settled(after) and not is_unanswered:  # What a notice asked is not answered by a lost call.
             await settlement.finish(tx, payment_id)
             return False
-        if rules.is_settled(before) and not rules.is_settled(after):
+        if answers.is_settled(before) and not answers.is_settled(after):
             # A yes that came after another worker's end of it: that one removed the work, and money is held again.
             await settlement.add(tx, [Work(SubjectKind.PAYMENT, payment_id, after.provider or "")], at=at)
         if not isinstance(answer, Problem):
             await settlement.forget_token(tx, payment_id)
-        if after.status not in rules.UNDECIDED and rules.next_call(after, has_token=False) is not asked:
+        if after.status not in rules.UNDECIDED and answers.next_call(after, has_token=False) is not asked:
             return True  # A capture or a void was decided while the call was under way.
         if isinstance(answer, Problem):
             pause = pace.ALARM_RETRY_SECONDS if answer.is_alarm else pace.retry_seconds(attempts)

@@ -11,7 +11,6 @@ import asyncpg
 from mesh.database import Database
 from mesh.seams import Clock, failpoint
 from svc_payment.ledger.store import Balance
-from svc_payment.payment.rules import Call
 from svc_payment.providers.interface import (
     Authorization,
     AuthorizationRequest,
@@ -26,6 +25,7 @@ from svc_payment.settlement import rules as pace
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
+from svc_payment.settlement.rules import Call
 from svc_payment.wallet import rules, store
 from svc_payment.wallet.rules import TopUp, TopUpStatus
 
