@@ -14,12 +14,13 @@ CUSTOMER_POLL_SECONDS = 5.0
 
 
 class Call(StrEnum):
-    """What to ask a provider next about money that it may hold."""
+    """What to ask a provider next."""
 
     AUTHORIZE = "authorize"
     CAPTURE = "capture"
     VOID = "void"
     QUERY = "query"
+    REFUND = "refund"
 
 
 def retry_seconds(attempts: int) -> float:
