@@ -21,17 +21,17 @@ from svc_payment.ledger import store as ledger
 from svc_payment.ledger.rpc import LedgerService
 from svc_payment.payment import store as payments
 from svc_payment.payment.rpc import PaymentService
-from svc_payment.payment.settler import PaymentSettler
+from svc_payment.payment.subjects import PaymentSubjects
 from svc_payment.providers import psp_sim
 from svc_payment.providers.interface import Providers
 from svc_payment.providers.psp_sim import PspSim
 from svc_payment.refund.rpc import RefundService
-from svc_payment.refund.settler import RefundSettler
+from svc_payment.refund.subjects import RefundSubjects
 from svc_payment.settings import Settings
-from svc_payment.settlement.store import SubjectKind
+from svc_payment.settlement.settler import ProviderSettler, Subjects
 from svc_payment.settlement.worker import Worker
 from svc_payment.wallet.rpc import WalletService, top_up_response
-from svc_payment.wallet.settler import TopUpSettler
+from svc_payment.wallet.subjects import TopUpSubjects
 
 
 @dataclass(frozen=True)
@@ -72,15 +72,12 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         )
     ]
     await db.transact(lambda tx: ledger.open_accounts(tx, accounts, at=clock.now()))
-    worker = Worker(
-        db,
-        clock,
-        {
-            SubjectKind.PAYMENT: PaymentSettler(db, clock, ids, providers, return_url=settings.return_url),
-            SubjectKind.REFUND: RefundSettler(db, clock, providers),
-            SubjectKind.TOP_UP: TopUpSettler(db, clock, providers, answer=top_up_response),
-        },
+    owed: tuple[Subjects[Any, Any], ...] = (
+        PaymentSubjects(clock, ids, return_url=settings.return_url),
+        RefundSubjects(clock),
+        TopUpSubjects(clock, answer=top_up_response),
     )
+    worker = Worker(db, clock, {each.kind: ProviderSettler(db, clock, providers, each) for each in owed})
     return Parts(
         payments=PaymentService(db, clock, ids, worker, providers, currencies=settings.currencies),
         wallets=WalletService(db, clock, ids, worker, currencies=settings.currencies),

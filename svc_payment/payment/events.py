@@ -7,7 +7,8 @@ import uuid
 from google.protobuf.message import Message
 
 from mesh.outbox import Event
-from svc_payment.payment.rules import EventType, Payment
+from svc_payment.payment.effects import EventType
+from svc_payment.payment.rules import Payment
 from titan.payment.v1 import events_pb2
 from titan.type.v1 import money_pb2
 

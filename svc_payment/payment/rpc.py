@@ -24,7 +24,7 @@ from svc_payment.errors import (
     WebhookInvalid,
     WebhookSignatureInvalid,
 )
-from svc_payment.payment import rules, store
+from svc_payment.payment import answers, rules, store
 from svc_payment.payment.rules import Intent, Payment, Status
 from svc_payment.providers.interface import Notice, NoticeInvalid, Providers, SignatureInvalid
 from svc_payment.settlement import store as settlement
@@ -179,7 +179,7 @@ class PaymentService:
             await failpoint("payment.webhook.before_commit")
             if not is_new or payment is None or payment.provider != request.provider:
                 return []
-            if not rules.needs_query(payment, notice):
+            if not answers.needs_query(payment, notice):
                 return []
             work = [Work(SubjectKind.PAYMENT, payment_id, request.provider)]
             await settlement.add(tx, work, at=self._clock.now(), keep_token=True)

@@ -1,7 +1,7 @@
 """What a payment may become: pure decisions, without clock, network or database.
 
-A decision returns the payment as it will be. What follows from the change (movements in the ledger, events) is read off
-the two by `effects`, so no decision can forget one.
+A decision returns the payment as it will be. What a provider's answers make of it is decided in `answers`. What follows
+from a change (movements in the ledger, events) is read off the two by `effects`, so no decision can forget one.
 
     IN_PROGRESS -> AUTHORIZED -> CAPTURING -> CAPTURED        a wallet goes straight through, without CAPTURING
         |  \\-> ACTION_REQUIRED -> AUTHORIZED or REFUSED
@@ -29,7 +29,6 @@ from svc_payment.errors import (
     ProviderUnknown,
 )
 from svc_payment.ledger import rules as ledger
-from svc_payment.providers.interface import Authorization, Notice, NoticeKind, Outcome, ProviderPayment
 
 WALLET = "wallet"
 """The provider name of payments from a wallet; no provider may be called so."""
@@ -250,7 +249,7 @@ def void(payment: Payment) -> Payment:
         case Status.CAPTURING | Status.CAPTURED:
             raise PaymentCaptured("the money was taken; refund it instead")
         case _ if payment.by_provider:
-            return _without_action(replace(payment, status=Status.VOIDING))
+            return without_action(replace(payment, status=Status.VOIDING))
         case _:
             return replace(payment, status=Status.VOIDED)
 
@@ -260,187 +259,6 @@ def is_done(payment: Payment) -> bool:
     return payment.status not in (Status.CAPTURING, Status.VOIDING)
 
 
-def authorized(payment: Payment, answer: Authorization) -> Payment:
-    """Return the payment after its provider said how the authorization stands, whenever that answer comes.
-
-    A success for a payment that was refused or voided in the meantime has to be voided at the provider.
-    """
-    payment = replace(payment, provider_reference=answer.provider_reference or payment.provider_reference)
-    match payment.status, answer.outcome:
-        case Status.IN_PROGRESS | Status.ACTION_REQUIRED, Outcome.AUTHORIZED:
-            return _without_action(replace(payment, status=Status.AUTHORIZED))
-        case Status.IN_PROGRESS | Status.ACTION_REQUIRED, Outcome.REFUSED:
-            return _without_action(
-                replace(
-                    payment,
-                    status=Status.REFUSED,
-                    refusal_reason=PAYMENT_DECLINED,
-                    decline_code=answer.refusal_code,
-                )
-            )
-        case Status.IN_PROGRESS | Status.ACTION_REQUIRED, Outcome.ACTION_REQUIRED if answer.action is not None:
-            return replace(
-                payment,
-                status=Status.ACTION_REQUIRED,
-                action_url=answer.action.url,
-                action_expires_at=answer.action.expires_at,
-            )
-        case Status.ACTION_REQUIRED, Outcome.IN_PROGRESS:
-            return _without_action(replace(payment, status=Status.IN_PROGRESS))
-        case Status.REFUSED | Status.VOIDED, Outcome.AUTHORIZED | Outcome.ACTION_REQUIRED | Outcome.IN_PROGRESS:
-            return replace(payment, status=Status.VOIDING)
-    return payment
-
-
-def voided(payment: Payment) -> Payment:
-    """Return the payment after its provider let the money go."""
-    return replace(payment, status=Status.VOIDED) if payment.status is Status.VOIDING else payment
-
-
-def seen_at_provider(payment: Payment, seen: ProviderPayment) -> Payment:
-    """Return the payment after its provider was asked how it stands.
-
-    What the provider holds of another amount or currency is never taken for ours: the payment stays as it is.
-    """
-    if is_foreign(payment, seen):
-        return payment
-    if payment.status is Status.CAPTURING and seen.captured_minor == payment.amount_minor:
-        return captured(payment)
-    return authorized(payment, seen.authorization)
-
-
-def is_foreign(payment: Payment, seen: ProviderPayment) -> bool:
-    """Return whether a provider has something else under this payment's id; a tombstone there has no amount."""
-    assert payment.amount_minor is not None and payment.currency is not None
-    return not seen.is_of(payment.amount_minor, payment.currency) and not (seen.is_voided and not seen.currency)
-
-
-def late_capture_minor(payment: Payment, seen: ProviderPayment) -> int:
-    """Return how much a provider took for a payment that was let go, and has to give back."""
-    if payment.status is not Status.VOIDING:
-        return 0
-    return seen.captured_minor - seen.refunded_minor
-
-
-class Call(StrEnum):
-    """What to ask a provider next."""
-
-    AUTHORIZE = "authorize"
-    CAPTURE = "capture"
-    VOID = "void"
-    QUERY = "query"
-
-
-def next_call(payment: Payment, *, has_token: bool) -> Call:
-    """Return what the provider has to be asked, by where the payment stands.
-
-    An authorization under way is asked for again rather than queried, because the provider may never have seen it.
-    """
-    match payment.status:
-        case Status.IN_PROGRESS if has_token:
-            return Call.AUTHORIZE
-        case Status.CAPTURING:
-            return Call.CAPTURE
-        case Status.VOIDING:
-            return Call.VOID
-        case _:
-            return Call.QUERY
-
-
-def is_settled(payment: Payment) -> bool:
-    """Return whether nothing is left to ask the provider."""
-    return payment.status not in (*UNDECIDED, Status.CAPTURING, Status.VOIDING)
-
-
-_TOLD: Mapping[Status, NoticeKind] = {
-    Status.AUTHORIZED: NoticeKind.AUTHORIZED,
-    Status.CAPTURED: NoticeKind.CAPTURED,
-    Status.REFUSED: NoticeKind.FAILED,
-    Status.VOIDED: NoticeKind.VOIDED,
-}
-
-
-def needs_query(payment: Payment, notice: Notice) -> bool:
-    """Return whether a notice tells something that the payment does not know yet.
-
-    A notice is never applied by itself; it only makes Titan ask. What repeats the known end is not asked again, nor is
-    what a refund or an earlier step of the same payment tells late.
-    """
-    if payment.is_tombstone or notice.kind in (NoticeKind.OTHER, NoticeKind.REFUNDED):
-        return False
-    assert payment.amount_minor is not None and payment.currency is not None
-    known = _TOLD.get(payment.status) is notice.kind
-    passed = payment.status is Status.CAPTURED and notice.kind is NoticeKind.AUTHORIZED
-    if notice.kind in (NoticeKind.AUTHORIZED, NoticeKind.CAPTURED):
-        return not ((known or passed) and notice.is_of(payment.amount_minor, payment.currency))
-    return not known
-
-
-class EventType(StrEnum):
-    """The public events of a payment, by the name of their message."""
-
-    AUTHORIZED = "PaymentAuthorized"
-    REFUSED = "PaymentRefused"
-    CAPTURED = "PaymentCaptured"
-    VOIDED = "PaymentVoided"
-    REFUNDED = "PaymentRefunded"
-
-
-@dataclass(frozen=True, slots=True)
-class Effects:
-    """What follows from a change of one payment."""
-
-    transfers: tuple[ledger.Transfer, ...] = ()
-    resolutions: tuple[ledger.Resolution, ...] = ()
-    event: EventType | None = None
-
-
-_EVENTS: Mapping[Status, EventType] = {
-    Status.AUTHORIZED: EventType.AUTHORIZED,
-    Status.REFUSED: EventType.REFUSED,
-    Status.CAPTURED: EventType.CAPTURED,
-    Status.VOIDED: EventType.VOIDED,
-}
-
-
-def effects(before: Payment | None, after: Payment, *, transfer_id: uuid.UUID) -> Effects:
-    """Return the movements and the event that follow from a change; `before` is None for a new payment.
-
-    `transfer_id` is the id of the transfer of a card capture, if there is one.
-    """
-    was = None if before is None else before.status
-    if was is after.status or after.is_tombstone:
-        return Effects()
-    event = _EVENTS.get(after.status)
-    if after.provider != WALLET:
-        if after.status is Status.CAPTURED and after.amount_minor:
-            return Effects((card_capture(after, transfer_id),), (), event)
-        return Effects((), (), event)
-    if not after.amount_minor:
-        return Effects((), (), event)
-    match after.status:
-        case Status.AUTHORIZED:
-            return Effects((after.hold,), (), event)
-        case Status.CAPTURED:
-            return Effects((), (ledger.Resolution(after.hold, ledger.Outcome.POSTED),), event)
-        case Status.VOIDED if was is Status.AUTHORIZED:
-            return Effects((), (ledger.Resolution(after.hold, ledger.Outcome.VOIDED),), event)
-    return Effects((), (), event)
-
-
-def card_capture(payment: Payment, transfer_id: uuid.UUID) -> ledger.Transfer:
-    """Return the movement of a captured card payment: the provider owes it, the shop sold for it."""
-    assert payment.provider is not None and payment.currency is not None and payment.amount_minor
-    return ledger.Transfer(
-        transfer_id=transfer_id,
-        group_id=payment.payment_id,
-        kind=ledger.TransferKind.PAYMENT,
-        debit=ledger.clearing(payment.provider, payment.currency),
-        credit=ledger.sales(payment.currency),
-        amount_minor=payment.amount_minor,
-        order_id=payment.order_id,
-    )
-
-
-def _without_action(payment: Payment) -> Payment:
+def without_action(payment: Payment) -> Payment:
+    """Return the payment with nothing left for the customer to do."""
     return replace(payment, action_url=None, action_expires_at=None)

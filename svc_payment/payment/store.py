@@ -17,7 +17,7 @@ from mesh.seams import Ids, failpoint
 from mesh.writes import Write
 from svc_payment.ledger import rules as ledger_rules
 from svc_payment.ledger import store as ledger
-from svc_payment.payment import events, rules
+from svc_payment.payment import effects, events, rules
 from svc_payment.payment.rules import Intent, Payment, Status
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.store import SubjectKind, Work
@@ -141,7 +141,7 @@ async def save(
     transfers: list[ledger_rules.Transfer] = []
     resolutions: list[ledger_rules.Resolution] = []
     for before, after in changes:
-        follows = rules.effects(before, after, transfer_id=ids.new())
+        follows = effects.of_change(before, after, transfer_id=ids.new())
         if follows.event is not None:
             after = replace(after, version=after.version + 1)
             announced.append(events.of_payment(after, follows.event))

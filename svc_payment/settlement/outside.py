@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mesh.database import in_transaction
+from svc_payment.providers.interface import Authorization, AuthorizationRequest, Outcome, Provider, ProviderRefused
 
 
 def refuse_inside_transaction() -> None:
@@ -13,3 +14,18 @@ def refuse_inside_transaction() -> None:
     """
     if in_transaction():
         raise RuntimeError("a provider is never called inside a transaction")
+
+
+async def authorize(provider: Provider, asked: AuthorizationRequest) -> Authorization:
+    """Ask for an authorization; a card that the provider cannot read is refused like any other.
+
+    Raises:
+        ProviderRefused: For another reason than a card that cannot be read.
+        ProviderUnavailable, ProviderMismatch: As the provider raises them.
+    """
+    try:
+        return await provider.authorize(asked)
+    except ProviderRefused as refusal:
+        if refusal.code != "malformed":
+            raise
+        return Authorization(Outcome.REFUSED, None, refusal_code=refusal.code)

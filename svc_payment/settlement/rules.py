@@ -1,6 +1,8 @@
-"""When to ask a provider again."""
+"""What a provider can be asked, and when to ask again."""
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 FIRST_RETRY_SECONDS = 0.25
 MAX_RETRY_SECONDS = 5.0
@@ -9,6 +11,16 @@ ALARM_RETRY_SECONDS = 60.0
 
 CUSTOMER_POLL_SECONDS = 5.0
 """While the customer has something to do; the return and the webhook are quicker, this is for those that get lost."""
+
+
+class Call(StrEnum):
+    """What to ask a provider next."""
+
+    AUTHORIZE = "authorize"
+    CAPTURE = "capture"
+    VOID = "void"
+    QUERY = "query"
+    REFUND = "refund"
 
 
 def retry_seconds(attempts: int) -> float:

@@ -15,8 +15,8 @@ from enum import StrEnum
 from mesh.refusals import IdempotencyKeyReused, InvalidInput, Refusal
 from svc_payment.errors import CurrencyNotSupported
 from svc_payment.ledger import rules as ledger
-from svc_payment.payment.rules import Call
 from svc_payment.providers.interface import Authorization, Outcome, ProviderPayment
+from svc_payment.settlement.rules import Call
 
 CURRENCY = "GBP"
 """The currency of wallets."""

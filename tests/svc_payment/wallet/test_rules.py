@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from mesh.refusals import Refusal
-from svc_payment.payment.rules import Call
 from svc_payment.providers.interface import Action, Authorization, Outcome
+from svc_payment.settlement.rules import Call
 from svc_payment.wallet import rules
 from svc_payment.wallet.rules import Credit, TopUp, TopUpStatus
 
