@@ -77,12 +77,29 @@ class Intake:
         self._settings = settings
         self._carts = clients.get(cart_service_pb2_grpc.CartServiceStub)
         self._products = clients.get(product_service_pb2_grpc.ProductServiceStub)
-        self.quotes: Batcher[Ask, Known | Priced] = Batcher(
-            self._quote, name="order.quote", weight=lambda ask: len(ask.lines) or CART_WEIGHT
+        # Two lanes, because a batch takes as long as what it asks: carts that hang must not hold up anybody's lines.
+        self._quotes_of_lines: Batcher[Ask, Known | Priced] = Batcher(
+            self._quote, name="order.quote", weight=lambda ask: len(ask.lines)
+        )
+        self._quotes_of_carts: Batcher[Ask, Known | Priced] = Batcher(
+            self._quote, name="order.quote_cart", weight=lambda _: CART_WEIGHT
         )
         self.records: Batcher[Placement, Known | Order] = Batcher(
             self._record, name="order.record", weight=lambda p: len(p.priced.quote.lines)
         )
+
+    async def quote(self, ask: Ask) -> Known | Priced:
+        """Return what was asked for would cost, or what is stored under its key.
+
+        Raises:
+            Refusal: It cannot be ordered, or nobody can be asked what it costs.
+        """
+        return await (self._quotes_of_lines if ask.lines else self._quotes_of_carts).submit(ask)
+
+    async def close(self) -> None:
+        """Let what waits be quoted and recorded, and take nothing new."""
+        for batcher in (self._quotes_of_lines, self._quotes_of_carts, self.records):
+            await batcher.close()
 
     async def _quote(self, asks: list[Ask]) -> Sequence[Known | Priced | Exception]:
         known, carts, sold = await asyncio.gather(
@@ -90,7 +107,7 @@ class Intake:
             self._read_carts({ask.user_id for ask in asks if not ask.lines}),
             self._read_variants(line.sku for ask in asks for line in ask.lines),
         )
-        # What is stored under a key is answered whatever else is away, and nobody's cart fails anybody's lines.
+        # What is stored under a key is answered whatever else is away.
         results: list[Known | Priced | Exception | None] = [_stored(ask, known) for ask in asks]
         wanted: dict[int, tuple[UUID | None, tuple[Wanted, ...]]] = {}
         for place, ask in enumerate(asks):

@@ -45,7 +45,7 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         self._check_importer(request, caller)
         user_id = caller.require_user_id()
         key = Key(user_id, request.request_id, idempotency.fingerprint(request))
-        answer = await self._intake.quotes.submit(Ask(user_id, _wanted(request.lines), key))
+        answer = await self._intake.quote(Ask(user_id, _wanted(request.lines), key))
         found: Known | UUID
         if isinstance(answer, Priced):
             check_expected(
@@ -67,7 +67,7 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         """Refuses with CART_EMPTY, SKU_NOT_SOLD, TOTAL_TOO_LARGE or CURRENCY_MIXED."""
         caller = caller_of(context)
         _refuse_agreed_prices(request.lines, caller)
-        found = await self._intake.quotes.submit(Ask(caller.require_user_id(), _wanted(request.lines)))
+        found = await self._intake.quote(Ask(caller.require_user_id(), _wanted(request.lines)))
         assert isinstance(found, Priced), "without a key nothing is found under it"
         quote = found.quote
         return pb.QuoteOrderResponse(

@@ -95,6 +95,7 @@ class Saga:
         self._settings = settings
         self._driving: dict[UUID, Job] = {}
         self._slow: set[UUID] = set()
+        self._closing: set[UUID] = set()
         self.waiting = WaitingRoom(self._look)
         self._decide: Batcher[Verdict, Answer] = Batcher(self._decide_all, name="order.decide")
         self._finish: Batcher[tuple[UUID, int], None] = Batcher(self._finish_all, name="order.finish")
@@ -259,29 +260,45 @@ class Saga:
 
         A cart is closed before the reply, so what a dying process left open is closed here, by whoever asks again.
         """
-        await self._vault.prepare(each.user_id for each in known if each.response is not None)
-        answers = [self._open(each) for each in known]
-        open_carts = [
-            (each.user_id, UUID(answer.response.order.cart_id))
-            for each, answer in zip(known, answers, strict=True)
-            if not each.finished and answer is not None and answer.response and answer.response.order.cart_id
-        ]
-        await asyncio.gather(*(self._steps.close_cart(*cart) for cart in open_carts))
+        answers = await self._open_all(known)
+        carts = [_open_cart(each, answer) for each, answer in zip(known, answers, strict=True)]
+        await asyncio.gather(*(self._steps.close_cart(*cart) for cart in carts if cart is not None))
         return answers
 
     async def find_answer(self, order_id: UUID) -> Answer | None:
         """Return the stored answer to an order; None while there is none."""
-        found = (await self._look([order_id]))[0]
-        return found if isinstance(found, Answer) else None
+        async with self._db.hot_read() as connection:
+            known = await store.list_known(connection, [order_id])
+        return (await self.open_known(list(known.values())))[0] if known else None
 
     async def _look(self, order_ids: list[UUID]) -> Sequence[Answer | Rests | None]:
+        """Look for all who wait at once. A cart that is still open is closed apart from that, and then its order told:
+        svc_cart may hang, and nobody who waits for another order waits for it."""
         async with self._db.hot_read() as connection:
             known = await store.list_known(connection, order_ids)
-        answers = dict(zip(known, await self.open_known(list(known.values())), strict=True))
+        answers = dict(zip(known, await self._open_all(list(known.values())), strict=True))
+        for order_id, answer in answers.items():
+            cart = _open_cart(known[order_id], answer)
+            if cart is not None:
+                answers[order_id] = None
+                if order_id not in self._closing:
+                    self._closing.add(order_id)
+                    self._tasks.start(self._close_and_tell(order_id, cart, answer), "the closing of a cart")
         return [
             answers.get(order_id) or (Rests() if order_id in known and known[order_id].rests else None)
             for order_id in order_ids
         ]
+
+    async def _close_and_tell(self, order_id: UUID, cart: tuple[UUID, UUID], answer: Answer | None) -> None:
+        try:
+            await self._steps.close_cart(*cart)
+            self.waiting.tell(order_id, answer)
+        finally:
+            self._closing.discard(order_id)
+
+    async def _open_all(self, known: Sequence[store.Known]) -> list[Answer | None]:
+        await self._vault.prepare(each.user_id for each in known if each.response is not None)
+        return [self._open(each) for each in known]
 
     def _open(self, known: store.Known) -> Answer | None:
         if known.refusal is not None:
@@ -322,6 +339,13 @@ class Saga:
     async def _postpone(self, order_id: UUID, seconds: float) -> None:
         async with self._db.hot_read() as connection:
             await store.postpone(connection, [order_id], seconds=seconds)
+
+
+def _open_cart(known: store.Known, answer: Answer | None) -> tuple[UUID, UUID] | None:
+    """Return the user and the cart of a confirmed order whose cart may still be open."""
+    if known.finished or answer is None or answer.response is None or not answer.response.order.cart_id:
+        return None
+    return known.user_id, UUID(answer.response.order.cart_id)
 
 
 def _answer(order: Order, verdict: Verdict) -> Answer:

@@ -96,8 +96,7 @@ async def intake(world: World) -> AsyncIterator[Intake]:
     settings = OrderSettings(secrets_dir=world.secrets)
     made = Intake(db, clients, Vault(db, bytes(32)), SystemClock(), SystemIds(), settings)
     yield made
-    await made.quotes.close()
-    await made.records.close()
+    await made.close()
     await clients.close()
 
 
@@ -359,7 +358,7 @@ async def test_carts_of_many_users_come_in_one_call_each_its_own(world: World, i
     sku, other = await world.product(), await world.product()
     (ada, ada_cart), (bob, bob_cart) = await given_cart(world, sku), await given_cart(world, other, 1)
 
-    asks = (intake.quotes.submit(Ask(user_id, ())) for user_id in (ada, bob, uuid4()))
+    asks = (intake.quote(Ask(user_id, ())) for user_id in (ada, bob, uuid4()))
     quotes = await asyncio.gather(*asks, return_exceptions=True)
 
     found = [
@@ -380,13 +379,13 @@ async def test_a_closed_cart_is_gone_and_the_next_one_is_another(world: World, a
 
     await ask.close_cart.submit(ordered)
     with pytest.raises(CartEmpty):
-        await intake.quotes.submit(Ask(user_id, ()))
+        await intake.quote(Ask(user_id, ()))
     fresh = await add_to_cart(world, user_id, sku)
     await ask.close_cart.submit(ordered)
     await ask.close_cart.submit(order(sku, cart_id=uuid4()))
 
     assert fresh != cart_id
-    assert fresh == str((await intake.quotes.submit(Ask(user_id, ()))).cart_id)
+    assert fresh == str((await intake.quote(Ask(user_id, ()))).cart_id)
 
 
 @relies_on("svc_order", "BatchGetVariants")
@@ -394,7 +393,7 @@ async def test_a_quote_has_title_price_tax_and_seller_of_every_line(world: World
     """They become the snapshot of the order's line."""
     sku = await world.product()
 
-    quote = (await intake.quotes.submit(Ask(uuid4(), (Wanted(sku, 2), Wanted(sku, 1))))).quote
+    quote = (await intake.quote(Ask(uuid4(), (Wanted(sku, 2), Wanted(sku, 1))))).quote
 
     assert [2, 1] == [line.quantity for line in quote.lines] and 3 * PRICE_MINOR == quote.total_minor
     line = quote.lines[0]
@@ -408,7 +407,7 @@ async def test_a_sku_that_is_not_sold_is_a_result_and_no_error(world: World, int
     """Its order alone is refused, with the SKU in the details."""
     sku = await world.product()
 
-    asks = (intake.quotes.submit(Ask(uuid4(), (Wanted(each, 1),))) for each in ("NOBODY-SELLS-THIS", sku))
+    asks = (intake.quote(Ask(uuid4(), (Wanted(each, 1),))) for each in ("NOBODY-SELLS-THIS", sku))
     unsold, fine = await asyncio.gather(*asks, return_exceptions=True)
 
     assert isinstance(unsold, SkuNotSold) and "NOBODY-SELLS-THIS" == unsold.metadata["sku"]

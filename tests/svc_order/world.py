@@ -69,7 +69,7 @@ class PaymentNotCaptured(Refusal):
 
 @dataclass
 class World:
-    """What is in stock, what things cost, who pays, and which calls fail how often before they work."""
+    """What is in stock, what things cost, who pays, and which calls hang, or fail how often before they work."""
 
     prices: dict[str, int] = field(default_factory=lambda: {"mug": 500, "tea": 250, "pot": 1999})
     currencies: dict[str, str] = field(default_factory=dict)
@@ -86,6 +86,7 @@ class World:
     slow_seconds: float = 0.0
     asked_for_action: dict[str, bool] = field(default_factory=dict)
     fail: Counter[str] = field(default_factory=Counter)
+    hold: dict[str, asyncio.Event] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     batch_sizes: list[int] = field(default_factory=list)
     captures: Counter[str] = field(default_factory=Counter)
@@ -98,6 +99,12 @@ class World:
         if self.fail[name] > 0:
             self.fail[name] -= 1
             raise Unavailable(f"{name} is away")
+
+    async def enter_when_free(self, name: str) -> None:
+        """Count a call, and let it hang until its event, if it has one."""
+        self.enter(name)
+        if name in self.hold:
+            await self.hold[name].wait()
 
     def servicers(self) -> dict[str, object]:
         """Every fake, by full gRPC service name."""
@@ -119,7 +126,7 @@ class Carts(cart_service_pb2_grpc.CartServiceServicer):
         self._world = world
 
     async def BatchGetCarts(self, request: Any, context: Any) -> cart_service_pb2.BatchGetCartsResponse:
-        self._world.enter("carts")
+        await self._world.enter_when_free("carts")
         found = []
         for user_id in request.user_ids:
             cart_id, lines = self._world.carts.get(user_id, ("", {}))
@@ -130,7 +137,7 @@ class Carts(cart_service_pb2_grpc.CartServiceServicer):
         return cart_service_pb2.BatchGetCartsResponse(carts=found)
 
     async def BatchCloseCarts(self, request: Any, context: Any) -> cart_service_pb2.BatchCloseCartsResponse:
-        self._world.enter("close")
+        await self._world.enter_when_free("close")
         self._world.closed.update(cart.cart_id for cart in request.carts)
         return cart_service_pb2.BatchCloseCartsResponse()
 

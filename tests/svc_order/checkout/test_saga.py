@@ -11,6 +11,7 @@ import pytest
 
 from mesh.refusals import Refusal
 from mesh.seams import failpoints
+from svc_order.checkout.waiting import LOOK_SECONDS
 from tests import harness
 from tests.svc_order.conftest import Shop, order_request
 from tests.svc_order.world import (
@@ -512,6 +513,42 @@ async def test_a_stored_answer_needs_no_cart_and_a_cart_that_is_away_fails_no_li
     assert first == again
     assert harness.reason_of(outcomes[0]) == "UNAVAILABLE"
     assert all(o.status == order_pb2.ORDER_STATUS_CONFIRMED for o in outcomes[1:])
+
+
+async def test_carts_that_hang_hold_up_no_lines(shop: Shop, world: World) -> None:
+    """Quotes travel together, but not with what waits for another package."""
+    user = uuid4()
+    world.carts[str(user)] = (str(uuid4()), {"mug": 1})
+    world.hold["carts"] = asyncio.Event()
+    from_cart = asyncio.create_task(shop.place(user, cart=True, lines=[("mug", 1)]))
+    await until(lambda: world.calls["carts"])
+    async with asyncio.timeout(2):
+        orders = [await shop.place() for _ in range(5)]
+
+    assert {order.status for order in orders} == {order_pb2.ORDER_STATUS_CONFIRMED}
+    assert not from_cart.done()
+    world.hold["carts"].set()
+    assert (await from_cart).status == order_pb2.ORDER_STATUS_CONFIRMED
+
+
+async def test_a_cart_that_hangs_as_it_is_closed_holds_up_no_other_answer(shop: Shop, world: World) -> None:
+    """Whoever waits looks for the answers of all who wait; closing one's cart is no part of that look."""
+    user, cart_id = uuid4(), str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 1})
+    world.hold["close"] = asyncio.Event()
+    from_cart = asyncio.create_task(shop.place(user, cart=True, lines=[("mug", 1)]))
+    from_lines = asyncio.create_task(shop.place(card="tok_slow"))
+    await until(lambda: world.calls["close"] and len(world.reserved) == 2)
+    await asyncio.sleep(3 * LOOK_SECONDS)  # both have looked
+    assert not from_cart.done() and not from_lines.done()
+    world.slow_ready.update(world.reserved)
+    async with asyncio.timeout(2):
+        assert (await from_lines).status == order_pb2.ORDER_STATUS_CONFIRMED
+
+    assert not from_cart.done()
+    world.hold["close"].set()
+    assert (await from_cart).status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert cart_id in world.closed
 
 
 async def test_thinking_providers_never_take_every_place(shop: Shop, world: World, monkeypatch: Any) -> None:
