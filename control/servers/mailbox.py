@@ -58,7 +58,7 @@ class _Maildir:
         self._folder = folder
         self._count = 0
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - the library's name
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:
         """Accept one message; called by the library."""
         self._count += 1
         name = f"{time.time_ns()}.{os.getpid()}_{self._count}.titan"
