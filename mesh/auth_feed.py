@@ -63,7 +63,7 @@ class AuthFeed:
             tasks.create_task(_again_and_again("revocations", self._follow_revocations))
 
     async def complete(self, *, within_seconds: float) -> bool:
-        """Wait until keys and a first whole view of the ended sessions have arrived; False when they did not in time."""
+        """Wait until keys and a first whole view of the ended sessions have arrived; False if they did not in time."""
         try:
             async with asyncio.timeout(within_seconds):
                 await self._complete.wait()

@@ -27,7 +27,7 @@ MAX_ATTEMPTS = 4
 BACKOFF_SECONDS = 0.025
 MAX_BACKOFF_SECONDS = 0.5
 LEAST_ATTEMPT_SECONDS = 0.1
-"""What must be left for another attempt after its pause; one with less would end at the deadline, not with an answer."""
+"""What must be left for an attempt after its pause; one with less would end at the deadline, not with an answer."""
 
 BUDGET_SHARE = 0.1
 BUDGET_RESERVE = 10.0
