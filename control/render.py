@@ -379,8 +379,12 @@ def _local_reply(status: str, reason: str, message: str) -> Any:
 
 
 def _local_replies() -> list[Any]:
+    is_grpc, is_token = _part("is_grpc"), _part("is_token")
+    status, reason, message = EDGE_REFUSALS[401]
     return [
-        _part("grpc_reply_mapper"),
+        _part("grpc_token_reply_mapper", is_grpc=is_grpc, is_token=is_token, message=message),
+        _part("grpc_reply_mapper", is_grpc=is_grpc),
+        _part("token_reply_mapper", is_token=is_token, body=_local_reply(status, reason, message)),
         *(
             _part("local_reply_mapper", code=code, runtime_key=f"titan.local_reply.{code}", body=_local_reply(*refusal))
             for code, refusal in EDGE_REFUSALS.items()

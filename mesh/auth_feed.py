@@ -1,7 +1,8 @@
 """Follows AuthService in the background: its public keys, and the stream of sessions that have ended.
 
-It fills the `KeySet` and the `RevocationView` that calls are verified with, and nothing else waits for it: while
-AuthService is away the last known keys stay good, and the view grows older, which `mesh.identity` acts on.
+It fills the `KeySet` and the `RevocationView` that calls are verified with. A process waits for both once, before it
+serves, and never again: while AuthService is away the last known keys stay good, and the view grows older, which
+`mesh.identity` acts on.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class AuthFeed:
         self._requests = {method.name: method.request_class for method in service.methods}
         self._keys_every = keys_every_seconds
         self._wanted = asyncio.Event()
+        self._complete = asyncio.Event()
         self.keys.on_unknown = self._wanted.set
 
     async def follow(self) -> None:
@@ -60,11 +62,26 @@ class AuthFeed:
             tasks.create_task(_again_and_again("keys", self._follow_keys))
             tasks.create_task(_again_and_again("revocations", self._follow_revocations))
 
+    async def complete(self, *, within_seconds: float) -> bool:
+        """Wait until keys and a first whole view of the ended sessions have arrived; False if they did not in time."""
+        try:
+            async with asyncio.timeout(within_seconds):
+                await self._complete.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _arrived(self) -> None:
+        # A first view may come in parts, and only its last one says up to when it is complete.
+        if self.keys.ready and not self.revocations.is_stale:
+            self._complete.set()
+
     async def _follow_keys(self, succeeded: Callable[[], None]) -> None:
         while True:
             self._wanted.clear()
             response = await self._auth.GetJwks(self._requests["GetJwks"](), timeout=2.0)
             self.keys.replace(_keys_of(response))
+            self._arrived()
             succeeded()
             await asyncio.sleep(KEYS_AT_MOST_EVERY_SECONDS)
             try:
@@ -84,6 +101,7 @@ class AuthFeed:
                     return
                 ended = [(UUID(r.session_id), r.expire_time.ToNanoseconds() / 1e9) for r in message.revocations]
                 self.revocations.apply(ended, as_of=message.as_of_time.ToNanoseconds() / 1e9)
+                self._arrived()
                 succeeded()
         finally:
             await stream.aclose()

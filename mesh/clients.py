@@ -26,6 +26,9 @@ from mesh.refusals import DeadlineExceeded, Refusal, refusal_of_call
 MAX_ATTEMPTS = 4
 BACKOFF_SECONDS = 0.025
 MAX_BACKOFF_SECONDS = 0.5
+LEAST_ATTEMPT_SECONDS = 0.1
+"""What must be left for an attempt after its pause; one with less would end at the deadline, not with an answer."""
+
 BUDGET_SHARE = 0.1
 BUDGET_RESERVE = 10.0
 """Retries that a service which is called rarely may use at once; the share of 10 % fills it again."""
@@ -202,7 +205,7 @@ class _Remote:
                 raise away  # that it is away is what was learned; the time went on asking again
             away = refusal
             pause = self._pause(refusal, attempt)
-            if pause is None or time.monotonic() + pause >= ends or not self._budget.take():
+            if pause is None or time.monotonic() + pause + LEAST_ATTEMPT_SECONDS > ends or not self._budget.take():
                 raise refusal
             telemetry.CLIENT_RETRIES.labels(self._method.full_name).inc()
             await asyncio.sleep(pause)

@@ -47,6 +47,11 @@ CRASHED = 70
 
 POOL_SIZE = 10
 PATIENCE_SECONDS = 30.0
+AUTH_PATIENCE_SECONDS = 8.0
+"""How long a start waits for keys and ended sessions: longer than AuthService is behind when a mesh starts on a machine
+that is busy. Then it serves without them: what carries no user's token, such as the
+steps of a checkout, must not wait for AuthService to come back."""
+
 BACKOFF_SECONDS = (0.2, 10.0)
 
 Background = Callable[[], Awaitable[None]]
@@ -148,12 +153,19 @@ class Process:
     """One process of a package, without signals and exit codes, so that a test can run it in its own loop."""
 
     def __init__(
-        self, package: str, build: Build, wanted: Sequence[str] = (), *, settings: Settings | None = None
+        self,
+        package: str,
+        build: Build,
+        wanted: Sequence[str] = (),
+        *,
+        settings: Settings | None = None,
+        auth_patience_seconds: float = AUTH_PATIENCE_SECONDS,
     ) -> None:
         self.package = package
         self._build = build
         self._wanted = wanted
         self._settings = settings
+        self._auth_patience_seconds = auth_patience_seconds
         self._closers: list[Background] = []
         self._probe: Database | None = None
         self._server: Server | None = None
@@ -188,8 +200,7 @@ class Process:
         self._hosted = hosted = await self._build(runtime)
         services = self._choose(hosted.servicers, mesh, known)
 
-        background = list(hosted.background)
-        verifier = self._verifier(hosted, clients, known, mesh, background)
+        verifier = await self._verifier(hosted, clients, known, mesh)
         admission = Admission(settings.max_running_calls)
         admission.publish()
         stages = standard_stages(
@@ -206,7 +217,8 @@ class Process:
             check=health_check(self._probe, redis),
         )
         await self._server.start()
-        self._tasks = [asyncio.create_task(supervise(task), name=name_of(task)) for task in background]
+        for task in hosted.background:
+            self._run_in_background(task)
         # What was made until now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -290,13 +302,18 @@ class Process:
             chosen.update((name, servicers[name]) for name in found)
         return chosen
 
-    def _verifier(
-        self, hosted: Hosted, clients: Clients, known: Contract, mesh: Topology, background: list[Background]
-    ) -> TokenVerifier:
+    def _run_in_background(self, task: Background) -> None:
+        self._tasks.append(asyncio.create_task(supervise(task), name=name_of(task)))
+
+    async def _verifier(self, hosted: Hosted, clients: Clients, known: Contract, mesh: Topology) -> TokenVerifier:
         keys, revocations = hosted.keys, hosted.revocations
         if keys is None and AUTH_SERVICE in known.services:
             feed = AuthFeed(clients, known)
-            background.append(feed.follow)
+            self._run_in_background(feed.follow)
+            # Before the socket exists: calls wait at the door for a process that starts, and one that served them too
+            # early would refuse every change, for want of knowing which sessions have ended.
+            if not await feed.complete(within_seconds=self._auth_patience_seconds):
+                log.warning("serving without AuthService: users' changes are refused until it answers")
             keys, revocations = feed.keys, feed.revocations
         if keys is None:
             raise CannotStart("nothing verifies tokens: the contract has no AuthService and the package gives no keys")

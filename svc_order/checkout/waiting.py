@@ -14,6 +14,10 @@ from titan.order.v1 import checkout_service_pb2
 
 LOOK_SECONDS = 0.25
 """How often an order that another process works on is looked up, for all who wait for it together."""
+SILENCE_SECONDS = 4.5
+"""How long a caller waits while nothing is heard of their order: a participant is away or hangs. A provider that is
+known to think has all the caller's time."""
+
 SLOW_PLACES = 128
 """How many callers may wait for providers that think; the others are answered PENDING at once."""
 
@@ -73,12 +77,12 @@ class WaitingRoom:
         self._slow_waiters += place.waiters
 
     async def wait(self, order_id: UUID, *, seconds: float) -> Answer | None:
-        """Return the answer to an order; None when it rests or the time is over: it is PENDING then."""
-        ends = time.monotonic() + seconds
+        """Return the answer to an order; None when it rests, or the time or the silence is over: it is PENDING then."""
+        began = time.monotonic()
         place = self._enter(order_id)
         try:
             while True:
-                left = ends - time.monotonic()
+                left = began + (seconds if place.slow else min(seconds, SILENCE_SECONDS)) - time.monotonic()
                 if left > 0 and not place.news.done():
                     await asyncio.wait({place.news}, timeout=min(left, LOOK_SECONDS))
                 if place.news.done():

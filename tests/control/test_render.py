@@ -140,6 +140,26 @@ def test_envoy_retries_only_what_reached_nobody(shipped: topology.Topology) -> N
             assert {"connect-failure,refused-stream"} == set(re.findall(r"retry_on: (\S+)", text))
 
 
+LONGEST_DOOR_WAIT_SECONDS = 4.0
+USUAL_DOOR_WAIT_SECONDS = 1.75
+"""A replica starts in some two seconds, and most callers have five."""
+
+
+def test_a_call_waits_at_a_door_for_a_replica_that_starts_and_not_for_its_whole_time(configs: dict[str, Any]) -> None:
+    """Pauses double from the base to the most, and each is drawn between nothing and its own most."""
+    for name, door in listeners(configs["mesh"]).items():
+        if not name.startswith("in_"):
+            continue
+        (route,) = routes(door)
+        policy = route["route"]["retry_policy"]
+        base, most = (float(policy["retry_back_off"][key][:-1]) for key in ("base_interval", "max_interval"))
+        longest = sum(min(base * 2**number, most) for number in range(policy["num_retries"]))
+
+        assert longest <= LONGEST_DOOR_WAIT_SECONDS, name
+        assert longest / 2 >= USUAL_DOOR_WAIT_SECONDS, name
+        assert most <= 0.5, name
+
+
 def test_connections_end_after_a_third_of_a_certificate(shipped: topology.Topology) -> None:
     """Both ends limit them, so that none outlives the certificate that opened it."""
     text = render.render(shipped, HOME, options=Options(certificate_seconds=600))["mesh"]

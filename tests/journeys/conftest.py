@@ -215,18 +215,6 @@ def environment_of(home: Path, **more: str) -> dict[str, str]:
     }
 
 
-CHANGES = ("/v1/cart/items", "/v1/wallet:topUp", "/v1/orders", "/v1/products", "/v1/inventory/any:adjust")
-
-
-def takes_changes(mesh: RunningMesh) -> bool:
-    """Return whether every package takes changes: each refuses them until it has heard once which sessions ended.
-
-    A mesh is called ready a moment before that. An empty body changes nothing; only 503 says that it is too early.
-    """
-    admin = mesh.admin()
-    return all(admin.send("POST", path, {}).status_code != 503 for path in CHANGES)
-
-
 @pytest.fixture(scope="session")
 def mesh() -> Iterator[RunningMesh]:
     """One mesh for all journeys, at the load profile: buckets have tests of their own."""
@@ -237,7 +225,6 @@ def mesh() -> Iterator[RunningMesh]:
         try:
             assert started.returncode == 0, started.stdout + started.stderr
             running.read_endpoints()
-            until(lambda: takes_changes(running), seconds=20)
             yield running
         finally:
             running.control("down")

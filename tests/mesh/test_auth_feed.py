@@ -28,6 +28,9 @@ class Auth:
         self.asked = 0
         self.streams = 0
         self.events: asyncio.Queue[list[UUID] | None] = asyncio.Queue()
+        self.first_part: list[UUID] = []
+        self.whole = asyncio.Event()
+        self.whole.set()
 
     async def GetJwks(self, request, context):
         self.asked += 1
@@ -37,6 +40,11 @@ class Auth:
 
     async def WatchRevocations(self, request, context):
         self.streams += 1
+        for session_id in self.first_part:
+            part = pb.WatchRevocationsResponse()
+            part.revocations.add(session_id=str(session_id)).expire_time.FromNanoseconds(time.time_ns() + 600 * 10**9)
+            yield part
+        await self.whole.wait()
         ended: list[UUID] | None = []
         while ended is not None:
             message = pb.WatchRevocationsResponse()
@@ -108,6 +116,28 @@ async def test_a_revocation_arrives_and_a_broken_stream_is_taken_up_again(follow
     verifier = TokenVerifier(feed.keys, revocations=feed.revocations)
     with pytest.raises(SessionRevoked):
         verifier.verify(token(session_id=session), mutation=False)
+
+
+async def test_a_feed_is_complete_with_keys_and_the_last_part_of_the_first_view(monkeypatch):
+    """Neither keys alone nor a part of what has ended are enough to serve with."""
+    monkeypatch.setattr(auth_feed, "KEYS_AT_MOST_EVERY_SECONDS", 0.05)
+    auth, session = Auth(), uuid4()
+    auth.first_part, auth.kids = [session], []
+    auth.whole.clear()
+    async with serve({AUTH_SERVICE: auth}) as channel:
+        clients = Clients(channel.target, metadata=as_service("svc_order"))
+        feed = AuthFeed(clients, titan_contract(), keys_every_seconds=0.1)
+        task = asyncio.create_task(feed.follow())
+        await until(lambda: feed.revocations.is_revoked(session))
+        assert not await feed.complete(within_seconds=0.05)
+        auth.kids = [KID]
+        await until(lambda: feed.keys.ready)
+        assert not await feed.complete(within_seconds=0.05)
+        auth.whole.set()
+        assert await feed.complete(within_seconds=3)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await clients.close()
 
 
 async def test_nothing_is_verified_while_authservice_was_never_there(tmp_path):

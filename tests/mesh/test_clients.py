@@ -157,6 +157,21 @@ async def test_attempts_end_with_the_deadline(tmp_path):
     await nowhere.close()
 
 
+async def test_no_attempt_is_made_that_cannot_end_in_time(world, sample):
+    """With less than an attempt needs after the pause, the last answer is given at once; with more, one is made."""
+    users, _, _ = world
+    sample.fail_first = 9
+    began = time.monotonic()
+    with pytest.raises(Unavailable):
+        await users.Echo(pb.EchoRequest(text="fail-first"), timeout=clients.LEAST_ATTEMPT_SECONDS)
+    assert sample.calls == 1
+    assert time.monotonic() - began < clients.LEAST_ATTEMPT_SECONDS
+
+    sample.calls, sample.fail_first = 0, 1
+    await users.Echo(pb.EchoRequest(text="fail-first"), timeout=1.0)
+    assert sample.calls == 2
+
+
 async def test_services_can_be_told_apart_in_tests():
     """`targets` sends one service elsewhere."""
     one, other = Sample(), Sample()

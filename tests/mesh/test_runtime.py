@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -18,9 +19,12 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh import runtime, server, settings, telemetry, topology
+from mesh.auth_feed import AUTH_SERVICE
+from mesh.clients import Clients
 from mesh.runtime import CannotStart, Hosted, Process, supervise
 from mesh.settings import SettingProblem
-from tests.harness import KEYS, titan_contract
+from tests.harness import KEYS, as_service, serve, titan_contract
+from tests.mesh.test_auth_feed import Auth
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -119,6 +123,62 @@ async def test_one_service_can_be_hosted_alone(home):
         with pytest.raises(grpc.aio.AioRpcError):
             await health.Check(health_pb2.HealthCheckRequest(service="titan.order.v1.OrderService"))
     await running.stop()
+
+
+@pytest.fixture
+async def follower(home, monkeypatch):
+    """A process that owns no keys, so that it follows AuthService, as the package that Envoy would say it is."""
+    known = list(titan_contract().services)
+
+    async def build(built: runtime.Runtime) -> Hosted:
+        return Hosted({name: object() for name in known})
+
+    monkeypatch.setattr(runtime, "Clients", partial(Clients, metadata=as_service("svc_order")))
+    running = Process(
+        "svc_sample", build, settings=settings_of(home, write_topology(home, known), TITAN_LOG_LEVEL="ERROR")
+    )
+    yield running
+    await running.stop()
+
+
+async def test_a_process_serves_when_it_knows_keys_and_ended_sessions(home, follower):
+    """Its socket is not there before: a call that waits for it at the door is never refused for coming early."""
+    socket, auth = home / "run" / "app" / "svc_sample.0.sock", Auth()
+    auth.whole.clear()
+    (home / "run" / "out").mkdir(parents=True)
+    async with serve({AUTH_SERVICE: auth}) as channel:
+        (home / "run" / "out" / "svc_sample.sock").symlink_to(channel.target.removeprefix("unix:"))
+        starting = asyncio.create_task(follower.start())
+        async with asyncio.timeout(3):
+            while not auth.streams or not auth.asked:
+                await asyncio.sleep(0.01)
+        early = starting.done() or socket.exists()
+        auth.whole.set()
+        await asyncio.wait_for(starting, 3)
+        assert not early
+        assert socket.exists()
+        await follower.stop()
+
+
+async def test_a_process_serves_without_authservice_after_a_while(home, follower):
+    """The steps of a checkout carry no user's token; they do not wait for it to come back."""
+    follower._auth_patience_seconds = 0.1
+    await asyncio.wait_for(follower.start(), 3)
+    async with grpc.aio.insecure_channel(f"unix:{home}/run/app/svc_sample.0.sock") as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_process_that_waits_for_authservice_can_be_stopped(follower):
+    """SIGTERM cancels the start; what had begun ends."""
+    starting = asyncio.create_task(follower.start())
+    async with asyncio.timeout(3):
+        while not follower._tasks:
+            await asyncio.sleep(0.01)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await asyncio.wait_for(follower.stop(), 3)
+    assert all(task.done() for task in follower._tasks)
 
 
 MIGRATION = """

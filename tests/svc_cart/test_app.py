@@ -31,7 +31,7 @@ async def test_the_process_says_when_its_redis_is_down(fresh_database, tmp_path)
             "TITAN_LOG_LEVEL": "CRITICAL",
         }
         settings = mesh_settings.read("svc_cart", environment)
-        process = Process("svc_cart", build, settings=settings)
+        process = Process("svc_cart", build, settings=settings, auth_patience_seconds=0.0)
         await process.start()
         try:
             async with grpc.aio.insecure_channel(settings.listen) as channel:

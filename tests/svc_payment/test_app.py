@@ -113,7 +113,7 @@ async def test_the_process_serves_a_card_order_without_a_broker(fresh_database, 
         )
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("TITAN_PSP_URL", simulator.url)
-            process = Process("svc_payment", build, settings=settings)
+            process = Process("svc_payment", build, settings=settings, auth_patience_seconds=0.0)
             await process.start()
         try:
             async with grpc.aio.insecure_channel(settings.listen) as channel:

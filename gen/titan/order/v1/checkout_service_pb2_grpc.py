@@ -56,7 +56,8 @@ class CheckoutServiceServicer:
 
         The same request id gives the same answer, byte for byte; a twin of a running call waits for its answer, and gets
         the order as PENDING when its time is over. An order whose customer has something to do first is PENDING with
-        `next_action`.
+        `next_action`. One whose stock or payment is not heard of within some five seconds is PENDING too: it goes on, and
+        GetOrder says how it ends.
         Fails with CART_EMPTY, CART_ALREADY_ORDERED, SKU_NOT_SOLD, PRICE_CHANGED, TOTAL_TOO_LARGE, CURRENCY_MIXED,
         IMPORTER_REQUIRED, OUT_OF_STOCK, PAYMENT_DECLINED, INSUFFICIENT_FUNDS, PROVIDER_UNKNOWN, CURRENCY_NOT_SUPPORTED,
         ORDER_CANCELLED, IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
