@@ -203,7 +203,8 @@ async def test_children_of_a_killed_process_die_with_it(tmp_path: Path):
     parent = Supervised(process(tmp_path, "parent", script))
     await parent.start(ready_seconds=5)
     pid = int(child.read_text())
-    assert alive(pid)
+    # The promise is made by setpriv, just before it becomes the program.
+    await until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
     parent.signal(signal.SIGKILL)
 
     await until(lambda: not alive(pid))
