@@ -24,9 +24,8 @@ from svc_cart.cart.rpc import CartServicer
 from svc_cart.cart.store import LiveCarts
 from svc_cart.settings import Settings
 from tests.harness import Metadata, as_service, as_user, serve
-from titan.cart.v1 import cart_pb2
+from titan.cart.v1 import cart_pb2, cart_service_pb2_grpc
 from titan.cart.v1 import cart_service_pb2 as pb
-from titan.cart.v1 import cart_service_pb2_grpc
 from titan.catalog.v1 import product_pb2, product_service_pb2, product_service_pb2_grpc
 from titan.type.v1 import money_pb2
 

@@ -393,7 +393,7 @@ async def test_what_was_not_ordered_survives_a_redis_that_loses_everything(shop,
 
 
 async def test_an_add_between_the_close_and_its_echo_in_redis_is_kept(shop, ada, cart_db, cart_redis):
-    """Postgres has closed the cart when the shopper adds to it in Redis: that goes on to the next cart, and is saved."""
+    """Postgres has closed the cart when the shopper adds to it in Redis: that moves to the next cart, and is saved."""
     cart = await shop.add(ada[1], "SKU-1")
     await shop.carts.flush()
     closer = new_carts(cart_db, cart_redis)
