@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from mesh import housekeeping
 from mesh.runtime import Hosted, Runtime
 from svc_cart.cart.carts import Carts
 from svc_cart.cart.prices import Prices
@@ -21,6 +24,6 @@ async def build(runtime: Runtime) -> Hosted:
     prices = Prices(products, seconds=settings.price_seconds)
     return Hosted(
         servicers={"titan.cart.v1.CartService": CartServicer(carts, prices, runtime.ids)},
-        background=[carts.save, carts.sweep],
+        background=[carts.save, carts.sweep, partial(housekeeping.run, runtime.db, carts.prune_closed)],
         on_stop=[prices.batcher.close, carts.flush],
     )

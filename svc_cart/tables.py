@@ -25,4 +25,5 @@ closed_carts = Table(
     Column("cart_id", UUID(as_uuid=True), primary_key=True),
     Column("user_id", UUID(as_uuid=True), nullable=False),
     Column("closed_at", TIMESTAMP(timezone=True), nullable=False),
+    Column("ordered", JSONB),
 )

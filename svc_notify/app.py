@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import asyncpg
+
+from mesh import housekeeping
+from mesh.database import Database
 from mesh.inbox import Consumer
 from mesh.runtime import Background, Hosted, Runtime
+from mesh.seams import Clock
 from svc_notify import settings as notify_settings
 from svc_notify.channels.email import EmailChannel
+from svc_notify.notification import store
 from svc_notify.notification.consumer import GROUP, TOPICS, OrderEvents
 from svc_notify.notification.gate import Gate
 from svc_notify.notification.rpc import NotificationServicer
@@ -27,7 +35,7 @@ async def build(runtime: Runtime) -> Hosted:
         gate,
         shop=settings.shop_name,
     )
-    background: list[Background] = [worker.run]
+    background: list[Background] = [worker.run, _housekeeping(runtime.db, runtime.clock)]
     if runtime.settings.kafka:
         handle = OrderEvents(
             runtime.clock, runtime.ids, gate, channel=email.kind, domain=settings.message_id_domain, wake=worker.wake
@@ -38,3 +46,13 @@ async def build(runtime: Runtime) -> Hosted:
         background=background,
         on_stop=[email.close],
     )
+
+
+def _housekeeping(db: Database, clock: Clock) -> Background:
+    async def letters(tx: asyncpg.Connection) -> int:
+        return await store.prune_letters(tx, at=clock.now(), limit=housekeeping.ROWS)
+
+    async def receipts(tx: asyncpg.Connection) -> int:
+        return await store.prune_receipts(tx, at=clock.now(), limit=housekeeping.ROWS)
+
+    return partial(housekeeping.run, db, letters, receipts)

@@ -10,13 +10,17 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
+import asyncpg
+
+from mesh import housekeeping
 from mesh.database import Database
 from mesh.refusals import Overloaded, Unavailable
 from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
-from svc_cart.cart import archive
+from svc_cart.cart import archive, rules
 from svc_cart.cart.rules import Cart
 from svc_cart.cart.store import LiveCarts
 from svc_cart.settings import Settings
@@ -87,17 +91,44 @@ class Carts:
                 before = await self.get(seen.user_id)
         raise Unavailable("the cart is changed all the time", retry_after_seconds=1)
 
-    async def close(self, carts: Mapping[UUID, UUID]) -> None:
+    async def close(
+        self, carts: Mapping[UUID, UUID], ordered: Mapping[UUID, Mapping[str, int]] = MappingProxyType({})
+    ) -> None:
         """Close the carts of these users where they are still the ones of these ids. Closing twice is safe.
 
-        Postgres first: from its commit on nothing brings the carts back, whatever Redis holds.
+        `ordered` has the quantities by SKU of the carts (by id) of which not everything was ordered; the rest moves to
+        the next cart of its owner. Postgres first: from its commit on nothing brings the carts back, or moves their
+        rest again, whatever Redis holds.
 
         Raises:
             Unavailable: The database or Redis does not answer; closing again is safe.
         """
-        await self._db.transact(lambda tx: archive.save_closed(tx, carts, at=self._clock.now()))
+        found = await self._live.find(list(carts))
+        live = found | {
+            user_id: pending
+            for user_id in carts
+            if (pending := self._pending.get(user_id)) is not None
+            and (user_id not in found or found[user_id].version < pending.version)
+        }
+        at = self._clock.now()
+        saved = await self._db.transact(
+            lambda tx: archive.save_closed(tx, carts, at=at, ordered=ordered, live=live),
+        )
         await failpoint("cart.close.after_commit")
-        await self._live.close(carts)
+        closed = [
+            (cart, saved[user_id], True)
+            for user_id, cart in found.items()
+            if cart.cart_id == carts[user_id] and user_id in saved and cart.version < saved[user_id].version
+        ]
+        done = await self._live.close(closed) if closed else []
+        sure = {cart.user_id for (cart, _, _), was in zip(closed, done, strict=True) if was}
+        unsure = [user_id for user_id in carts if user_id not in sure]
+        if unsure:
+            await self._close_again((await self._live.find(unsure)).values())
+
+    async def prune_closed(self, tx: asyncpg.Connection) -> int:
+        """Forget carts that were closed long ago, as `mesh.housekeeping` has it."""
+        return await archive.prune_closed(tx, at=self._clock.now(), limit=housekeeping.ROWS)
 
     # --- saving ---
 
@@ -195,15 +226,45 @@ class Carts:
         await self._close_again(newest.values())
 
     async def _close_again(self, carts: Iterable[Cart]) -> Collection[UUID]:
-        """Close those of these live carts in Redis that Postgres knows as closed, and return their users."""
-        by_id = {cart.cart_id: cart.user_id for cart in carts if cart.cart_id is not None}
-        if not by_id:
-            return ()
-        async with self._db.hot_read() as connection:
-            closed = await archive.list_closed(connection, by_id)
-        if closed:
-            await self._live.close({by_id[cart_id]: cart_id for cart_id in closed})
-        return [by_id[cart_id] for cart_id in closed]
+        """Close those of these live carts in Redis that Postgres knows as closed, and return their users.
+
+        A closed cart that is newer than what Postgres has was changed after its close: what it holds beyond the order
+        is kept. One that is older was dealt with long ago, and gives way to what is saved.
+
+        Raises:
+            Unavailable: Redis or the database does not answer, or others change the carts all the time.
+        """
+        users: set[UUID] = set()
+        for _ in range(ATTEMPTS):
+            by_id = {cart.cart_id: cart for cart in carts if cart.cart_id is not None}
+            if not by_id:
+                return users
+            async with self._db.hot_read() as connection:
+                closed = await archive.list_closed(connection, by_id)
+                again = {by_id[cart_id].user_id for cart_id in closed}
+                saved = await archive.list_carts(connection, again) if again else {}
+            if not again:
+                return users
+            users |= again
+            await self._follow([by_id[cart_id] for cart_id in closed], closed, saved)
+            # Read again: it may have been changed just now, or the next cart may have been closed as well.
+            carts = (await self._live.find(list(again))).values()
+        raise Unavailable("the closed carts are changed all the time", retry_after_seconds=1)
+
+    async def _follow(
+        self, carts: Sequence[Cart], ordered: Mapping[UUID, Mapping[str, int] | None], saved: Mapping[UUID, Cart]
+    ) -> None:
+        steps = []
+        for cart in carts:
+            assert cart.cart_id is not None
+            newest = saved.get(cart.user_id)
+            if newest is not None and newest.version > cart.version:
+                steps.append((cart, newest, True))
+            else:
+                steps.append((cart, rules.after_close(cart, ordered[cart.cart_id]), False))
+        for (_, following, is_saved), done in zip(steps, await self._live.close(steps), strict=True):
+            if done and not is_saved:
+                self._pending[following.user_id] = following
 
     @asynccontextmanager
     async def _turn_of(self, user_id: UUID) -> AsyncIterator[None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -75,11 +76,12 @@ class CartServicer:
 
     async def BatchCloseCarts(self, request: pb.BatchCloseCartsRequest, context: Any) -> pb.BatchCloseCartsResponse:
         """Has no refusals of its own; closing twice, or a cart that is unknown, is safe."""
+        ordered = {UUID(cart.cart_id): quantities(cart.lines) for cart in reversed(request.carts) if cart.lines}
         left = list(dict.fromkeys((UUID(cart.user_id), UUID(cart.cart_id)) for cart in request.carts))
         while left:
             # One statement closes one cart per user; a second cart of the same user waits for the next one.
             now = dict(reversed(left))
-            await self._carts.close(now)
+            await self._carts.close(now, {cart_id: ordered[cart_id] for cart_id in now.values() if cart_id in ordered})
             left = [(user_id, cart_id) for user_id, cart_id in left if now[user_id] != cart_id]
         return pb.BatchCloseCartsResponse()
 
@@ -130,6 +132,14 @@ def to_wire(cart: Cart, prices: Variants) -> cart_pb2.Cart:
 
 def _digest(items: Sequence[cart_pb2.CartItem]) -> str:
     return hashlib.blake2b(b"".join(item.SerializeToString() for item in items), digest_size=4).hexdigest()
+
+
+def quantities(lines: Iterable[cart_pb2.CartLine]) -> dict[str, int]:
+    """Return the quantities of lines by SKU; a SKU may stand in several."""
+    counted: Counter[str] = Counter()
+    for line in lines:
+        counted[line.sku] += line.quantity
+    return dict(counted)
 
 
 def to_contents(cart: Cart) -> cart_pb2.CartContents:

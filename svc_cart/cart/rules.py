@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from svc_cart.errors import CartChanged, CartFull, CartItemNotFound, QuantityTooLarge
 
@@ -84,6 +84,20 @@ def remove(cart: Cart, sku: str, *, etag: str, at_microseconds: int) -> Cart:
     _mind(cart, etag)
     left = {other: quantity for other, quantity in cart.lines.items() if other != sku}
     return _changed(cart, left, at_microseconds=at_microseconds)
+
+
+def after_close(cart: Cart, ordered: Mapping[str, int] | None) -> Cart:
+    """Return the cart that follows one that was ordered: what it held beyond the ordered quantities by SKU.
+
+    Without `ordered`, everything was. The next cart's id follows from that of the closed one, so that whoever closes it
+    again, in any process, comes to the same cart and moves nothing twice. The version is the next one, whatever the
+    time: any change that this close has not seen has at least that version, and is known by it.
+    """
+    assert cart.cart_id is not None, "only a cart that is open can be closed"
+    kept = {} if ordered is None else {sku: quantity - ordered.get(sku, 0) for sku, quantity in cart.lines.items()}
+    left = {sku: quantity for sku, quantity in kept.items() if quantity > 0}
+    next_id = uuid5(cart.cart_id, "next") if left else None
+    return replace(cart, cart_id=next_id, version=cart.version + 1, lines=left)
 
 
 def _mind(cart: Cart, etag: str) -> None:

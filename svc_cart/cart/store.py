@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -55,15 +55,19 @@ if ARGV[6] == '1' and version and tonumber(version) < tonumber(ARGV[1]) then
 end
 return 0
 """
-# cart, dirty | cart id, user
+# cart, dirty | expected version, closed cart id, version, cart id, lines, updated, user, whether Postgres has it
 # An empty cart stays behind, not a hole: whoever read the closed cart in Postgres just before cannot put it back.
 _CLOSE = """
-if redis.call('HGET', KEYS[1], 'c') ~= ARGV[1] then return 0 end
-local version = tonumber(redis.call('HGET', KEYS[1], 'v')) + 1
-redis.call('HSET', KEYS[1], 'v', string.format('%.0f', version), 'c', '', 'l', '[]')
-redis.call('ZREM', KEYS[2], ARGV[2])
+local cart = redis.call('HMGET', KEYS[1], 'v', 'c')
+if cart[1] ~= ARGV[1] or cart[2] ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'v', ARGV[3], 'c', ARGV[4], 'l', ARGV[5], 'u', ARGV[6])
+if ARGV[8] == '1' then redis.call('ZREM', KEYS[2], ARGV[7]) else redis.call('ZADD', KEYS[2], ARGV[3], ARGV[7]) end
 return 1
 """
+
+
+Closed = tuple[Cart, Cart, bool]
+"""A closed cart as it was read, the cart that follows it, and whether Postgres has that one."""
 
 
 class LiveCarts:
@@ -109,12 +113,14 @@ class LiveCarts:
             replaced = await pipe.execute()
         return [cart for cart, each in zip(carts, replaced, strict=True) if each]
 
-    async def close(self, carts: Mapping[UUID, UUID]) -> None:
-        """Empty the carts of these users where they are still the ones of these ids."""
+    async def close(self, carts: Sequence[Closed]) -> list[bool]:
+        """Put the next cart in place of each closed one; False where that was changed since it was read."""
         async with self._asked() as pipe:
-            for user_id, cart_id in carts.items():
-                pipe.eval(_CLOSE, 2, _key(user_id), DIRTY, str(cart_id), str(user_id))
-            await pipe.execute()
+            for closed, following, saved in carts:
+                key, user = _key(closed.user_id), str(closed.user_id)
+                expected = closed.version, str(closed.cart_id)
+                pipe.eval(_CLOSE, 2, key, DIRTY, *expected, *_arguments(following), user, int(saved))
+            return [bool(each) for each in await pipe.execute()]
 
     async def list_unsaved(self, *, before_microseconds: int, limit: int) -> list[UUID]:
         """Return users whose carts were changed before a time and not saved, the oldest first."""

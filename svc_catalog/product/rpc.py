@@ -44,6 +44,7 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
         [made] = await self._create([draft_of(request.product)], reuse=False)
         if isinstance(made, Refusal):
             raise made
+        assert isinstance(made, Product), "a product that was just made is at hand"
         return pb.CreateProductResponse(product=to_wire(made))
 
     async def BatchCreateProducts(
@@ -51,14 +52,7 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
     ) -> pb.BatchCreateProductsResponse:
         """Results carry SKU_TAKEN, CATEGORY_NOT_FOUND, PRICE_INVALID or INVALID_INPUT."""
         made = await self._create([draft_of(each) for each in request.products], reuse=True)
-        return pb.BatchCreateProductsResponse(
-            results=[
-                pb.CreateProductResult(error=each.to_status())
-                if isinstance(each, Refusal)
-                else pb.CreateProductResult(product=to_wire(each))
-                for each in made
-            ]
-        )
+        return _created(made)
 
     async def UpdateProduct(self, request: pb.UpdateProductRequest, context: Any) -> pb.UpdateProductResponse:
         """Refuses with PRODUCT_NOT_FOUND, PRODUCT_CHANGED, SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID."""
@@ -111,11 +105,12 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
 
     async def BatchGetProducts(self, request: pb.BatchGetProductsRequest, context: Any) -> pb.BatchGetProductsResponse:
         """Has no refusals of its own."""
+        wanted = [UUID(each) for each in request.product_ids]
         async with self._db.hot_read() as connection:
-            found = await store.list_products(connection, [UUID(each) for each in request.product_ids])
+            found = await store.list_products(connection, wanted)
         shown = pages.fitting([to_wire(each) for each in found])
-        remaining = [str(each.product_id) for each in found[len(shown) :]]
-        return pb.BatchGetProductsResponse(products=shown, remaining_product_ids=remaining)
+        left = wanted[wanted.index(found[len(shown)].product_id, len(shown)) :] if len(found) > len(shown) else []
+        return pb.BatchGetProductsResponse(products=shown, remaining_product_ids=map(str, left))
 
     async def BatchGetVariants(self, request: pb.BatchGetVariantsRequest, context: Any) -> pb.BatchGetVariantsResponse:
         """Has no refusals of its own; read from the database each time, for a price is a promise."""
@@ -123,10 +118,10 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
             found = await store.find_sellable(connection, request.skus)
         return pb.BatchGetVariantsResponse(variants=[_sellable(sku, found.get(sku)) for sku in request.skus])
 
-    async def _create(self, drafts: Sequence[Draft], *, reuse: bool) -> list[Product | Refusal]:
+    async def _create(self, drafts: Sequence[Draft], *, reuse: bool) -> list[Product | UUID | Refusal]:
         with_ids = [(self._ids.new(), draft) for draft in drafts]
 
-        async def save(tx: asyncpg.Connection) -> list[Product | Refusal]:
+        async def save(tx: asyncpg.Connection) -> list[Product | UUID | Refusal]:
             return await store.save_created(
                 tx, with_ids, currencies=self._currencies, reuse=reuse, at=self._clock.now()
             )
@@ -144,6 +139,27 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
             raise SkuTaken("another product is taking one of the SKUs at this moment")
         finally:
             self._cache.forget_all()
+
+
+def _created(made: Sequence[Product | UUID | Refusal]) -> pb.BatchCreateProductsResponse:
+    """Return a result per product; those that the answer has no room for have their ids alone."""
+    answer, size = pb.BatchCreateProductsResponse(), 0
+    remaining: dict[str, None] = {}
+    for each in made:
+        if isinstance(each, Refusal):
+            answer.results.append(pb.CreateProductResult(error=each.to_status()))
+            continue
+        result = pb.CreateProductResult()
+        if isinstance(each, Product):
+            result.product.CopyFrom(to_wire(each))
+            size += result.ByteSize()
+        if isinstance(each, UUID) or size > pages.MAX_BYTES:
+            product_id = str(each if isinstance(each, UUID) else each.product_id)
+            result = pb.CreateProductResult(product=product_pb2.Product(product_id=product_id))
+            remaining[product_id] = None
+        answer.results.append(result)
+    answer.remaining_product_ids.extend(remaining)
+    return answer
 
 
 def _sellable(sku: str, found: store.Sellable | None) -> product_pb2.SellableVariant:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from mesh import outbox
+from mesh import outbox, pages
 from mesh.refusals import Refusal
 from mesh.seams import failpoint
 from svc_catalog.category import store as category_store
@@ -19,15 +19,40 @@ from svc_catalog.product import rules
 from svc_catalog.product.rules import Draft, Product, Variant
 from svc_catalog.product.wire import created_event, updated_event
 
-_SELECT = """
-SELECT p.product_id, p.seq, p.version, p.title, p.description, p.category_ids, p.seller_id, p.created_at, p.updated_at,
-       v.skus, v.prices, v.currencies, v.rates, v.attributes
-FROM products p CROSS JOIN LATERAL (
+_COLUMNS = """
+       p.product_id, p.seq, p.version, p.title, p.description, p.category_ids, p.seller_id, p.created_at, p.updated_at,
+       v.skus, v.prices, v.currencies, v.rates, v.attributes,
+       octet_length(p.title) + octet_length(p.description) + v.attribute_bytes AS text_bytes
+"""
+_VARIANTS = """
+CROSS JOIN LATERAL (
     SELECT array_agg(sku ORDER BY place) AS skus, array_agg(price_minor ORDER BY place) AS prices,
            array_agg(currency_code ORDER BY place) AS currencies,
-           array_agg(tax_rate_basis_points ORDER BY place) AS rates, array_agg(attributes ORDER BY place) AS attributes
+           array_agg(tax_rate_basis_points ORDER BY place) AS rates, array_agg(attributes ORDER BY place) AS attributes,
+           sum((SELECT coalesce(sum(octet_length(key) + octet_length(value)), 0) FROM jsonb_each_text(attributes)))
+               AS attribute_bytes
     FROM variants WHERE variants.product_id = p.product_id
 ) v
+"""
+_LIST = f"SELECT w.place, {_COLUMNS} FROM unnest($1::uuid[]) WITH ORDINALITY AS w (product_id, place)"
+_LIST += f" JOIN products p USING (product_id) {_VARIANTS}"
+_NEWEST = f"""
+SELECT -p.seq AS place, {_COLUMNS} FROM products p {_VARIANTS}
+WHERE ($1::bigint IS NULL OR p.seq < $1) ORDER BY p.seq DESC LIMIT $2
+"""
+_NEWEST_IN = f"""
+SELECT -p.seq AS place, {_COLUMNS} FROM category_products c JOIN products p ON p.seq = c.seq {_VARIANTS}
+WHERE c.category_id = $3 AND ($1::bigint IS NULL OR c.seq < $1) ORDER BY c.seq DESC LIMIT $2
+"""
+# As many of the first rows as may fit a page, and where that is not all one more, by which to see that there are more:
+# a product on the wire is larger than its text.
+_FITTING = """
+SELECT * FROM (
+    SELECT found.*, row_number() OVER by_place AS number,
+           sum(text_bytes) OVER (by_place ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+    FROM ({found}) found WINDOW by_place AS (ORDER BY place)
+) sized
+WHERE number <= 2 OR bytes_before <= {limit_bytes} ORDER BY place
 """
 
 
@@ -51,11 +76,11 @@ async def save_created(
     currencies: Collection[str],
     reuse: bool,
     at: datetime,
-) -> list[Product | Refusal]:
+) -> list[Product | UUID | Refusal]:
     """Add many products, one after the other; each draft comes with the id that it would get.
 
-    Returns one entry per draft, in their order: the product, the older one that has its SKUs where `reuse` allows it,
-    or the refusal.
+    Returns one entry per draft, in their order: the product, the older one that has its SKUs where `reuse` allows it
+    (of huge ones, those after a page and one by their ids), or the refusal.
 
     Raises:
         asyncpg.UniqueViolationError: Another transaction took one of the SKUs in the meantime: run it again.
@@ -71,10 +96,10 @@ async def save_created(
         (product_id, draft) for (product_id, draft), answer in zip(drafts, answers, strict=True) if answer == product_id
     ]
     products = await _insert(tx, made, categories, at)
-    older = {answer for answer in answers if isinstance(answer, UUID)} - products.keys()
+    older = dict.fromkeys(answer for answer in answers if isinstance(answer, UUID) and answer not in products)
     products |= {each.product_id: each for each in await list_products(tx, older)}
     await failpoint("catalog.create.before_commit")
-    return [answer if isinstance(answer, Refusal) else products[answer] for answer in answers]
+    return [answer if isinstance(answer, Refusal) else products.get(answer, answer) for answer in answers]
 
 
 async def _insert(
@@ -202,13 +227,11 @@ async def _replace_variants(tx: asyncpg.Connection, product_id: UUID, variants: 
 
 
 async def list_products(connection: asyncpg.Connection, product_ids: Iterable[UUID]) -> list[Product]:
-    """Return those of the products that exist, in the order of the ids."""
+    """Return those of the products that exist, in the order of the ids; of huge ones no more than a page and one."""
     wanted = list(product_ids)
     if not wanted:
         return []
-    rows = await connection.fetch(f"{_SELECT} WHERE p.product_id = ANY($1::uuid[])", wanted)
-    found = {row["product_id"]: _product(row) for row in rows}
-    return [found[each] for each in wanted if each in found]
+    return [_product(row) for row in await connection.fetch(_fitting(_LIST), wanted)]
 
 
 async def get_product(connection: asyncpg.Connection, product_id: UUID) -> Product:
@@ -226,20 +249,19 @@ async def get_product(connection: asyncpg.Connection, product_id: UUID) -> Produ
 async def list_newest(
     connection: asyncpg.Connection, *, category_id: UUID | None, before: int | None, limit: int
 ) -> list[Product]:
-    """Return at most `limit` products made before a `seq`, newest first; all, or those in a category or below it."""
+    """Return at most `limit` products made before a `seq`, newest first; all, or those in a category or below it.
+
+    Of huge products it returns no more than a page holds and one.
+    """
     if category_id is None:
-        rows = await connection.fetch(
-            f"{_SELECT} WHERE ($1::bigint IS NULL OR p.seq < $1) ORDER BY p.seq DESC LIMIT $2", before, limit
-        )
+        rows = await connection.fetch(_fitting(_NEWEST), before, limit)
     else:
-        rows = await connection.fetch(
-            f"{_SELECT} JOIN category_products c ON c.seq = p.seq WHERE c.category_id = $3"
-            " AND ($1::bigint IS NULL OR c.seq < $1) ORDER BY c.seq DESC LIMIT $2",
-            before,
-            limit,
-            category_id,
-        )
+        rows = await connection.fetch(_fitting(_NEWEST_IN), before, limit, category_id)
     return [_product(row) for row in rows]
+
+
+def _fitting(found: str) -> str:
+    return _FITTING.format(found=found, limit_bytes=pages.MAX_BYTES)
 
 
 async def find_sellable(connection: asyncpg.Connection, skus: Iterable[str]) -> dict[str, Sellable]:

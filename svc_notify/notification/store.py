@@ -18,6 +18,11 @@ from svc_notify.tables import notifications
 LEASE_SECONDS = 120.0
 """Longer than a batch can take (`channels.email.SHARE_SECONDS`); what a crash leaves behind waits as long."""
 
+SENT_KEPT_DAYS = 180
+"""How long support can look up what was sent; what could not be sent stays until somebody has looked at it."""
+RECEIPTS_KEPT_DAYS = 1095
+"""Without its receipt an order gets no further letters (`add`), and parcels come back and money is refunded late."""
+
 _ADD = """
 INSERT INTO notifications
     (notification_id, event_id, channel, template, user_id, order_id, order_version, details, message_id,
@@ -47,6 +52,12 @@ SET status = r.status, recipient = r.recipient, attempts = r.attempts, problem =
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[])
     AS r (notification_id, status, recipient, attempts, problem, due_at, sent_at)
 WHERE n.notification_id = r.notification_id AND n.status = 'PENDING'
+"""
+_PRUNE_SENT = """
+DELETE FROM notifications WHERE notification_id IN (
+    SELECT notification_id FROM notifications
+    WHERE status = 'SENT' AND (template = 'order_confirmed') = $3 AND sent_at < $1 ORDER BY sent_at LIMIT $2
+)
 """
 _GIVE_BACK = "UPDATE notifications SET due_at = $2 WHERE notification_id = ANY($1) AND status = 'PENDING'"
 _WAITING = "SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'PENDING' LIMIT $1) AS w"
@@ -97,6 +108,18 @@ async def save_results(tx: asyncpg.Connection, results: Sequence[Result]) -> Non
 async def give_back(tx: asyncpg.Connection, notification_ids: Sequence[UUID], *, at: datetime) -> None:
     """End leases: these messages may be taken at once."""
     await tx.execute(_GIVE_BACK, list(notification_ids), at)
+
+
+async def prune_letters(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:
+    """Forget at most so many letters that are no receipts and were sent long ago, and say how many."""
+    deleted: str = await tx.execute(_PRUNE_SENT, at - timedelta(days=SENT_KEPT_DAYS), limit, False)
+    return int(deleted.split()[-1])
+
+
+async def prune_receipts(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:
+    """Forget at most so many receipts that were sent very long ago, and say how many."""
+    deleted: str = await tx.execute(_PRUNE_SENT, at - timedelta(days=RECEIPTS_KEPT_DAYS), limit, True)
+    return int(deleted.split()[-1])
 
 
 async def count_waiting(connection: asyncpg.Connection, *, most: int) -> int:

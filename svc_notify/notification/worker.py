@@ -137,9 +137,12 @@ class Worker:
     async def _ask_for_orders(self, claimed: Sequence[Notification]) -> dict[UUID, order_pb2.Order]:
         order_ids = sorted({str(n.order_id) for n in claimed})
         found: dict[UUID, order_pb2.Order] = {}
-        for start in range(0, len(order_ids), RECEIPTS_PER_CALL):
-            request = orders_pb.BatchGetReceiptsRequest(order_ids=order_ids[start : start + RECEIPTS_PER_CALL])
+        while order_ids:
+            asked, order_ids = order_ids[:RECEIPTS_PER_CALL], order_ids[RECEIPTS_PER_CALL:]
+            request = orders_pb.BatchGetReceiptsRequest(order_ids=asked)
             answer = await self._orders.BatchGetReceipts(request, timeout=RECEIPTS_TIMEOUT_SECONDS)
+            assert len(answer.remaining_order_ids) < len(asked), "an answer has room for one order at least"
+            order_ids = [*answer.remaining_order_ids, *order_ids]
             found |= {UUID(each.order_id): each.order for each in answer.receipts if each.HasField("order")}
         return found
 

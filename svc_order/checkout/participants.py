@@ -6,17 +6,19 @@ decided here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from mesh.batcher import Batcher
 from mesh.clients import Clients
-from svc_order.order.rules import Order
+from svc_order.order.rules import Line, Order
 from svc_order.order.values import money
-from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
+from titan.cart.v1 import cart_pb2, cart_service_pb2, cart_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
+from titan.order.v1 import order_pb2
 from titan.payment.v1 import (
     payment_pb2,
     payment_service_pb2,
@@ -49,10 +51,22 @@ class ToRefund:
 
 @dataclass(frozen=True, slots=True)
 class CartOrdered:
-    """A cart that an order consumed, and its owner."""
+    """A cart that an order consumed, its owner, and the quantities by SKU that the order took.
+
+    The cart may hold more: what was added after it was priced belongs to its owner's next cart.
+    """
 
     user_id: UUID
     cart_id: UUID
+    quantities: Mapping[str, int]
+
+    @classmethod
+    def by(cls, user_id: UUID, cart_id: UUID, lines: Iterable[Line | order_pb2.OrderLine]) -> CartOrdered:
+        """Return what lines of an order, also as its answer shows them, take of a cart."""
+        quantities: Counter[str] = Counter()
+        for line in lines:
+            quantities[line.sku] += line.quantity
+        return cls(user_id, cart_id, dict(quantities))
 
 
 class Participants:
@@ -69,7 +83,9 @@ class Participants:
         self.authorize: Batcher[ToPay, payment_service_pb2.AuthorizeResult] = Batcher(
             self._authorize, name="order.authorize"
         )
-        self.close_cart: Batcher[CartOrdered, None] = Batcher(self._close, name="order.close")
+        self.close_cart: Batcher[CartOrdered, None] = Batcher(
+            self._close, name="order.close", weight=lambda cart: len(cart.quantities)
+        )
         self.refund: Batcher[ToRefund, refund_service_pb2.RefundResult] = Batcher(self._refund, name="order.refund")
         self.capture = self._by_order(
             "order.capture",
@@ -130,7 +146,14 @@ class Participants:
         return list((await self._payments.BatchAuthorize(request)).results)
 
     async def _close(self, ordered: list[CartOrdered]) -> Sequence[None]:
-        carts = [cart_service_pb2.CartToClose(user_id=str(each.user_id), cart_id=str(each.cart_id)) for each in ordered]
+        carts = [
+            cart_service_pb2.CartToClose(
+                user_id=str(each.user_id),
+                cart_id=str(each.cart_id),
+                lines=[cart_pb2.CartLine(sku=sku, quantity=units) for sku, units in each.quantities.items()],
+            )
+            for each in ordered
+        ]
         await self._carts.BatchCloseCarts(cart_service_pb2.BatchCloseCartsRequest(carts=carts))
         return [None] * len(ordered)
 

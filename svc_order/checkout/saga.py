@@ -22,6 +22,7 @@ from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
 from svc_order.checkout import store
 from svc_order.checkout.effects import Effects
+from svc_order.checkout.participants import CartOrdered
 from svc_order.checkout.steps import Later, Steps, allocations_of, step
 from svc_order.checkout.store import Decided, Taken
 from svc_order.checkout.tasks import Tasks
@@ -173,7 +174,9 @@ class Saga:
         An order is not finished before its cart is closed: its owner could neither order that cart nor get a new one.
         """
         order = job.order
-        closed = order.cart_id is None or await self._steps.close_cart(order.user_id, order.cart_id)
+        closed = order.cart_id is None or await self._steps.close_cart(
+            CartOrdered.by(order.user_id, order.cart_id, order.lines)
+        )
         if answer is not None:
             self.waiting.tell(order.order_id, answer)
         status = await self._steps.capture(order.order_id)
@@ -262,7 +265,7 @@ class Saga:
         """
         answers = await self._open_all(known)
         carts = [_open_cart(each, answer) for each, answer in zip(known, answers, strict=True)]
-        await asyncio.gather(*(self._steps.close_cart(*cart) for cart in carts if cart is not None))
+        await asyncio.gather(*(self._steps.close_cart(cart) for cart in carts if cart is not None))
         return answers
 
     async def find_answer(self, order_id: UUID) -> Answer | None:
@@ -289,9 +292,9 @@ class Saga:
             for order_id in order_ids
         ]
 
-    async def _close_and_tell(self, order_id: UUID, cart: tuple[UUID, UUID], answer: Answer | None) -> None:
+    async def _close_and_tell(self, order_id: UUID, cart: CartOrdered, answer: Answer | None) -> None:
         try:
-            await self._steps.close_cart(*cart)
+            await self._steps.close_cart(cart)
             self.waiting.tell(order_id, answer)
         finally:
             self._closing.discard(order_id)
@@ -341,11 +344,12 @@ class Saga:
             await store.postpone(connection, [order_id], seconds=seconds)
 
 
-def _open_cart(known: store.Known, answer: Answer | None) -> tuple[UUID, UUID] | None:
-    """Return the user and the cart of a confirmed order whose cart may still be open."""
+def _open_cart(known: store.Known, answer: Answer | None) -> CartOrdered | None:
+    """Return what a confirmed order took of a cart that may still be open."""
     if known.finished or answer is None or answer.response is None or not answer.response.order.cart_id:
         return None
-    return known.user_id, UUID(answer.response.order.cart_id)
+    order = answer.response.order
+    return CartOrdered.by(known.user_id, UUID(order.cart_id), order.lines)
 
 
 def _answer(order: Order, verdict: Verdict) -> Answer:

@@ -64,15 +64,15 @@ class Steps:
 
         return await _until(answered, "authorize", self._ask.authorize, ToPay(order, method))
 
-    async def close_cart(self, user_id: UUID, cart_id: UUID) -> bool:
+    async def close_cart(self, cart: CartOrdered) -> bool:
         """Close the cart that an order consumed; False when it is still open, because nobody could be asked.
 
         The order counts either way, so its caller is not kept waiting.
         """
         try:
-            await step("close", self._ask.close_cart, CartOrdered(user_id, cart_id))
+            await step("close", self._ask.close_cart, cart)
         except Refusal as refusal:
-            log.warning("an ordered cart stays open", cart_id=str(cart_id), why=refusal.reason)
+            log.warning("an ordered cart stays open", cart_id=str(cart.cart_id), why=refusal.reason)
             return False
         return True
 

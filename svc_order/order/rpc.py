@@ -208,9 +208,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     async def BatchGetReceipts(self, request: pb.BatchGetReceiptsRequest, context: Any) -> pb.BatchGetReceiptsResponse:
         """It has no refusals of its own."""
         found = await self._reads.find([UUID(order_id) for order_id in request.order_ids])
-        return pb.BatchGetReceiptsResponse(
-            receipts=[pb.Receipt(order_id=order_id, order=found.get(UUID(order_id))) for order_id in request.order_ids]
-        )
+        receipts = [pb.Receipt(order_id=each, order=found.get(UUID(each))) for each in request.order_ids]
+        shown = pages.fitting(receipts)
+        return pb.BatchGetReceiptsResponse(receipts=shown, remaining_order_ids=request.order_ids[len(shown) :])
 
     async def _seal_words(self, order_id: UUID, words: str) -> dict[UUID, bytes]:
         """Return what somebody said to a decision, sealed for the order's owner; it is personal."""

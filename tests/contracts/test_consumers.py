@@ -23,7 +23,7 @@ from mesh.seams import SystemClock, SystemIds
 from svc_cart.cart.prices import Prices
 from svc_notify.notification import wire as letters
 from svc_order.checkout.intake import Ask, Intake, Priced
-from svc_order.checkout.participants import Participants, ToPay, ToRefund
+from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund
 from svc_order.checkout.rules import Wanted
 from svc_order.errors import CartEmpty, SkuNotSold
 from svc_order.order.rules import Order
@@ -375,17 +375,34 @@ async def test_a_closed_cart_is_gone_and_the_next_one_is_another(world: World, a
     """Closing twice is safe, also when a new cart was opened in between; an unknown cart is no failure."""
     sku = await world.product()
     user_id, cart_id = await given_cart(world, sku)
-    ordered = order(sku, user_id=user_id, cart_id=UUID(cart_id))
+    ordered = CartOrdered(user_id, UUID(cart_id), {sku: 3})
 
     await ask.close_cart.submit(ordered)
     with pytest.raises(CartEmpty):
         await intake.quote(Ask(user_id, ()))
     fresh = await add_to_cart(world, user_id, sku)
     await ask.close_cart.submit(ordered)
-    await ask.close_cart.submit(order(sku, cart_id=uuid4()))
+    await ask.close_cart.submit(CartOrdered(uuid4(), uuid4(), {sku: 1}))
 
     assert fresh != cart_id
     assert fresh == str((await intake.quote(Ask(user_id, ()))).cart_id)
+
+
+@relies_on("svc_order", "BatchCloseCarts")
+async def test_what_was_added_after_the_quote_is_in_the_next_cart(world: World, ask: Participants, intake: Intake):
+    """Of a line its quantity beyond the ordered one, and whole lines; however often the cart is closed."""
+    sku, later = await world.product(), await world.product()
+    user_id, cart_id = await given_cart(world, sku)
+    ordered = CartOrdered(user_id, UUID(cart_id), {sku: 3})
+    await add_to_cart(world, user_id, sku, 2)
+    await add_to_cart(world, user_id, later, 1)
+
+    await ask.close_cart.submit(ordered)
+    await ask.close_cart.submit(ordered)
+
+    left = await intake.quote(Ask(user_id, ()))
+    assert cart_id != str(left.cart_id)
+    assert [(sku, 2), (later, 1)] == [(line.sku, line.quantity) for line in left.quote.lines]
 
 
 @relies_on("svc_order", "BatchGetVariants")

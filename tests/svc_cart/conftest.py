@@ -24,8 +24,8 @@ from svc_cart.cart.rpc import CartServicer
 from svc_cart.cart.store import LiveCarts
 from svc_cart.settings import Settings
 from tests.harness import Metadata, as_service, as_user, serve
+from titan.cart.v1 import cart_pb2, cart_service_pb2_grpc
 from titan.cart.v1 import cart_service_pb2 as pb
-from titan.cart.v1 import cart_service_pb2_grpc
 from titan.catalog.v1 import product_pb2, product_service_pb2, product_service_pb2_grpc
 from titan.type.v1 import money_pb2
 
@@ -86,9 +86,11 @@ class Shop:
         request = pb.BatchGetCartsRequest(user_ids=[str(user_id) for user_id in user_ids])
         return list((await self.stub.BatchGetCarts(request, metadata=as_service("svc_order"))).carts)
 
-    async def close(self, *carts: tuple[UUID, str]) -> None:
+    async def close(self, *carts: tuple[UUID, str], **ordered: int) -> None:
+        """Close carts, each with the ordered quantities by SKU, where a `_` stands for the dash."""
+        lines = [cart_pb2.CartLine(sku=sku.replace("_", "-"), quantity=units) for sku, units in ordered.items()]
         request = pb.BatchCloseCartsRequest(
-            carts=[pb.CartToClose(user_id=str(user_id), cart_id=cart_id) for user_id, cart_id in carts]
+            carts=[pb.CartToClose(user_id=str(user_id), cart_id=cart_id, lines=lines) for user_id, cart_id in carts]
         )
         await self.stub.BatchCloseCarts(request, metadata=as_service("svc_order"))
 

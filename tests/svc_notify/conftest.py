@@ -58,19 +58,23 @@ def an_order(order_id: UUID, *, to: str = "ada@example.com") -> order_pb2.Order:
 
 
 class FakeOrders:
-    """What OrderService answers to BatchGetReceipts; it counts the calls and can be away."""
+    """What OrderService answers to BatchGetReceipts; it counts the calls, and can be away or have little room."""
 
     def __init__(self) -> None:
         self.known: dict[UUID, order_pb2.Order] = {}
         self.calls: list[list[str]] = []
         self.away = False
+        self.room = 8
 
     async def BatchGetReceipts(self, request, *, timeout):  # noqa: ASYNC109
         self.calls.append(list(request.order_ids))
         if self.away:
             raise Unavailable("away")
         return orders_pb.BatchGetReceiptsResponse(
-            receipts=[orders_pb.Receipt(order_id=i, order=self.known.get(UUID(i))) for i in request.order_ids]
+            receipts=[
+                orders_pb.Receipt(order_id=i, order=self.known.get(UUID(i))) for i in request.order_ids[: self.room]
+            ],
+            remaining_order_ids=request.order_ids[self.room :],
         )
 
 

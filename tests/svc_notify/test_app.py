@@ -11,8 +11,11 @@ from tests.harness import titan_contract
 
 
 async def test_the_package_hosts_what_the_contract_names(db):
-    """With its consumer and its worker beside the service; without a broker there is nothing to consume."""
-    for kafka, background in (("127.0.0.1:1", 2), ("", 1)):
+    """With its consumer, its worker and its housekeeping beside the service.
+
+    Without a broker there is nothing to consume.
+    """
+    for kafka, background in (("127.0.0.1:1", 3), ("", 2)):
         clients = Clients("unix:/nowhere")
         runtime = SimpleNamespace(
             db=db, clients=clients, clock=SystemClock(), ids=SystemIds(), settings=SimpleNamespace(kafka=kafka)

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import grpc
 from google.rpc import status_pb2
@@ -138,8 +139,20 @@ class Carts(cart_service_pb2_grpc.CartServiceServicer):
 
     async def BatchCloseCarts(self, request: Any, context: Any) -> cart_service_pb2.BatchCloseCartsResponse:
         await self._world.enter_when_free("close")
-        self._world.closed.update(cart.cart_id for cart in request.carts)
+        for cart in request.carts:
+            self._close(cart)
         return cart_service_pb2.BatchCloseCartsResponse()
+
+    def _close(self, cart: Any) -> None:
+        """What was not ordered moves to the next cart, once."""
+        world = self._world
+        cart_id, lines = world.carts.get(cart.user_id, ("", {}))
+        if cart_id == cart.cart_id and cart_id not in world.closed and cart.lines:
+            left = Counter(lines)
+            left.subtract({line.sku: line.quantity for line in cart.lines})
+            if left := +left:
+                world.carts[cart.user_id] = (str(uuid4()), dict(left))
+        world.closed.add(cart.cart_id)
 
 
 class Products(product_service_pb2_grpc.ProductServiceServicer):

@@ -377,3 +377,126 @@ async def test_the_later_change_wins_over_one_that_was_lost_with_redis(shop, ada
 
         assert {"SKU-1": 1, "SKU-4": 1} == lines_of(newest) == (await shop.saved(ada[0])).lines
         assert newest == await shop.get(ada[1])
+
+
+async def test_what_was_not_ordered_survives_a_redis_that_loses_everything(shop, ada):
+    """It moves in the transaction that closes, also where Postgres had never seen the cart."""
+    first = await shop.add(ada[1], "SKU-1", 1)
+    await shop.add(ada[1], "SKU-2", 4)
+    await shop.close((ada[0], first.cart_id), SKU_1=1)
+    following = await shop.get(ada[1])
+    await shop.redis.flushall()
+    await shop.carts.flush()
+
+    assert {"SKU-2": 4} == lines_of(following)
+    assert following == await shop.get(ada[1])
+
+
+async def test_an_add_between_the_close_and_its_echo_in_redis_is_kept(shop, ada, cart_db, cart_redis):
+    """Postgres has closed the cart when the shopper adds to it in Redis: that moves to the next cart, and is saved."""
+    cart = await shop.add(ada[1], "SKU-1")
+    await shop.carts.flush()
+    closer = new_carts(cart_db, cart_redis)
+    failpoints.arm("cart.close.after_commit", "sleep:300")
+    closing = asyncio.create_task(closer.close({ada[0]: UUID(cart.cart_id)}, {UUID(cart.cart_id): {"SKU-1": 1}}))
+    async with asyncio.timeout(2):
+        while (await shop.saved(ada[0])).cart_id is not None:
+            await asyncio.sleep(0.01)
+
+    assert {"SKU-1": 2, "SKU-2": 1} == lines_of([await shop.add(ada[1], s) for s in ("SKU-1", "SKU-2")][-1])
+    await closing
+
+    following = await shop.get(ada[1])
+    assert {"SKU-1": 1, "SKU-2": 1} == lines_of(following)
+    await closer.flush()
+    await shop.carts.flush()
+    await shop.redis.flushall()
+    assert following == await shop.get(ada[1])
+
+
+async def test_adds_and_closes_at_once_lose_nothing_and_move_nothing_twice(shop, ada, cart_db, cart_redis):
+    """Thirty adds of one, five closes of what was ordered, in two processes: what is left is all but the ordered."""
+    cart = await shop.add(ada[1], "SKU-1", 5)
+    closed = {ada[0]: UUID(cart.cart_id)}, {UUID(cart.cart_id): {"SKU-1": 5}}
+    other = new_carts(cart_db, cart_redis)
+
+    await asyncio.gather(
+        *(shop.add(ada[1], f"SKU-{number % 3}") for number in range(15)),
+        *(each.close(*closed) for each in (other, shop.carts, other)),
+        *(shop.add(ada[1], f"SKU-{number % 3}") for number in range(15)),
+        other.close(*closed),
+        shop.carts.flush(),
+    )
+
+    following = await shop.get(ada[1])
+    assert {f"SKU-{number}": 10 for number in range(3)} == lines_of(following)
+    assert following.cart_id != cart.cart_id
+    for carts in (shop.carts, other):
+        await carts.flush()
+    await shop.redis.flushall()
+    assert following == await shop.get(ada[1])
+
+
+async def test_a_save_of_what_was_closed_does_not_move_it_again(shop, ada, cart_db, cart_redis):
+    """A process held the cart unsaved while another closed it and its owner emptied the next one."""
+    cart = await shop.add(ada[1], "SKU-1")
+    await shop.add(ada[1], "SKU-2")  # pending in this process
+    async with AsyncExitStack() as stack:
+        other = await open_shop(stack, cart_db, cart_redis, shop.catalogue)
+        await other.close((ada[0], cart.cart_id), SKU_1=1)
+        emptied = await other.remove(ada[1], "SKU-2")
+
+        await shop.carts.flush()
+        await other.close((ada[0], cart.cart_id), SKU_1=1)
+        await other.carts.flush()
+
+        assert {} == lines_of(emptied) == lines_of(await shop.get(ada[1]))
+        await shop.redis.flushall()
+        assert {} == lines_of(await shop.get(ada[1]))
+
+
+async def test_a_redis_of_yesterday_moves_nothing_a_second_time(shop, ada):
+    """It comes back with a cart that was closed and whose rest was moved, ordered and closed as well."""
+    cart = await shop.add(ada[1], "SKU-1")
+    await shop.add(ada[1], "SKU-2")
+    await shop.carts.flush()
+    yesterday = await shop.redis.dump(f"cart:{ada[0]}")
+    await shop.close((ada[0], cart.cart_id), SKU_1=1)
+    following = await shop.get(ada[1])
+    await shop.close((ada[0], following.cart_id), SKU_2=1)
+
+    await shop.redis.restore(f"cart:{ada[0]}", 60_000, yesterday, replace=True)
+
+    assert ("", []) == ((found := (await shop.contents(ada[0]))[0]).cart_id, list(found.lines))
+
+
+async def test_a_close_without_redis_closes_nothing(cart_db, shop, ada):
+    """What the shopper added last is known there alone."""
+    cart = await shop.add(ada[1], "SKU-1")
+    await shop.carts.flush()
+    nowhere = Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.2, retry=Retry(NoBackoff(), 0))
+    with pytest.raises(Unavailable):
+        await new_carts(cart_db, nowhere).close({ada[0]: UUID(cart.cart_id)}, {UUID(cart.cart_id): {"SKU-1": 1}})
+    await nowhere.aclose()
+
+    assert cart == await shop.get(ada[1])
+    assert cart.cart_id == str((await shop.saved(ada[0])).cart_id)
+
+
+async def test_closed_carts_are_forgotten_after_a_month(shop, ada):
+    """By then no copy of them is left; a close that comes even later moves nothing and changes nothing."""
+    old, young = await shop.add(ada[1], "SKU-1"), uuid4()
+    await shop.close((ada[0], old.cart_id))
+    following = await shop.add(ada[1], "SKU-2")
+    await shop.close((ada[0], str(young)))
+    aged = "UPDATE closed_carts SET closed_at = now() - interval '31 days' WHERE cart_id = $1"
+    async with shop.db.hot() as tx:
+        await tx.execute(aged, UUID(old.cart_id))
+    pruned = await shop.db.transact(shop.carts.prune_closed)
+    async with shop.db.hot_read() as connection:
+        left = await archive.list_closed(connection, [UUID(old.cart_id), young])
+
+    await shop.close((ada[0], old.cart_id), SKU_1=1)
+
+    assert (1, {young}) == (pruned, set(left))
+    assert following == await shop.get(ada[1])

@@ -11,6 +11,7 @@ import pytest
 
 from tests.harness import as_service, as_user, reason_of
 from tests.svc_cart.conftest import lines_of, open_shop, refused
+from titan.cart.v1 import cart_pb2
 from titan.cart.v1 import cart_service_pb2 as pb
 
 
@@ -240,3 +241,47 @@ async def test_a_set_with_two_carts_of_one_user_and_strange_ones_closes_what_it_
 
     assert "" == (await shop.get(ada[1])).cart_id
     assert neighbour == await shop.get(as_user(other))
+
+
+async def test_what_was_not_ordered_is_in_the_next_cart(shop, ada):
+    """Of a line the units beyond the ordered ones, and whole lines, in their order; closing again moves nothing."""
+    first = await shop.add(ada[1], "SKU-1", 2)
+    await shop.add(ada[1], "SKU-1", 3)
+    before = await shop.add(ada[1], "SKU-2", 1)
+
+    await shop.close((ada[0], first.cart_id), SKU_1=2)
+    following = await shop.get(ada[1])
+    await shop.close((ada[0], first.cart_id), SKU_1=2)
+    await shop.close((ada[0], first.cart_id))
+
+    assert [("SKU-1", 3), ("SKU-2", 1)] == list(lines_of(following).items())
+    assert following.cart_id not in ("", first.cart_id)
+    assert following == await shop.get(ada[1])
+    assert "CART_CHANGED" == reason_of(await refused(shop.add(ada[1], "SKU-3", etag=before.etag)))
+    assert following.cart_id == (await shop.add(ada[1], "SKU-3", etag=following.etag)).cart_id
+    await shop.close((ada[0], following.cart_id), SKU_1=3, SKU_2=1, SKU_3=1)
+    assert "" == (await shop.get(ada[1])).cart_id
+
+
+async def test_what_left_the_cart_since_it_was_ordered_is_not_owed(shop, ada):
+    """The order has it; the next cart starts empty."""
+    cart = await shop.add(ada[1], "SKU-1", 5)
+    await shop.update(ada[1], "SKU-1", 1)
+
+    await shop.close((ada[0], cart.cart_id), SKU_1=5)
+
+    assert "" == (await shop.get(ada[1])).cart_id
+
+
+async def test_a_set_that_names_a_cart_twice_takes_the_lines_of_the_first(shop, ada):
+    """Repeated closes give the answer of the first, also within a set."""
+    cart = await shop.add(ada[1], "SKU-1", 5)
+    request = pb.BatchCloseCartsRequest(
+        carts=[
+            pb.CartToClose(user_id=str(ada[0]), cart_id=cart.cart_id, lines=[cart_pb2.CartLine(sku=s, quantity=q)])
+            for s, q in (("SKU-1", 2), ("SKU-1", 5))
+        ]
+    )
+    await shop.stub.BatchCloseCarts(request, metadata=as_service("svc_order"))
+
+    assert {"SKU-1": 3} == lines_of(await shop.get(ada[1]))

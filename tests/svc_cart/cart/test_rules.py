@@ -95,3 +95,32 @@ def test_an_emptied_cart_keeps_its_id():
     emptied = rules.remove(rules.remove(CART, "a", etag="", at_microseconds=1), "b", etag="", at_microseconds=2)
 
     assert (OPENED, {}) == (emptied.cart_id, emptied.lines)
+
+
+@pytest.mark.parametrize(
+    ("ordered", "left"),
+    [
+        (None, {}),
+        ({"a": 1, "b": 2}, {}),
+        ({"a": 1}, {"b": 2}),
+        ({"b": 1}, {"a": 1, "b": 1}),
+        ({"a": 5, "b": 2, "gone": 1}, {}),
+        ({"gone": 1}, {"a": 1, "b": 2}),
+    ],
+)
+def test_what_was_not_ordered_is_left_in_the_next_cart(ordered, left):
+    """Whole lines, and of a line the units beyond the ordered ones; what was taken out since is not owed."""
+    after = rules.after_close(CART, ordered)
+
+    assert left == after.lines and list(left) == list(after.lines)
+    assert (CART.user_id, 51, bool(left)) == (after.user_id, after.version, after.cart_id is not None)
+    assert CART.cart_id != after.cart_id
+
+
+def test_a_cart_closed_again_has_the_same_next_cart_and_each_cart_another():
+    """Two processes that close a cart at once agree without a word between them."""
+    again = rules.after_close(add(CART, "c"), {"a": 1, "b": 2})
+    second = rules.after_close(again, {})
+
+    assert rules.after_close(CART, {"a": 1}).cart_id == again.cart_id
+    assert 3 == len({CART.cart_id, again.cart_id, second.cart_id})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
 
 from mesh.refusals import Refusal
 from mesh.seams import failpoints
+from svc_catalog.product import store
 from tests.harness import as_user, reason_of
 from tests.svc_catalog.conftest import a_huge_product, a_product, a_variant, new_sku
 from titan.catalog.v1 import events_pb2, product_pb2
@@ -393,3 +394,45 @@ async def test_pages_of_huge_products_end_early(shop):
         found += [each.product_id for each in answer.products]
         asked = answer.remaining_product_ids
     assert ids == found
+
+
+async def test_a_batch_that_repeats_huge_products_names_those_without_room(shop):
+    """Fifty bytes may ask for half a megabyte: made before, each of them is answered, the last ones by their ids."""
+    huge = [a_huge_product() for _ in range(10)]
+    ids = [(await shop.create(each)).product_id for each in huge]
+    short = [product_pb2.Product(title="Again", variants=each.variants[:1]) for each in huge]
+
+    request = pb.BatchCreateProductsRequest(products=[*short, a_product(variants=[a_variant(price=-1)]), *short])
+    answer = await shop.products.BatchCreateProducts(request, metadata=shop.admin)
+
+    assert [*ids, "", *ids] == [each.product.product_id for each in answer.results]
+    assert "PRICE_INVALID" == reason(answer.results[10])
+    assert ids[4:] == list(answer.remaining_product_ids)[:6] and set(ids) == set(answer.remaining_product_ids)
+    assert [100] * 4 + [0] * 6 == [len(each.product.variants) for each in answer.results[:10]]
+
+
+async def test_what_no_page_can_hold_is_not_read(shop, db):
+    """Of ten huge products the store reads those of one page, and one by which to see that there are more."""
+    category = UUID((await shop.category("Folios")).category_id)
+    ids = [UUID((await shop.create(a_huge_product(category_ids=[str(category)]))).product_id) for _ in range(10)]
+
+    async with db.hot_read() as connection:
+        found = [
+            await store.list_products(connection, ids),
+            await store.list_newest(connection, category_id=None, before=None, limit=10),
+            await store.list_newest(connection, category_id=category, before=None, limit=10),
+        ]
+
+    assert [ids[:5], ids[:4:-1], ids[:4:-1]] == [[each.product_id for each in page] for page in found]
+
+
+async def test_a_batch_of_huge_products_counts_unknown_and_repeated_ids(shop):
+    """Every known one comes, in the order of the request, however often it is asked again."""
+    ids = [(await shop.create(a_huge_product())).product_id for _ in range(5)]
+    asked, found = [str(uuid4()), ids[0], *ids, str(uuid4())], []
+    while asked:
+        answer = await shop.products.BatchGetProducts(pb.BatchGetProductsRequest(product_ids=asked))
+        found += [each.product_id for each in answer.products]
+        assert len(answer.remaining_product_ids) < len(asked)
+        asked = list(answer.remaining_product_ids)
+    assert [ids[0], *ids] == found

@@ -155,3 +155,27 @@ async def test_the_oldest_due_is_claimed_first(db, clock):
     second = replace(a_notification(clock), created_at=clock.now() - timedelta(seconds=5))
     await add(db, first, second)
     assert [second] == await claim(db, clock, limit=1)
+
+
+async def test_sent_letters_are_forgotten_after_half_a_year_and_receipts_after_three(db, clock):
+    """Receipts decide whether an order gets further letters; what waits or could not be sent stays for good."""
+    receipt, note = a_notification(clock), a_notification(clock, template="order_shipped")
+    dead, waiting = a_notification(clock, template="order_shipped"), a_notification(clock)
+    await add(db, receipt, note, dead, waiting)
+    for each, verdict in ((receipt, Verdict.TAKEN), (note, Verdict.TAKEN), (dead, Verdict.REFUSED)):
+        await settle(db, clock, each, verdict)
+
+    async def prune(days: int) -> set[UUID]:
+        clock.advance(days * 86_400)
+        for forget in (store.prune_letters, store.prune_receipts):
+            await db.transact(lambda tx, forget=forget: forget(tx, at=clock.now(), limit=10))
+        async with db.hot_read() as connection:
+            return {
+                row["notification_id"] for row in await connection.fetch("SELECT notification_id FROM notifications")
+            }
+
+    young, half_a_year, three_years = await prune(179), await prune(2), await prune(3 * 365)
+
+    every = {each.notification_id for each in (receipt, note, dead, waiting)}
+    assert (every, every - {note.notification_id}) == (young, half_a_year)
+    assert {dead.notification_id, waiting.notification_id} == three_years

@@ -42,6 +42,18 @@ async def test_a_round_asks_once_for_all_orders(desk, orders, channel):
     assert Round(0) == await desk.worker.send_due()
 
 
+async def test_orders_that_an_answer_has_no_room_for_are_asked_for_again(desk, orders, channel):
+    """Each letter of the batch still goes, and no order is asked for twice that was answered."""
+    orders.room = 2
+    for _ in range(5):
+        await desk.happens(received("OrderConfirmed", desk.order()))
+
+    assert Round(5) == await desk.worker.send_due()
+
+    assert [5, 3, 1] == [len(call) for call in orders.calls]
+    assert 5 == len(channel.taken)
+
+
 async def test_only_the_masked_address_is_stored(desk, channel):
     """The address itself reaches the channel and no table."""
     await desk.happens(received("OrderConfirmed", desk.order(to="ada@example.com")))

@@ -256,6 +256,24 @@ async def test_a_cart_that_could_not_be_closed_is_closed_later(shop: Shop, world
     assert world.captures[order.order_id] == 1
 
 
+async def test_what_is_added_while_the_order_is_placed_stays_with_the_shopper(shop: Shop, world: World) -> None:
+    """The order takes the lines that it was priced with; the next cart has the rest, also when it closes twice."""
+    user, cart_id = uuid4(), str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 1})
+    order = await shop.place(user, cart=True, lines=[("mug", 1)], card="tok_action")
+    world.carts[str(user)] = (cart_id, {"mug": 3, "tea": 1})
+    world.asked_for_action[order.order_id] = True
+    world.fail["capture"] = 10
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    await finished(shop, order.order_id)
+    sweeping.cancel()
+
+    next_id, left = world.carts[str(user)]
+    assert cart_id in world.closed and next_id not in world.closed
+    assert world.calls["close"] > 1
+    assert {"mug": 2, "tea": 1} == left
+
+
 async def test_a_cart_ordered_twice_at_once_with_two_keys_is_one_order(start: Any, world: World) -> None:
     one, two = await start(), await start()
     user, cart_id = uuid4(), str(uuid4())
@@ -578,8 +596,10 @@ async def test_a_stored_answer_comes_with_its_cart_closed(start: Any, world: Wor
             return await connection.fetchval("SELECT decided_at FROM checkouts WHERE user_id = $1", user)
 
     await until(decided)
+    world.carts[str(user)] = (cart_id, {"mug": 1, "tea": 2})
     order = await other.place(user, key=key, cart=True, lines=[("mug", 1)])
     dying.cancel()
 
     assert order.status == order_pb2.ORDER_STATUS_CONFIRMED
     assert cart_id in world.closed
+    assert {"tea": 2} == world.carts[str(user)][1]

@@ -276,6 +276,30 @@ async def test_receipts_are_for_packages(shop: Shop) -> None:
     assert await refused(shop.orders.BatchGetReceipts(request, metadata=harness.as_user())) == "ACCESS_DENIED"
 
 
+async def test_receipts_that_have_no_room_in_an_answer_are_named(shop: Shop) -> None:
+    """Orders of a thousand lines with long titles are more than a message may have; asked again, all of them come."""
+    ids = [(await shop.place()).order_id for _ in range(4)]
+    async with shop.db.hot() as tx:
+        await tx.execute(
+            """
+            UPDATE orders SET lines = (
+                SELECT jsonb_agg(jsonb_set(jsonb_set(lines -> 0, '{0}', to_jsonb(number)), '{3}', $2))
+                FROM generate_series(1, 1000) AS number
+            )
+            WHERE order_id = ANY($1::uuid[])
+            """,
+            ids,
+            "t" * 800,
+        )
+    asked, found = ids, []
+    while asked:
+        request = pb.BatchGetReceiptsRequest(order_ids=asked)
+        answer = await shop.orders.BatchGetReceipts(request, metadata=harness.as_service("svc_notify"))
+        found.append([receipt.order.order_id for receipt in answer.receipts])
+        asked = answer.remaining_order_ids
+    assert [ids[:2], ids[2:]] == found
+
+
 async def test_an_order_row_can_be_rebuilt_from_its_journal(shop: Shop) -> None:
     user = uuid4()
     order = await captured(shop, user)

@@ -22,23 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18titan/cart/v1/cart.proto\x12\rtitan.cart.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\xa6\x01\n\x04\x43\x61rt\x12\x0f\n\x07\x63\x61rt_id\x18\x01 \x01(\t\x12&\n\x05items\x18\x02 \x03(\x0b\x32\x17.titan.cart.v1.CartItem\x12&\n\x08subtotal\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\x08\x43\x61rtItem\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12(\n\nunit_price\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12(\n\nline_total\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x10\n\x08sellable\x18\x06 \x01(\x08\"f\n\x0c\x43\x61rtContents\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61rt_id\x18\x02 \x01(\t\x12&\n\x05lines\x18\x03 \x03(\x0b\x32\x17.titan.cart.v1.CartLine\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\")\n\x08\x43\x61rtLine\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18titan/cart/v1/cart.proto\x12\rtitan.cart.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\xa6\x01\n\x04\x43\x61rt\x12\x0f\n\x07\x63\x61rt_id\x18\x01 \x01(\t\x12&\n\x05items\x18\x02 \x03(\x0b\x32\x17.titan.cart.v1.CartItem\x12&\n\x08subtotal\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\x12/\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9e\x01\n\x08\x43\x61rtItem\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\x10\n\x08quantity\x18\x02 \x01(\x05\x12(\n\nunit_price\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12(\n\nline_total\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x10\n\x08sellable\x18\x06 \x01(\x08\"f\n\x0c\x43\x61rtContents\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0f\n\x07\x63\x61rt_id\x18\x02 \x01(\t\x12&\n\x05lines\x18\x03 \x03(\x0b\x32\x17.titan.cart.v1.CartLine\x12\x0c\n\x04\x65tag\x18\x04 \x01(\t\"X\n\x08\x43\x61rtLine\x12.\n\x03sku\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\x12\x1c\n\x08quantity\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.cart.v1.cart_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CART']._serialized_start=104
-  _globals['_CART']._serialized_end=270
-  _globals['_CARTITEM']._serialized_start=273
-  _globals['_CARTITEM']._serialized_end=431
-  _globals['_CARTCONTENTS']._serialized_start=433
-  _globals['_CARTCONTENTS']._serialized_end=535
-  _globals['_CARTLINE']._serialized_start=537
-  _globals['_CARTLINE']._serialized_end=578
+  _globals['_CARTLINE'].fields_by_name['sku']._loaded_options = None
+  _globals['_CARTLINE'].fields_by_name['sku']._serialized_options = b'\272H\036r\0342\032^[!-~]([ -~]{0,62}[!-~])?$'
+  _globals['_CARTLINE'].fields_by_name['quantity']._loaded_options = None
+  _globals['_CARTLINE'].fields_by_name['quantity']._serialized_options = b'\272H\007\032\005\030\220N(\001'
+  _globals['_CART']._serialized_start=133
+  _globals['_CART']._serialized_end=299
+  _globals['_CARTITEM']._serialized_start=302
+  _globals['_CARTITEM']._serialized_end=460
+  _globals['_CARTCONTENTS']._serialized_start=462
+  _globals['_CARTCONTENTS']._serialized_end=564
+  _globals['_CARTLINE']._serialized_start=566
+  _globals['_CARTLINE']._serialized_end=654
 # @@protoc_insertion_point(module_scope)

@@ -85,12 +85,14 @@ class BatchCloseCartsRequest(_message.Message):
     def __init__(self, carts: _Optional[_Iterable[_Union[CartToClose, _Mapping]]] = ...) -> None: ...
 
 class CartToClose(_message.Message):
-    __slots__ = ("user_id", "cart_id")
+    __slots__ = ("user_id", "cart_id", "lines")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CART_ID_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     cart_id: str
-    def __init__(self, user_id: _Optional[str] = ..., cart_id: _Optional[str] = ...) -> None: ...
+    lines: _containers.RepeatedCompositeFieldContainer[_cart_pb2.CartLine]
+    def __init__(self, user_id: _Optional[str] = ..., cart_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[_cart_pb2.CartLine, _Mapping]]] = ...) -> None: ...
 
 class BatchCloseCartsResponse(_message.Message):
     __slots__ = ()

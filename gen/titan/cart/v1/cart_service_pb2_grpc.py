@@ -120,7 +120,8 @@ class CartServiceServicer:
     def BatchCloseCarts(self, request, context):
         """Closes carts that were ordered: a closed cart is gone for good, and the next add opens a new one.
 
-        Closing twice, or a cart that is unknown, is safe. It has no refusals of its own.
+        What a cart holds beyond the ordered lines was added after it was priced; it moves to the owner's next cart, once.
+        Closing twice, whatever the lines, or a cart that is unknown, is safe. It has no refusals of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

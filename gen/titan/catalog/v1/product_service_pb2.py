@@ -30,7 +30,7 @@ from titan.catalog.v1 import product_pb2 as titan_dot_catalog_dot_v1_dot_product
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&titan/catalog/v1/product_service.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x17google/rpc/status.proto\x1a\x1etitan/catalog/v1/product.proto\x1a\x1etitan/options/v1/options.proto\"J\n\x14\x43reateProductRequest\x12\x32\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.ProductB\x06\xbaH\x03\xc8\x01\x01\"C\n\x15\x43reateProductResponse\x12*\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.Product\"V\n\x1a\x42\x61tchCreateProductsRequest\x12\x38\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.ProductB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"U\n\x1b\x42\x61tchCreateProductsResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.catalog.v1.CreateProductResult\"s\n\x13\x43reateProductResult\x12,\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.ProductH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"{\n\x14UpdateProductRequest\x12\x32\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.ProductB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"C\n\x15UpdateProductResponse\x12*\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.Product\"1\n\x11GetProductRequest\x12\x1c\n\nproduct_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"@\n\x12GetProductResponse\x12*\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.Product\"s\n\x13ListProductsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12 \n\x0b\x63\x61tegory_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\\\n\x14ListProductsResponse\x12+\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x17\x42\x61tchGetProductsRequest\x12&\n\x0bproduct_ids\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\x64\"\x05r\x03\xb0\x01\x01\"f\n\x18\x42\x61tchGetProductsResponse\x12+\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.Product\x12\x1d\n\x15remaining_product_ids\x18\x02 \x03(\t\"<\n\x17\x42\x61tchGetVariantsRequest\x12!\n\x04skus\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x08\x01\x10\x80 \"\x06r\x04\x10\x01\x18@\"O\n\x18\x42\x61tchGetVariantsResponse\x12\x33\n\x08variants\x18\x01 \x03(\x0b\x32!.titan.catalog.v1.SellableVariant2\x84\x08\n\x0eProductService\x12\x87\x01\n\rCreateProduct\x12&.titan.catalog.v1.CreateProductRequest\x1a\'.titan.catalog.v1.CreateProductResponse\"%\x90\x02\x00\xaa\xbb\x18\x07\x1a\x05\x61\x64min\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/products:\x01*\x12\xba\x01\n\x13\x42\x61tchCreateProducts\x12,.titan.catalog.v1.BatchCreateProductsRequest\x1a-.titan.catalog.v1.BatchCreateProductsResponse\"F\x90\x02\x02\xaa\xbb\x18\x11\x1a\x05\x61\x64min\x1a\x08importer\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/products:batchCreate:\x01*\x12\x9c\x01\n\rUpdateProduct\x12&.titan.catalog.v1.UpdateProductRequest\x1a\'.titan.catalog.v1.UpdateProductResponse\":\x90\x02\x02\xaa\xbb\x18\x07\x1a\x05\x61\x64min\x82\xd3\xe4\x93\x02&2!/v1/products/{product.product_id}:\x01*\x12\x83\x01\n\nGetProduct\x12#.titan.catalog.v1.GetProductRequest\x1a$.titan.catalog.v1.GetProductResponse\"*\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/products/{product_id}\x12|\n\x0cListProducts\x12%.titan.catalog.v1.ListProductsRequest\x1a&.titan.catalog.v1.ListProductsResponse\"\x1d\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/products\x12\x91\x01\n\x10\x42\x61tchGetProducts\x12).titan.catalog.v1.BatchGetProductsRequest\x1a*.titan.catalog.v1.BatchGetProductsResponse\"&\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/products:batchGet\x12t\n\x10\x42\x61tchGetVariants\x12).titan.catalog.v1.BatchGetVariantsRequest\x1a*.titan.catalog.v1.BatchGetVariantsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&titan/catalog/v1/product_service.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x17google/rpc/status.proto\x1a\x1etitan/catalog/v1/product.proto\x1a\x1etitan/options/v1/options.proto\"J\n\x14\x43reateProductRequest\x12\x32\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.ProductB\x06\xbaH\x03\xc8\x01\x01\"C\n\x15\x43reateProductResponse\x12*\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.Product\"V\n\x1a\x42\x61tchCreateProductsRequest\x12\x38\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.ProductB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"t\n\x1b\x42\x61tchCreateProductsResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.titan.catalog.v1.CreateProductResult\x12\x1d\n\x15remaining_product_ids\x18\x02 \x03(\t\"s\n\x13\x43reateProductResult\x12,\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.ProductH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"{\n\x14UpdateProductRequest\x12\x32\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.ProductB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"C\n\x15UpdateProductResponse\x12*\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.Product\"1\n\x11GetProductRequest\x12\x1c\n\nproduct_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"@\n\x12GetProductResponse\x12*\n\x07product\x18\x01 \x01(\x0b\x32\x19.titan.catalog.v1.Product\"s\n\x13ListProductsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12 \n\x0b\x63\x61tegory_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\"\\\n\x14ListProductsResponse\x12+\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x17\x42\x61tchGetProductsRequest\x12&\n\x0bproduct_ids\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\x64\"\x05r\x03\xb0\x01\x01\"f\n\x18\x42\x61tchGetProductsResponse\x12+\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.Product\x12\x1d\n\x15remaining_product_ids\x18\x02 \x03(\t\"<\n\x17\x42\x61tchGetVariantsRequest\x12!\n\x04skus\x18\x01 \x03(\tB\x13\xbaH\x10\x92\x01\r\x08\x01\x10\x80 \"\x06r\x04\x10\x01\x18@\"O\n\x18\x42\x61tchGetVariantsResponse\x12\x33\n\x08variants\x18\x01 \x03(\x0b\x32!.titan.catalog.v1.SellableVariant2\x84\x08\n\x0eProductService\x12\x87\x01\n\rCreateProduct\x12&.titan.catalog.v1.CreateProductRequest\x1a\'.titan.catalog.v1.CreateProductResponse\"%\x90\x02\x00\xaa\xbb\x18\x07\x1a\x05\x61\x64min\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/products:\x01*\x12\xba\x01\n\x13\x42\x61tchCreateProducts\x12,.titan.catalog.v1.BatchCreateProductsRequest\x1a-.titan.catalog.v1.BatchCreateProductsResponse\"F\x90\x02\x02\xaa\xbb\x18\x11\x1a\x05\x61\x64min\x1a\x08importer\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/products:batchCreate:\x01*\x12\x9c\x01\n\rUpdateProduct\x12&.titan.catalog.v1.UpdateProductRequest\x1a\'.titan.catalog.v1.UpdateProductResponse\":\x90\x02\x02\xaa\xbb\x18\x07\x1a\x05\x61\x64min\x82\xd3\xe4\x93\x02&2!/v1/products/{product.product_id}:\x01*\x12\x83\x01\n\nGetProduct\x12#.titan.catalog.v1.GetProductRequest\x1a$.titan.catalog.v1.GetProductResponse\"*\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/products/{product_id}\x12|\n\x0cListProducts\x12%.titan.catalog.v1.ListProductsRequest\x1a&.titan.catalog.v1.ListProductsResponse\"\x1d\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/products\x12\x91\x01\n\x10\x42\x61tchGetProducts\x12).titan.catalog.v1.BatchGetProductsRequest\x1a*.titan.catalog.v1.BatchGetProductsResponse\"&\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/products:batchGet\x12t\n\x10\x42\x61tchGetVariants\x12).titan.catalog.v1.BatchGetVariantsRequest\x1a*.titan.catalog.v1.BatchGetVariantsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -76,29 +76,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHCREATEPRODUCTSREQUEST']._serialized_start=387
   _globals['_BATCHCREATEPRODUCTSREQUEST']._serialized_end=473
   _globals['_BATCHCREATEPRODUCTSRESPONSE']._serialized_start=475
-  _globals['_BATCHCREATEPRODUCTSRESPONSE']._serialized_end=560
-  _globals['_CREATEPRODUCTRESULT']._serialized_start=562
-  _globals['_CREATEPRODUCTRESULT']._serialized_end=677
-  _globals['_UPDATEPRODUCTREQUEST']._serialized_start=679
-  _globals['_UPDATEPRODUCTREQUEST']._serialized_end=802
-  _globals['_UPDATEPRODUCTRESPONSE']._serialized_start=804
-  _globals['_UPDATEPRODUCTRESPONSE']._serialized_end=871
-  _globals['_GETPRODUCTREQUEST']._serialized_start=873
-  _globals['_GETPRODUCTREQUEST']._serialized_end=922
-  _globals['_GETPRODUCTRESPONSE']._serialized_start=924
-  _globals['_GETPRODUCTRESPONSE']._serialized_end=988
-  _globals['_LISTPRODUCTSREQUEST']._serialized_start=990
-  _globals['_LISTPRODUCTSREQUEST']._serialized_end=1105
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=1107
-  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=1199
-  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_start=1201
-  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_end=1266
-  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_start=1268
-  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_end=1370
-  _globals['_BATCHGETVARIANTSREQUEST']._serialized_start=1372
-  _globals['_BATCHGETVARIANTSREQUEST']._serialized_end=1432
-  _globals['_BATCHGETVARIANTSRESPONSE']._serialized_start=1434
-  _globals['_BATCHGETVARIANTSRESPONSE']._serialized_end=1513
-  _globals['_PRODUCTSERVICE']._serialized_start=1516
-  _globals['_PRODUCTSERVICE']._serialized_end=2544
+  _globals['_BATCHCREATEPRODUCTSRESPONSE']._serialized_end=591
+  _globals['_CREATEPRODUCTRESULT']._serialized_start=593
+  _globals['_CREATEPRODUCTRESULT']._serialized_end=708
+  _globals['_UPDATEPRODUCTREQUEST']._serialized_start=710
+  _globals['_UPDATEPRODUCTREQUEST']._serialized_end=833
+  _globals['_UPDATEPRODUCTRESPONSE']._serialized_start=835
+  _globals['_UPDATEPRODUCTRESPONSE']._serialized_end=902
+  _globals['_GETPRODUCTREQUEST']._serialized_start=904
+  _globals['_GETPRODUCTREQUEST']._serialized_end=953
+  _globals['_GETPRODUCTRESPONSE']._serialized_start=955
+  _globals['_GETPRODUCTRESPONSE']._serialized_end=1019
+  _globals['_LISTPRODUCTSREQUEST']._serialized_start=1021
+  _globals['_LISTPRODUCTSREQUEST']._serialized_end=1136
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_start=1138
+  _globals['_LISTPRODUCTSRESPONSE']._serialized_end=1230
+  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_start=1232
+  _globals['_BATCHGETPRODUCTSREQUEST']._serialized_end=1297
+  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_start=1299
+  _globals['_BATCHGETPRODUCTSRESPONSE']._serialized_end=1401
+  _globals['_BATCHGETVARIANTSREQUEST']._serialized_start=1403
+  _globals['_BATCHGETVARIANTSREQUEST']._serialized_end=1463
+  _globals['_BATCHGETVARIANTSRESPONSE']._serialized_start=1465
+  _globals['_BATCHGETVARIANTSRESPONSE']._serialized_end=1544
+  _globals['_PRODUCTSERVICE']._serialized_start=1547
+  _globals['_PRODUCTSERVICE']._serialized_end=2575
 # @@protoc_insertion_point(module_scope)

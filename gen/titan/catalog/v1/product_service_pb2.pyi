@@ -31,10 +31,12 @@ class BatchCreateProductsRequest(_message.Message):
     def __init__(self, products: _Optional[_Iterable[_Union[_product_pb2.Product, _Mapping]]] = ...) -> None: ...
 
 class BatchCreateProductsResponse(_message.Message):
-    __slots__ = ("results",)
+    __slots__ = ("results", "remaining_product_ids")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    REMAINING_PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[CreateProductResult]
-    def __init__(self, results: _Optional[_Iterable[_Union[CreateProductResult, _Mapping]]] = ...) -> None: ...
+    remaining_product_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, results: _Optional[_Iterable[_Union[CreateProductResult, _Mapping]]] = ..., remaining_product_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CreateProductResult(_message.Message):
     __slots__ = ("product", "error")

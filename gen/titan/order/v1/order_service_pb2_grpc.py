@@ -166,7 +166,8 @@ class OrderServiceServicer:
     def BatchGetReceipts(self, request, context):
         """Returns orders with what a message to their customers needs, one result each, in the order of the request.
 
-        It has no refusals of its own: an unknown order is a result without one.
+        What would make the answer too large is left out. It has no refusals of its own: an unknown order is a result
+        without one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
