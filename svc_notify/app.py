@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mesh.inbox import Consumer
+from mesh.consumer import Consumer
 from mesh.runtime import Background, Hosted, Runtime
 from svc_notify import settings as notify_settings
 from svc_notify.channels.email import EmailChannel

@@ -13,7 +13,7 @@ import pytest
 
 from control.servers.mailbox import Mailbox
 from mesh.database import Database
-from mesh.inbox import Received
+from mesh.received import Received
 from mesh.refusals import Unavailable
 from mesh.seams import ManualClock, SystemIds
 from svc_notify.channels.email import EmailChannel, SmtpSettings
