@@ -22,7 +22,7 @@ from mesh.contract import Method, Route
 from mesh.refusals import InvalidInput
 
 MAX_PARAMETERS = 256
-MAX_QUERY_DEPTH = 8
+MAX_QUERY_LEVELS = 8
 IDEMPOTENCY_KEY = "idempotency-key"
 IF_MATCH = "if-match"
 
@@ -178,7 +178,7 @@ class _Leaf:
         shown: list[str] = []
         field: FieldDescriptor | None = None
         current: Descriptor | None = descriptor
-        for name in path.split(".", MAX_QUERY_DEPTH):
+        for name in path.split(".", MAX_QUERY_LEVELS):
             if current is None or (field is not None and field.is_repeated):
                 return None
             field = fields_by_any_name(current).get(name)

@@ -37,7 +37,7 @@ TRIES_PER_EVENT = 3
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
 KEPT_DAYS = 30
-PRUNED_ROWS = 5000
+PRUNE_ROWS = 5000
 
 APPLIED = Counter("titan_inbox_events", "Events by what became of them.", ["consumer", "outcome"], registry=REGISTRY)
 
@@ -97,7 +97,7 @@ class Inbox:
     async def prune(self) -> None:
         """Forget a bounded number of notes that no broker repeats any more."""
         async with self._db.hot_read() as connection:
-            await connection.execute(_PRUNE, self._consumer, KEPT_DAYS, PRUNED_ROWS)
+            await connection.execute(_PRUNE, self._consumer, KEPT_DAYS, PRUNE_ROWS)
 
     async def _apply_one(self, message: Message, waiting: Callable[[bool], None]) -> None:
         tries, backoff, waits = 0, FIRST_BACKOFF_SECONDS, False

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = get_logger("mesh.relay")
 
-BATCH = 500
+BATCH_EVENTS = 500
 POLL_SECONDS = 0.5
 """For events that another process committed; this one's own wake the relay."""
 GATHER_SECONDS = 0.1
@@ -167,11 +167,11 @@ class Relay:
             self._away = False
             while True:
                 self._awake.clear()
-                rows = await connection.fetch(_TAKE, BATCH)
+                rows = await connection.fetch(_TAKE, BATCH_EVENTS)
                 self._measure(rows)
                 if rows:
                     await self._publish(connection, sender, rows)
-                    if len(rows) == BATCH:
+                    if len(rows) == BATCH_EVENTS:
                         continue
                 await self._rest(connection, sender)
         finally:

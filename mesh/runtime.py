@@ -45,7 +45,7 @@ TRY_AGAIN = 75
 CRASHED = 70
 """EX_SOFTWARE: an exception that nobody expected."""
 
-POOL_SIZE = 10
+POOL_CONNECTIONS = 10
 PATIENCE_SECONDS = 30.0
 AUTH_PATIENCE_SECONDS = 8.0
 """How long a start waits for keys and ended sessions: longer than AuthService is behind when a mesh starts on a machine
@@ -258,7 +258,7 @@ class Process:
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                db = await Database.connect(settings.database_url, pool_size=POOL_SIZE, name=self.package)
+                db = await Database.connect(settings.database_url, pool_size=POOL_CONNECTIONS, name=self.package)
                 break
             except Unavailable as error:
                 if time.monotonic() > until:

@@ -51,7 +51,7 @@ RESTARTS = Counter("titan_background_restarts", "Background tasks that crashed."
 FLUSH_SECONDS = 0.05
 FLUSH_LINES = 256
 
-_MAX_TEXT = 8192
+_MAX_TEXT_CHARACTERS = 8192
 _NO_CONTEXT = contextvars.Context()
 
 
@@ -188,7 +188,7 @@ class Logger:
         """Log an unexpected exception with its traceback."""
         text = traceback_of(error)
         fields.setdefault("error", type(error).__name__)
-        SINK.write(logging.ERROR, self.name, message, {**fields, "traceback": text[-_MAX_TEXT:]})
+        SINK.write(logging.ERROR, self.name, message, {**fields, "traceback": text[-_MAX_TEXT_CHARACTERS:]})
 
 
 def get_logger(name: str) -> Logger:
@@ -202,11 +202,11 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {}
         if record.exc_info and record.exc_info[1] is not None:
-            fields["traceback"] = traceback_of(record.exc_info[1])[-_MAX_TEXT:]
+            fields["traceback"] = traceback_of(record.exc_info[1])[-_MAX_TEXT_CHARACTERS:]
         try:
-            message = record.getMessage()[:_MAX_TEXT]
+            message = record.getMessage()[:_MAX_TEXT_CHARACTERS]
         except (TypeError, ValueError):
-            message = str(record.msg)[:_MAX_TEXT]
+            message = str(record.msg)[:_MAX_TEXT_CHARACTERS]
         SINK.write(record.levelno, record.name, message, fields)
 
 

@@ -21,8 +21,8 @@ from psp_sim.settings import Settings
 from psp_sim.store import Store
 
 SIGNATURE_HEADER = "titan-psp-signature"
-MAX_SENDING = 16
-MAX_WAITING = 10_000
+MAX_SENDING_EVENTS = 16
+MAX_WAITING_EVENTS = 10_000
 SHUFFLE_SECONDS = 0.3
 
 log = logging.getLogger(__name__)
@@ -62,14 +62,14 @@ class Event:
 
 
 class Webhooks:
-    """The deliveries under way: at most ``MAX_WAITING`` events wait, ``MAX_SENDING`` are being sent."""
+    """The deliveries under way: at most ``MAX_WAITING_EVENTS`` wait, ``MAX_SENDING_EVENTS`` are being sent."""
 
     def __init__(self, store: Store, settings: Settings, control: Control, client: httpx.AsyncClient) -> None:
         self._store = store
         self._settings = settings
         self._control = control
         self._client = client
-        self._sending = asyncio.Semaphore(MAX_SENDING)
+        self._sending = asyncio.Semaphore(MAX_SENDING_EVENTS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -91,7 +91,7 @@ class Webhooks:
         if url is None:
             self._store.undelivered.pop(entry.event_id, None)
             return
-        if len(self._tasks) >= MAX_WAITING:
+        if len(self._tasks) >= MAX_WAITING_EVENTS:
             log.warning("too many webhooks wait, event %s is given up", entry.event_id)
             self._store.record_delivery(entry, "given_up")
             return

@@ -12,7 +12,7 @@ from psp_sim.rules import Authorize, Entry, Payment, Status
 
 MAX_BODY_BYTES = 16_384
 MAX_AMOUNT_MINOR = 10**12
-MAX_URL_LENGTH = 2_000
+MAX_URL_CHARACTERS = 2_000
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -148,6 +148,6 @@ def _text(value: Any, name: str, pattern: re.Pattern[str]) -> str:
 def _url(value: Any, name: str) -> str | None:
     if value is None:
         return None
-    if len(value if isinstance(value, str) else "") > MAX_URL_LENGTH:
-        raise Malformed(f"{name}: at most {MAX_URL_LENGTH} characters are taken")
+    if len(value if isinstance(value, str) else "") > MAX_URL_CHARACTERS:
+        raise Malformed(f"{name}: at most {MAX_URL_CHARACTERS} characters are taken")
     return _text(value, name, _URL)
