@@ -18,9 +18,10 @@ import asyncpg
 from prometheus_client import Counter, Gauge
 
 from mesh import outbox
-from mesh.database import connect_alone, is_away
+from mesh.database_errors import is_away
 from mesh.kafka import BrokerAway, Headers, Publisher
 from mesh.locks import disconnect, lock_key
+from mesh.postgres import connect_alone
 from mesh.refusals import Unavailable
 from mesh.seams import failpoint
 from mesh.telemetry import REGISTRY, get_logger

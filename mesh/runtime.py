@@ -22,11 +22,12 @@ from mesh import settings as mesh_settings
 from mesh.auth_feed import AUTH_SERVICE, AuthFeed
 from mesh.clients import Clients
 from mesh.contract import Contract
-from mesh.database import Database, UnsafeDurability
+from mesh.database import Database
 from mesh.identity import KeySource, RevocationView, TokenVerifier
 from mesh.interceptors.admission import Admission
 from mesh.interceptors.chain import standard_stages
 from mesh.migrations import MigrationBlocked, upgrade
+from mesh.postgres import UnsafeDurability
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock, Ids, SystemClock, SystemIds
 from mesh.server import AddressTaken, Server
