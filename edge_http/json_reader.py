@@ -31,9 +31,11 @@ class Problems:
 
     @property
     def full(self) -> bool:
+        """Whether no further violation is kept, so that reading on is of no use."""
         return len(self.found) >= MAX_VIOLATIONS
 
     def add(self, path: str, description: str) -> None:
+        """Keep a violation of the field at this path, unless there are enough."""
         if not self.full:
             self.found.append(FieldViolation(path, description))
 

@@ -7,32 +7,21 @@ to wait for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from mesh.kafka import BrokerAway, Headers
+from mesh.kafka import BrokerAway, Sender
 from mesh.received import headers_of
 
 
-class Producer(Protocol):
-    """What dead letters need to be sent; `mesh.kafka.Publisher` is one."""
-
-    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]: ...
-
-    async def ensure_topics(self, topics: Sequence[str]) -> None: ...
-
-    async def close(self) -> None: ...
-
-
 class DeadLetters:
-    """The dead letters of one consumer. The producer is opened with the first of them: most days see none."""
+    """The dead letters of one consumer. The sender is opened with the first of them."""
 
-    def __init__(self, consumer: str, open_producer: Callable[[], Producer]) -> None:
+    def __init__(self, consumer: str, open_sender: Callable[[], Sender]) -> None:
         self._consumer = consumer
-        self._open_producer = open_producer
-        self._producer: Producer | None = None
+        self._open_sender = open_sender
+        self._sender: Sender | None = None
         self._sending = asyncio.Lock()
 
     async def send(self, message: Message, *, why: str) -> None:
@@ -49,19 +38,17 @@ class DeadLetters:
             ("titan_dead_position", f"{message.partition()}:{message.offset()}".encode()),
         ]
         async with self._sending:
-            if self._producer is None:
-                self._producer = self._open_producer()
+            if self._sender is None:
+                self._sender = self._open_sender()
             try:
-                await self._producer.ensure_topics([topic])
-                await self._producer.send(
-                    topic, key=message.key() or b"", value=message.value() or b"", headers=headers
-                )
+                await self._sender.ensure_topics([topic])
+                await self._sender.send(topic, key=message.key() or b"", value=message.value() or b"", headers=headers)
             except BrokerAway:
                 await self.close()
                 raise
 
     async def close(self) -> None:
-        """Let go of the producer."""
-        if self._producer is not None:
-            await self._producer.close()
-            self._producer = None
+        """Let go of the sender."""
+        if self._sender is not None:
+            await self._sender.close()
+            self._sender = None

@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge
 
 from mesh import outbox
 from mesh.database_errors import is_away
-from mesh.kafka import BrokerAway, Headers, Publisher
+from mesh.kafka import BrokerAway, Headers, Publisher, Sender
 from mesh.locks import disconnect, lock_key
 from mesh.postgres import connect_alone
 from mesh.refusals import Unavailable
@@ -69,19 +69,17 @@ SELECT count(*) AS events, max(seq) AS last FROM again
 """
 
 
-class Sender(Protocol):
-    """What a relay needs of a producer; `mesh.kafka.Publisher` is one."""
+class RelaySender(Sender, Protocol):
+    """A sender that can also say whether it is still good, and which topics are missing."""
 
     @property
-    def failure(self) -> BrokerAway | None: ...
+    def failure(self) -> BrokerAway | None:
+        """Why this sender is of no more use; None while it is."""
+        ...
 
-    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]: ...
-
-    async def missing_topics(self, topics: Iterable[str]) -> frozenset[str]: ...
-
-    async def ensure_topics(self, topics: Iterable[str]) -> None: ...
-
-    async def close(self) -> None: ...
+    async def missing_topics(self, topics: Iterable[str]) -> frozenset[str]:
+        """Return those of the topics that the broker does not have."""
+        ...
 
 
 def work_of(runtime: Runtime) -> list[Background]:
@@ -108,7 +106,7 @@ class Relay:
         cell: str,
         topics: Sequence[str] | None = None,
         retention_days: int = RETENTION_DAYS,
-        open_sender: Callable[[], Sender] | None = None,
+        open_sender: Callable[[], RelaySender] | None = None,
     ) -> None:
         self._db_url = db_url
         self._package = package
@@ -178,7 +176,9 @@ class Relay:
         finally:
             await sender.close()
 
-    async def _publish(self, connection: asyncpg.Connection, sender: Sender, rows: Sequence[asyncpg.Record]) -> None:
+    async def _publish(
+        self, connection: asyncpg.Connection, sender: RelaySender, rows: Sequence[asyncpg.Record]
+    ) -> None:
         """Send a batch and mark what was acknowledged, also when the rest was not."""
         topics = {row["topic"] for row in rows}
         if not topics <= self._topics:
@@ -199,7 +199,9 @@ class Relay:
             if error is not None:
                 raise error
 
-    async def _send_in_turn(self, sender: Sender, chain: Sequence[asyncpg.Record], acknowledged: list[int]) -> None:
+    async def _send_in_turn(
+        self, sender: RelaySender, chain: Sequence[asyncpg.Record], acknowledged: list[int]
+    ) -> None:
         for row in chain:
             key = row["aggregate_id"].encode()
             await sender.send(row["topic"], key=key, value=row["payload"], headers=self._headers(row))
@@ -222,7 +224,7 @@ class Relay:
             headers.append(("traceparent", row["traceparent"].encode()))
         return headers
 
-    async def _ensure_topics(self, connection: asyncpg.Connection, sender: Sender, topics: Iterable[str]) -> None:
+    async def _ensure_topics(self, connection: asyncpg.Connection, sender: RelaySender, topics: Iterable[str]) -> None:
         """Make missing topics. One that was published to and is gone was lost with its messages: fill it again.
 
         The topic is made last: that it is missing is the only note of what has still to be opened again.
@@ -246,7 +248,7 @@ class Relay:
                 return events
             last = row["last"]
 
-    async def _rest(self, connection: asyncpg.Connection, sender: Sender) -> None:
+    async def _rest(self, connection: asyncpg.Connection, sender: RelaySender) -> None:
         """Wait for work; meanwhile, now and then, prune what is published and see that the broker kept its topics."""
         now = asyncio.get_running_loop().time()
         if sender.failure is not None:

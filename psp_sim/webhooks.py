@@ -44,6 +44,7 @@ class Event:
     url: str
 
     def body(self, *, extra_minor: int = 0) -> bytes:
+        """Return the JSON that the merchant reads; ``extra_minor`` makes its amount a lie."""
         entry = self.entry
         return json.dumps(
             {
@@ -79,6 +80,7 @@ class Webhooks:
         self._store.listeners.append(lambda entry, payment: self._announce(entry, payment.events))
 
     async def close(self) -> None:
+        """Break off what is being sent or waits; the next process takes it up."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

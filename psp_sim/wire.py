@@ -58,10 +58,20 @@ async def read_object(request: Request) -> dict[str, Any]:
 
 
 def take_id(value: Any, name: str) -> str:
+    """Read an id.
+
+    Raises:
+        Malformed: It is missing, too long, or holds other characters than ids have.
+    """
     return _text(value, name, _ID)
 
 
 def take_amount_minor(content: dict[str, Any]) -> int:
+    """Read the field ``amount_minor``.
+
+    Raises:
+        Malformed: It is no integer, or out of its range.
+    """
     amount_minor = content.get("amount_minor")
     if type(amount_minor) is not int or not 0 < amount_minor <= MAX_AMOUNT_MINOR:
         raise Malformed(f"amount_minor: an integer from 1 to {MAX_AMOUNT_MINOR} is wanted")
@@ -113,6 +123,7 @@ def to_reply(payment: Payment, entry: Entry | None = None, *, public_url: str) -
 
 
 def to_error(code: str, message: str) -> JSONResponse:
+    """Encode a refusal; one that has no status of its own is a conflict."""
     return JSONResponse({"error": {"code": code, "message": message}}, STATUS_OF_REFUSAL.get(code, 409))
 
 

@@ -26,6 +26,8 @@ class Refusals(Stage):
     """The outermost stage."""
 
     def unary(self, method: Method, inner: Unary) -> Unary:
+        """Answer with the status of whatever is raised further in."""
+
         async def translated(request: Message, call: Call) -> Message:
             try:
                 return await inner(request, call)
@@ -36,6 +38,8 @@ class Refusals(Stage):
         return translated
 
     def stream(self, method: Method, inner: Stream) -> Stream:
+        """End the stream with the status of whatever is raised further in."""
+
         async def translated(request: Message, call: Call) -> AsyncGenerator[Message, None]:
             try:
                 async with aclosing(inner(request, call)) as messages:

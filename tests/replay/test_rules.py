@@ -12,7 +12,10 @@ import pytest
 from replay import rules
 from replay.rules import FileLine, LineClass
 
-REAL = Path(os.environ.get("TITAN_REPLAY_CSV", "online_retail_2010-12_to_2011-05.csv.gz"))
+REAL = Path(os.environ.get("TITAN_REPLAY_CSV", "online_retail_2010-12_to_2011-05.csv.gz")).absolute()
+needs_the_real_file = pytest.mark.skipif(
+    not REAL.exists(), reason=f"there is no {REAL.name} here: name the retailer's file in TITAN_REPLAY_CSV"
+)
 
 
 def line(invoice: str = "1", code: str = "A1", quantity: int = 1, price: str = "1.5", customer: str = "7") -> FileLine:
@@ -68,7 +71,7 @@ def test_a_line_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         list(rules.read(file, first=date(2010, 12, 1), days=1))
 
 
-@pytest.mark.skipif(not REAL.exists(), reason=f"there is no {REAL}: name the retailer's file in TITAN_REPLAY_CSV")
+@needs_the_real_file
 def test_the_first_day_of_the_real_file() -> None:
     """127 invoices, GBP 58,960.79; the figures of the file's own first trading day."""
     lines = list(rules.read(REAL, first=date(2010, 12, 1), days=1))
