@@ -127,14 +127,7 @@ def members(monkeypatch) -> list[FakeMember]:
 async def test_a_member_joins_anew_when_work_has_died(db, shelf, members):
     """A partition that nobody works on would be fetched for ever and never applied."""
     failpoints.arm("inbox.before_offset", "raise*1")
-    task = asyncio.create_task(Consumer("", "readers", [TOPIC], db, shelf).run())
-    try:
-        async with asyncio.timeout(5):
-            while not any(member.committed for member in members):
-                await asyncio.sleep(0.01)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    await run_until_committed(Consumer("", "readers", [TOPIC], db, shelf), members)
     assert [[], [1]] == [member.committed for member in members]
     assert [("member", 1)] == await seen(db)
 
@@ -143,6 +136,11 @@ async def test_a_member_forgets_what_the_last_membership_wanted(db, shelf, membe
     """An offset of an old place, committed at a new one, would skip events."""
     consumer = Consumer("", "readers", [TOPIC], db, shelf)
     consumer._orders.append(("commit", (TOPIC, 0), 99))
+    await run_until_committed(consumer, members)
+    assert [[1]] == [member.committed for member in members]
+
+
+async def run_until_committed(consumer: Consumer, members: list[FakeMember]) -> None:
     task = asyncio.create_task(consumer.run())
     try:
         async with asyncio.timeout(5):
@@ -151,7 +149,6 @@ async def test_a_member_forgets_what_the_last_membership_wanted(db, shelf, membe
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert [[1]] == [member.committed for member in members]
 
 
 async def add(db, key: str, version: int) -> None:
