@@ -28,7 +28,7 @@ from control.remote import NotRunning
 
 WARM_UP_ORDERS = 30
 ORDERS = 300
-LINES = 3
+LINES_PER_ORDER = 3
 PRICE_MINOR = 100
 REST_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
@@ -136,19 +136,19 @@ class _Shopper:
         self._token = edge.post("/v1/sessions:guest", {})["accessToken"]
         units = WARM_UP_ORDERS + ORDERS
         lines = []
-        for _ in range(LINES):
+        for _ in range(LINES_PER_ORDER):
             sku = f"FIG-{uuid4().hex[:12]}"
             variants = [{"sku": sku, "price": _gbp(PRICE_MINOR)}]
             edge.post("/v1/products", {"product": {"title": f"Figure {sku}", "variants": variants}}, token=admin)
             received = {"delta": units, "reason": "figures", "requestId": sku}
             edge.post(f"/v1/inventory/{sku}:adjust", received, token=admin)
             lines.append({"sku": sku, "quantity": 1})
-        paid = {"amount": _gbp(units * LINES * PRICE_MINOR), "cardToken": "tok_visa"}
+        paid = {"amount": _gbp(units * LINES_PER_ORDER * PRICE_MINOR), "cardToken": "tok_visa"}
         edge.post("/v1/wallet:topUp", paid, token=self._token, key=str(uuid4()))
         address = {"fullName": "Ada Byron", "line1": "1 Mill Lane", "city": "Leeds", "countryCode": "GB"}
         self._body = {
             "lines": lines,
-            "expectedTotal": _gbp(LINES * PRICE_MINOR),
+            "expectedTotal": _gbp(LINES_PER_ORDER * PRICE_MINOR),
             "shippingAddress": address,
             "contactEmail": "figures@example.com",
             "payment": {"wallet": {}},
@@ -205,7 +205,8 @@ def _machine(busy: float) -> list[str]:
 def _figures(ready_seconds: float, memory: int, rest: float, latencies: list[float]) -> list[str]:
     ordered = sorted(latencies)
     p99 = ordered[int(len(ordered) * 0.99)]
-    method = f"{len(ordered)} orders of {LINES} lines from a wallet, one at a time over one HTTPS connection, after"
+    orders = f"{len(ordered)} orders of {LINES_PER_ORDER} lines from a wallet"
+    method = f"{orders}, one at a time over one HTTPS connection, after"
     figures = [
         Figure("ready", f"{ready_seconds:.1f} s", "supervisor: from its start until every process is healthy"),
         Figure(

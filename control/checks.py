@@ -24,7 +24,7 @@ DEPENDENCIES = ROOT / "docs" / "DEPENDENCIES.md"
 DEPLOY = ROOT / "deploy"
 OWN_CODE = ("mesh", "control", "edge_http", "psp_sim", "demo", "replay", "bench")
 
-_TOGETHER = 2
+_CHECKS_AT_ONCE = 2
 _LONGEST_SECONDS = 300
 _LINES_SHOWN = 60
 _IN_SERVICES = {
@@ -151,7 +151,7 @@ def main(names: Sequence[str]) -> int:
         print(f"there is no check {', '.join(sorted(unknown))}; there are: {', '.join(c.name for c in checks())}")
         return 2
     failed = []
-    with ThreadPoolExecutor(_TOGETHER) as pool:
+    with ThreadPoolExecutor(_CHECKS_AT_ONCE) as pool:
         for check, output, seconds in pool.map(_timed, chosen):
             print(f"{'FAILED' if output else 'ok':6}  {check.name}  ({seconds:.1f} s)", flush=True)
             if output:

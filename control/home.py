@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PORT_BASE = 18440
-LONGEST_SOCKET_PATH = 103
+LONGEST_SOCKET_PATH_BYTES = 103
 """Linux keeps a Unix socket's path in 108 bytes, other systems in 104, each with a closing zero."""
 
 _LONGEST_SOCKET_NAME = "run/app/svc_inventory.10.sock"
@@ -88,9 +88,9 @@ class Home:
         if not base.isdecimal() or not 1024 <= int(base) <= 65_400:
             raise HomeUnusable(f"TITAN_PORT_BASE is {base!r}; it must be a number from 1024 to 65400")
         length = len(os.fsencode(path / _LONGEST_SOCKET_NAME))
-        if length > LONGEST_SOCKET_PATH:
+        if length > LONGEST_SOCKET_PATH_BYTES:
             raise HomeUnusable(
-                f"{path} is {length - LONGEST_SOCKET_PATH} characters too long to hold Unix sockets: "
+                f"{path} is {length - LONGEST_SOCKET_PATH_BYTES} characters too long to hold Unix sockets: "
                 "set TITAN_HOME to a shorter path, for example TITAN_HOME=/tmp/titan"
             )
         return cls(path, Ports(int(base)))

@@ -15,8 +15,8 @@ LOCK = ROOT / "requirements.lock"
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
 
-_PROGRESS_EVERY = 15
-_OUTPUT_KEPT = 30
+_PACKAGES_PER_LINE = 15
+_KEPT_LINES = 30
 
 
 def main() -> int:
@@ -67,7 +67,7 @@ def _install() -> int:
     if status == 0:
         status, output = _pip_check()
     if status != 0:
-        print("\n".join(output[-_OUTPUT_KEPT:]))
+        print("\n".join(output[-_KEPT_LINES:]))
         print("The installation failed; what pip said last stands above.")
         return 1
     _stamp().write_text(_fingerprint())
@@ -85,7 +85,7 @@ def _run_with_progress(command: list, wanted: int) -> tuple:
         lines.append(line.rstrip())
         if line.startswith(("Collecting ", "Requirement already satisfied")):
             seen += 1
-            if seen % _PROGRESS_EVERY == 0:
+            if seen % _PACKAGES_PER_LINE == 0:
                 print(f"  fetched {seen} of {wanted}", flush=True)
         elif line.startswith("Installing collected packages"):
             print("  unpacking and compiling", flush=True)

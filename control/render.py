@@ -6,14 +6,9 @@ node or as one beside each package. It is pure: same topology, home and options,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from control.envoy_names import (
     CA,
@@ -28,10 +23,10 @@ from control.envoy_names import (
     secret_file,
 )
 from control.home import Home
+from control.templates import dump, fill, part, template
 from mesh.contract import AccessKind, Contract
 from mesh.topology import Bucket, Package, Topology
 
-TEMPLATES = Path(__file__).parents[1] / "envoy"
 LOCALHOST = "127.0.0.1"
 
 # A long connection keeps the certificate that it began with, so it ends after a third of that certificate's life.
@@ -124,7 +119,7 @@ def render(
         configs[MESH] = renderer.mesh(MESH, list(topology.packages.values()), developer=True)
     else:
         configs |= {name: renderer.mesh(name, [package]) for name, package in topology.packages.items()}
-    return {name: _dump(config) for name, config in configs.items()}
+    return {name: dump(config) for name, config in configs.items()}
 
 
 class _Renderer:
@@ -146,8 +141,8 @@ class _Renderer:
     def edge(self) -> Any:
         topology, limits = self.topology, self.topology.limits[self.options.profile]
         app, out = app_cluster("edge_http"), "out_edge_http"
-        return _fill(
-            _template("edge.yaml"),
+        return fill(
+            template("edge.yaml"),
             admin_socket=admin_socket(self.home, EDGE),
             bind=self._bind(EDGE),
             port=self.home.ports.edge,
@@ -159,24 +154,24 @@ class _Renderer:
             allowed_origins=[{"exact": origin} for origin in topology.allowed_origins],
             routes=self._edge_routes(app, out),
             limit_address=_limit("address", "masked_remote_address", "by_address", limits.address),
-            limit_sessions_off=_part("limit_off", name="sessions"),
+            limit_sessions_off=part("limit_off", name="sessions"),
             limit_user=_limit("user", "user", "by_user", limits.user),
             token_issuer=topology.token_issuer,
             token_audience=topology.token_audience,
             token_max_lifetime=f"{topology.token_max_lifetime_seconds}s",
             app=app,
             clusters=[
-                _part(
+                part(
                     "http_app_cluster",
                     name=app,
-                    breakers=_part("breakers"),
-                    outliers=_part("outliers"),
+                    breakers=part("breakers"),
+                    outliers=part("outliers"),
                     endpoints=endpoints_file(self.home, "edge_http"),
                 ),
-                _part(
+                part(
                     "socket_cluster",
                     name=out,
-                    breakers=_part("breakers"),
+                    breakers=part("breakers"),
                     socket=self.home.outbound_socket("edge_http"),
                 ),
                 *self._collector(),
@@ -186,18 +181,18 @@ class _Renderer:
     def _edge_routes(self, app: str, out: str) -> list[Any]:
         limits = self.topology.limits[self.options.profile]
         session_limit = _limit("sessions", "masked_remote_address", "by_address", limits.sessions)
-        events = _part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
+        events = part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
         routes = [events]
         for path in SESSION_MATCHES:
             match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
-            routes.append(_part("http_route", match=match, cluster=app))
+            routes.append(part("http_route", match=match, cluster=app))
             routes[-1]["typed_per_filter_config"] = {"limit_sessions": session_limit}
         for route in self._outward_routes(lambda service: out):
             path = route["match"].get("path") or route["match"]["prefix"]
             if path.startswith(SESSION_PREFIXES):
                 route["typed_per_filter_config"] = {"limit_sessions": session_limit}
             routes.append(route)
-        return [*routes, _part("http_route", match={"prefix": "/"}, cluster=app)]
+        return [*routes, part("http_route", match={"prefix": "/"}, cluster=app)]
 
     def _outward_routes(self, cluster_of: Any) -> list[Any]:
         """Return routes to what the world may call: by method when the contract is known, else by service."""
@@ -207,10 +202,10 @@ class _Renderer:
             streaming = {path for path in self.surface.streaming if path.startswith(prefix)}
             if self.surface.outward is None:
                 routes += [self._stream(path, cluster) for path in sorted(streaming)]
-                routes.append(_part("unary_route", match={"prefix": prefix}, cluster=cluster))
+                routes.append(part("unary_route", match={"prefix": prefix}, cluster=cluster))
                 continue
             for path in sorted(path for path in self.surface.outward if path.startswith(prefix)):
-                unary = _part("unary_route", match={"path": path}, cluster=cluster)
+                unary = part("unary_route", match={"path": path}, cluster=cluster)
                 routes.append(self._stream(path, cluster) if path in streaming else unary)
         return routes
 
@@ -232,8 +227,8 @@ class _Renderer:
             hosting = [package for package in self.topology.packages.values() if package.services]
             listeners.append(self._developer(name, hosting))
             clusters += [self._peer(DEVELOPER, package) for package in hosting]
-        return _fill(
-            _template("mesh.yaml"),
+        return fill(
+            template("mesh.yaml"),
             admin_socket=admin_socket(self.home, name),
             name=name,
             listeners=listeners,
@@ -245,14 +240,14 @@ class _Renderer:
         for service in self.topology.services:
             prefix = f"/{service}/"
             if not self.topology.may_call(package.name, service):
-                routes.append(_part("refused_route", match={"prefix": prefix}, package=package.name))
+                routes.append(part("refused_route", match={"prefix": prefix}, package=package.name))
                 continue
             cluster = _peer_name(package.name, self.topology.host_of(service).name)
             streaming = sorted(path for path in self.surface.streaming if path.startswith(prefix))
             routes += [self._stream(path, cluster) for path in streaming]
-            routes.append(_part("unary_route", match={"prefix": prefix}, cluster=cluster))
-        return _fill(
-            _template("outbound.yaml"),
+            routes.append(part("unary_route", match={"prefix": prefix}, cluster=cluster))
+        return fill(
+            template("outbound.yaml"),
             package=package.name,
             socket=self.home.outbound_socket(package.name),
             tracing=self._tracing(f"out_{package.name}"),
@@ -262,11 +257,11 @@ class _Renderer:
 
     def _inbound(self, envoy: str, package: Package) -> Any:
         def principals(identities: list[str]) -> list[Any]:
-            return [_part("principal", identity=identity) for identity in identities]
+            return [part("principal", identity=identity) for identity in identities]
 
         developer = self.topology.developer_id
         policies = {
-            prefix: _part("policy", prefix=prefix, principals=principals([developer]))
+            prefix: part("policy", prefix=prefix, principals=principals([developer]))
             for prefix in (HEALTH_PREFIX, REFLECTION_PREFIX)
         }
         for service in package.services:
@@ -275,9 +270,9 @@ class _Renderer:
                 callers.append(developer)
             if callers:
                 prefix = f"/{service}/"
-                policies[service] = _part("policy", prefix=prefix, principals=principals(callers))
-        return _fill(
-            _template("inbound.yaml"),
+                policies[service] = part("policy", prefix=prefix, principals=principals(callers))
+        return fill(
+            template("inbound.yaml"),
             package=package.name,
             bind=self._bind(package.name),
             port=self.home.ports.inbound(package.index),
@@ -301,8 +296,8 @@ class _Renderer:
                 routes.append(self._stream_by(match, _peer_name(DEVELOPER, package.name)))
             first = next(iter(hosting)).name
             routes.append(self._stream_by({"prefix": prefix}, _peer_name(DEVELOPER, first)))
-        return _fill(
-            _template("developer.yaml"),
+        return fill(
+            template("developer.yaml"),
             bind=LOCALHOST,
             port=self.home.ports.grpc,
             web_secret=secret_file(self.home, WEB),
@@ -315,12 +310,12 @@ class _Renderer:
 
     def _peer(self, caller: str, peer: Package) -> Any:
         host = self.options.hosts.get(peer.name, LOCALHOST)
-        return _part(
+        return part(
             "peer_cluster",
             name=_peer_name(caller, peer.name),
             discovery="STRICT_DNS" if peer.name in self.options.hosts else "STATIC",
-            breakers=_part("breakers"),
-            outliers=_part("outliers"),
+            breakers=part("breakers"),
+            outliers=part("outliers"),
             connection_life=self.connection_life,
             sni=f"{peer.name}.{self.topology.trust_domain}",
             caller=caller,
@@ -332,11 +327,11 @@ class _Renderer:
         )
 
     def _app(self, package: Package) -> Any:
-        return _part(
+        return part(
             "app_cluster",
             name=app_cluster(package.name),
-            breakers=_part("breakers"),
-            outliers=_part("outliers"),
+            breakers=part("breakers"),
+            outliers=part("outliers"),
             endpoints=endpoints_file(self.home, package.name),
         )
 
@@ -346,24 +341,24 @@ class _Renderer:
         return self._stream_by({"path": path}, cluster)
 
     def _stream_by(self, match: Any, cluster: str) -> Any:
-        return _part("stream_route", match=match, cluster=cluster, stream_life=self.stream_life)
+        return part("stream_route", match=match, cluster=cluster, stream_life=self.stream_life)
 
     def _bind(self, name: str) -> str:
         return "0.0.0.0" if name in self.options.hosts else LOCALHOST  # noqa: S104 - behind a host name there is a network
 
     def _failures(self, envoy: str, listener: str) -> Any:
-        return _part("failures_log", path=access_log(self.home, envoy), listener=listener)
+        return part("failures_log", path=access_log(self.home, envoy), listener=listener)
 
     def _tracing(self, name: str) -> Any:
         if self.options.collector is None:
             return None
-        return _part("tracing", percent=self.options.trace_percent, name=name)
+        return part("tracing", percent=self.options.trace_percent, name=name)
 
     def _collector(self) -> list[Any]:
         if self.options.collector is None:
             return []
         host, port = self.options.collector
-        return [_part("collector_cluster", host=host, port=port)]
+        return [part("collector_cluster", host=host, port=port)]
 
 
 def _peer_name(caller: str, peer: str) -> str:
@@ -371,75 +366,22 @@ def _peer_name(caller: str, peer: str) -> str:
 
 
 def _limit(name: str, key: str, action: str, bucket: Bucket) -> Any:
-    return _part("limit", name=name, key=key, action=_part(action), burst=bucket.burst, per_second=bucket.per_second)
+    return part("limit", name=name, key=key, action=part(action), burst=bucket.burst, per_second=bucket.per_second)
 
 
 def _local_reply(status: str, reason: str, message: str) -> Any:
-    return _part("local_reply", status=status, reason=reason, message=message)
+    return part("local_reply", status=status, reason=reason, message=message)
 
 
 def _local_replies() -> list[Any]:
-    is_grpc, is_token = _part("is_grpc"), _part("is_token")
+    is_grpc, is_token = part("is_grpc"), part("is_token")
     status, reason, message = EDGE_REFUSALS[401]
     return [
-        _part("grpc_token_reply_mapper", is_grpc=is_grpc, is_token=is_token, message=message),
-        _part("grpc_reply_mapper", is_grpc=is_grpc),
-        _part("token_reply_mapper", is_token=is_token, body=_local_reply(status, reason, message)),
+        part("grpc_token_reply_mapper", is_grpc=is_grpc, is_token=is_token, message=message),
+        part("grpc_reply_mapper", is_grpc=is_grpc),
+        part("token_reply_mapper", is_token=is_token, body=_local_reply(status, reason, message)),
         *(
-            _part("local_reply_mapper", code=code, runtime_key=f"titan.local_reply.{code}", body=_local_reply(*refusal))
+            part("local_reply_mapper", code=code, runtime_key=f"titan.local_reply.{code}", body=_local_reply(*refusal))
             for code, refusal in EDGE_REFUSALS.items()
         ),
     ]
-
-
-# Templates
-
-_PLACE = re.compile(r"\$\{(\w+)\}")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
-class _Dumper(_DUMPER):
-    """Writes a value that stands in two places twice: an alias would puzzle a reader."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-@cache
-def _template(name: str) -> Any:
-    return yaml.load((TEMPLATES / name).read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader
-
-
-def _part(part: str, **values: Any) -> Any:
-    return _fill(_template("parts.yaml")[part], **values)
-
-
-def _fill(node: Any, **values: Any) -> Any:
-    """Return a copy with every `${name}` replaced: alone it becomes the value itself, inside a text its text.
-
-    A mapping's entry whose value becomes None is left out.
-    """
-    if isinstance(node, Mapping):
-        filled = {key: _fill(value, **values) for key, value in node.items()}
-        return {key: value for key, value in filled.items() if value is not None}
-    if isinstance(node, list):
-        return [_fill(item, **values) for item in node]
-    if not isinstance(node, str):
-        return node
-    whole = _PLACE.fullmatch(node)
-    if whole:
-        value = _value(whole[1], values)
-        return str(value) if isinstance(value, Path) else value
-    return _PLACE.sub(lambda place: str(_value(place[1], values)), node)
-
-
-def _value(name: str, values: Mapping[str, Any]) -> Any:
-    if name not in values:
-        raise ValueError(f"a template wants ${{{name}}}, and nobody gave it")
-    return values[name]
-
-
-def _dump(config: Any) -> str:
-    head = "# Rendered from deploy/topology.toml and envoy/; changes here are lost.\n"
-    return head + yaml.dump(config, Dumper=_Dumper, sort_keys=False, width=160)

@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-_BYTES = 24
+_SECRET_BYTES = 24
 
 
 class SecretFiles:
@@ -26,7 +26,7 @@ class SecretFiles:
         try:
             return file.read_text().strip()
         except FileNotFoundError:
-            self._write(file, secrets.token_urlsafe(_BYTES))
+            self._write(file, secrets.token_urlsafe(_SECRET_BYTES))
             return file.read_text().strip()
 
     def _write(self, file: Path, value: str) -> None:

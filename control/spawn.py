@@ -11,6 +11,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from pathlib import Path
 _TAIL_BYTES = 65_536
 _NICENESS = 10
 """Of what gives way: about a tenth of a share when the processors are busy, everything when they are not."""
+_POLL_SECONDS = 0.01
 
 
 class StartFailed(Exception):
@@ -96,6 +98,28 @@ def start(program: Program) -> subprocess.Popen[bytes]:
             )
         except OSError as problem:
             raise StartFailed(f"{program.name} could not be started: {problem}") from problem
+
+
+def start_ready(program: Program, *, seconds: float) -> subprocess.Popen[bytes]:
+    """Start a program and wait until it is ready; one that is not in time is stopped again.
+
+    Raises:
+        StartFailed: It could not be started, it ended, or it was not ready in time; the message ends with its log.
+    """
+    process = start(program)
+    deadline = time.monotonic() + seconds
+    try:
+        while not program.ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                late = process.returncode is None
+                why = f"was not ready in {seconds:.0f} s" if late else f"ended with status {process.returncode}"
+                stop(process, program)  # its last words belong into the message
+                raise StartFailed(f"{program.name} {why}:\n{log_tail(program.log)}")
+            time.sleep(_POLL_SECONDS)
+    except BaseException:
+        stop(process, program)
+        raise
+    return process
 
 
 def stop(process: subprocess.Popen[bytes], program: Program) -> None:

@@ -17,12 +17,13 @@ from google.protobuf.message import Message
 from edge_http import strict_json
 from edge_http.errors import BodyNotJson
 from edge_http.json_names import fields_by_any_name
-from edge_http.json_reader import Problems, Unfit, reader_of, scalar_of
+from edge_http.json_reader import Problems, reader_of
+from edge_http.json_scalars import Unfit, bool_text, scalar_of
 from mesh.contract import Method, Route
 from mesh.refusals import InvalidInput
 
 MAX_PARAMETERS = 256
-MAX_QUERY_DEPTH = 8
+MAX_QUERY_LEVELS = 8
 IDEMPOTENCY_KEY = "idempotency-key"
 IF_MATCH = "if-match"
 
@@ -178,7 +179,7 @@ class _Leaf:
         shown: list[str] = []
         field: FieldDescriptor | None = None
         current: Descriptor | None = descriptor
-        for name in path.split(".", MAX_QUERY_DEPTH):
+        for name in path.split(".", MAX_QUERY_LEVELS):
             if current is None or (field is not None and field.is_repeated):
                 return None
             field = fields_by_any_name(current).get(name)
@@ -240,15 +241,9 @@ _TEXT_MESSAGES = frozenset(
 def _text_reader(field: FieldDescriptor) -> Callable[[str], Any]:
     if field.message_type is not None:
         return lambda text: text
-    scalar = scalar_of(field)
     if field.type == FieldDescriptor.TYPE_BOOL:
-
-        def read_bool(text: str) -> bool:
-            if text not in ("true", "false"):
-                raise Unfit("must be true or false")
-            return text == "true"
-
-        return read_bool
+        return bool_text
+    scalar = scalar_of(field)
     if field.enum_type is not None:
         return lambda text: scalar(int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else text)
     return scalar

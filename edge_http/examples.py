@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from edge_http.json_names import enum_names
 from edge_http.schemas import must_be_given, rules_of
 
-MAX_DEPTH = 6
+MAX_LEVELS = 6
 
 _UUID = "0192f0c1-7a5b-7c3d-8e4f-5a6b7c8d9e0f"
 _WELL_KNOWN: Mapping[str, Any] = {
@@ -40,7 +40,7 @@ _TEXTS: Mapping[str, str] = {
 
 
 def of_message(
-    descriptor: Descriptor, *, sent: bool, without: Collection[str] = (), depth: int = MAX_DEPTH
+    descriptor: Descriptor, *, sent: bool, without: Collection[str] = (), depth: int = MAX_LEVELS
 ) -> dict[str, Any]:
     """Return an example of a message, in camelCase.
 
@@ -65,7 +65,7 @@ def of_message(
 
 def of_field(field: FieldDescriptor) -> Any:
     """Return an example of one field's value."""
-    return _of_field(field, sent=True, depth=MAX_DEPTH)
+    return _of_field(field, sent=True, depth=MAX_LEVELS)
 
 
 def _is_left_out(field: FieldDescriptor) -> bool:

@@ -1,48 +1,26 @@
 """Reads JSON values into messages, by a plan that is made once per message type from its descriptor.
 
-It takes what proto3 JSON takes (both spellings of a name, numbers as texts, base64 of either alphabet), and enum values
-with or without their prefix. What it cannot take it tells by field, with the path as the client wrote it. Unknown names
-are refused: a misspelled limit must not become no limit.
+It takes both spellings of a name, as proto3 JSON does. What it cannot take it tells by field, with the path as the
+client wrote it. Unknown names are refused: a misspelled limit must not become no limit.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 from google.protobuf import json_format
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from edge_http.json_names import enum_numbers, fields_by_any_name
+from edge_http.json_names import fields_by_any_name
+from edge_http.json_scalars import Unfit, bool_text, kind_of, scalar_of
 from mesh.refusals import FieldViolation, InvalidInput
 
 MAX_VIOLATIONS = 20
-
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
-_INTEGERS: Mapping[int, tuple[int, int]] = {
-    FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.TYPE_SINT32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.TYPE_SFIXED32: (-(2**31), 2**31 - 1),
-    FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
-    FieldDescriptor.TYPE_FIXED32: (0, 2**32 - 1),
-    FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.TYPE_SINT64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.TYPE_SFIXED64: (-(2**63), 2**63 - 1),
-    FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
-    FieldDescriptor.TYPE_FIXED64: (0, 2**64 - 1),
-}
-_LARGEST_FLOAT = 3.4028234663852886e38
-
-
-class Unfit(ValueError):
-    """A value that a field cannot take; the message completes a sentence that starts with the field."""
 
 
 class Problems:
@@ -53,9 +31,11 @@ class Problems:
 
     @property
     def full(self) -> bool:
+        """Whether no further violation is kept, so that reading on is of no use."""
         return len(self.found) >= MAX_VIOLATIONS
 
     def add(self, path: str, description: str) -> None:
+        """Keep a violation of the field at this path, unless there are enough."""
         if not self.full:
             self.found.append(FieldViolation(path, description))
 
@@ -71,9 +51,6 @@ class Problems:
 
 Read = Callable[[Any, Any, str, Problems], None]
 """Fills a message from a value: (value, message, path, problems)."""
-
-Scalar = Callable[[Any], Any]
-"""Returns a field's value from a JSON value; raises `Unfit`."""
 
 
 def read(value: Any, message: Message) -> None:
@@ -98,15 +75,6 @@ def reader_of(descriptor: Descriptor) -> Read:
     return _Plan(descriptor).read
 
 
-def scalar_of(field: FieldDescriptor) -> Scalar:
-    """Return the function that reads one value of a field that is no message."""
-    if field.enum_type is not None:
-        return _enum(field.enum_type)
-    if field.type in _INTEGERS:
-        return _integer(*_INTEGERS[field.type])
-    return _SCALARS[field.type]
-
-
 class _Plan:
     """The plan of one message type; made when first used, so that a message type may contain itself."""
 
@@ -123,7 +91,7 @@ class _Plan:
 
     def read(self, value: Any, message: Any, path: str, problems: Problems) -> None:
         if type(value) is not dict:
-            problems.add(path, f"must be an object, not {_kind(value)}")
+            problems.add(path, f"must be an object, not {kind_of(value)}")
             return
         fields = self._fields
         if fields is None:
@@ -186,7 +154,7 @@ def _list(field: FieldDescriptor) -> Read:
 
     def fill(value: Any, message: Any, path: str, problems: Problems) -> None:
         if type(value) is not list:
-            problems.add(path, f"must be a list, not {_kind(value)}")
+            problems.add(path, f"must be a list, not {kind_of(value)}")
             return
         target = getattr(message, name)
         for index, item in enumerate(value):
@@ -209,14 +177,14 @@ def _map(field: FieldDescriptor) -> Read:
     name = field.name
     assert field.message_type is not None
     key_field, value_field = (field.message_type.fields_by_name[each] for each in ("key", "value"))
-    read_key = _bool_text if key_field.type == FieldDescriptor.TYPE_BOOL else scalar_of(key_field)
+    read_key = bool_text if key_field.type == FieldDescriptor.TYPE_BOOL else scalar_of(key_field)
     inner = reader_of(value_field.message_type) if value_field.message_type is not None else None
     scalar = scalar_of(value_field) if value_field.message_type is None else None
     takes_null = _takes_null(value_field)
 
     def fill(value: Any, message: Any, path: str, problems: Problems) -> None:
         if type(value) is not dict:
-            problems.add(path, f"must be an object, not {_kind(value)}")
+            problems.add(path, f"must be an object, not {kind_of(value)}")
             return
         target = getattr(message, name)
         for text, item in value.items():
@@ -249,105 +217,6 @@ def _takes_null(field: FieldDescriptor) -> bool:
     return field.enum_type is not None and field.enum_type.full_name == "google.protobuf.NullValue"
 
 
-# Values that are no messages
-
-
-def _integer(least: int, most: int) -> Scalar:
-    def scalar(value: Any) -> int:
-        if type(value) is not int:
-            if type(value) is float and value.is_integer():
-                value = int(value)
-            elif type(value) is str and _WHOLE.fullmatch(value):
-                value = int(value)
-            else:
-                raise Unfit(f"must be a whole number, not {_kind(value)}")
-        if not least <= value <= most:
-            raise Unfit(f"must be between {least} and {most}")
-        return value
-
-    return scalar
-
-
-def _number(most: float) -> Scalar:
-    def scalar(value: Any) -> float:
-        try:
-            number = float(value) if type(value) in (int, float, str) and value != "" else None
-        except (ValueError, OverflowError):
-            number = None
-        if number is None or (type(value) is str and not _is_number(value)):
-            raise Unfit(f"must be a number, not {_kind(value)}")
-        if not math.isfinite(number) or abs(number) > most:
-            raise Unfit("is too large")
-        return number
-
-    return scalar
-
-
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-
-
-def _is_number(text: str) -> bool:
-    return _NUMBER.fullmatch(text) is not None
-
-
-def _bool(value: Any) -> bool:
-    if type(value) is not bool:
-        raise Unfit(f"must be true or false, not {_kind(value)}")
-    return value
-
-
-def _bool_text(value: Any) -> bool:
-    if value not in ("true", "false"):
-        raise Unfit("must be true or false")
-    return value == "true"
-
-
-def _string(value: Any) -> str:
-    if type(value) is not str:
-        raise Unfit(f"must be a text, not {_kind(value)}")
-    if "\x00" in value:
-        raise Unfit("holds the character NUL, which cannot be stored")
-    return value
-
-
-def _bytes(value: Any) -> bytes:
-    if type(value) is not str:
-        raise Unfit(f"must be a text in base64, not {_kind(value)}")
-    text = value.replace("-", "+").replace("_", "/")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise Unfit("must be base64") from None
-
-
-def _enum(descriptor: EnumDescriptor) -> Scalar:
-    numbers = enum_numbers(descriptor)
-    takes_null = descriptor.full_name == "google.protobuf.NullValue"
-
-    def scalar(value: Any) -> int:
-        if type(value) is str:
-            number = numbers.get(value)
-            if number is None:
-                choices = ", ".join(list(numbers)[-12:])
-                raise Unfit(f"must be one of {choices}")
-            return number
-        if value is None and takes_null:
-            return 0
-        return whole(value)
-
-    whole = _integer(-(2**31), 2**31 - 1)
-    return scalar
-
-
-_SCALARS: Mapping[int, Scalar] = {
-    FieldDescriptor.TYPE_STRING: _string,
-    FieldDescriptor.TYPE_BOOL: _bool,
-    FieldDescriptor.TYPE_BYTES: _bytes,
-    FieldDescriptor.TYPE_DOUBLE: _number(math.inf),
-    FieldDescriptor.TYPE_FLOAT: _number(_LARGEST_FLOAT),
-}
-
-
 # Messages that have a JSON form of their own
 
 
@@ -377,7 +246,7 @@ def _from_text(what: str) -> Read:
 
 def _field_mask(value: Any, message: Any, path: str, problems: Problems) -> None:
     if type(value) is not str:
-        problems.add(path, f"must be a text of field names, not {_kind(value)}")
+        problems.add(path, f"must be a text of field names, not {kind_of(value)}")
         return
     for name in value.split(",") if value else ():
         stripped = name.strip()
@@ -403,14 +272,3 @@ _SPECIAL: Mapping[str, Read] = {
     "google.protobuf.Value": _by_library,
     "google.protobuf.ListValue": _by_library,
 }
-
-
-def _kind(value: Any) -> str:
-    """Return what kind of JSON value this is, for a message."""
-    if value is None:
-        return "null"
-    if type(value) is bool:
-        return "true" if value else "false"
-    return {dict: "an object", list: "a list", str: "a text", int: "a number", float: "a number"}.get(
-        type(value), "this"
-    )

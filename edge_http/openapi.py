@@ -21,7 +21,7 @@ from edge_http.router import parse
 from edge_http.schemas import COMPONENTS, Schema
 from mesh.contract import Access, AccessKind, Contract, HttpRule, Idempotency, Method, Route
 
-MAX_QUERY_DEPTH = 3
+SHOWN_QUERY_LEVELS = 3
 ERROR = "Error"
 _ERROR_REPLY = {"$ref": "#/components/responses/Error"}
 _HTTP_BODY = httpbody_pb2.HttpBody.DESCRIPTOR
@@ -157,7 +157,7 @@ class _Document:
         taken = {*route.rule.variables, *method.headers.values(), route.rule.body}
         if method.has_request_id:
             taken.add("request_id")
-        for path, field in _leaves(method.descriptor.input_type, (), MAX_QUERY_DEPTH):
+        for path, field in _leaves(method.descriptor.input_type, (), SHOWN_QUERY_LEVELS):
             if ".".join(each.name for each in path) in taken or path[0].name in taken:
                 continue
             yield {

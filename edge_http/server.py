@@ -16,7 +16,7 @@ from mesh.server import AddressTaken
 KEEP_ALIVE_SECONDS = 3900
 """Longer than Envoy keeps an idle connection: a server that closes first loses the request that is just being sent."""
 
-BACKLOG = 2048
+BACKLOG_CONNECTIONS = 2048
 
 
 class _Uvicorn(uvicorn.Server):
@@ -95,6 +95,6 @@ def bind(path: str) -> socket.socket:
         listener.bind(path)
     finally:
         os.umask(before)
-    listener.listen(BACKLOG)
+    listener.listen(BACKLOG_CONNECTIONS)
     listener.setblocking(False)
     return listener

@@ -12,7 +12,7 @@ from typing import Any
 
 from mesh.refusals import InvalidInput
 
-MAX_DEPTH = 32
+MAX_NESTING_LEVELS = 32
 
 _NESTED = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -34,7 +34,7 @@ def parse(body: bytes) -> Any:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the body is not UTF-8 (byte {error.start})") from None
-    if text.count("{") + text.count("[") > MAX_DEPTH:
+    if text.count("{") + text.count("[") > MAX_NESTING_LEVELS:
         _refuse_depth(text)
     try:
         value = _DECODER.decode(text)
@@ -56,8 +56,8 @@ def _refuse_depth(text: str) -> None:
         kind = found.group()
         if kind in "[{":
             depth += 1
-            if depth > MAX_DEPTH:
-                raise InvalidInput(f"the body is nested deeper than {MAX_DEPTH} levels")
+            if depth > MAX_NESTING_LEVELS:
+                raise InvalidInput(f"the body is nested deeper than {MAX_NESTING_LEVELS} levels")
         elif kind in "]}":
             depth -= 1
 

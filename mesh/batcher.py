@@ -18,7 +18,8 @@ import grpc
 from opentelemetry.context import Context
 
 from mesh import calls, telemetry
-from mesh.database import in_transaction, is_away, is_retriable, sqlstate_of
+from mesh.database import in_transaction
+from mesh.database_errors import is_away, is_retriable, sqlstate_of
 from mesh.refusals import DeadlineExceeded, Overloaded, Refusal, Unavailable
 
 I = TypeVar("I")  # noqa: E741

@@ -30,7 +30,7 @@ LEAST_ATTEMPT_SECONDS = 0.1
 """What must be left for an attempt after its pause; one with less would end at the deadline, not with an answer."""
 
 BUDGET_SHARE = 0.1
-BUDGET_RESERVE = 10.0
+BUDGET_RESERVE_RETRIES = 10.0
 """Retries that a service which is called rarely may use at once; the share of 10 % fills it again."""
 
 CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
@@ -51,7 +51,7 @@ Metadata = tuple[tuple[str, str], ...]
 class RetryBudget:
     """A tenth of a token for each call, a whole one for each retry: retries never exceed a tenth of the calls."""
 
-    def __init__(self, *, share: float = BUDGET_SHARE, reserve: float = BUDGET_RESERVE) -> None:
+    def __init__(self, *, share: float = BUDGET_SHARE, reserve: float = BUDGET_RESERVE_RETRIES) -> None:
         self._share = share
         self._most = reserve
         self._tokens = reserve

@@ -115,6 +115,7 @@ class Method:
 
     @property
     def full_name(self) -> str:
+        """Service and method with a point between them, as people and metrics write it."""
         return f"{self.service}.{self.name}"
 
     @property

@@ -1,4 +1,4 @@
-"""The connection to a package's Postgres: transactions, reads, retries, and the refusal of an unsafe server.
+"""The pool of a package's connections to Postgres: transactions, reads and retries.
 
 One pool serves both ways of working: SQLAlchemy Core (`begin`, `read`) and the raw asyncpg connection under it (`hot`,
 `hot_read`, `transact`), which costs a quarter of the CPU. A server that is away becomes the refusal `Unavailable`; no
@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
@@ -20,39 +20,19 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
+from mesh import postgres
+from mesh.database_errors import connecting, is_retriable, translated
 from mesh.refusals import Unavailable
 
 T = TypeVar("T")
 
-STATEMENT_TIMEOUT_MS = 10_000
-LOCK_TIMEOUT_MS = 5_000
-IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
-COMMAND_TIMEOUT_SECONDS = 12.0
-"""Ends a statement whose server says nothing at all any more; one that still answers ended it before, and says why."""
+CACHED_STATEMENTS = 256
+"""For each connection, and once more by SQLAlchemy."""
 
 POOL_TIMEOUT_SECONDS = 5.0
-CONNECT_TIMEOUT_SECONDS = 5.0
 CLEANUP_TIMEOUT_SECONDS = 3.0
 CANCEL_TIMEOUT_SECONDS = 0.5
 """How long the server may take to acknowledge that a statement was broken off; longer costs a new connection."""
-
-
-_RETRIED = frozenset({"40001", "40P01"})
-# Connection lost, too many connections and no resources, shutdown and start-up, and the timeouts of a server too busy.
-_AWAY_CLASSES = ("08", "53")
-_AWAY = frozenset({"57P01", "57P02", "57P03", "57014", "55P03", "25P03"})
-
-
-_DRIVER_ERRORS = (
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    sqlalchemy.exc.SQLAlchemyError,
-)
-
-
-class UnsafeDurability(RuntimeError):
-    """The server may lose a transaction that it has acknowledged, so Titan does not run on it."""
 
 
 class _Open:
@@ -79,58 +59,6 @@ def after_commit(call: Callable[[], None]) -> None:
         call()
     else:
         current.after_commit.append(call)
-
-
-def sqlstate_of(error: BaseException | None) -> str | None:
-    """Return the SQLSTATE inside an error of asyncpg or of SQLAlchemy, if there is one."""
-    seen = 0
-    while error is not None and seen < 5:
-        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-        if isinstance(state, str):
-            return state
-        error, seen = getattr(error, "orig", None) or error.__cause__, seen + 1
-    return None
-
-
-def is_retriable(error: BaseException) -> bool:
-    """Return whether the same transaction, run again, may well succeed: serialization, deadlock, outdated plan."""
-    return sqlstate_of(error) in _RETRIED or isinstance(
-        error, asyncpg.InvalidCachedStatementError | asyncpg.OutdatedSchemaCacheError
-    )
-
-
-def is_away(error: BaseException) -> bool:
-    """Return whether an error means that the database cannot be reached or cannot answer in time."""
-    if is_retriable(error):
-        return False
-    # asyncpg meets a session that was just ended by the server with an error about its own state.
-    if isinstance(error, sqlalchemy.exc.TimeoutError | asyncpg.InternalClientError):
-        return True
-    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
-        return True
-    state = sqlstate_of(error)
-    if state is not None:
-        return state in _AWAY or state.startswith(_AWAY_CLASSES)
-    original = getattr(error, "orig", None) or error
-    if isinstance(original, asyncpg.InterfaceError) or isinstance(error, sqlalchemy.exc.InterfaceError):
-        return "clos" in str(original)
-    return isinstance(original, OSError)
-
-
-@contextmanager
-def _translated(name: str, also: tuple[type[BaseException], ...] = (ConnectionError, TimeoutError)) -> Iterator[None]:
-    # The driver's own clock ends a statement with a bare TimeoutError, and nothing else in a block may take that long.
-    try:
-        yield
-    except (*_DRIVER_ERRORS, *also) as error:
-        if not is_away(error):
-            raise
-        raise Unavailable(f"the database {name} does not answer", retry_after_seconds=1) from error
-
-
-def _connecting(name: str) -> AbstractContextManager[None]:
-    # Only here is any OSError the database's: inside a block it may belong to whatever else the caller does.
-    return _translated(name, also=(OSError,))
 
 
 class Database:
@@ -164,11 +92,9 @@ class Database:
             json_deserializer=json.loads,
             hide_parameters=True,
             connect_args={
-                "timeout": CONNECT_TIMEOUT_SECONDS,
-                "command_timeout": COMMAND_TIMEOUT_SECONDS,
-                "statement_cache_size": 256,
-                "prepared_statement_cache_size": 256,
-                "server_settings": _session(name),
+                **postgres.session(name),
+                "statement_cache_size": CACHED_STATEMENTS,
+                "prepared_statement_cache_size": CACHED_STATEMENTS,
             },
         )
         sqlalchemy.event.listen(engine.sync_engine, "connect", _on_connect)
@@ -194,7 +120,7 @@ class Database:
         Raises:
             Unavailable: The server does not answer.
         """
-        with _translated(self.name), _opened() as opened:
+        with translated(self.name), _opened() as opened:
             async with self._core(self._engine) as connection:
                 transaction = await connection.begin()
                 try:
@@ -212,7 +138,7 @@ class Database:
         Raises:
             Unavailable: The server does not answer.
         """
-        with _translated(self.name):
+        with translated(self.name):
             async with self._core(self._reads) as connection:
                 yield connection
 
@@ -223,7 +149,7 @@ class Database:
         Raises:
             Unavailable: The server does not answer.
         """
-        with _translated(self.name), _opened() as opened:
+        with translated(self.name), _opened() as opened:
             async with self._raw() as connection:
                 transaction = connection.transaction()
                 await transaction.start()
@@ -243,7 +169,7 @@ class Database:
         Raises:
             Unavailable: The server does not answer.
         """
-        with _translated(self.name):
+        with translated(self.name):
             async with self._raw() as connection:
                 yield connection
 
@@ -274,15 +200,17 @@ class Database:
         Raises:
             Unavailable: The server does not answer.
         """
-        with _connecting(self.name):
-            return await connect_alone(self._engine.url.render_as_string(hide_password=False), application_name)
+        with connecting(self.name):
+            return await postgres.connect_alone(
+                self._engine.url.render_as_string(hide_password=False), application_name
+            )
 
     async def healthy(self, timeout_seconds: float = 1.0) -> bool:
         """Return whether the database answers now."""
         try:
             async with asyncio.timeout(timeout_seconds), self.hot_read() as connection:
                 await connection.fetchval("SELECT 1")
-        except (Unavailable, TimeoutError, UnsafeDurability):
+        except (Unavailable, TimeoutError, postgres.UnsafeDurability):
             return False
         return True
 
@@ -293,7 +221,7 @@ class Database:
     @asynccontextmanager
     async def _core(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         connection = engine.connect()
-        with _connecting(self.name):
+        with connecting(self.name):
             await connection.start()
         try:
             yield connection
@@ -306,7 +234,7 @@ class Database:
 
     @asynccontextmanager
     async def _raw(self) -> AsyncIterator[asyncpg.Connection]:
-        with _connecting(self.name):
+        with connecting(self.name):
             fairy = await greenlet_spawn(self._engine.sync_engine.raw_connection)
         connection = cast(asyncpg.Connection, fairy.driver_connection)
         broken = False
@@ -329,33 +257,6 @@ class Database:
                 fairy.invalidate()
             else:
                 fairy.close()
-
-
-async def connect_alone(url: str, application_name: str) -> asyncpg.Connection:
-    """Open one checked connection outside any pool."""
-    connection = await asyncpg.connect(
-        sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings=_session(application_name),
-    )
-    try:
-        await _prepare(connection)
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
-
-
-def _session(application_name: str) -> dict[str, str]:
-    return {
-        "application_name": application_name,
-        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
-        "lock_timeout": str(LOCK_TIMEOUT_MS),
-        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
-        "jit": "off",
-        "timezone": "UTC",
-    }
 
 
 async def _surely(cleanup: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:
@@ -399,39 +300,9 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _on_connect(dbapi_connection: Any, record: object) -> None:
-    dbapi_connection.run_async(_prepare)
+    dbapi_connection.run_async(postgres.prepare)
 
 
 def _on_checkout(dbapi_connection: Any, record: object, proxy: object) -> None:
     if dbapi_connection.driver_connection.is_closed():
         raise sqlalchemy.exc.DisconnectionError("closed while it waited in the pool")
-
-
-async def _prepare(connection: asyncpg.Connection) -> None:
-    await refuse_unsafe(connection)
-    await use_json(connection)
-
-
-async def use_json(connection: asyncpg.Connection) -> None:
-    """Let json and jsonb columns take and give Python values on this connection."""
-    for kind in ("json", "jsonb"):
-        await connection.set_type_codec(kind, encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
-
-
-async def refuse_unsafe(connection: asyncpg.Connection) -> None:
-    """Check that this server keeps what it acknowledges to this session.
-
-    Raises:
-        UnsafeDurability: It does not, and the message says by which setting.
-    """
-    row = await connection.fetchrow(
-        "SELECT current_setting('fsync') AS fsync, current_setting('full_page_writes') AS full_page_writes,"
-        " current_setting('synchronous_commit') AS synchronous_commit"
-    )
-    safe = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_apply")}
-    unsafe = [f"{name} = {row[name]}" for name, values in safe.items() if row[name] not in values]
-    if unsafe:
-        raise UnsafeDurability(
-            f"Postgres runs with {', '.join(unsafe)}: a crash would lose acknowledged orders. "
-            "Set fsync, full_page_writes and synchronous_commit to on."
-        )

@@ -1,6 +1,6 @@
 """Forgets what may be forgotten, a little at a time, in one process of a package.
 
-Each prune deletes at most `ROWS` rows a transaction, so that it never holds locks for long, and is called again until
+Each prune deletes at most `PRUNE_ROWS` a transaction, so that it never holds locks for long, and is called again until
 nothing is left; then all of them rest for an hour.
 """
 
@@ -15,16 +15,16 @@ from mesh import idempotency
 from mesh.database import Database
 from mesh.locks import singleton
 
-ROWS = 1000
+PRUNE_ROWS = 1000
 REST_SECONDS = 3600.0
 
 Prune = Callable[[asyncpg.Connection], Awaitable[int]]
-"""Forgets at most `ROWS` rows and says how many; fewer means that nothing is left."""
+"""Forgets at most `PRUNE_ROWS` and says how many; fewer means that nothing is left."""
 
 
 async def idempotency_keys(tx: asyncpg.Connection) -> int:
     """Forget the answers to idempotency keys that are past their time."""
-    return await idempotency.prune(tx, limit=ROWS)
+    return await idempotency.prune(tx, limit=PRUNE_ROWS)
 
 
 async def run(db: Database, *prunes: Prune, rest_seconds: float = REST_SECONDS) -> None:
@@ -33,7 +33,7 @@ async def run(db: Database, *prunes: Prune, rest_seconds: float = REST_SECONDS) 
     async def rounds() -> None:
         while True:
             for prune in prunes:
-                while await db.transact(prune) >= ROWS:
+                while await db.transact(prune) >= PRUNE_ROWS:
                     pass
             await asyncio.sleep(rest_seconds)
 

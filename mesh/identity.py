@@ -83,7 +83,9 @@ class VerifyingKey:
 class KeySource(Protocol):
     """Where public keys come from. `find` is asked on every call and must answer from memory."""
 
-    def find(self, kid: str) -> VerifyingKey | None: ...
+    def find(self, kid: str) -> VerifyingKey | None:
+        """Return the key of this id, or None when it is not known (yet)."""
+        ...
 
     @property
     def ready(self) -> bool:
@@ -101,6 +103,7 @@ class KeySet:
 
     @property
     def ready(self) -> bool:
+        """Keys have been loaded at least once."""
         return self._ready
 
     def replace(self, keys: Iterable[VerifyingKey]) -> None:
@@ -118,6 +121,7 @@ class KeySet:
         self._keys, self._ready = fresh, True
 
     def find(self, kid: str) -> VerifyingKey | None:
+        """Return the key of this id; asking for an unknown one is told to `on_unknown`."""
         found = self._keys.get(kid)
         if found is None and self.on_unknown is not None:
             self.on_unknown()
@@ -170,10 +174,12 @@ class RevocationView:
             self._ended = {s: e for s, e in self._ended.items() if e + LEEWAY_SECONDS >= now}
 
     def is_revoked(self, session_id: UUID | None) -> bool:
+        """Return whether this session has ended before its tokens did."""
         return session_id in self._ended
 
     @property
     def is_stale(self) -> bool:
+        """Whether nothing was heard for so long that sessions may have ended unnoticed."""
         return self._now() - self._as_of > self._stale_after
 
     def __len__(self) -> int:

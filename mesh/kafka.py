@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -29,6 +29,22 @@ Headers = Sequence[tuple[str, bytes]]
 
 class BrokerAway(Exception):
     """The broker does not answer, or did not acknowledge."""
+
+
+class Sender(Protocol):
+    """What sends messages and makes the topics for them: `Publisher`, or a test's own."""
+
+    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]:
+        """Hand over one message; the future fails with `BrokerAway` when it was not acknowledged."""
+        ...
+
+    async def ensure_topics(self, topics: Iterable[str]) -> None:
+        """Make the topics that the broker does not have."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the broker."""
+        ...
 
 
 class Publisher:

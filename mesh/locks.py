@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from mesh.database import Database, is_away
+from mesh.database import Database
+from mesh.database_errors import is_away
 from mesh.refusals import Unavailable
 from mesh.telemetry import get_logger
 

@@ -20,7 +20,7 @@ import sqlalchemy
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from mesh.database import sqlstate_of
+from mesh.database_errors import sqlstate_of
 
 # Alembic is imported only where there is something to migrate: 11 MB and a quarter of a second in every process.
 if TYPE_CHECKING:

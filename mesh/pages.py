@@ -16,12 +16,12 @@ from google.protobuf.message import Message
 
 from mesh.refusals import PageTokenInvalid
 
-DEFAULT_SIZE = 20
-MAX_SIZE = 100
+DEFAULT_ITEMS = 20
+MAX_ITEMS = 100
 MAX_BYTES = 2 * 1024 * 1024
 """A page ends early rather than grow beyond this: half of what a message may have."""
 
-_MAX_TOKEN_LENGTH = 2048
+_MAX_TOKEN_CHARACTERS = 2048
 
 Position = Sequence[str | int | None]
 M = TypeVar("M", bound=Message)
@@ -29,7 +29,7 @@ M = TypeVar("M", bound=Message)
 
 def page_size(asked: int) -> int:
     """Return how many items a page has: 0 means the default, and more than the maximum means the maximum."""
-    return min(asked, MAX_SIZE) if asked > 0 else DEFAULT_SIZE
+    return min(asked, MAX_ITEMS) if asked > 0 else DEFAULT_ITEMS
 
 
 def fitting(messages: Sequence[M], limit_bytes: int = MAX_BYTES) -> Sequence[M]:
@@ -57,7 +57,7 @@ def decode(token: str, method: str, *filters: object) -> list[str | int | None] 
     if not token:
         return None
     try:
-        if len(token) > _MAX_TOKEN_LENGTH:
+        if len(token) > _MAX_TOKEN_CHARACTERS:
             raise ValueError
         body = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
         if not isinstance(body, list) or not body or body[0] != _binding(method, filters):

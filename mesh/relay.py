@@ -18,9 +18,10 @@ import asyncpg
 from prometheus_client import Counter, Gauge
 
 from mesh import outbox
-from mesh.database import connect_alone, is_away
-from mesh.kafka import BrokerAway, Headers, Publisher
+from mesh.database_errors import is_away
+from mesh.kafka import BrokerAway, Headers, Publisher, Sender
 from mesh.locks import disconnect, lock_key
+from mesh.postgres import connect_alone
 from mesh.refusals import Unavailable
 from mesh.seams import failpoint
 from mesh.telemetry import REGISTRY, get_logger
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 log = get_logger("mesh.relay")
 
-BATCH = 500
+BATCH_EVENTS = 500
 POLL_SECONDS = 0.5
 """For events that another process committed; this one's own wake the relay."""
 GATHER_SECONDS = 0.1
@@ -68,19 +69,17 @@ SELECT count(*) AS events, max(seq) AS last FROM again
 """
 
 
-class Sender(Protocol):
-    """What a relay needs of a producer; `mesh.kafka.Publisher` is one."""
+class RelaySender(Sender, Protocol):
+    """A sender that can also say whether it is still good, and which topics are missing."""
 
     @property
-    def failure(self) -> BrokerAway | None: ...
+    def failure(self) -> BrokerAway | None:
+        """Why this sender is of no more use; None while it is."""
+        ...
 
-    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]: ...
-
-    async def missing_topics(self, topics: Iterable[str]) -> frozenset[str]: ...
-
-    async def ensure_topics(self, topics: Iterable[str]) -> None: ...
-
-    async def close(self) -> None: ...
+    async def missing_topics(self, topics: Iterable[str]) -> frozenset[str]:
+        """Return those of the topics that the broker does not have."""
+        ...
 
 
 def work_of(runtime: Runtime) -> list[Background]:
@@ -107,7 +106,7 @@ class Relay:
         cell: str,
         topics: Sequence[str] | None = None,
         retention_days: int = RETENTION_DAYS,
-        open_sender: Callable[[], Sender] | None = None,
+        open_sender: Callable[[], RelaySender] | None = None,
     ) -> None:
         self._db_url = db_url
         self._package = package
@@ -167,17 +166,19 @@ class Relay:
             self._away = False
             while True:
                 self._awake.clear()
-                rows = await connection.fetch(_TAKE, BATCH)
+                rows = await connection.fetch(_TAKE, BATCH_EVENTS)
                 self._measure(rows)
                 if rows:
                     await self._publish(connection, sender, rows)
-                    if len(rows) == BATCH:
+                    if len(rows) == BATCH_EVENTS:
                         continue
                 await self._rest(connection, sender)
         finally:
             await sender.close()
 
-    async def _publish(self, connection: asyncpg.Connection, sender: Sender, rows: Sequence[asyncpg.Record]) -> None:
+    async def _publish(
+        self, connection: asyncpg.Connection, sender: RelaySender, rows: Sequence[asyncpg.Record]
+    ) -> None:
         """Send a batch and mark what was acknowledged, also when the rest was not."""
         topics = {row["topic"] for row in rows}
         if not topics <= self._topics:
@@ -198,7 +199,9 @@ class Relay:
             if error is not None:
                 raise error
 
-    async def _send_in_turn(self, sender: Sender, chain: Sequence[asyncpg.Record], acknowledged: list[int]) -> None:
+    async def _send_in_turn(
+        self, sender: RelaySender, chain: Sequence[asyncpg.Record], acknowledged: list[int]
+    ) -> None:
         for row in chain:
             key = row["aggregate_id"].encode()
             await sender.send(row["topic"], key=key, value=row["payload"], headers=self._headers(row))
@@ -221,7 +224,7 @@ class Relay:
             headers.append(("traceparent", row["traceparent"].encode()))
         return headers
 
-    async def _ensure_topics(self, connection: asyncpg.Connection, sender: Sender, topics: Iterable[str]) -> None:
+    async def _ensure_topics(self, connection: asyncpg.Connection, sender: RelaySender, topics: Iterable[str]) -> None:
         """Make missing topics. One that was published to and is gone was lost with its messages: fill it again.
 
         The topic is made last: that it is missing is the only note of what has still to be opened again.
@@ -245,7 +248,7 @@ class Relay:
                 return events
             last = row["last"]
 
-    async def _rest(self, connection: asyncpg.Connection, sender: Sender) -> None:
+    async def _rest(self, connection: asyncpg.Connection, sender: RelaySender) -> None:
         """Wait for work; meanwhile, now and then, prune what is published and see that the broker kept its topics."""
         now = asyncio.get_running_loop().time()
         if sender.failure is not None:

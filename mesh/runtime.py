@@ -22,11 +22,12 @@ from mesh import settings as mesh_settings
 from mesh.auth_feed import AUTH_SERVICE, AuthFeed
 from mesh.clients import Clients
 from mesh.contract import Contract
-from mesh.database import Database, UnsafeDurability
+from mesh.database import Database
 from mesh.identity import KeySource, RevocationView, TokenVerifier
 from mesh.interceptors.admission import Admission
 from mesh.interceptors.chain import standard_stages
 from mesh.migrations import MigrationBlocked, upgrade
+from mesh.postgres import UnsafeDurability
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock, Ids, SystemClock, SystemIds
 from mesh.server import AddressTaken, Server
@@ -45,7 +46,7 @@ TRY_AGAIN = 75
 CRASHED = 70
 """EX_SOFTWARE: an exception that nobody expected."""
 
-POOL_SIZE = 10
+POOL_CONNECTIONS = 10
 PATIENCE_SECONDS = 30.0
 AUTH_PATIENCE_SECONDS = 8.0
 """How long a start waits for keys and ended sessions: longer than AuthService is behind when a mesh starts on a machine
@@ -258,7 +259,7 @@ class Process:
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                db = await Database.connect(settings.database_url, pool_size=POOL_SIZE, name=self.package)
+                db = await Database.connect(settings.database_url, pool_size=POOL_CONNECTIONS, name=self.package)
                 break
             except Unavailable as error:
                 if time.monotonic() > until:

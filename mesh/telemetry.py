@@ -51,7 +51,7 @@ RESTARTS = Counter("titan_background_restarts", "Background tasks that crashed."
 FLUSH_SECONDS = 0.05
 FLUSH_LINES = 256
 
-_MAX_TEXT = 8192
+_MAX_TEXT_CHARACTERS = 8192
 _NO_CONTEXT = contextvars.Context()
 
 
@@ -59,19 +59,39 @@ class TelemetrySettings(Protocol):
     """The part of the settings that telemetry needs; `mesh.settings.Settings` has it."""
 
     @property
-    def package(self) -> str: ...
+    def package(self) -> str:
+        """The package of the process, such as svc_order."""
+        ...
+
     @property
-    def replica(self) -> int: ...
+    def replica(self) -> int:
+        """Which of the processes of the package this one is, from 0."""
+        ...
+
     @property
-    def log_level(self) -> str: ...
+    def log_level(self) -> str:
+        """The least level that is logged, such as INFO."""
+        ...
+
     @property
-    def trace_sample(self) -> float: ...
+    def trace_sample(self) -> float:
+        """The share of calls without a trace that begin one, 0 to 1."""
+        ...
+
     @property
-    def trace_file(self) -> str: ...
+    def trace_file(self) -> str:
+        """The file that spans are appended to; empty for none."""
+        ...
+
     @property
-    def otlp_endpoint(self) -> str: ...
+    def otlp_endpoint(self) -> str:
+        """Where an OTLP collector listens; empty for none."""
+        ...
+
     @property
-    def metrics_port(self) -> int: ...
+    def metrics_port(self) -> int:
+        """The port that shows the metrics; 0 for none."""
+        ...
 
 
 class Sink:
@@ -86,6 +106,7 @@ class Sink:
         self._prefix = ""
 
     def write(self, level: int, logger: str, message: str, fields: dict[str, Any]) -> None:
+        """Write a line of this level, unless such lines are not wanted."""
         if level < self.level:
             return
         now = time.time()
@@ -131,6 +152,7 @@ class RawStream:
         self._scheduled = False
 
     def write(self, text: str) -> None:
+        """Keep a text until the next flush."""
         self._lines.append(text)
 
     def flush_soon(self) -> None:
@@ -147,6 +169,7 @@ class RawStream:
             loop.call_later(FLUSH_SECONDS, self._flush_now, context=_NO_CONTEXT)
 
     def flush(self) -> None:
+        """Write what was kept, all of it, in order."""
         with self._lock:
             lines, self._lines = self._lines, []
             data = "".join(lines).encode("utf-8", "replace")
@@ -173,22 +196,26 @@ class Logger:
         self.name = name
 
     def debug(self, message: str, **fields: Any) -> None:
+        """Log what only somebody who looks for a fault wants to read."""
         SINK.write(logging.DEBUG, self.name, message, fields)
 
     def info(self, message: str, **fields: Any) -> None:
+        """Log what a process did as it should."""
         SINK.write(logging.INFO, self.name, message, fields)
 
     def warning(self, message: str, **fields: Any) -> None:
+        """Log what is wrong but is being coped with."""
         SINK.write(logging.WARNING, self.name, message, fields)
 
     def error(self, message: str, **fields: Any) -> None:
+        """Log what somebody has to look at."""
         SINK.write(logging.ERROR, self.name, message, fields)
 
     def exception(self, message: str, error: BaseException, **fields: Any) -> None:
         """Log an unexpected exception with its traceback."""
         text = traceback_of(error)
         fields.setdefault("error", type(error).__name__)
-        SINK.write(logging.ERROR, self.name, message, {**fields, "traceback": text[-_MAX_TEXT:]})
+        SINK.write(logging.ERROR, self.name, message, {**fields, "traceback": text[-_MAX_TEXT_CHARACTERS:]})
 
 
 def get_logger(name: str) -> Logger:
@@ -202,11 +229,11 @@ class _Bridge(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {}
         if record.exc_info and record.exc_info[1] is not None:
-            fields["traceback"] = traceback_of(record.exc_info[1])[-_MAX_TEXT:]
+            fields["traceback"] = traceback_of(record.exc_info[1])[-_MAX_TEXT_CHARACTERS:]
         try:
-            message = record.getMessage()[:_MAX_TEXT]
+            message = record.getMessage()[:_MAX_TEXT_CHARACTERS]
         except (TypeError, ValueError):
-            message = str(record.msg)[:_MAX_TEXT]
+            message = str(record.msg)[:_MAX_TEXT_CHARACTERS]
         SINK.write(record.levelno, record.name, message, fields)
 
 
@@ -218,6 +245,7 @@ class FileExporter(SpanExporter):
         self._lock = threading.Lock()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Append the spans; it fails once the file is closed."""
         with self._lock:
             if self._file.closed:
                 return SpanExportResult.FAILURE
@@ -226,10 +254,12 @@ class FileExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
+        """Close the file."""
         with self._lock:
             self._file.close()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return True: each export has flushed already."""
         return True
 
 
@@ -241,6 +271,7 @@ class Telemetry:
         self._metrics = metrics
 
     def close(self) -> None:
+        """Flush the spans and end the metrics port."""
         self.provider.shutdown()
         if self._metrics is not None:
             server, thread = self._metrics

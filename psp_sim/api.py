@@ -31,6 +31,7 @@ class Api:
         self._public_url = (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
 
     def routes(self) -> list[Route]:
+        """Return every route of the simulator, each behind the guard that fits who may ask."""
         payment, action = "/v1/payments/{payment_id}", "/v1/actions/{payment_id}"
         return [
             Route("/v1/payments", self._merchant(self.authorize), methods=["POST"]),
@@ -50,6 +51,7 @@ class Api:
         ]
 
     async def authorize(self, request: Request) -> Response:
+        """Decide on a payment as its token wants, or repeat what was decided."""
         asked = wire.take_authorize(await wire.read_object(request))
         if asked.scenario.slow and self._store.find_payment(asked.payment_id) is None:
             await asyncio.sleep(self._control.behaviour.slow_seconds)
@@ -63,6 +65,7 @@ class Api:
         return await self._finish(request, entry, lose=asked.scenario.lose_reply)
 
     async def get_payment(self, request: Request) -> Response:
+        """Return a payment as it stands on disk."""
         payment_id = wire.take_id(request.path_params["payment_id"], "payment_id")
         await self._store.durable()
         payment = self._store.find_payment(payment_id)
@@ -71,6 +74,7 @@ class Api:
         return wire.to_reply(payment, public_url=self._public_url)
 
     async def capture(self, request: Request) -> Response:
+        """Take an amount of an authorized payment, or repeat the answer under the same capture id."""
         payment_id = wire.take_id(request.path_params["payment_id"], "payment_id")
         content = await wire.read_object(request)
         capture_id = wire.take_id(content.get("capture_id"), "capture_id")
@@ -89,6 +93,7 @@ class Api:
         )
 
     async def refund(self, request: Request) -> Response:
+        """Give back an amount of what was captured, or repeat the answer under the same refund id."""
         payment_id = wire.take_id(request.path_params["payment_id"], "payment_id")
         content = await wire.read_object(request)
         refund_id = wire.take_id(content.get("refund_id"), "refund_id")
@@ -98,6 +103,7 @@ class Api:
         return await self._finish(request, entry)
 
     async def void(self, request: Request) -> Response:
+        """Let go of an authorization; one that was never seen is voided before it comes."""
         payment_id = wire.take_id(request.path_params["payment_id"], "payment_id")
         await wire.read_object(request)
         payment = self._store.find_payment(payment_id)
@@ -105,21 +111,26 @@ class Api:
         return await self._finish(request, entry)
 
     async def show_action(self, request: Request) -> Response:
+        """Show the page on which a customer confirms or refuses."""
         payment = self._store.find_payment(request.path_params["payment_id"])
         if payment is None or payment.due_at is None:
             return wire.to_error("payment_not_found", "no such payment")
         return wire.to_action_page(payment)
 
     async def confirm_action(self, request: Request) -> Response:
+        """Take the customer's yes."""
         return await self._answer_action(request, confirmed=True)
 
     async def fail_action(self, request: Request) -> Response:
+        """Take the customer's no."""
         return await self._answer_action(request, confirmed=False)
 
     async def show_control(self, request: Request) -> Response:
+        """Return the behaviour of now."""
         return JSONResponse(self._control.to_json())
 
     async def change_control(self, request: Request) -> Response:
+        """Change single values of the behaviour, and return it."""
         try:
             self._control.change(await wire.read_object(request))
         except ValueError as problem:
@@ -127,10 +138,12 @@ class Api:
         return await self.show_control(request)
 
     async def reset_control(self, request: Request) -> Response:
+        """Return to the well-behaved defaults, and return them."""
         self._control.reset()
         return await self.show_control(request)
 
     async def show_health(self, request: Request) -> Response:
+        """Say that the simulator runs, and how many payments it knows."""
         return JSONResponse({"status": "ok", "payments": self._store.count_payments()})
 
     async def _answer_action(self, request: Request, *, confirmed: bool) -> Response:

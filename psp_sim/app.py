@@ -16,7 +16,7 @@ from psp_sim.behaviour import Control
 from psp_sim.connection import CuttableProtocol
 from psp_sim.settings import BadSettings, Settings
 from psp_sim.store import Store
-from psp_sim.webhooks import MAX_SENDING, Webhooks
+from psp_sim.webhooks import MAX_SENDING_EVENTS, Webhooks
 
 SETTLE_EVERY_SECONDS = 0.1
 WEBHOOK_TIMEOUT_SECONDS = 5.0
@@ -30,7 +30,7 @@ def build(settings: Settings, control: Control | None = None) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:
-        limits = httpx.Limits(max_connections=MAX_SENDING)
+        limits = httpx.Limits(max_connections=MAX_SENDING_EVENTS)
         async with httpx.AsyncClient(
             verify=trust, timeout=WEBHOOK_TIMEOUT_SECONDS, limits=limits, trust_env=False
         ) as client:

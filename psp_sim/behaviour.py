@@ -41,6 +41,7 @@ class Behaviour:
 
     @property
     def waits(self) -> Waits:
+        """How long undecided payments wait."""
         return Waits(processing_seconds=self.processing_seconds, action_seconds=self.action_seconds)
 
 
@@ -66,15 +67,19 @@ class Control:
             self._dice.seed(seed)
 
     def reset(self) -> None:
+        """Behave well again."""
         self.behaviour = Behaviour()
 
     def strikes(self, share: float) -> bool:
+        """Roll the dice: True in this share of the calls."""
         return share > 0 and self._dice.random() < share
 
     def within(self, seconds: float) -> float:
+        """Roll a duration of at most so many seconds."""
         return self._dice.uniform(0, seconds)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the behaviour as JSON data."""
         return asdict(self.behaviour)
 
 

@@ -16,6 +16,7 @@ class CuttableProtocol(HttpToolsProtocol):
     """The HTTP/1.1 protocol of uvicorn, with the transport handed to the application."""
 
     def on_message_begin(self) -> None:
+        """Put the transport into the scope of the request that begins."""
         super().on_message_begin()
         self.scope[_TRANSPORT] = self.transport  # type: ignore[literal-required]
 

@@ -123,6 +123,7 @@ class Authorize:
 
     @property
     def scenario(self) -> Scenario:
+        """What this token makes the simulator do."""
         return SCENARIOS.get(self.token, UNKNOWN_TOKEN)
 
     def fingerprint(self) -> str:
@@ -160,14 +161,17 @@ class Payment:
 
     @property
     def captured_minor(self) -> int:
+        """The sum of the captures."""
         return sum(self.captures.values())
 
     @property
     def refunded_minor(self) -> int:
+        """The sum of the refunds."""
         return sum(self.refunds.values())
 
     @property
     def is_undecided(self) -> bool:
+        """Whether a decision is still to come, from the provider or from the customer."""
         return self.status in (Status.PROCESSING, Status.REQUIRES_ACTION)
 
 

@@ -82,9 +82,11 @@ class Store:
         _sync_folder(path.parent)
 
     def find_payment(self, payment_id: str) -> Payment | None:
+        """Return the payment of this id, which may not be on disk yet, or None."""
         return self._payments.get(payment_id)
 
     def count_payments(self) -> int:
+        """Return how many payments there are."""
         return len(self._payments)
 
     def record(self, entry: Entry) -> Payment:

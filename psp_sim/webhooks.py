@@ -21,8 +21,8 @@ from psp_sim.settings import Settings
 from psp_sim.store import Store
 
 SIGNATURE_HEADER = "titan-psp-signature"
-MAX_SENDING = 16
-MAX_WAITING = 10_000
+MAX_SENDING_EVENTS = 16
+MAX_WAITING_EVENTS = 10_000
 SHUFFLE_SECONDS = 0.3
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Event:
     url: str
 
     def body(self, *, extra_minor: int = 0) -> bytes:
+        """Return the JSON that the merchant reads; ``extra_minor`` makes its amount a lie."""
         entry = self.entry
         return json.dumps(
             {
@@ -62,14 +63,14 @@ class Event:
 
 
 class Webhooks:
-    """The deliveries under way: at most ``MAX_WAITING`` events wait, ``MAX_SENDING`` are being sent."""
+    """The deliveries under way: at most ``MAX_WAITING_EVENTS`` wait, ``MAX_SENDING_EVENTS`` are being sent."""
 
     def __init__(self, store: Store, settings: Settings, control: Control, client: httpx.AsyncClient) -> None:
         self._store = store
         self._settings = settings
         self._control = control
         self._client = client
-        self._sending = asyncio.Semaphore(MAX_SENDING)
+        self._sending = asyncio.Semaphore(MAX_SENDING_EVENTS)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -79,6 +80,7 @@ class Webhooks:
         self._store.listeners.append(lambda entry, payment: self._announce(entry, payment.events))
 
     async def close(self) -> None:
+        """Break off what is being sent or waits; the next process takes it up."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -91,7 +93,7 @@ class Webhooks:
         if url is None:
             self._store.undelivered.pop(entry.event_id, None)
             return
-        if len(self._tasks) >= MAX_WAITING:
+        if len(self._tasks) >= MAX_WAITING_EVENTS:
             log.warning("too many webhooks wait, event %s is given up", entry.event_id)
             self._store.record_delivery(entry, "given_up")
             return

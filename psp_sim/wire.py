@@ -12,7 +12,7 @@ from psp_sim.rules import Authorize, Entry, Payment, Status
 
 MAX_BODY_BYTES = 16_384
 MAX_AMOUNT_MINOR = 10**12
-MAX_URL_LENGTH = 2_000
+MAX_URL_CHARACTERS = 2_000
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -58,10 +58,20 @@ async def read_object(request: Request) -> dict[str, Any]:
 
 
 def take_id(value: Any, name: str) -> str:
+    """Read an id.
+
+    Raises:
+        Malformed: It is missing, too long, or holds other characters than ids have.
+    """
     return _text(value, name, _ID)
 
 
 def take_amount_minor(content: dict[str, Any]) -> int:
+    """Read the field ``amount_minor``.
+
+    Raises:
+        Malformed: It is no integer, or out of its range.
+    """
     amount_minor = content.get("amount_minor")
     if type(amount_minor) is not int or not 0 < amount_minor <= MAX_AMOUNT_MINOR:
         raise Malformed(f"amount_minor: an integer from 1 to {MAX_AMOUNT_MINOR} is wanted")
@@ -113,6 +123,7 @@ def to_reply(payment: Payment, entry: Entry | None = None, *, public_url: str) -
 
 
 def to_error(code: str, message: str) -> JSONResponse:
+    """Encode a refusal; one that has no status of its own is a conflict."""
     return JSONResponse({"error": {"code": code, "message": message}}, STATUS_OF_REFUSAL.get(code, 409))
 
 
@@ -148,6 +159,6 @@ def _text(value: Any, name: str, pattern: re.Pattern[str]) -> str:
 def _url(value: Any, name: str) -> str | None:
     if value is None:
         return None
-    if len(value if isinstance(value, str) else "") > MAX_URL_LENGTH:
-        raise Malformed(f"{name}: at most {MAX_URL_LENGTH} characters are taken")
+    if len(value if isinstance(value, str) else "") > MAX_URL_CHARACTERS:
+        raise Malformed(f"{name}: at most {MAX_URL_CHARACTERS} characters are taken")
     return _text(value, name, _URL)

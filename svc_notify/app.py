@@ -7,8 +7,8 @@ from functools import partial
 import asyncpg
 
 from mesh import housekeeping
+from mesh.consumer import Consumer
 from mesh.database import Database
-from mesh.inbox import Consumer
 from mesh.runtime import Background, Hosted, Runtime
 from mesh.seams import Clock
 from svc_notify import settings as notify_settings
@@ -50,9 +50,9 @@ async def build(runtime: Runtime) -> Hosted:
 
 def _housekeeping(db: Database, clock: Clock) -> Background:
     async def letters(tx: asyncpg.Connection) -> int:
-        return await store.prune_letters(tx, at=clock.now(), limit=housekeeping.ROWS)
+        return await store.prune_letters(tx, at=clock.now(), limit=housekeeping.PRUNE_ROWS)
 
     async def receipts(tx: asyncpg.Connection) -> int:
-        return await store.prune_receipts(tx, at=clock.now(), limit=housekeeping.ROWS)
+        return await store.prune_receipts(tx, at=clock.now(), limit=housekeeping.PRUNE_ROWS)
 
     return partial(housekeeping.run, db, letters, receipts)

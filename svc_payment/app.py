@@ -105,6 +105,6 @@ def _background(runtime: Runtime, db: Database) -> list[Background]:
         await singleton(db, "ledger sealer", partial(sealer.run, db, runtime.clock))
 
     async def prune(tx: asyncpg.Connection) -> int:
-        return await payments.prune_notices(tx, at=runtime.clock.now(), limit=housekeeping.ROWS)
+        return await payments.prune_notices(tx, at=runtime.clock.now(), limit=housekeeping.PRUNE_ROWS)
 
     return [seal, partial(housekeeping.run, db, prune), *relay.work_of(runtime)]

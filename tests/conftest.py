@@ -22,7 +22,9 @@ from control.servers.broker import Broker
 from control.servers.mailbox import Mailbox
 from control.servers.postgres import Postgres
 from control.servers.valkey import Valkey
+from mesh.database import Database
 
+TESTS = Path(__file__).parent
 _FOLDER_PREFIX = "titan-test-"
 
 
@@ -107,6 +109,20 @@ class FreshDatabases:
 def fresh_database(postgres_server: Postgres) -> Callable[[str], Awaitable[str]]:
     """`await fresh_database("svc_order")` is the DSN of a new, migrated database of that package."""
     return FreshDatabases(postgres_server)
+
+
+@pytest.fixture(scope="module")
+async def database_url(fresh_database: Callable[[str], Awaitable[str]], request: pytest.FixtureRequest) -> str:
+    """The DSN of a module's own database; whatever stands in `tests/svc_order/` gets one of svc_order."""
+    return await fresh_database(request.path.relative_to(TESTS).parts[0])
+
+
+@pytest.fixture(scope="module")
+async def db(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """That database, open."""
+    database = await Database.connect(database_url, name=request.path.stem)
+    yield database
+    await database.close()
 
 
 # gRPC over grpc.aio, under the fixture names of pytest-grpc, whose own are synchronous and never await a handler.

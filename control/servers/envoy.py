@@ -19,7 +19,6 @@ from control.spawn import Program, StartFailed
 READY_SECONDS = 15.0
 DRAIN_SECONDS = 2
 PROBE_SECONDS = 0.5
-_POLL_SECONDS = 0.02
 
 
 @cache
@@ -88,17 +87,7 @@ def start(
         StartFailed: It ended, for instance because a port is taken, or was not ready in time; the message ends with
             its log.
     """
-    what = program(name, config, admin, log, workers=workers)
-    process = spawn.start(what)
-    deadline = time.monotonic() + seconds
-    while not what.ready():
-        ended = process.poll() is not None
-        if ended or time.monotonic() > deadline:
-            spawn.stop(process, what)
-            why = f"ended with status {process.returncode}" if ended else f"was not ready in {seconds:.0f} s"
-            raise StartFailed(f"{name} {why}:\n{spawn.log_tail(log)}")
-        time.sleep(_POLL_SECONDS)
-    return process
+    return spawn.start_ready(program(name, config, admin, log, workers=workers), seconds=seconds)
 
 
 def begin_drain(admin: Path) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import socket
 import subprocess
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +16,6 @@ from control.spawn import Program, StartFailed
 HOST = "127.0.0.1"
 READY_SECONDS = 20.0
 PROBE_SECONDS = 0.5
-
-_POLL_SECONDS = 0.01
 
 
 def free_port() -> int:
@@ -113,16 +110,7 @@ class Server(ABC):
         if port_is_taken(self.port):
             raise StartFailed(f"{self.name} cannot start: port {self.port} of {HOST} is taken")
         self.prepare()
-        program = self.program()
-        process = self._process = spawn.start(program)
-        deadline = time.monotonic() + READY_SECONDS
-        while not program.ready():
-            ended = process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                spawn.stop(process, program)
-                why = f"ended with status {process.returncode}" if ended else f"was not ready in {READY_SECONDS:.0f} s"
-                raise StartFailed(f"{self.name} {why}:\n{spawn.log_tail(self.log)}")
-            time.sleep(_POLL_SECONDS)
+        self._process = spawn.start_ready(self.program(), seconds=READY_SECONDS)
         return self
 
     def stop(self) -> None:

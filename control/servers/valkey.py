@@ -52,5 +52,3 @@ class Valkey(Server):
     @property
     def _configuration(self) -> Path:
         return self.data / "valkey.conf"
-
-

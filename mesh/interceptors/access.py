@@ -24,6 +24,11 @@ class Access(Guard):
         self._callers = callers
 
     def check_of(self, method: Method) -> Check | None:
+        """Return the check of the method's access rule: of the package that calls, or of the user and the roles.
+
+        Raises:
+            ContractProblem: The method has no access rule.
+        """
         rule = method.access
         if rule is None:
             raise ContractProblem([f"{method.full_name}: no access rule (option titan.options.v1.access)"])

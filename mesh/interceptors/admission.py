@@ -33,6 +33,7 @@ class Admission(Stage):
 
     @property
     def open_streams(self) -> int:
+        """How many streams are open."""
         return len(self._streams)
 
     def publish(self) -> None:
@@ -49,6 +50,7 @@ class Admission(Stage):
                 call.task.cancel()
 
     def unary(self, method: Method, inner: Unary) -> Unary:
+        """Refuse with OVERLOADED the call that is one too many."""
         shed = telemetry.SHED.labels(method.full_name)
 
         async def admitted(request: Message, call: Call) -> Message:
@@ -64,6 +66,7 @@ class Admission(Stage):
         return admitted
 
     def stream(self, method: Method, inner: Stream) -> Stream:
+        """Refuse with OVERLOADED the stream that is one too many; with UNAVAILABLE all that come during a drain."""
         shed = telemetry.SHED.labels(method.full_name)
 
         async def admitted(request: Message, call: Call) -> AsyncGenerator[Message, None]:

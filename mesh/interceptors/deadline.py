@@ -24,6 +24,8 @@ class Deadline(Stage):
     """Sets `call.deadline`, which children inherit less a margin, and stops a handler that reaches it."""
 
     def unary(self, method: Method, inner: Unary) -> Unary:
+        """Cancel a handler that is not done in time, and refuse with DEADLINE_EXCEEDED."""
+
         async def limited(request: Message, call: Call) -> Message:
             seconds = _seconds(method, call)
             scope = asyncio.timeout(seconds)
@@ -38,6 +40,8 @@ class Deadline(Stage):
         return limited
 
     def stream(self, method: Method, inner: Stream) -> Stream:
+        """End a stream at its deadline with DEADLINE_EXCEEDED, but never in the middle of writing a message."""
+
         async def limited(request: Message, call: Call) -> AsyncGenerator[Message, None]:
             seconds = _seconds(method, call)
             ends = asyncio.get_running_loop().time() + seconds

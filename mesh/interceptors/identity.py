@@ -29,6 +29,7 @@ class Identity(Guard):
         self._packages: dict[str, Caller] = {}
 
     def check_of(self, method: Method) -> Check | None:
+        """Return the check that says who calls; it refuses a token that does not verify."""
         users = method.access is None or method.access.kind is not AccessKind.SERVICE
         mutation = method.is_mutation
 

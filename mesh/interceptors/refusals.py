@@ -16,7 +16,7 @@ from mesh.interceptors.stage import Stage, Stream, Unary
 from mesh.refusals import STATUS_KEY, InternalError, MethodNotImplemented, Refusal, Unavailable
 from mesh.telemetry import get_logger
 
-MAX_MESSAGE = 1024
+MAX_MESSAGE_CHARACTERS = 1024
 """Status messages travel in headers, which are limited; a longer message is cut."""
 
 log = get_logger("mesh.calls")
@@ -26,6 +26,8 @@ class Refusals(Stage):
     """The outermost stage."""
 
     def unary(self, method: Method, inner: Unary) -> Unary:
+        """Answer with the status of whatever is raised further in."""
+
         async def translated(request: Message, call: Call) -> Message:
             try:
                 return await inner(request, call)
@@ -36,6 +38,8 @@ class Refusals(Stage):
         return translated
 
     def stream(self, method: Method, inner: Stream) -> Stream:
+        """End the stream with the status of whatever is raised further in."""
+
         async def translated(request: Message, call: Call) -> AsyncGenerator[Message, None]:
             try:
                 async with aclosing(inner(request, call)) as messages:
@@ -79,6 +83,6 @@ async def refuse(refusal: Refusal, call: Call) -> NoReturn:
     The status is written by `abort`, not `abort_with_status`: the tracing interceptor in front only sees the former.
     """
     status = refusal.to_status()
-    status.message = status.message[:MAX_MESSAGE]
+    status.message = status.message[:MAX_MESSAGE_CHARACTERS]
     await call.context.abort(refusal.code, status.message, ((STATUS_KEY, status.SerializeToString()),))
     raise AssertionError("abort returned")

@@ -18,9 +18,11 @@ class Stage:
     """Wraps what lies further in. A stage that has nothing to do for a method returns `inner` as it is."""
 
     def unary(self, method: Method, inner: Unary) -> Unary:
+        """Return what handles a unary call of this method: `inner`, or something around it."""
         return inner
 
     def stream(self, method: Method, inner: Stream) -> Stream:
+        """Return what handles a server-streaming call of this method: `inner`, or something around it."""
         return inner
 
 
@@ -32,6 +34,7 @@ class Guard(Stage):
         raise NotImplementedError
 
     def unary(self, method: Method, inner: Unary) -> Unary:
+        """Check the request, then let it through."""
         check = self.check_of(method)
         if check is None:
             return inner
@@ -43,6 +46,7 @@ class Guard(Stage):
         return guarded
 
     def stream(self, method: Method, inner: Stream) -> Stream:
+        """Check the request, then let the stream begin."""
         check = self.check_of(method)
         if check is None:
             return inner

@@ -44,6 +44,7 @@ class Telemetry(Stage):
         self._write = write or log.info
 
     def unary(self, method: Method, inner: Unary) -> Unary:
+        """Join the trace, time the call, and write its line when it ends."""
         seconds = telemetry.CALL_SECONDS.labels(method.full_name)
         describe = self._describer(method)
 
@@ -63,6 +64,7 @@ class Telemetry(Stage):
         return observed
 
     def stream(self, method: Method, inner: Stream) -> Stream:
+        """Join the trace, and write the line of a stream, with the number of its messages, when it ends."""
         describe = self._describer(method)
 
         async def observed(request: Message, call: Call) -> AsyncGenerator[Message, None]:

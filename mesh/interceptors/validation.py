@@ -27,6 +27,7 @@ class Validation(Guard):
         self._validator = protovalidate.Validator()
 
     def check_of(self, method: Method) -> Check | None:
+        """Return the check of the limits that the contract sets for the method's request."""
         collect = self._validator.collect_violations
         # Rules are compiled here, once: one that does not compile stops the start instead of failing every call.
         collect(method.request_class())

@@ -23,7 +23,7 @@ OVERLAP_SECONDS = 30
 """How far each poll looks back again: longer than any transaction that ends a session may take to commit."""
 
 MAX_FOLLOWERS = 256
-MAX_KNOWN = 10_000
+MAX_KNOWN_SESSIONS = 10_000
 AWAY_SECONDS = 0.5
 
 
@@ -99,7 +99,7 @@ class RevocationFeed:
             rows = await store.list_revoked(connection, since=since)
         new = [Ended(session_id, revoked_at) for session_id, revoked_at in rows if session_id not in self._known]
         self._known.update((ended.session_id, ended) for ended in new)
-        if len(self._known) > MAX_KNOWN or not new:
+        if len(self._known) > MAX_KNOWN_SESSIONS or not new:
             self._forget(at)
         self._as_of = at
         self.view.apply(((e.session_id, e.forget_at.timestamp()) for e in new), as_of=at.timestamp())

@@ -128,7 +128,7 @@ class Carts:
 
     async def prune_closed(self, tx: asyncpg.Connection) -> int:
         """Forget carts that were closed long ago, as `mesh.housekeeping` has it."""
-        return await archive.prune_closed(tx, at=self._clock.now(), limit=housekeeping.ROWS)
+        return await archive.prune_closed(tx, at=self._clock.now(), limit=housekeeping.PRUNE_ROWS)
 
     # --- saving ---
 

@@ -12,7 +12,7 @@ from typing import Any
 from mesh.batcher import Batcher
 from titan.catalog.v1 import product_pb2, product_service_pb2
 
-MAX_CACHED = 50_000
+MAX_CACHED_SKUS = 50_000
 TIMEOUT_SECONDS = 2.0
 
 Variants = Mapping[str, product_pb2.SellableVariant]
@@ -53,7 +53,7 @@ class Prices:
         request = product_service_pb2.BatchGetVariantsRequest(skus=skus)
         response = await self._products.BatchGetVariants(request, timeout=TIMEOUT_SECONDS)
         sold = {variant.sku: variant for variant in response.variants if variant.found}
-        if len(self._cache) + len(sold) > MAX_CACHED:
+        if len(self._cache) + len(sold) > MAX_CACHED_SKUS:
             self._cache.clear()
         until = self._now() + self._seconds
         self._cache.update((sku, (until, variant)) for sku, variant in sold.items())

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from svc_catalog.errors import CategoryTooDeep
 
-MAX_DEPTH = 8
+MAX_LEVELS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,6 @@ def below(parent: Category | None, *, category_id: UUID, title: str) -> Category
         CategoryTooDeep: The tree would be deeper than eight levels.
     """
     titles, ancestors = (parent.titles, parent.ancestor_ids) if parent else ((), ())
-    if len(titles) >= MAX_DEPTH:
-        raise CategoryTooDeep(f"the tree has {MAX_DEPTH} levels at most", depth=len(titles) + 1)
+    if len(titles) >= MAX_LEVELS:
+        raise CategoryTooDeep(f"the tree has {MAX_LEVELS} levels at most", depth=len(titles) + 1)
     return Category(category_id, (*titles, title), (*ancestors, category_id))

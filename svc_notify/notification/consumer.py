@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from mesh.database import after_commit
-from mesh.inbox import Poison, Received
+from mesh.received import Poison, Received
 from mesh.seams import Clock, Ids
 from svc_notify.channels.interface import ChannelKind
 from svc_notify.notification import rules, store

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from mesh.refusals import Unavailable
 
-MAX_WAITING = 10_000
+MAX_WAITING_MESSAGES = 10_000
 """Messages that may wait for a channel that is down: some ten megabytes of rows, and minutes of sending."""
 
 
 class Gate:
     """Open, or shut for a reason. One per process; each learns of the backlog from its own worker."""
 
-    def __init__(self, max_waiting: int = MAX_WAITING) -> None:
+    def __init__(self, max_waiting: int = MAX_WAITING_MESSAGES) -> None:
         self.max_waiting = max_waiting
         self._reason = ""
 

@@ -29,7 +29,7 @@ from svc_notify.templates.letters import LETTERS
 from titan.order.v1 import order_pb2
 from titan.order.v1 import order_service_pb2 as orders_pb
 
-BATCH = 50
+BATCH_MESSAGES = 50
 RECEIPTS_PER_CALL = 8
 GATHER_SECONDS = 0.25
 """How long a message waits for company: a round asks for orders, connects and notes what became of it once for all."""
@@ -109,10 +109,10 @@ class Worker:
                 failures = 0
                 PAUSED.set(0)
             self._gate.open()
-            if done.taken < BATCH:
+            if done.taken < BATCH_MESSAGES:
                 await self._rest()
 
-    async def send_due(self, limit: int = BATCH) -> Round:
+    async def send_due(self, limit: int = BATCH_MESSAGES) -> Round:
         """Try the messages that are due, at most `limit`; returns when what became of them is stored."""
         claimed = await self._db.transact(lambda tx: store.claim_due(tx, at=self._clock.now(), limit=limit))
         if not claimed:

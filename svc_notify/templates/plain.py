@@ -7,35 +7,36 @@ import textwrap
 from svc_notify.templates.facts import Line
 from svc_notify.templates.letters import Letter
 
-WIDTH = 72
-_MONEY = 14
-_UNITS = 7
+LINE_COLUMNS = 72
+_MONEY_COLUMNS = 14
+_UNITS_COLUMNS = 7
 
 
 def render(letter: Letter) -> str:
     """Return the text of a letter. What shoppers and sellers wrote stays within its line."""
     blocks = [letter.heading, "=" * len(letter.heading), "", _clean(letter.greeting), ""]
     for paragraph in letter.opening:
-        blocks += [*textwrap.wrap(_clean(paragraph), WIDTH), ""]
+        blocks += [*textwrap.wrap(_clean(paragraph), LINE_COLUMNS), ""]
     blocks += [f"{name + ':':<15}{_clean(value)}" for name, value in letter.facts]
     if letter.lines:
-        blocks += ["", "-" * WIDTH]
+        blocks += ["", "-" * LINE_COLUMNS]
         for line in letter.lines:
             blocks += _line(line)
-        blocks.append("-" * WIDTH)
-    blocks += [f"{name:>{WIDTH - _MONEY}}{amount!s:>{_MONEY}}" for name, amount in letter.sums]
+        blocks.append("-" * LINE_COLUMNS)
+    blocks += [f"{name:>{LINE_COLUMNS - _MONEY_COLUMNS}}{amount!s:>{_MONEY_COLUMNS}}" for name, amount in letter.sums]
     if letter.address:
         blocks += ["", "It goes to:", *(f"  {_clean(part)}" for part in letter.address)]
     for paragraph in letter.closing:
-        blocks += ["", *textwrap.wrap(_clean(paragraph), WIDTH)]
+        blocks += ["", *textwrap.wrap(_clean(paragraph), LINE_COLUMNS)]
     return "\n".join([*blocks, "", _clean(letter.signature), ""])
 
 
 def _line(line: Line) -> list[str]:
     """Return a line of the order: its title wrapped on the left, quantity, price and sum on the right of the first."""
-    width = WIDTH - _UNITS - 2 * _MONEY - 1
+    width = LINE_COLUMNS - _UNITS_COLUMNS - 2 * _MONEY_COLUMNS - 1
     title = textwrap.wrap(_clean(line.title), width) or [line.sku]
-    figures = f"{line.quantity:>{_UNITS}} x{line.unit_price!s:>{_MONEY - 2}}{line.total!s:>{_MONEY}}"
+    price, total = f"{line.unit_price!s:>{_MONEY_COLUMNS - 2}}", f"{line.total!s:>{_MONEY_COLUMNS}}"
+    figures = f"{line.quantity:>{_UNITS_COLUMNS}} x{price}{total}"
     return [f"{title[0]:<{width}} {figures}".rstrip(), *(f"{more}" for more in title[1:]), f"  {_clean(line.sku)}"]
 
 

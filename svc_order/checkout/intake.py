@@ -32,7 +32,7 @@ from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc
 
 MAX_SKUS_PER_CALL = 4096
-CART_WEIGHT = 16
+CART_WEIGHT_LINES = 16
 """What an order from a cart weighs in a batch, in lines, before anybody knows its lines."""
 
 
@@ -82,7 +82,7 @@ class Intake:
             self._quote, name="order.quote", weight=lambda ask: len(ask.lines)
         )
         self._quotes_of_carts: Batcher[Ask, Known | Priced] = Batcher(
-            self._quote, name="order.quote_cart", weight=lambda _: CART_WEIGHT
+            self._quote, name="order.quote_cart", weight=lambda _: CART_WEIGHT_LINES
         )
         self.records: Batcher[Placement, Known | Order] = Batcher(
             self._record, name="order.record", weight=lambda p: len(p.priced.quote.lines)

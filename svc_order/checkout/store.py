@@ -338,7 +338,7 @@ async def prune(tx: asyncpg.Connection) -> int:
         " WHERE finished_at < now() - make_interval(days => $1) AND request_id NOT LIKE 'forgotten:%'"
         " ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
         idempotency.KEPT_DAYS,
-        housekeeping.ROWS,
+        housekeeping.PRUNE_ROWS,
     )
     return int(result.split()[-1])
 

@@ -89,6 +89,7 @@ class PspSim:
     async def authorize(
         self, asked: AuthorizationRequest, *, timeout_seconds: float = TIMEOUT_SECONDS
     ) -> Authorization:
+        """Ask for an amount to be held on a card."""
         content = {
             "payment_id": asked.payment_id,
             "amount_minor": asked.amount_minor,
@@ -111,6 +112,7 @@ class PspSim:
         currency: str,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Movement:
+        """Take a held amount, once per capture id."""
         content = {"capture_id": capture_id, "amount_minor": amount_minor}
         path = f"/v1/payments/{payment_id}/capture"
         wanted = (capture_id, amount_minor, currency)
@@ -125,17 +127,20 @@ class PspSim:
         currency: str,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> Movement:
+        """Give back a captured amount, once per refund id."""
         content = {"refund_id": refund_id, "amount_minor": amount_minor}
         path = f"/v1/payments/{payment_id}/refund"
         wanted = (refund_id, amount_minor, currency)
         return await self._move(path, payment_id, content, wanted, timeout_seconds)
 
     async def void(self, payment_id: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        """Let go of what is held; a payment that the provider never saw is voided too."""
         payment = await self._ask("POST", f"/v1/payments/{payment_id}/void", payment_id, {}, timeout_seconds)
         if payment.authorization.outcome is not Outcome.REFUSED:
             raise ProviderMismatch(f"payment {payment_id}: a void left it {payment.authorization.outcome}")
 
     async def query(self, payment_id: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> ProviderPayment | None:
+        """Return the payment as the provider has it, or None when it has none of this id."""
         try:
             return await self._ask("GET", f"/v1/payments/{payment_id}", payment_id, None, timeout_seconds)
         except ProviderRefused as refusal:
@@ -144,6 +149,12 @@ class PspSim:
             raise
 
     def read_notice(self, body: bytes, signature: str, *, at: datetime) -> Notice:
+        """Verify a webhook and read it.
+
+        Raises:
+            SignatureInvalid: It is not signed with a secret of ours, or at another time.
+            NoticeInvalid: It cannot be read.
+        """
         signatures.verify(body, signature, secrets=self._webhook_secrets(), at=at)
         try:
             return _notice(json.loads(body))
@@ -151,6 +162,7 @@ class PspSim:
             raise NoticeInvalid("the notice cannot be read") from problem
 
     async def close(self) -> None:
+        """Close the connections."""
         await self._http.aclose()
 
     async def _move(

@@ -12,7 +12,7 @@ from datetime import datetime
 from svc_payment.providers.interface import SignatureInvalid
 
 TOLERANCE_SECONDS = 300
-MAX_HEADER_LENGTH = 512
+MAX_HEADER_CHARACTERS = 512
 
 
 def verify(body: bytes, header: str, *, secrets: Sequence[bytes], at: datetime) -> None:
@@ -34,10 +34,10 @@ def verify(body: bytes, header: str, *, secrets: Sequence[bytes], at: datetime) 
 
 
 def _split(header: str) -> tuple[int, list[bytes]]:
-    pairs = [part.strip().partition("=") for part in header[: MAX_HEADER_LENGTH + 1].split(",")]
+    pairs = [part.strip().partition("=") for part in header[: MAX_HEADER_CHARACTERS + 1].split(",")]
     moments = [value for name, _, value in pairs if name == "t"]
     marks = [value.encode() for name, _, value in pairs if name == "v1"]
     readable = len(moments) == 1 and moments[0].isascii() and moments[0].isdecimal() and len(moments[0]) <= 12
-    if len(header) > MAX_HEADER_LENGTH or not readable:
+    if len(header) > MAX_HEADER_CHARACTERS or not readable:
         raise SignatureInvalid("the signature cannot be read")
     return int(moments[0]), marks

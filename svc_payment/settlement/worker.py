@@ -25,13 +25,13 @@ from mesh.telemetry import get_logger
 from svc_payment.settlement import store
 from svc_payment.settlement.store import SubjectKind, Work
 
-MAX_RUNNING = 32
+MAX_RUNNING_CALLS = 32
 """Calls at once to one provider."""
 
 MAX_JOBS = 1024
 """Jobs in memory for one provider; what does not fit is found by the sweeper."""
 
-MAX_WAITERS = 128
+MAX_WAITING_CALLS = 128
 """Calls that wait for providers at once: a quarter of the running calls, so that the others keep their places."""
 
 MAX_TURNS = 10
@@ -66,7 +66,7 @@ class Worker:
         clock: Clock,
         settlers: Mapping[SubjectKind, Settler],
         *,
-        max_running: int = MAX_RUNNING,
+        max_running: int = MAX_RUNNING_CALLS,
         max_jobs: int = MAX_JOBS,
     ) -> None:
         self._db = db
@@ -97,7 +97,7 @@ class Worker:
         job = self._jobs.get(subject_id)
         if job is None or job.task is None:
             return True
-        if self._waiters >= MAX_WAITERS:
+        if self._waiters >= MAX_WAITING_CALLS:
             return False
         self._waiters += 1
         try:

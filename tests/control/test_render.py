@@ -256,9 +256,3 @@ def test_a_sidecar_carries_its_own_package_alone(shipped: topology.Topology) -> 
 def test_envoy_itself_accepts_every_rendering(shipped: topology.Topology, tmp_path: Path) -> None:
     """Profiles and splits, without an unknown or deprecated field."""
     assert [] == list(problems(shipped, Surface(), tmp_path))
-
-
-def test_a_place_that_nobody_fills_is_named() -> None:
-    """A template and its renderer cannot drift apart silently."""
-    with pytest.raises(ValueError, match="missing"):
-        render._fill({"a": "${missing}"})

@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from tests.journeys.conftest import ROOT, RunningMesh
-from tests.replay.test_rules import REAL
+from tests.replay.test_rules import REAL, needs_the_real_file
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.skipif(not REAL.exists(), reason="the retailer's file is not at hand (../shared/data)")
+@needs_the_real_file
 def test_a_day_of_invoices_comes_out_to_the_penny_and_again_the_same(mesh: RunningMesh) -> None:
     """Every invoice is one confirmed order; a replay that is repeated places nothing twice."""
     for _ in range(2):

@@ -8,9 +8,10 @@ import asyncpg
 import pytest
 
 from control.servers.postgres import Postgres
-from mesh import schema
+from mesh import inbox, schema
 from mesh.database import Database
 from mesh.seams import failpoints
+from tests.mesh.deliveries import Dead, Shelf
 
 PACKAGE = "svc_mesh"
 
@@ -50,6 +51,22 @@ async def db(database_url: str) -> AsyncIterator[Database]:
     database = await Database.connect(database_url, pool_size=8, name="test")
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def shelf(db, monkeypatch) -> Shelf:
+    """A handler with an empty table of what it saw, behind an inbox that does not wait long."""
+    monkeypatch.setattr(inbox, "FIRST_BACKOFF_SECONDS", 0.005)
+    async with db.hot() as tx:
+        await tx.execute("CREATE TABLE IF NOT EXISTS seen (n serial, consumer text, key text, version int)")
+        await tx.execute("TRUNCATE seen, inbox, inbox_aggregates, outbox")
+    return Shelf()
+
+
+@pytest.fixture
+def dead() -> Dead:
+    """Where the inbox buries."""
+    return Dead()
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,9 @@ import sqlalchemy
 from sqlalchemy.dialects.postgresql import JSONB
 
 from mesh import database as database_module
-from mesh.database import Database, UnsafeDurability, after_commit, in_transaction
+from mesh import postgres
+from mesh.database import Database, after_commit, in_transaction
+from mesh.postgres import UnsafeDurability
 from mesh.refusals import Unavailable
 
 
@@ -270,7 +272,7 @@ async def ask(db, way="hot_read"):
 @pytest.fixture
 async def impatient(database_url, monkeypatch):
     """A pool of one connection whose statements may take a short time."""
-    monkeypatch.setattr(database_module, "COMMAND_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(postgres, "COMMAND_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(database_module, "CLEANUP_TIMEOUT_SECONDS", 0.3)
     db = await Database.connect(database_url, pool_size=1, name="impatient")
     yield db

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 from replay import rules
 from replay.rules import FileLine, LineClass
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "online_retail_2010-12_to_2011-05.csv.gz"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "online_retail_2010-12_to_2011-05.csv.gz"
+REAL = Path(os.environ.get("TITAN_REPLAY_CSV") or SHARED).absolute()
+needs_the_real_file = pytest.mark.skipif(
+    not REAL.exists(), reason=f"there is no {REAL.name} here: name the retailer's file in TITAN_REPLAY_CSV"
+)
 
 
 def line(invoice: str = "1", code: str = "A1", quantity: int = 1, price: str = "1.5", customer: str = "7") -> FileLine:
@@ -67,7 +72,7 @@ def test_a_line_that_can_not_be_read_is_named(tmp_path: Path) -> None:
         list(rules.read(file, first=date(2010, 12, 1), days=1))
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the retailer's file is not at hand (../shared/data)")
+@needs_the_real_file
 def test_the_first_day_of_the_real_file() -> None:
     """127 invoices, GBP 58,960.79; the figures of the file's own first trading day."""
     lines = list(rules.read(REAL, first=date(2010, 12, 1), days=1))

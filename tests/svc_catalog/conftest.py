@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 
-from mesh.database import Database
 from mesh.seams import SystemClock, SystemIds
 from svc_catalog.cache import Cache
 from svc_catalog.category.rpc import CategoryServicer
@@ -29,20 +28,6 @@ from titan.type.v1 import money_pb2
 PRODUCT = "titan.catalog.v1.ProductService"
 CATEGORY = "titan.catalog.v1.CategoryService"
 SEARCH = "titan.catalog.v1.SearchService"
-
-
-@pytest.fixture(scope="module")
-async def database_url(fresh_database) -> str:
-    """The DSN of the module's database."""
-    return await fresh_database("svc_catalog")
-
-
-@pytest.fixture(scope="module")
-async def db(database_url) -> AsyncIterator[Database]:
-    """The module's database."""
-    database = await Database.connect(database_url, name="svc_catalog")
-    yield database
-    await database.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from mesh.database import Database
 from svc_inventory.inventory.rpc import InventoryServicer
 from svc_inventory.warehouse.rpc import WarehouseServicer
 from tests.harness import as_service, as_user, serve
@@ -23,20 +22,6 @@ from titan.inventory.v1 import (
 ADMIN = UUID(int=7)
 INVENTORY = "titan.inventory.v1.InventoryService"
 WAREHOUSE = "titan.inventory.v1.WarehouseService"
-
-
-@pytest.fixture(scope="module")
-async def database_url(fresh_database) -> str:
-    """The DSN of the module's database."""
-    return await fresh_database("svc_inventory")
-
-
-@pytest.fixture(scope="module")
-async def db(database_url) -> AsyncIterator[Database]:
-    """The module's database."""
-    database = await Database.connect(database_url, name="svc_inventory")
-    yield database
-    await database.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from control.servers.mailbox import Mailbox
-from mesh.database import Database
-from mesh.inbox import Received
+from mesh.received import Received
 from mesh.refusals import Unavailable
 from mesh.seams import ManualClock, SystemIds
 from svc_notify.channels.email import EmailChannel, SmtpSettings
@@ -97,14 +96,6 @@ class ListChannel:
 
     async def close(self):
         pass
-
-
-@pytest.fixture(scope="module")
-async def db(fresh_database) -> AsyncIterator[Database]:
-    """The module's database."""
-    database = await Database.connect(await fresh_database("svc_notify"), name="svc_notify")
-    yield database
-    await database.close()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from mesh.database import Database
 from mesh.refusals import Refusal
 from mesh.seams import SystemClock, SystemIds, failpoints
 from svc_payment.app import Parts, assemble
@@ -48,20 +47,6 @@ def settings_for_tests() -> Settings:
         public_url="https://shop.test",
         currencies=frozenset({"GBP"}),
     )
-
-
-@pytest.fixture(scope="module")
-async def database_url(fresh_database) -> str:
-    """The DSN of the module's database."""
-    return await fresh_database("svc_payment")
-
-
-@pytest.fixture(scope="module")
-async def db(database_url) -> AsyncIterator[Database]:
-    """The module's database."""
-    database = await Database.connect(database_url, name="svc_payment")
-    yield database
-    await database.close()
 
 
 @pytest.fixture(scope="module")

@@ -100,6 +100,7 @@ _STATEMENTS = (
 
 
 def upgrade() -> None:
+    """Create the tables."""
     for statement in _STATEMENTS:
         op.execute(statement)
     schema.create_outbox(op)

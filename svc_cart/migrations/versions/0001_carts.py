@@ -35,5 +35,6 @@ _STATEMENTS = (
 
 
 def upgrade() -> None:
+    """Create the tables."""
     for statement in _STATEMENTS:
         op.execute(statement)

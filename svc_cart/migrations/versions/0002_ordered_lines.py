@@ -11,6 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Add the ordered lines to closed carts."""
     # ordered: [[sku, quantity], ...]; NULL where everything was ordered.
     op.execute("ALTER TABLE closed_carts ADD COLUMN ordered jsonb")
     op.execute("CREATE INDEX closed_carts_closed_at ON closed_carts (closed_at)")

@@ -105,6 +105,7 @@ _STATEMENTS = (
 
 
 def upgrade() -> None:
+    """Create the tables."""
     for statement in _STATEMENTS:
         op.execute(statement)
     create_outbox(op)

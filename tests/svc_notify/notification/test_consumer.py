@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from mesh.inbox import Poison
+from mesh.received import Poison
 from mesh.refusals import Unavailable
 from tests.svc_notify.conftest import gbp, received
 

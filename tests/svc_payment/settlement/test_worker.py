@@ -11,7 +11,7 @@ import pytest
 from mesh.seams import SystemClock
 from svc_payment.settlement import store
 from svc_payment.settlement.store import SubjectKind, Work
-from svc_payment.settlement.worker import MAX_WAITERS, Worker
+from svc_payment.settlement.worker import MAX_WAITING_CALLS, Worker
 from tests.svc_payment.asking import end_leases, until
 
 
@@ -103,7 +103,7 @@ async def test_only_so_many_calls_wait_for_a_provider(db, settler, make):
     settler.hanging = {work.subject_id}
     worker = make()
     await worker.sweep_once()
-    waiting = [asyncio.create_task(worker.wait(work.subject_id, timeout_seconds=5)) for _ in range(MAX_WAITERS)]
+    waiting = [asyncio.create_task(worker.wait(work.subject_id, timeout_seconds=5)) for _ in range(MAX_WAITING_CALLS)]
     await asyncio.sleep(0)
     assert not await worker.wait(work.subject_id, timeout_seconds=5)
     settler.let_go.set()

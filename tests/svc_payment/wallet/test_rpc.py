@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from mesh.seams import failpoints
-from svc_payment.settlement.worker import MAX_WAITERS
+from svc_payment.settlement.worker import MAX_WAITING_CALLS
 from tests.harness import as_user, reason_of
 from tests.svc_payment.asking import end_leases
 from tests.svc_payment.conftest import by_wallet, money, reason_in, refund_of
@@ -125,7 +125,7 @@ async def test_a_provider_that_hangs_takes_no_more_than_some_places(till, provid
     """Top-ups beyond those that may wait are told at once, wallet orders keep their time, each is charged once."""
     user = await till.given_wallet(1000)
     provider.hold["authorize"] = asyncio.Event()
-    users = [uuid4() for _ in range(MAX_WAITERS + 20)]
+    users = [uuid4() for _ in range(MAX_WAITING_CALLS + 20)]
     asked = [asyncio.create_task(refused(till.top_up(each, 5013, key="k", timeout=5))) for each in users]
     told, _ = await asyncio.wait(asked, timeout=1.5)
     assert len(told) >= 20

@@ -1,0 +1,168 @@
+"""A member of a group: against a library played by hand, and once on a real broker that loses everything."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import ClassVar
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from control.servers.broker import Broker
+from mesh import consumer as consumer_module
+from mesh.consumer import Consumer
+from mesh.outbox import Event, append
+from mesh.received import decode
+from mesh.relay import Relay
+from mesh.seams import failpoints
+from tests.mesh.deliveries import TOPIC, FakeMessage, NotAcceptable, seen
+
+
+async def test_a_group_survives_a_broker_that_loses_everything(db, database_url, shelf, titan_home):
+    """Through relay, broker and group: each event once, in order, before and after the broker was killed."""
+    data, logfile = titan_home / "data" / "kafka-inbox", titan_home / "log" / "kafka-inbox.log"
+    broker = Broker(data=data, log=logfile)
+    broker.start()
+    tasks = [
+        asyncio.create_task(Relay(database_url, broker.url, "svc_mesh", cell="local").run()),
+        asyncio.create_task(Consumer(broker.url, "readers", [TOPIC], db, shelf, session_timeout_ms=1000).run()),
+    ]
+    shelf.failures["poison", 1] = [NotAcceptable("never")]
+    try:
+        await add(db, "a", 1)
+        await add(db, "poison", 1)
+        await add(db, "a", 2)
+        await until_seen(db, 2)
+        kill(broker)
+        await add(db, "a", 3)
+        await asyncio.to_thread(broker.start)
+        await add(db, "poison", 2)
+        await add(db, "a", 4)
+        await until_seen(db, 4)
+        assert [("a", n) for n in (1, 2, 3, 4)] == await seen(db)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        kill(broker)
+
+
+class FakeGroup:
+    """A group member's library: messages to poll, and what the broker says was committed."""
+
+    def __init__(self, messages) -> None:
+        self.messages = list(messages)
+        self.offset: int | None = None
+
+    def poll(self, seconds):
+        return self.messages.pop(0) if self.messages else None
+
+    def consume(self, count, seconds):
+        taken, self.messages = self.messages, []
+        return taken
+
+    def committed(self, partitions, timeout):
+        if self.offset is None:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+        return [TopicPartition(TOPIC, 0, self.offset)]
+
+
+@pytest.mark.parametrize(("offset", "kept"), [(5, [6, 7, 8, 9]), (-1001, [9])])
+async def test_after_an_outage_a_place_is_kept_only_if_the_broker_knows_it(db, shelf, offset, kept):
+    """Nothing is skipped when the log is the old one; nothing is read from the middle of another one."""
+    consumer = Consumer("", "readers", [TOPIC], db, shelf)
+    group = FakeGroup([FakeMessage("a", 6), FakeMessage("a", 7)])
+    consumer._on_commit(None, [TopicPartition(TOPIC, 0, 5)])
+    consumer._on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    got = [*consumer._fetch(group), *consumer._fetch(group)]
+    assert [] == got  # away: held, since nobody can say what they are
+
+    group.offset = offset
+    group.messages = [FakeMessage("a", 8)]
+    got = [*consumer._fetch(group), *consumer._fetch(group)]
+    if offset < 0:
+        consumer._settle_in()  # as an assignment does
+    group.messages = [FakeMessage("a", 9)]
+    got += consumer._fetch(group)
+    assert kept == [decode(message).version for message in got]
+
+
+class FakeMember:
+    """A member of a group that is given the same message until it commits, in every membership."""
+
+    members: ClassVar[list[FakeMember]] = []
+
+    def __init__(self, settings) -> None:
+        self.committed: list[int] = []
+        self.messages = [FakeMessage("member", 1)]
+        self.members.append(self)
+
+    def subscribe(self, topics, **callbacks) -> None:
+        pass
+
+    def poll(self, seconds):
+        time.sleep(0.01)
+        return self.messages.pop() if self.messages else None
+
+    def consume(self, count, seconds):
+        return []
+
+    def commit(self, offsets) -> None:
+        self.committed += [each.offset for each in offsets]
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def members(monkeypatch) -> list[FakeMember]:
+    monkeypatch.setattr(consumer_module, "KafkaConsumer", FakeMember)
+    monkeypatch.setattr(FakeMember, "members", [])
+    return FakeMember.members
+
+
+async def test_a_member_joins_anew_when_work_has_died(db, shelf, members):
+    """A partition that nobody works on would be fetched for ever and never applied."""
+    failpoints.arm("inbox.before_offset", "raise*1")
+    await run_until_committed(Consumer("", "readers", [TOPIC], db, shelf), members)
+    assert [[], [1]] == [member.committed for member in members]
+    assert [("member", 1)] == await seen(db)
+
+
+async def test_a_member_forgets_what_the_last_membership_wanted(db, shelf, members):
+    """An offset of an old place, committed at a new one, would skip events."""
+    consumer = Consumer("", "readers", [TOPIC], db, shelf)
+    consumer._orders.append(("commit", (TOPIC, 0), 99))
+    await run_until_committed(consumer, members)
+    assert [[1]] == [member.committed for member in members]
+
+
+async def run_until_committed(consumer: Consumer, members: list[FakeMember]) -> None:
+    task = asyncio.create_task(consumer.run())
+    try:
+        async with asyncio.timeout(5):
+            while not any(member.committed for member in members):
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def add(db, key: str, version: int) -> None:
+    async with db.hot() as tx:
+        await append(tx, [Event(TOPIC, f"{TOPIC}.Changed", key, version, b"x")])
+
+
+async def until_seen(db, count: int) -> None:
+    async with asyncio.timeout(20):
+        while len(await seen(db)) < count:
+            await asyncio.sleep(0.02)
+
+
+def kill(broker: Broker) -> None:
+    if broker.pid:
+        os.kill(broker.pid, signal.SIGKILL)
+    broker.stop()
