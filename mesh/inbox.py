@@ -28,6 +28,7 @@ from mesh.received import Poison, Received, decode, is_poison, is_race
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import failpoint
 from mesh.telemetry import REGISTRY, get_logger
+from mesh.writes import Write, write
 
 log = get_logger("mesh.inbox")
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -160,10 +161,13 @@ class Inbox:
             outcomes["applied"] += 1
             await self._handle(tx, event)
         if noted:
-            await tx.execute(_NOTE, self._consumer, list(noted), list(noted.values()))
             keys = list(versions)
             columns = ([topic for topic, _ in keys], [aggregate for _, aggregate in keys], list(versions.values()))
-            await tx.execute(_ADVANCE, self._consumer, *columns)
+            await write(
+                tx,
+                Write(_NOTE, (self._consumer, list(noted), list(noted.values()))),
+                Write(_ADVANCE, (self._consumer, *columns)),
+            )
         await failpoint("inbox.before_commit")
         for outcome, count in outcomes.items():
             if count:
