@@ -7,7 +7,6 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +188,7 @@ class Mesh:
         name = package.name if replica == 0 else f"{package.name}.{replica}"
         is_edge = package.name == EDGE_PACKAGE
         return Process(
-            program=replace(
-                self._python(name, package.name, **self._service_environment(package, replica)),
-                gives_way=package.background,
-            ),
+            program=self._python(name, package.name, **self._service_environment(package, replica)),
             hosts=[service.rpartition(".")[2].removesuffix("Service") for service in package.services] or ["HTTP"],
             address=str(socket),
             stop_order=SERVICES_STOP,

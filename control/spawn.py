@@ -18,8 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _TAIL_BYTES = 65_536
-_NICENESS = 10
-"""Of what gives way: about a tenth of a share when the processors are busy, everything when they are not."""
 _POLL_SECONDS = 0.01
 
 
@@ -45,7 +43,6 @@ class Program:
         stop_signal: What asks it to end in an orderly way.
         death_signal: What it gets when its parent is gone.
         stop_seconds: How long an orderly end may take before it is killed.
-        gives_way: Nobody waits for what it does, so on a busy machine the others go first.
     """
 
     name: str
@@ -58,7 +55,6 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGKILL
     stop_seconds: float = 10.0
-    gives_way: bool = False
 
 
 def unprivileged_account() -> Account | None:
@@ -145,7 +141,7 @@ def log_tail(log: Path, lines: int = 20) -> str:
 
 
 def _launcher(program: Program) -> list[str]:
-    """Return the words before the command that set its account, its parent-death signal and its niceness.
+    """Return the words before the command that set its account and its parent-death signal.
 
     setpriv(1) does both between fork and exec; Python's preexec_fn would run code in a fork of a threaded process.
     """
@@ -155,7 +151,7 @@ def _launcher(program: Program) -> list[str]:
     words = [setpriv, "--pdeathsig", program.death_signal.name.removeprefix("SIG")]
     if program.account is not None:
         words += ["--reuid", str(program.account.uid), "--regid", str(program.account.gid), "--clear-groups"]
-    return [*words, "--", *(["nice", "-n", str(_NICENESS)] if program.gives_way else [])]
+    return [*words, "--"]
 
 
 def _inherited() -> dict[str, str]:

@@ -40,8 +40,7 @@ class Limits:
 class Package:
     """One package: one database, one identity, and the gRPC services it hosts.
 
-    `index` is its place in the file. `callers` maps each hosted service to the packages that may call it. A package in
-    the `background` does its work when the others have done theirs.
+    `index` is its place in the file. `callers` maps each hosted service to the packages that may call it.
     """
 
     name: str
@@ -50,7 +49,6 @@ class Package:
     needs: frozenset[str]
     callers: Mapping[str, tuple[str, ...]]
     replicas: int = 1
-    background: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ def _package(name: str, index: int, row: Any) -> Package:
     where = f"[packages.{name}]"
     if not isinstance(row, dict):
         raise TopologyError(f"{where} is not a table")
-    _no_others(row, {"services", "needs", "callers", "replicas", "background"}, where)
+    _no_others(row, {"services", "needs", "callers", "replicas"}, where)
     services = _names(row, "services", where)
     callers = row.get("callers", {})
     if not isinstance(callers, dict):
@@ -192,7 +190,6 @@ def _package(name: str, index: int, row: Any) -> Package:
         needs=frozenset(needs),
         callers={service: _names(callers, service, f"{where} callers") for service in services},
         replicas=replicas,
-        background=_get(row, "background", bool, where) if "background" in row else False,
     )
 
 
@@ -233,7 +230,7 @@ def _get(row: Mapping[str, Any], key: str, kind: type, where: str) -> Any:
     if key not in row:
         raise TopologyError(f"{where} has no {key!r}")
     value = row[key]
-    if type(value) is not kind:  # a bool is an int to isinstance
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise TopologyError(f"{where} {key} is not a {kind.__name__}")
     return value
 

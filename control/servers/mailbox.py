@@ -44,7 +44,6 @@ class Mailbox(Server):
             ready=lambda: ask(self.port).startswith(b"220"),
             environment={"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
             stop_seconds=3.0,
-            gives_way=True,
         )
 
 

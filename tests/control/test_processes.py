@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
-from control import spawn
 from control.home import Home, Ports
 from control.processes import TOPOLOGY, Mesh, plan
-from control.spawn import Program, StartFailed
+from control.spawn import StartFailed
 from control.supervised import Supervised
 from mesh import topology
 
@@ -49,25 +46,6 @@ def test_a_service_is_told_the_way_to_its_own_database_only(a_mesh: Mesh):
         assert ("kafka" in package.needs) == ("TITAN_KAFKA" in told)
         assert not others & set(told.values())
         assert not any("titan_superuser" in value for value in told.values())
-
-
-def test_what_nobody_waits_for_gives_way(a_mesh: Mesh):
-    """On a busy machine orders go before letters; the niceness is set before the program begins."""
-    gives_way = {each.name: each.program.gives_way for stage in a_mesh.plan().stages for each in stage.processes()}
-    assert {"svc_notify", "mailbox"} == {name for name, gives in gives_way.items() if gives}
-
-
-def test_a_program_that_gives_way_is_nice(tmp_path: Path):
-    """And one that does not keeps the niceness of its parent."""
-
-    def niceness(gives_way: bool) -> int:
-        log = tmp_path / f"{gives_way}.log"
-        command = [sys.executable, "-c", "import os; print(os.nice(0))"]
-        spawn.start(Program("nice", command, log, ready=lambda: True, gives_way=gives_way)).wait(10)
-        return int(log.read_text())
-
-    assert niceness(False) == os.nice(0)
-    assert niceness(True) == min(19, os.nice(0) + 10)
 
 
 def test_a_second_replica_has_a_socket_and_a_metrics_port_of_its_own(a_mesh: Mesh):
