@@ -34,6 +34,7 @@ from mesh.topology import Package, Topology, TopologyError
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGY = ROOT / "deploy" / "topology.toml"
 EDGE_PACKAGE = "edge_http"
+SECRET_PACKAGE = "svc_auth"
 ADMIN_EMAIL = "admin@titan.local"
 IMPORTER_EMAIL = "importer@titan.local"
 
@@ -132,7 +133,7 @@ class Mesh:
 
     async def _migrate(self) -> None:
         """Make the databases and bring each to its newest schema, in a process that ends: it needs much memory."""
-        await self.postgres.create_databases(self._with_database())
+        await self.postgres.create_databases(self._with_database(), readable=self._readable())
         program = self._python("migrate", "control.migrate", *self._with_database())
         migration = spawn.start(program)
         try:
@@ -275,6 +276,10 @@ class Mesh:
     def _with_database(self) -> list[str]:
         return [package.name for package in self.topology.packages.values() if "postgres" in package.needs]
 
+    def _readable(self) -> list[str]:
+        """Return the databases that checks from outside may read; never the one with the passwords and signing keys."""
+        return [package for package in self._with_database() if package != SECRET_PACKAGE]
+
     def _socket(self, process: Process) -> Path:
         return self.home.app_socket(process.package or "", process.replica)
 
@@ -320,6 +325,7 @@ class Mesh:
             "importer_email": IMPORTER_EMAIL,
             "importer_password": self.secrets.read("importer_password"),
             "postgres": {package: self.postgres.superuser_url(package) for package in self._with_database()},
+            "postgres_reader": {package: self.postgres.reader_url(package) for package in self._readable()},
             "redis": self.valkey.url,
             "kafka": self.broker.url,
             "psp": f"http://{HOST}:{ports.psp}",

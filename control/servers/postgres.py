@@ -23,6 +23,9 @@ from control.servers.server import HOST, Server, accepts, package_folder
 from control.spawn import Program, StartFailed, unprivileged_account
 
 SUPERUSER = "titan_superuser"
+READER = "titan_reader"
+"""Reads the tables of the databases that are opened to it and writes nothing; for checks from outside."""
+
 EXTENSIONS = ("pg_trgm", "unaccent", "citext", "vector")
 """What every package's database has; only a superuser may create some of them."""
 
@@ -89,6 +92,10 @@ class Postgres(Server):
         """Return the DSN of a package's own role, for its own database unless another is named."""
         return self._dsn(package, self._secrets.read(f"database_{package}"), database or package)
 
+    def reader_url(self, database: str) -> str:
+        """Return the DSN of the role that may only read."""
+        return self._dsn(READER, self._secrets.read(f"database_{READER}"), database)
+
     def prepare(self) -> None:
         """Find or make folders that the server's account can reach, and the cluster in them.
 
@@ -133,10 +140,13 @@ class Postgres(Server):
             death_signal=signal.SIGINT,
         )
 
-    async def create_databases(self, packages: Iterable[str], *, extensions: Iterable[str] = EXTENSIONS) -> None:
+    async def create_databases(
+        self, packages: Iterable[str], *, extensions: Iterable[str] = EXTENSIONS, readable: Iterable[str] = ()
+    ) -> None:
         """Make the role and the database of each package, closed to every other role; safe to repeat.
 
-        The extensions are created in each of them by the superuser.
+        The extensions are created in each of them by the superuser. Those that are `readable` are opened to the role
+        `titan_reader`, which exists only where there is one.
         """
         wanted = tuple(extensions)
         connection = await asyncpg.connect(self.url)
@@ -150,6 +160,11 @@ class Postgres(Server):
             for package in names:
                 if package not in present:
                     await self._create_database(connection, package, owner=package, extensions=wanted)
+            opened = list(readable)
+            if opened:
+                await self._create_role(connection, READER)
+            for package in opened:
+                await self._open_to_reader(connection, package)
         finally:
             await connection.close()
 
@@ -176,6 +191,18 @@ class Postgres(Server):
         verb = "ALTER" if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", package) else "CREATE"
         # A statement that defines a role takes no parameters; the password is ours and url-safe.
         await connection.execute(f"{verb} ROLE \"{package}\" LOGIN NOINHERIT PASSWORD '{password}'")
+
+    async def _open_to_reader(self, connection: asyncpg.Connection, package: str) -> None:
+        """Let the reader select from every table that a package's database has or will get."""
+        await connection.execute(f'GRANT CONNECT ON DATABASE "{package}" TO "{READER}"')
+        inside = await asyncpg.connect(self.superuser_url(package))
+        try:
+            await inside.execute(
+                f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{READER}";'
+                f'ALTER DEFAULT PRIVILEGES FOR ROLE "{package}" IN SCHEMA public GRANT SELECT ON TABLES TO "{READER}"'
+            )
+        finally:
+            await inside.close()
 
     async def _create_database(
         self, connection: asyncpg.Connection, name: str, *, owner: str, extensions: tuple[str, ...]

@@ -45,7 +45,7 @@ def test_a_service_is_told_the_way_to_its_own_database_only(a_mesh: Mesh):
         assert ("redis" in package.needs) == ("TITAN_REDIS_URL" in told)
         assert ("kafka" in package.needs) == ("TITAN_KAFKA" in told)
         assert not others & set(told.values())
-        assert not any("titan_superuser" in value for value in told.values())
+        assert not any("titan_superuser" in value or "titan_reader" in value for value in told.values())
 
 
 def test_a_second_replica_has_a_socket_and_a_metrics_port_of_its_own(a_mesh: Mesh):
@@ -66,17 +66,18 @@ def test_the_endpoints_say_all_that_outside_programs_start_from(a_mesh: Mesh):
     endpoints = a_mesh._endpoints(everyone)
 
     wanted = {"edge", "ca", "grpc", "client_cert", "client_key", "admin_email", "admin_password", "importer_email"}
-    wanted |= {"importer_password", "postgres", "redis", "kafka", "psp_log", "mail_dir", "processes"}
+    wanted |= {"importer_password", "postgres", "postgres_reader", "redis", "kafka", "psp_log", "mail_dir", "processes"}
     assert wanted <= set(endpoints)
     assert {"name", "pid", "hosts"} == set(endpoints["processes"][0])
     assert "svc_order" in endpoints["postgres"] and "edge_http" not in endpoints["postgres"]
+    assert "svc_order" in endpoints["postgres_reader"] and "svc_auth" not in endpoints["postgres_reader"]
 
 
 async def test_a_start_that_is_cut_short_leaves_no_migration_behind(a_mesh: Mesh):
     """It would go on in a database whose server is stopping."""
 
     class Databases:
-        async def create_databases(self, packages: Sequence[str]) -> None:
+        async def create_databases(self, packages: Sequence[str], *, readable: Sequence[str]) -> None:
             pass
 
     a_mesh.postgres = Databases()  # type: ignore[assignment]

@@ -19,36 +19,53 @@ from confluent_kafka import Producer
 from control.secrets import SecretFiles
 from control.servers.broker import Broker
 from control.servers.mailbox import Mailbox
-from control.servers.postgres import EXTENSIONS, Postgres
+from control.servers.postgres import EXTENSIONS, READER, Postgres
 from control.servers.server import ask, free_port, port_is_taken
 from control.servers.valkey import Valkey
 from control.spawn import StartFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("svc_red", "svc_green", "svc_blue")
+READABLE = ("svc_red", "svc_green")
 
 
 @pytest.fixture(scope="module")
 async def databases(postgres_server: Postgres) -> Postgres:
     """A server with three packages on it, made twice to show that this is safe."""
-    await postgres_server.create_databases(PACKAGES)
-    await postgres_server.create_databases(PACKAGES)
+    await postgres_server.create_databases(PACKAGES, readable=READABLE)
+    await postgres_server.create_databases(PACKAGES, readable=READABLE)
     return postgres_server
 
 
 async def test_every_role_is_refused_on_every_database_but_its_own(databases: Postgres):
-    """A package that lost its password endangers its own rows only."""
+    """A package that lost its password endangers its own rows only; the reader sees what was opened to it."""
     opened = set()
-    for role in PACKAGES:
+    for role in (*PACKAGES, READER):
         for database in (*PACKAGES, "postgres", "template1"):
+            url = databases.reader_url(database) if role == READER else databases.package_url(role, database)
             try:
-                connection = await asyncpg.connect(databases.package_url(role, database))
+                connection = await asyncpg.connect(url)
             except asyncpg.InsufficientPrivilegeError:
                 continue
             opened.add((role, database))
             await connection.close()
 
-    assert {(name, name) for name in PACKAGES} == opened
+    assert {(name, name) for name in PACKAGES} | {(READER, name) for name in READABLE} == opened
+
+
+async def test_the_reader_reads_every_table_and_changes_nothing(databases: Postgres):
+    """Also a table that a later migration makes; a check from outside can't disturb what it checks."""
+    owner = await asyncpg.connect(databases.package_url("svc_red"))
+    reader = await asyncpg.connect(databases.reader_url("svc_red"))
+    try:
+        await owner.execute("CREATE TABLE seen (n integer); INSERT INTO seen VALUES (7)")
+        assert 7 == await reader.fetchval("SELECT n FROM seen")
+        for change in ("DELETE FROM seen", "INSERT INTO seen VALUES (8)", "UPDATE seen SET n = 8", "CREATE TABLE t ()"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await reader.execute(change)
+    finally:
+        await owner.close()
+        await reader.close()
 
 
 async def test_a_role_without_its_password_is_refused(databases: Postgres):
