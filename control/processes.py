@@ -34,7 +34,7 @@ from mesh.topology import Package, Topology, TopologyError
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGY = ROOT / "deploy" / "topology.toml"
 EDGE_PACKAGE = "edge_http"
-SECRET_PACKAGE = "svc_auth"
+UNREAD_PACKAGE = "svc_auth"
 ADMIN_EMAIL = "admin@titan.local"
 IMPORTER_EMAIL = "importer@titan.local"
 
@@ -278,7 +278,7 @@ class Mesh:
 
     def _readable(self) -> list[str]:
         """Return the databases that checks from outside may read; never the one with the passwords and signing keys."""
-        return [package for package in self._with_database() if package != SECRET_PACKAGE]
+        return [package for package in self._with_database() if package != UNREAD_PACKAGE]
 
     def _socket(self, process: Process) -> Path:
         return self.home.app_socket(process.package or "", process.replica)

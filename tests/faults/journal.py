@@ -1,4 +1,4 @@
-"""What clients asked and what they were told: one JSON line per invoke, ok, refused or unknown, and how to read it back.
+"""What clients asked and what they were told: one JSON line per invoke, ok, refused or unknown; and its reader.
 
 An operation is one wish of one client, whatever the number of times it was sent: `invoke` opens an attempt, and `ok`,
 `refused` or `unknown` ends it. Only `ok` and `refused` settle the operation. Times are seconds of the machine's

@@ -113,7 +113,12 @@ RIGHT_ORDERS = {
 WRONG_ORDERS = {
     "lost": [placed(1, 2), read(3, 4, "ABSENT")],
     "resurrected": [placed(1, 2), cancelled(3, 4), read(5, 6, "CONFIRMED")],
-    "resurrected after a read": [placed(1, 2), maybe(cancelled(3, 4)), read(5, 6, "CANCELLED"), read(7, 8, "CONFIRMED")],
+    "resurrected after a read": [
+        placed(1, 2),
+        maybe(cancelled(3, 4)),
+        read(5, 6, "CANCELLED"),
+        read(7, 8, "CONFIRMED"),
+    ],
     "undecided again": [placed(1, 2), read(3, 4, "CONFIRMED"), read(5, 6, "PENDING")],
     "cancelled by nobody": [placed(1, 2), read(3, 4, "CONFIRMED"), read(5, 6, "CANCELLED")],
     "placed twice": [placed(1, 2), placed(3, 4), read(5, 6, "CONFIRMED")],

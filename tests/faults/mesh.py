@@ -1,0 +1,95 @@
+"""A mesh of the proof's own: started, asked, disturbed and stopped through the commands that everybody has."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from control import remote
+from control.home import Ports
+from control.servers.server import port_is_taken
+
+ROOT = Path(__file__).resolve().parents[2]
+PORTS = (*range(3, 10), *range(20, 30), *range(40, 70))
+START_SECONDS = 90.0
+
+
+class NotStarted(Exception):
+    """The mesh did not start; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A running mesh."""
+
+    home: Path
+    endpoints: dict[str, Any]
+
+    async def ask(self, **request: Any) -> Any:
+        """Have the supervisor do something."""
+        return await asyncio.to_thread(remote.ask, self.home / "run" / "supervisor.sock", request)
+
+    async def kill(self, name: str, signal: str = "SIGKILL") -> None:
+        """Send a process a signal."""
+        await self.ask(do="kill", name=name, signal=signal)
+
+    async def rows(self) -> dict[str, dict[str, Any]]:
+        """Return what the supervisor says of each process, asked now."""
+        status = await self.ask(do="status")
+        return {row["name"]: row for row in status["processes"]}
+
+    async def healthy(self) -> bool:
+        """Return whether every process can work."""
+        return all(row["healthy"] for row in (await self.rows()).values())
+
+
+@asynccontextmanager
+async def started(home: Path, *, port_base: int | None = None, **settings: str) -> AsyncIterator[Mesh]:
+    """Start a mesh with the limits of a load test, and stop it at the end, whatever happens.
+
+    Raises:
+        NotStarted: It did not come up.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TITAN_")}
+    environment |= {
+        "TITAN_HOME": str(home),
+        "TITAN_PORT_BASE": str(port_base or free_port_base()),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
+        **settings,
+    }
+    up = await asyncio.to_thread(_control, environment, "up", "--profile", "load")
+    try:
+        if up.returncode:
+            raise NotStarted(up.stdout + up.stderr)
+        yield Mesh(home, json.loads((home / "endpoints.json").read_text()))
+    finally:
+        await asyncio.to_thread(_control, environment, "down")
+
+
+def free_port_base() -> int:
+    """Return a base whose ports are all free now."""
+    start = 23_000 + os.getpid() % 60 * 100
+    for base in (start + step * 100 for step in range(60)):
+        if not any(port_is_taken(Ports(base).base + offset) for offset in PORTS):
+            return base
+    raise NotStarted("there is no free range of ports")
+
+
+def _control(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "control", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )

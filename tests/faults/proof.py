@@ -1,0 +1,280 @@
+"""`python -m tests.faults.proof --seed N --seconds S --faults short`: prove it, on a mesh of the proof's own.
+
+It starts a mesh, lets shoppers buy, disturbs the mesh from a seed while they do, waits until everything rests, and has
+another process judge what happened. It prints one table of what must be true and one of the faults, writes a JSON
+result, and exits non-zero when something is broken. The same seed draws the same shoppers and the same faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults import mesh as meshes
+from tests.faults.faults import FAULTS, SETS, Scene, chosen, order_of
+from tests.faults.journal import Journal
+from tests.faults.mesh import ROOT, Mesh, NotStarted
+from tests.faults.shoppers import Edge, Load, Shop, Stuck, buy, open_shop
+
+WARM_UP_SECONDS = 3.0
+CALM_SECONDS = 2.0
+"""Between the end of a recovery and the next fault."""
+
+RECOVERY_SECONDS = 60.0
+REST_SECONDS = 90.0
+CLOSING_SECONDS = 150.0
+SAY_SECONDS = 5.0
+
+UNFINISHED = {
+    "svc_order": "SELECT (SELECT count(*) FROM checkouts WHERE finished_at IS NULL AND action_url IS NULL)"
+    " + (SELECT count(*) FROM order_effects WHERE finished_at IS NULL)",
+    "svc_payment": "SELECT count(*) FROM provider_work",
+}
+
+
+@dataclass(frozen=True)
+class Injected:
+    """One fault: when it began, when nothing disturbed any more, and when orders were confirmed again."""
+
+    name: str
+    began: float
+    lifted: float
+    over: float
+    began_wall: float
+    over_wall: float
+    recovered: bool
+
+    @property
+    def recovery_seconds(self) -> float:
+        """From the end of the disturbance until everything worked."""
+        return self.over - self.lifted
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one proof; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        names = chosen(options.faults)
+    except KeyError as unknown:
+        print(f"there is no fault {unknown}; there are {', '.join((*SETS, *FAULTS))}", file=sys.stderr)
+        return 2
+    load = Load(options.seed, shoppers=options.shoppers, per_second=options.per_second)
+    folder = Path(options.keep or tempfile.mkdtemp(prefix="titan-p"))
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)  # the account that Postgres runs as has to pass through
+    try:
+        status = asyncio.run(prove(folder, load, names, options.seconds, options.port_base))
+    except (NotStarted, Stuck) as problem:
+        print(problem, file=sys.stderr)
+        status = 2
+    if status == 0 and not options.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"what there is to look at: {folder}")
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.proof", description="Disturb a mesh and check it.")
+    parser.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(10**6), help="draws all that is drawn"
+    )
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long shoppers buy")
+    parser.add_argument("--faults", nargs="*", default=["short"], help="names, or sets: " + ", ".join(SETS))
+    parser.add_argument("--shoppers", type=int, default=12)
+    parser.add_argument("--per-second", type=float, default=25.0, help="how many wishes begin in a second")
+    parser.add_argument("--keep", help="a folder for the files of this run, which are kept")
+    parser.add_argument("--port-base", type=int, default=int(os.environ.get("TITAN_PORT_BASE", 0)) or None)
+    return parser
+
+
+async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float, port_base: int | None) -> int:
+    """Start, disturb, wait, judge; returns the exit status."""
+    began = time.monotonic()
+    _say(
+        f"seed {load.seed}, {seconds:g} s, {len(names)} faults, {load.shoppers} shoppers, {load.per_second:g} wishes/s"
+    )
+    async with meshes.started(folder / "m", port_base=port_base) as mesh:
+        _say(f"the mesh runs after {time.monotonic() - began:.0f} s")
+        with _listening(mesh, folder) as listener:
+            injected = await _buy_and_disturb(mesh, folder, load, names, seconds)
+            await _rest(mesh)
+            run = {"seed": load.seed, "rested_at": time.monotonic(), "rested_wall": time.time(), **_places(mesh)}
+            (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n")
+            listener.send_signal(signal.SIGTERM)
+            await asyncio.to_thread(listener.wait, 30)
+        judge = [sys.executable, "-m", "tests.faults.check", str(folder)]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
+        status = await asyncio.to_thread(subprocess.call, judge, cwd=ROOT, env=environment)
+    Console(width=None if sys.stdout.isatty() else 150).print(_table(injected))
+    recovered = all(each.recovered for each in injected)
+    _write_result(folder, load, seconds, injected, status)
+    outcome = "proven" if status == 0 and recovered else "BROKEN"
+    print(f"seed {load.seed}: {outcome}, in {time.monotonic() - began:.0f} s")
+    return 0 if status == 0 and recovered else 1
+
+
+async def _buy_and_disturb(
+    mesh: Mesh, folder: Path, load: Load, names: tuple[str, ...], seconds: float
+) -> list[Injected]:
+    edge, journal = Edge.at(mesh.endpoints), Journal(folder / "journal.ndjson")
+    shop = Shop(edge, journal, load)
+    try:
+        await open_shop(shop, mesh.endpoints)
+        buying = asyncio.create_task(buy(shop))
+        talking = asyncio.create_task(_talk(shop))
+        injected = await _disturb(Scene(mesh, shop, random.Random(f"{load.seed}/faults")), folder, names, seconds)
+        shop.over.set()
+        _say("the shop closes; everybody waits for an answer")
+        await asyncio.wait_for(buying, CLOSING_SECONDS)
+        talking.cancel()
+        _say(_counts(shop))
+        return injected
+    finally:
+        await edge.http.aclose()
+        journal.close()
+
+
+async def _disturb(scene: Scene, folder: Path, names: tuple[str, ...], seconds: float) -> list[Injected]:
+    """Inject one fault after the other until the time is over; each is written down when it is over."""
+    deadline = time.monotonic() + seconds
+    plan = order_of(names, random.Random(f"{scene.shop.load.seed}/plan"), 10_000)
+    injected: list[Injected] = []
+    await asyncio.sleep(WARM_UP_SECONDS)
+    with (folder / "faults.ndjson").open("w", buffering=1) as lines:
+        for name in plan:
+            if time.monotonic() > deadline:
+                break
+            fault = await _inject(scene, name)
+            lines.write(json.dumps(asdict(fault)) + "\n")
+            injected.append(fault)
+            _say(f"{name}: well again {fault.recovery_seconds:.1f} s after it")
+            await asyncio.sleep(CALM_SECONDS)
+    await asyncio.sleep(max(0.0, deadline - time.monotonic()))
+    return injected
+
+
+async def _inject(scene: Scene, name: str) -> Injected:
+    began, began_wall = time.monotonic(), time.time()
+    await FAULTS[name](scene)
+    lifted = time.monotonic()
+    recovered = await _recovered(scene, lifted)
+    return Injected(name, began, lifted, time.monotonic(), began_wall, time.time(), recovered)
+
+
+async def _recovered(scene: Scene, lifted: float) -> bool:
+    """Wait until every process is healthy, and an order that was asked for after the fault is confirmed."""
+    deadline = lifted + RECOVERY_SECONDS
+    while not await scene.mesh.healthy() or scene.shop.confirmed_at <= lifted:
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.05)
+    return True
+
+
+async def _rest(mesh: Mesh) -> None:
+    """Wait until nothing is left to do; what is left after a long time is for the checker to find."""
+    deadline = time.monotonic() + REST_SECONDS
+    while (left := await _unfinished(mesh)) and time.monotonic() < deadline:
+        await asyncio.sleep(0.2)
+    _say("the mesh rests" if not left else f"the mesh does not rest: {left} things are left")
+    await asyncio.sleep(1.0)  # the tail of the ledger is sealed within a second
+
+
+async def _unfinished(mesh: Mesh) -> int:
+    left = 0
+    for package, url in mesh.endpoints["postgres_reader"].items():
+        connection = await asyncpg.connect(url)
+        try:
+            if package in UNFINISHED:
+                left += await connection.fetchval(UNFINISHED[package])
+            if await connection.fetchval("SELECT to_regclass('outbox')") is not None:
+                left += await connection.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+        finally:
+            await connection.close()
+    return left
+
+
+@contextmanager
+def _listening(mesh: Mesh, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the consumer; it is asked to end, and if it does not it is killed."""
+    command = [sys.executable, "-m", "tests.faults.consumer", mesh.endpoints["kafka"], str(folder / "events.ndjson")]
+    listener = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"})
+    try:
+        yield listener
+    finally:
+        listener.kill()
+        listener.wait()
+
+
+def _places(mesh: Mesh) -> dict[str, Any]:
+    return {name: mesh.endpoints[name] for name in ("postgres_reader", "psp_log")}
+
+
+async def _talk(shop: Shop) -> None:
+    while True:
+        await asyncio.sleep(SAY_SECONDS)
+        _say(_counts(shop))
+
+
+def _counts(shop: Shop) -> str:
+    counts = shop.counts
+    return (
+        f"{counts['place']} orders asked for: {counts['place ok']} confirmed, {counts['place refused']} refused,"
+        f" {counts['place unknown']} unknown; {counts['asked again']} times asked again"
+    )
+
+
+def _table(injected: list[Injected]) -> Table:
+    rows = Table(title="Faults, and how long the mesh then needed until it was healthy and confirmed orders")
+    for heading in ("fault", "times", "median s", "longest s", "not recovered"):
+        rows.add_column(heading, justify="left" if heading == "fault" else "right")
+    by_name: dict[str, list[Injected]] = defaultdict(list)
+    for fault in injected:
+        by_name[fault.name].append(fault)
+    for name, faults in sorted(by_name.items()):
+        seconds = [fault.recovery_seconds for fault in faults]
+        lost = sum(not fault.recovered for fault in faults)
+        rows.add_row(name, str(len(faults)), f"{statistics.median(seconds):.1f}", f"{max(seconds):.1f}", str(lost))
+    return rows
+
+
+def _write_result(folder: Path, load: Load, seconds: float, injected: list[Injected], status: int) -> None:
+    verdict = folder / "verdict.json"
+    result = {
+        "seed": load.seed,
+        "seconds": seconds,
+        "load": asdict(load),
+        "holds": status == 0,
+        "invariants": json.loads(verdict.read_text()) if verdict.exists() else None,
+        "faults": [{**asdict(fault), "recovery_seconds": fault.recovery_seconds} for fault in injected],
+    }
+    (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')}  {what}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

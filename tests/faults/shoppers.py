@@ -1,0 +1,402 @@
+"""Seeded shoppers over HTTPS: what each wants is drawn from the seed; when they get it is up to the mesh.
+
+A shopper lives for a dozen wishes: a guest with a little money, who orders from a wallet, by card or from the cart,
+several things at a time, looks, cancels, and sometimes presses the button five times. A wish without a clear answer is
+sent again with its key until the answer is known. Everything goes through the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.faults.journal import Journal
+
+CALL_SECONDS = 12.0
+SETTLE_SECONDS = 90.0
+"""How long a wish is asked again before it counts as unknown for ever."""
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 1.0
+SETTLING = {
+    "CART_ALREADY_ORDERED",
+    "CART_EMPTY",
+    "INSUFFICIENT_FUNDS",
+    "ORDER_CANCELLED",
+    "ORDER_NOT_CANCELLABLE",
+    "OUT_OF_STOCK",
+    "PAYMENT_DECLINED",
+    "PRICE_CHANGED",
+}
+"""Reasons that say what became of a wish. Any other no leaves it open: something was away."""
+
+ADDRESS = {"fullName": "Ada Byron", "line1": "1 Mill Lane", "city": "Leeds", "countryCode": "GB"}
+PRICE_MINOR = 500
+PLAIN_UNITS = 100_000
+HOT_UNITS = 60
+"""Few enough that hot products run out and are delivered again, over and over."""
+
+POCKET_MINOR = 4_000
+CARDS = ("tok_visa",) * 6 + ("tok_declined", "tok_insufficient", "tok_lost_reply", "tok_processing", "tok_lost_capture")
+
+Reply = tuple[str, dict[str, Any]]
+"""ok, refused or unknown, and what it said."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much is bought. `orders` bounds the run, `per_second` how many wishes begin in a second."""
+
+    seed: int
+    shoppers: int = 12
+    orders: int = 1_000_000
+    per_second: float = 25.0
+    plain_products: int = 6
+    hot_products: int = 2
+
+
+@dataclass
+class Edge:
+    """The edge of a mesh, for whoever has a token."""
+
+    http: httpx.AsyncClient
+
+    @classmethod
+    def at(cls, endpoints: Mapping[str, Any]) -> Edge:
+        """Return a client that believes the mesh's own authority alone."""
+        trust = ssl.create_default_context(cafile=endpoints["ca"])
+        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        return cls(
+            httpx.AsyncClient(
+                base_url=endpoints["edge"], verify=trust, timeout=CALL_SECONDS, limits=limits, trust_env=False
+            )
+        )
+
+    async def send(self, method: str, path: str, body: Any = None, *, token: str = "", key: str = "") -> Reply:
+        """Send one request. Whatever may have happened without our hearing of it is unknown."""
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        if key:
+            headers["idempotency-key"] = key
+        try:
+            response = await self.http.request(method, path, json=body, headers=headers)
+            content = response.json()
+        except (httpx.HTTPError, ValueError) as problem:
+            return "unknown", {"reason": type(problem).__name__}
+        if response.status_code == 200:
+            return "ok", content
+        return _refused(response.status_code, content)
+
+
+def _refused(status: int, content: Any) -> Reply:
+    details = content.get("error", {}).get("details", []) if isinstance(content, dict) else []
+    info: dict[str, Any] = next((each for each in details if str(each.get("@type")).endswith("ErrorInfo")), {})
+    reason = info.get("reason", "")
+    told = {"status": status, "reason": reason, **info.get("metadata", {})}
+    return "refused" if reason in SETTLING else "unknown", told
+
+
+@dataclass
+class Shop:
+    """What all shoppers share: the journal, the shelves, the pace, and how it goes."""
+
+    edge: Edge
+    journal: Journal
+    load: Load
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    plain: list[str] = field(default_factory=list)
+    hot: list[str] = field(default_factory=list)
+    admin: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
+    confirmed_at: float = 0.0
+    """When the last order was asked for that has been confirmed."""
+
+    next_at: float = 0.0
+    factor: float = 1.0
+    """How much faster than usual everybody buys just now."""
+
+    async def pace(self) -> None:
+        """Wait for the next wish's turn."""
+        self.next_at = max(self.next_at + 1 / (self.load.per_second * self.factor), time.monotonic() - 0.2)
+        await asyncio.sleep(self.next_at - time.monotonic())
+
+    async def wish(
+        self,
+        worker: str,
+        kind: str,
+        arguments: Mapping[str, Any],
+        send: Callable[[], Awaitable[Reply]],
+        *,
+        key: str = "",
+        at_once: int = 1,
+    ) -> Reply:
+        """Send until the answer is known, `at_once` times side by side, and return it."""
+        number, attempt = self.journal.begin(worker, kind, arguments, key=key), 0
+        deadline, pause = time.monotonic() + SETTLE_SECONDS, FIRST_PAUSE_SECONDS
+
+        async def ask(attempt: int) -> Reply:
+            asked_at = time.monotonic()
+            self.journal.invoke(number, attempt)
+            outcome, said = await send()
+            if said.get("status") == "PENDING" and kind == "place":
+                outcome = "unknown"  # nobody knows yet what becomes of it
+            self.journal.end(number, attempt, outcome, said)
+            if kind == "place" and outcome == "ok":
+                self.confirmed_at = max(self.confirmed_at, asked_at)
+            return outcome, said
+
+        while True:
+            replies = await asyncio.gather(*(ask(attempt + each) for each in range(at_once)))
+            attempt += at_once
+            known = [reply for reply in replies if reply[0] != "unknown"]
+            if known or time.monotonic() > deadline:
+                reply = known[0] if known else replies[0]
+                self.counts[f"{kind} {reply[0]}"] += 1
+                return reply
+            self.counts["asked again"] += 1
+            at_once = 1
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+class Stuck(Exception):
+    """The shop could not be opened."""
+
+
+async def open_shop(shop: Shop, endpoints: Mapping[str, Any]) -> None:
+    """Put the products on the shelf; what is delivered stands in the journal like everything else.
+
+    Raises:
+        Stuck: The mesh would not take it.
+    """
+    dice = random.Random(f"{shop.load.seed}/shop")
+    credentials = {"email": endpoints["admin_email"], "password": endpoints["admin_password"]}
+    shop.admin = (await _insist(shop, "POST", "/v1/sessions", credentials))["accessToken"]
+    name = f"{dice.randrange(16**6):06x}"
+    shop.plain = [f"PLAIN-{name}-{number}" for number in range(shop.load.plain_products)]
+    shop.hot = [f"HOT-{name}-{number}" for number in range(shop.load.hot_products)]
+    for sku in (*shop.plain, *shop.hot):
+        variant = {"sku": sku, "price": gbp(PRICE_MINOR)}
+        await _insist(shop, "POST", "/v1/products", {"product": {"title": sku, "variants": [variant]}}, shop.admin)
+        await deliver(shop, "opening", sku, HOT_UNITS if sku in shop.hot else PLAIN_UNITS, key=f"opening-{sku}")
+
+
+async def _insist(shop: Shop, method: str, path: str, body: Any, token: str = "") -> dict[str, Any]:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        outcome, said = await shop.edge.send(method, path, body, token=token)
+        if outcome == "ok":
+            return said
+        if time.monotonic() > deadline:
+            raise Stuck(f"{method} {path}: {said}")
+        await asyncio.sleep(LONGEST_PAUSE_SECONDS / 2)
+
+
+async def deliver(shop: Shop, worker: str, sku: str, units: int, *, key: str) -> None:
+    """Receive units of a product."""
+    body = {"delta": units, "reason": "delivery", "requestId": key}
+
+    async def send() -> Reply:
+        outcome, said = await shop.edge.send("POST", f"/v1/inventory/{sku}:adjust", body, token=shop.admin)
+        return outcome, _stock(said) if outcome == "ok" else said
+
+    await shop.wish(worker, "deliver", {"sku": sku, "units": units}, send, key=key)
+
+
+async def keep_shelves(shop: Shop) -> None:
+    """Look at the hot products and deliver more when they have run out, until the shop closes."""
+    number = 0
+    while not shop.over.is_set():
+        for sku in shop.hot:
+
+            async def look(sku: str = sku) -> Reply:
+                outcome, said = await shop.edge.send("GET", f"/v1/inventory/{sku}", token=shop.admin)
+                return outcome, _stock(said) if outcome == "ok" else said
+
+            outcome, said = await shop.wish("clerk", "stock", {"sku": sku}, look)
+            if outcome == "ok" and said["available"] == 0:
+                number += 1
+                await deliver(shop, "clerk", sku, HOT_UNITS, key=f"delivery-{number}")
+        await _sleep(shop, 0.5)
+
+
+async def buy(shop: Shop) -> None:
+    """Let everybody buy until the shop closes and every wish is settled."""
+    workers = [asyncio.create_task(_lives(shop, f"s{number}")) for number in range(shop.load.shoppers)]
+    await asyncio.gather(keep_shelves(shop), *workers)
+
+
+async def _lives(shop: Shop, worker: str) -> None:
+    life = 0
+    while not shop.over.is_set() and shop.counts["place"] < shop.load.orders:
+        life += 1
+        await Guest(shop, f"{worker}.{life}", random.Random(f"{shop.load.seed}/{worker}.{life}")).live()
+
+
+class Guest:
+    """One shopper, from the first visit to the last look into the wallet."""
+
+    def __init__(self, shop: Shop, name: str, dice: random.Random) -> None:
+        """Describe a guest who has not come yet."""
+        self._shop = shop
+        self._name = name
+        self._dice = dice
+        self._token = ""
+        self._user = ""
+        self._orders: list[str] = []
+        self._keys = 0
+
+    async def live(self) -> None:
+        """Come, pay in, wish for things in twos and threes, and look at the wallet once more."""
+        session = await _insist(self._shop, "POST", "/v1/sessions:guest", {})
+        self._token, self._user = session["accessToken"], session["userId"]
+        await self._top_up()
+        for _ in range(self._dice.randint(2, 5)):
+            if self._shop.over.is_set():
+                break
+            await asyncio.gather(*(self._choose() for _ in range(self._dice.randint(1, 3))))
+        await self._look_into_wallet()
+
+    def _choose(self) -> Awaitable[None]:
+        """Draw the next wish. All dice are rolled here, so that the answers of the mesh do not change the sequence."""
+        kind, units = self._dice.random(), self._dice.randint(1, 3)
+        skus = [self._dice.choice(self._shop.hot if self._dice.random() < 0.7 else self._shop.plain)]
+        if self._dice.random() < 0.2:
+            skus = sorted({*skus, self._dice.choice(self._shop.plain)})
+        at_once = self._dice.randint(2, 5) if self._dice.random() < 0.15 else 1
+        card, place = self._dice.choice(CARDS), self._dice.random()
+        if kind < 0.35:
+            return self._order(skus, units, {"wallet": {}}, at_once)
+        if kind < 0.60:
+            return self._order(skus, units, {"card": {"token": card}}, at_once)
+        if kind < 0.70:
+            return self._order_cart(skus[0], units, at_once)
+        if kind < 0.80:
+            return self._cancel(place, at_once)
+        if kind < 0.90:
+            return self._read(place)
+        if kind < 0.95:
+            return self._look_into_wallet()
+        return self._top_up()
+
+    async def _order(self, skus: list[str], units: int, payment: dict[str, Any], at_once: int) -> None:
+        lines = [{"sku": sku, "quantity": units} for sku in skus]
+        body = {"lines": lines, **_order_body(units * len(skus), payment)}
+        await self._place(body, {"lines": [[sku, units] for sku in skus]}, payment, at_once)
+
+    async def _order_cart(self, sku: str, units: int, at_once: int) -> None:
+        """Order what lies in the cart. It may have been ordered or doubled meanwhile: then the price differs."""
+        outcome, said = await self._shop.edge.send(
+            "POST", "/v1/cart/items", {"sku": sku, "quantity": units}, token=self._token
+        )
+        if outcome != "ok":
+            return
+        items = [[item["sku"], int(item["quantity"])] for item in said["cart"]["items"]]
+        payment = {"wallet": {}}
+        body = _order_body(sum(units for _, units in items), payment)
+        await self._place(body, {"lines": items, "cart": True}, payment, at_once)
+
+    async def _place(self, body: Any, wanted: dict[str, Any], payment: dict[str, Any], at_once: int) -> None:
+        await self._shop.pace()
+        self._keys += 1
+        key = f"{self._name}-{self._keys}"
+
+        async def send() -> Reply:
+            outcome, said = await self._shop.edge.send("POST", "/v1/orders", body, token=self._token, key=key)
+            return outcome, _order(said["order"]) if outcome == "ok" else said
+
+        by = payment.get("card", {}).get("token", "wallet")
+        arguments = {"user": self._user, **wanted, "total": int(body["expectedTotal"]["minorUnits"]), "by": by}
+        self._shop.counts["place"] += 1
+        outcome, said = await self._shop.wish(self._name, "place", arguments, send, key=key, at_once=at_once)
+        if outcome == "ok":
+            self._orders.append(said["order"])
+
+    async def _cancel(self, place: float, at_once: int) -> None:
+        if not self._orders:
+            return
+        order = self._orders[int(place * len(self._orders))]
+        await self._shop.pace()
+
+        async def send() -> Reply:
+            outcome, said = await self._shop.edge.send("POST", f"/v1/orders/{order}:cancel", {}, token=self._token)
+            return outcome, _order(said["order"]) if outcome == "ok" else said
+
+        await self._shop.wish(self._name, "cancel", {"user": self._user, "order": order}, send, at_once=at_once)
+
+    async def _read(self, place: float) -> None:
+        if not self._orders:
+            return
+        order = self._orders[int(place * len(self._orders))]
+        await self._shop.pace()
+
+        async def send() -> Reply:
+            outcome, said = await self._shop.edge.send("GET", f"/v1/orders/{order}", token=self._token)
+            return outcome, _order(said["order"]) if outcome == "ok" else said
+
+        await self._shop.wish(self._name, "read", {"user": self._user, "order": order}, send)
+
+    async def _look_into_wallet(self) -> None:
+        await self._shop.pace()
+
+        async def send() -> Reply:
+            outcome, said = await self._shop.edge.send("GET", "/v1/wallet", token=self._token)
+            return outcome, {"balance": _minor(said["wallet"]["balance"])} if outcome == "ok" else said
+
+        await self._shop.wish(self._name, "wallet", {"user": self._user}, send)
+
+    async def _top_up(self) -> None:
+        await self._shop.pace()
+        self._keys += 1
+        key = f"{self._name}-{self._keys}"
+        body = {"amount": gbp(POCKET_MINOR), "cardToken": "tok_visa"}
+
+        async def send() -> Reply:
+            outcome, said = await self._shop.edge.send("POST", "/v1/wallet:topUp", body, token=self._token, key=key)
+            return outcome, {"balance": _minor(said["wallet"]["balance"])} if outcome == "ok" else said
+
+        arguments = {"user": self._user, "amount": POCKET_MINOR}
+        await self._shop.wish(self._name, "top_up", arguments, send, key=key)
+
+
+def gbp(minor: int) -> dict[str, str]:
+    """Return an amount in pence as the edge reads it."""
+    return {"currencyCode": "GBP", "minorUnits": str(minor)}
+
+
+def _order_body(units: int, payment: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "expectedTotal": gbp(units * PRICE_MINOR),
+        "shippingAddress": ADDRESS,
+        "contactEmail": "ada@example.com",
+        "payment": payment,
+    }
+
+
+def _order(order: Mapping[str, Any]) -> dict[str, Any]:
+    lines = [[line["sku"], int(line["quantity"])] for line in order["lines"]]
+    return {"order": order["orderId"], "status": order["status"], "total": _minor(order["total"]), "lines": lines}
+
+
+def _stock(said: Mapping[str, Any]) -> dict[str, Any]:
+    stock = said["stock"]
+    return {name: int(stock[name]) for name in ("onHand", "reserved", "available")}
+
+
+def _minor(amount: Mapping[str, Any]) -> int:
+    return int(amount.get("minorUnits", 0))
+
+
+async def _sleep(shop: Shop, seconds: float) -> None:
+    """Sleep, but not past the closing of the shop."""
+    try:
+        await asyncio.wait_for(shop.over.wait(), seconds)
+    except TimeoutError:
+        pass

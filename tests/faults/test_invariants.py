@@ -1,0 +1,283 @@
+"""Each invariant holds for a small world where all went well, and names what is wrong in one where it did not."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.faults import histories
+from tests.faults.check import judge
+from tests.faults.evidence import (
+    Balance,
+    Block,
+    Charge,
+    Checkout,
+    Disturbance,
+    Entry,
+    Evidence,
+    Movement,
+    Order,
+    Payment,
+    Published,
+    Reservation,
+    Seen,
+    Stock,
+    TopUp,
+    Transfer,
+)
+from tests.faults.invariants import INVARIANTS
+from tests.faults.journal import Answer, Operation
+from tests.faults.linearizability import counter
+
+GENESIS = hashlib.sha256(b"titan ledger").digest()
+ROWS = hashlib.sha256(b"rows").digest()
+SEALED = hashlib.sha256(GENESIS + (1).to_bytes(8, "big") + (3).to_bytes(8, "big") + ROWS).digest()
+
+
+def wish(number: int, kind: str, at: float, outcome: str = "ok", *, key: str = "", **more: object) -> Operation:
+    """Return one wish that was sent once; `arguments` and `result` are in `more`."""
+    arguments, result = more.get("arguments", {}), more.get("result", {})
+    answer = Answer(at, at + 1, outcome, result)  # type: ignore[arg-type]
+    return Operation(number, "s0", kind, key, arguments, at, at, 1, [answer])  # type: ignore[arg-type]
+
+
+def said(order: str, total: int, status: str = "CONFIRMED") -> dict[str, object]:
+    """Return what a placed order answers."""
+    return {"order": order, "status": status, "total": total, "lines": [["mug", 2]]}
+
+
+def good_world() -> Evidence:
+    """Ann tops up 100, buys two mugs from her wallet and two by card, and cancels the second order."""
+    wallet, sales, clearing = "acc-wallet", "acc-sales", "acc-clearing"
+    lines = ((1, "mug", 2),)
+    place = {"user": "ann", "lines": [["mug", 2]], "total": 10}
+    return Evidence(
+        rested_at=100,
+        rested_wall=100,
+        operations=[
+            wish(1, "deliver", 1, key="d", arguments={"sku": "mug", "units": 9}),
+            wish(2, "top_up", 3, key="t", arguments={"user": "ann", "amount": 100}, result={"balance": 100}),
+            wish(3, "place", 5, key="k1", arguments={**place, "by": "wallet"}, result=said("o1", 10)),
+            wish(4, "place", 7, key="k2", arguments={**place, "by": "tok_visa"}, result=said("o2", 10)),
+            wish(5, "cancel", 9, arguments={"user": "ann", "order": "o2"}, result=said("o2", 10, "CANCELLED")),
+            wish(6, "read", 11, arguments={"user": "ann", "order": "o2"}, result=said("o2", 10, "CANCELLED")),
+            wish(7, "wallet", 13, arguments={"user": "ann"}, result={"balance": 90}),
+            wish(8, "stock", 15, arguments={"sku": "mug"}, result={"available": 7}),
+        ],
+        orders=[
+            Order("o1", "ann", "CONFIRMED", total_minor=10, lines=lines),
+            Order("o2", "ann", "CANCELLED", total_minor=10, lines=lines, cancel_reason="CUSTOMER"),
+        ],
+        entries=[
+            Entry("o1", 1, "OrderPlaced"),
+            Entry("o1", 2, "OrderConfirmed"),
+            Entry("o2", 1, "OrderPlaced"),
+            Entry("o2", 2, "OrderConfirmed"),
+            Entry("o2", 3, "OrderCancelled"),
+        ],
+        checkouts=[Checkout("o1", "ann", "k1", 5, 6, 7), Checkout("o2", "ann", "k2", 7, 8, 9)],
+        payments=[
+            Payment("o1", "p1", "CAPTURED", "wallet", 10, captured_minor=10),
+            Payment("o2", "p2", "CAPTURED", "psp_sim", 10, captured_minor=10, refunded_minor=10),
+        ],
+        top_ups=[TopUp("u1", "ann", "t", 100)],
+        transfers=[
+            Transfer("u1", "top_up", clearing, wallet, 100),
+            Transfer("p1", "payment", wallet, sales, 10, order_id="o1", pending=True, outcome="posted"),
+            Transfer("t2", "payment", clearing, sales, 10, order_id="o2"),
+            Transfer("t3", "refund", sales, clearing, 10, order_id="o2"),
+        ],
+        balances=[
+            Balance(wallet, "ann", posted_debits=10, posted_credits=100),
+            Balance(sales, None, posted_debits=10, posted_credits=20),
+            Balance(clearing, None, posted_debits=110, posted_credits=10),
+        ],
+        blocks=[Block(0, 0, b"", b"", GENESIS), Block(1, 3, ROWS, GENESIS, SEALED, 3, ROWS)],
+        stock=[Stock("mug", 9, 2)],
+        movements=[
+            Movement("mug", 1, 9, 0),
+            Movement("mug", 2, 0, 2, "o1"),
+            Movement("mug", 3, 0, 2, "o2"),
+            Movement("mug", 4, 0, -2, "o2"),
+        ],
+        reservations=[Reservation("o1", 1, 1, "mug", 2), Reservation("o2", 2, 1, "mug", 2)],
+        published=[
+            Published("titan.order.v1", order, version, f"{order}-{version}")
+            for order, versions in (("o1", 2), ("o2", 3))
+            for version in range(1, versions + 1)
+        ],
+        seen=[
+            Seen("titan.order.v1", order, version, f"{order}-{version}")
+            for order, versions in (("o1", 2), ("o2", 3))
+            for version in range(1, versions + 1)
+        ],
+        charges=[
+            Charge("authorize", "u1", 100),
+            Charge("capture", "u1", 100),
+            Charge("authorize", "p2", 10),
+            Charge("capture", "p2", 10),
+            Charge("refund", "p2", 10),
+        ],
+    )
+
+
+def test_a_world_where_all_went_well_breaks_nothing() -> None:
+    for name, _, finding in judge(good_world()):
+        assert (name, finding.violations) == (name, [])
+        assert finding.checked, name
+
+
+Break = Callable[[Evidence], object]
+
+
+def swap(rows: list, place: int, **changes: object) -> None:  # type: ignore[type-arg]
+    """Change one row."""
+    rows[place] = replace(rows[place], **changes)
+
+
+def answers(world: Evidence, place: int, *more: Answer) -> None:
+    """Let a wish be answered again."""
+    world.operations[place].answers.extend(more)
+
+
+BROKEN: dict[str, tuple[str, Break, str]] = {
+    "an acknowledged order is lost": ("I1", lambda w: w.orders.pop(0), "order o1 (k1): acknowledged and lost"),
+    "an order stays undecided": ("I1", lambda w: swap(w.orders, 0, status="PENDING"), "order o1: PENDING for ever"),
+    "an order is cancelled by nobody": ("I1", lambda w: swap(w.orders, 0, status="CANCELLED"), "is CANCELLED"),
+    "a cancelled order is back": ("I1", lambda w: swap(w.orders, 1, status="CONFIRMED"), "and CONFIRMED again"),
+    "an order costs more than was said": ("I1", lambda w: swap(w.orders, 0, total_minor=11), "order o1: promised"),
+    "an order holds other lines": ("I1", lambda w: swap(w.orders, 0, lines=((1, "cup", 2),)), "order o1: promised"),
+    "nobody ever answered": ("I1", lambda w: w.operations[2].answers.clear(), "place k1: never answered"),
+    "an order that nobody asked for": (
+        "I1",
+        lambda w: w.checkouts.append(Checkout("o3", "ann", "k3")),
+        "order o3: nobody asked for it",
+    ),
+    "a refused order is confirmed": (
+        "I1",
+        lambda w: w.operations.__setitem__(
+            2, wish(3, "place", 5, "refused", key="k1", arguments={"user": "ann", "by": "x"}, result={"reason": "NO"})
+        ),
+        "key k1: refused, and its order is CONFIRMED",
+    ),
+    "two orders under one key": (
+        "I2",
+        lambda w: answers(w, 2, Answer(6, 7, "ok", said("o9", 10))),
+        "place k1: 2 different answers",
+    ),
+    "a yes and a no under one key": (
+        "I2",
+        lambda w: answers(w, 2, Answer(6, 7, "refused", {"reason": "CART_EMPTY"})),
+        "place k1: 2 different answers",
+    ),
+    "two sagas under one key": ("I2", lambda w: swap(w.checkouts, 1, request_id="k1"), "key k1 of user ann: 2 orders"),
+    "two top-ups under one key": ("I2", lambda w: w.top_ups.append(replace(w.top_ups[0], top_up_id="u2")), "2 top-ups"),
+    "captured twice": ("I2", lambda w: w.charges.append(Charge("capture", "p2", 10)), "payment p2: captured 2 times"),
+    "captured for nobody": ("I2", lambda w: w.charges.append(Charge("capture", "p9", 10)), "nobody knows what for"),
+    "taken from a wallet twice": (
+        "I2",
+        lambda w: w.transfers.append(replace(w.transfers[1], transfer_id="p9")),
+        "order o1: taken 2 times",
+    ),
+    "confirmed without an authorization": ("I3", lambda w: w.charges.pop(2), "order o2: wants [(10, 'GBP')]"),
+    "authorized for less": ("I3", lambda w: swap(w.charges, 2, amount_minor=9), "order o2: wants [(10, 'GBP')]"),
+    "authorized in another currency": ("I3", lambda w: swap(w.charges, 2, currency="EUR"), "order o2: wants"),
+    "authorized twice": ("I3", lambda w: w.charges.append(Charge("authorize", "p2", 10)), "order o2: wants"),
+    "confirmed without stock": ("I3", lambda w: w.reservations.pop(0), "order o1: wants {(1, 'mug'): 2}"),
+    "confirmed without a payment": ("I3", lambda w: w.payments.pop(0), "order o1: confirmed without a payment"),
+    "a cancelled order was not refunded": ("I4", lambda w: w.charges.pop(4), "worth 0, the provider took 10"),
+    "a confirmed order was not paid": ("I4", lambda w: swap(w.transfers, 1, outcome="voided"), "the ledger moved 0"),
+    "a cancelled order holds money": (
+        "I4",
+        lambda w: w.charges.append(Charge("authorize", "p2", 10)),
+        "payment p2: 10 held for ever",
+    ),
+    "a top-up was taken and not credited": ("I4", lambda w: swap(w.top_ups, 0, status="DECLINED"), "worth 0"),
+    "a unit sold twice": ("I5", lambda w: swap(w.movements, 0, on_hand_delta=3), "-1 available"),
+    "stock is not its journal": ("I5", lambda w: swap(w.stock, 0, on_hand=8), "mug: 8 on hand, journal 9"),
+    "stock is reserved for nobody": ("I5", lambda w: swap(w.reservations, 1, state=1), "reserved for nobody"),
+    "more is reserved than there are orders": ("I5", lambda w: swap(w.stock, 0, reserved=3), "mug: 3 reserved"),
+    "a change of the stock is gone": ("I5", lambda w: w.movements.pop(2), "version 4 in place 3"),
+    "a delivery was taken twice": (
+        "I5",
+        lambda w: (swap(w.movements, 0, on_hand_delta=18), swap(w.stock, 0, on_hand=18)),
+        "mug: 9 delivered, 18 on hand",
+    ),
+    "a balance is not its transfers": ("I6", lambda w: swap(w.balances, 0, posted_credits=101), "account acc-wallet"),
+    "money out of nowhere": ("I6", lambda w: swap(w.balances, 0, posted_credits=101), "GBP: 1 minor units"),
+    "a wallet below zero": ("I6", lambda w: swap(w.balances, 0, posted_debits=101), "below zero"),
+    "a sealed row was changed": ("I6", lambda w: swap(w.blocks, 1, counted_hash=b"x"), "block 1: its rows"),
+    "a block was exchanged": ("I6", lambda w: swap(w.blocks, 1, hash=ROWS), "block 1: the chain is broken"),
+    "an event was never published": ("I7", lambda w: swap(w.published, 0, published=False), "o1 version 1: never"),
+    "an event was never met": ("I7", lambda w: w.seen.pop(0), "o1 version 1: published, and never met"),
+    "an event has another id": ("I7", lambda w: swap(w.seen, 0, event_id="x"), "was met as x"),
+    "an event of nobody": (
+        "I7",
+        lambda w: w.seen.append(Seen("titan.order.v1", "o7", 1, "x")),
+        "o7 version 1: met, and never written",
+    ),
+    "a version is missing": ("I7", lambda w: (w.published.pop(3), w.seen.pop(3)), "o2: versions [1, 3]"),
+    "a decision without an event": ("I7", lambda w: w.entries.append(Entry("o1", 3, "OrderCancelled")), "3 entries"),
+    "an order waits too long": ("I10", lambda w: swap(w.checkouts, 0, decided=30), "order o1: decided after 25.0 s"),
+    "a saga never ends": ("I10", lambda w: swap(w.checkouts, 0, finished=None), "order o1: its saga never ended"),
+    "an effect is left": ("I10", lambda w: w.open_effects.append("UNDO of order o2"), "UNDO of order o2: still"),
+    "a unit more than there was": ("L stock", lambda w: swap(w.stock, 0, on_hand=10), "mug: not linearizable"),
+    "a stale stock": ("L stock", lambda w: w.operations[7].answers[0].result.update(available=9), "mug: not"),  # type: ignore[attr-defined]
+    "a stale wallet": ("L wallet", lambda w: w.operations[6].answers[0].result.update(balance=100), "ann: not"),  # type: ignore[attr-defined]
+    "an order comes back": (
+        "L order",
+        lambda w: w.operations[5].answers[0].result.update(status="CONFIRMED"),  # type: ignore[attr-defined]
+        "o2: not linearizable",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "change", "wrong"), BROKEN.values(), ids=BROKEN)
+def test_what_is_wrong_is_named(name: str, change: Break, wrong: str) -> None:
+    world = copy.deepcopy(good_world())
+    change(world)
+    findings = {each: finding for each, _, finding in judge(world)}
+    assert any(wrong in line for line in findings[name].violations), findings[name].violations
+
+
+def test_every_invariant_has_evidence_that_breaks_it() -> None:
+    assert {name for name, _, _ in BROKEN.values()} >= {*INVARIANTS, "L stock", "L wallet", "L order"}
+
+
+def test_an_order_that_was_disturbed_may_take_longer() -> None:
+    world = good_world()
+    swap(world.checkouts, 0, decided=30)
+    world.disturbances.append(Disturbance("stop postgres", 8, 26))
+    assert INVARIANTS["I10"](world).violations == []
+
+
+def test_stock_that_was_held_for_a_declined_card_may_be_missed_by_others() -> None:
+    """Somebody else was refused in that moment, and nobody did anything wrong."""
+    world = good_world()
+    by_card = {"user": "bob", "lines": [["mug", 7]], "total": 35, "by": "tok_declined"}
+    world.operations += [
+        replace_answer(wish(9, "place", 20, "refused", key="k9", arguments=by_card), "PAYMENT_DECLINED", 20, 25),
+        wish(
+            10,
+            "place",
+            21,
+            "refused",
+            key="k10",
+            arguments={**by_card, "user": "eve"},
+            result={"reason": "OUT_OF_STOCK", "sku": "mug", "requested": "7", "available": "0"},
+        ),
+    ]
+    world.orders.append(Order("o9", "bob", "CANCELLED", total_minor=35, lines=((1, "mug", 7),)))
+    world.checkouts.append(Checkout("o9", "bob", "k9", 20, 24, 25))
+    found = histories.linearizable(histories.stock(world), (0, ()), counter)
+    assert found.violations == []
+
+
+def replace_answer(op: Operation, reason: str, asked_at: float, told_at: float) -> Operation:
+    """Return a wish that was refused after a while."""
+    op.answers[:] = [Answer(asked_at, told_at, "refused", {"reason": reason})]
+    return op
