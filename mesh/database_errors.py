@@ -24,6 +24,7 @@ _DRIVER_ERRORS = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     sqlalchemy.exc.SQLAlchemyError,
+    sqlalchemy.exc.EmulatedDBAPIException,  # what the pool meets when it opens a connection comes without a wrapper
 )
 
 

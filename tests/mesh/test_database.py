@@ -221,6 +221,24 @@ async def test_a_server_that_is_away_is_unavailable(unused_port):
         await Database.connect(f"postgresql://a:b@127.0.0.1:{unused_port}/x", pool_size=1, name="test_away")
 
 
+@pytest.mark.parametrize("way", ["hot_read", "hot", "read", "begin"])
+async def test_a_server_that_takes_no_connection_now_is_unavailable(database_url, postgres_server, way):
+    """It listens and says no, as one does that recovers after a crash: that is not an error of ours."""
+    db = await Database.connect(database_url, pool_size=1, name="test_not_now")
+    admin = await asyncpg.connect(postgres_server.url)
+    await db.engine.dispose()
+    await admin.execute("ALTER ROLE svc_mesh CONNECTION LIMIT 0")
+    try:
+        with pytest.raises(Unavailable, match="test_not_now"):
+            await ask(db, way)
+        assert not await db.healthy()
+    finally:
+        await admin.execute("ALTER ROLE svc_mesh CONNECTION LIMIT -1")
+        await admin.close()
+    assert await ask(db, way)
+    await db.close()
+
+
 @pytest.mark.parametrize("way", ["begin", "hot"])
 async def test_a_cancelled_transaction_leaves_nothing_behind(database_url, way):
     """A caller that leaves in the middle of a statement holds no connection and no lock afterwards."""
