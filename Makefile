@@ -5,14 +5,15 @@
 #   make down      stop it        make status   what runs        make logs   what it writes (NAME=svc_order for one)
 #   make test      every test     make check    lint, types, imports, contracts
 #   make gen       generate gen/ from protos/      make compose   render deploy/compose.yaml
+#   make proof     disturb a mesh of its own while shoppers buy, and check it from outside; proof-short takes 2 minutes
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file FROM=2010-12-01 DAYS=1   place a day of a real shop's invoices
 #
-# PYTHON=... chooses the interpreter of the virtual environment; TITAN_HOME and TITAN_PORT_BASE place a mesh.
+# SEED=... repeats a proof. PYTHON=... chooses the interpreter of the virtual environment; TITAN_HOME and TITAN_PORT_BASE place a mesh.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down status logs test check gen compose figures replay clean
+.PHONY: help setup lock demo up down status logs test check gen compose proof proof-short figures replay clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -57,6 +58,12 @@ compose: setup
 
 gen: setup
 	@$(RUN) -m control.codegen
+
+proof: setup
+	@$(RUN) -m tests.faults.proof --seconds 2400 --shoppers 24 --faults all $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+proof-short: setup
+	@$(RUN) -m tests.faults.proof --seconds 75 --faults short $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 figures: setup
 	@$(RUN) -m bench.figures

@@ -24,7 +24,7 @@ def judge(evidence: evidences.Evidence) -> Judged:
     """Return name, sentence and finding of everything that is checked."""
     judged: Judged = []
     for name, invariant in INVARIANTS.items():
-        sentence = (invariant.__doc__ or "").removeprefix(f"{name}: ").partition("\n")[0].rstrip(".")
+        sentence = (invariant.__doc__ or "").partition("\n")[0].partition(": ")[2].rstrip(".")
         judged.append((name, sentence, invariant(evidence)))
     return judged + list(histories.check_all(evidence))
 

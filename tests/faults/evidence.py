@@ -197,6 +197,15 @@ class Disturbance:
     over: float
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A look into a database while the faults went on: how many rows were checked, and what was wrong with them."""
+
+    name: str
+    checked: int = 0
+    wrong: tuple[str, ...] = ()
+
+
 @dataclass
 class Evidence:
     """Everything, after the mesh has rested."""
@@ -223,6 +232,7 @@ class Evidence:
     seen: list[Seen] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
 
 async def load(folder: Path) -> Evidence:
@@ -238,6 +248,9 @@ async def load(folder: Path) -> Evidence:
             for each in _lines(folder / "faults.ndjson")
         ],
         seen=[Seen(**each) for each in _lines(folder / "events.ndjson")],
+        samples=[
+            Sample(each["name"], each["checked"], tuple(each["wrong"])) for each in _lines(folder / "samples.ndjson")
+        ],
     )
     await _load_orders(evidence, run["postgres_reader"]["svc_order"])
     await _load_money(evidence, run["postgres_reader"]["svc_payment"])

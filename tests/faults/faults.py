@@ -16,12 +16,12 @@ import httpx
 import redis.asyncio
 
 from tests.faults.mesh import Mesh
-from tests.faults.shoppers import Shop
+from tests.faults.shoppers import Shop, visit
 
 SERVICES = ("svc_auth", "svc_catalog", "svc_cart", "svc_inventory", "svc_payment", "svc_order", "svc_notify")
 PROXIES = ("envoy_mesh", "envoy_edge")
 SHORTEST_STOP_SECONDS, LONGEST_STOP_SECONDS = 2.0, 8.0
-STORM_SECONDS = 5.0
+STORM_GUESTS = 60
 STORM_FACTOR = 10.0
 PROVIDER_SECONDS = 5.0
 
@@ -59,12 +59,14 @@ async def flush_redis(scene: Scene) -> None:
 
 
 async def storm(scene: Scene) -> None:
-    """Let ten times as many customers come for a while."""
-    scene.shop.factor = STORM_FACTOR
+    """Let a crowd come at once, faster than usual, in which everybody presses every button up to ten times."""
+    shop = scene.shop
+    shop.storms += 1
+    shop.factor = STORM_FACTOR
     try:
-        await asyncio.sleep(STORM_SECONDS)
+        await asyncio.gather(*(visit(shop, f"storm{shop.storms}.{n}", eager=True) for n in range(STORM_GUESTS)))
     finally:
-        scene.shop.factor = 1.0
+        shop.factor = 1.0
 
 
 async def provider(scene: Scene, **behaviour: object) -> None:

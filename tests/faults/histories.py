@@ -112,11 +112,12 @@ def orders(evidence: Evidence) -> Histories:
 
 
 def linearizable(histories: Histories, initial: State, model: Model) -> Finding:
-    """Check every history; a finding counts histories."""
+    """Check every history; a finding counts the operations in them."""
     finding = Finding()
     for name, steps in histories.items():
         verdict = linearizability.check(steps, initial, model)
         why = "not linearizable" if verdict.decided else f"not decided in {verdict.configurations} configurations"
+        finding.checked += len(steps) - 1
         finding.expect(
             verdict.linearizable,
             f"{name}: {why}, {len(steps)} operations, stuck at {verdict.stuck_at} with {verdict.state}",

@@ -320,6 +320,15 @@ def nothing_waits_for_ever(evidence: Evidence) -> Finding:
     return finding
 
 
+def nothing_drifts(evidence: Evidence) -> Finding:
+    """I5, I6: also in the middle of it, once a second: no money out of nowhere, nothing oversold."""
+    finding = Finding()
+    for sample in evidence.samples:
+        finding.checked += sample.checked
+        finding.violations += [f"{sample.name}: {wrong}" for wrong in sample.wrong]
+    return finding
+
+
 Invariant = Callable[[Evidence], Finding]
 
 INVARIANTS: Mapping[str, Invariant] = {
@@ -331,6 +340,7 @@ INVARIANTS: Mapping[str, Invariant] = {
     "I6": ledger_adds_up,
     "I7": events_are_complete,
     "I10": nothing_waits_for_ever,
+    "each s": nothing_drifts,
 }
 
 

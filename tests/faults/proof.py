@@ -13,7 +13,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -43,6 +42,7 @@ CALM_SECONDS = 2.0
 RECOVERY_SECONDS = 60.0
 REST_SECONDS = 90.0
 CLOSING_SECONDS = 150.0
+WITNESS_SECONDS = 30.0
 SAY_SECONDS = 5.0
 
 UNFINISHED = {
@@ -116,13 +116,17 @@ async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float
     )
     async with meshes.started(folder / "m", port_base=port_base) as mesh:
         _say(f"the mesh runs after {time.monotonic() - began:.0f} s")
-        with _listening(mesh, folder) as listener:
+        with _witnesses(mesh, folder) as witnesses:
             injected = await _buy_and_disturb(mesh, folder, load, names, seconds)
             await _rest(mesh)
             run = {"seed": load.seed, "rested_at": time.monotonic(), "rested_wall": time.time(), **_places(mesh)}
-            (folder / "run.json").write_text(json.dumps(run, indent=2) + "\n")
-            listener.send_signal(signal.SIGTERM)
-            await asyncio.to_thread(listener.wait, 30)
+            file = folder / "run.json"
+            file.touch(mode=0o600)  # it names passwords
+            file.write_text(json.dumps(run, indent=2) + "\n")
+            for witness in witnesses:
+                witness.terminate()
+            for witness in witnesses:
+                await asyncio.to_thread(witness.wait, WITNESS_SECONDS)
         judge = [sys.executable, "-m", "tests.faults.check", str(folder)]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
         status = await asyncio.to_thread(subprocess.call, judge, cwd=ROOT, env=environment)
@@ -216,15 +220,20 @@ async def _unfinished(mesh: Mesh) -> int:
 
 
 @contextmanager
-def _listening(mesh: Mesh, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the consumer; it is asked to end, and if it does not it is killed."""
-    command = [sys.executable, "-m", "tests.faults.consumer", mesh.endpoints["kafka"], str(folder / "events.ndjson")]
-    listener = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"})
+def _witnesses(mesh: Mesh, folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Run those who look on from outside; asked to end they write down what they saw, and at last they are killed."""
+    listen = ["tests.faults.consumer", mesh.endpoints["kafka"], str(folder / "events.ndjson")]
+    watch = ["tests.faults.watch", str(mesh.home / "endpoints.json"), str(folder / "samples.ndjson")]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
+    witnesses = [
+        subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment) for command in (listen, watch)
+    ]
     try:
-        yield listener
+        yield witnesses
     finally:
-        listener.kill()
-        listener.wait()
+        for witness in witnesses:
+            witness.kill()
+            witness.wait()
 
 
 def _places(mesh: Mesh) -> dict[str, Any]:

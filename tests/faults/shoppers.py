@@ -21,6 +21,7 @@ import httpx
 from tests.faults.journal import Journal
 
 CALL_SECONDS = 12.0
+MOST_CONNECTIONS = 256
 SETTLE_SECONDS = 90.0
 """How long a wish is asked again before it counts as unknown for ever."""
 
@@ -73,7 +74,7 @@ class Edge:
     def at(cls, endpoints: Mapping[str, Any]) -> Edge:
         """Return a client that believes the mesh's own authority alone."""
         trust = ssl.create_default_context(cafile=endpoints["ca"])
-        limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+        limits = httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS)
         return cls(
             httpx.AsyncClient(
                 base_url=endpoints["edge"], verify=trust, timeout=CALL_SECONDS, limits=limits, trust_env=False
@@ -121,6 +122,9 @@ class Shop:
     next_at: float = 0.0
     factor: float = 1.0
     """How much faster than usual everybody buys just now."""
+
+    storms: int = 0
+    """How many storms there were."""
 
     async def pace(self) -> None:
         """Wait for the next wish's turn."""
@@ -237,14 +241,20 @@ async def _lives(shop: Shop, worker: str) -> None:
     life = 0
     while not shop.over.is_set() and shop.counts["place"] < shop.load.orders:
         life += 1
-        await Guest(shop, f"{worker}.{life}", random.Random(f"{shop.load.seed}/{worker}.{life}")).live()
+        await visit(shop, f"{worker}.{life}")
+
+
+async def visit(shop: Shop, name: str, *, eager: bool = False) -> None:
+    """Let one guest come, wish and go; an eager one sends every wish two to ten times side by side."""
+    await Guest(shop, name, random.Random(f"{shop.load.seed}/{name}"), eager=eager).live()
 
 
 class Guest:
     """One shopper, from the first visit to the last look into the wallet."""
 
-    def __init__(self, shop: Shop, name: str, dice: random.Random) -> None:
+    def __init__(self, shop: Shop, name: str, dice: random.Random, *, eager: bool = False) -> None:
         """Describe a guest who has not come yet."""
+        self._eager = eager
         self._shop = shop
         self._name = name
         self._dice = dice
@@ -270,7 +280,7 @@ class Guest:
         skus = [self._dice.choice(self._shop.hot if self._dice.random() < 0.7 else self._shop.plain)]
         if self._dice.random() < 0.2:
             skus = sorted({*skus, self._dice.choice(self._shop.plain)})
-        at_once = self._dice.randint(2, 5) if self._dice.random() < 0.15 else 1
+        at_once = self._dice.randint(2, 10) if self._eager or self._dice.random() < 0.15 else 1
         card, place = self._dice.choice(CARDS), self._dice.random()
         if kind < 0.35:
             return self._order(skus, units, {"wallet": {}}, at_once)

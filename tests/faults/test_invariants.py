@@ -24,6 +24,7 @@ from tests.faults.evidence import (
     Payment,
     Published,
     Reservation,
+    Sample,
     Seen,
     Stock,
     TopUp,
@@ -122,6 +123,7 @@ def good_world() -> Evidence:
             Charge("capture", "p2", 10),
             Charge("refund", "p2", 10),
         ],
+        samples=[Sample("svc_payment", 4), Sample("svc_inventory", 2)],
     )
 
 
@@ -225,6 +227,11 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
     "an order waits too long": ("I10", lambda w: swap(w.checkouts, 0, decided=30), "order o1: decided after 25.0 s"),
     "a saga never ends": ("I10", lambda w: swap(w.checkouts, 0, finished=None), "order o1: its saga never ended"),
     "an effect is left": ("I10", lambda w: w.open_effects.append("UNDO of order o2"), "UNDO of order o2: still"),
+    "money out of nowhere, for a second": (
+        "each s",
+        lambda w: w.samples.append(Sample("svc_payment", 4, ("GBP: 1 out of nowhere",))),
+        "svc_payment: GBP: 1 out of nowhere",
+    ),
     "a unit more than there was": ("L stock", lambda w: swap(w.stock, 0, on_hand=10), "mug: not linearizable"),
     "a stale stock": ("L stock", lambda w: w.operations[7].answers[0].result.update(available=9), "mug: not"),  # type: ignore[attr-defined]
     "a stale wallet": ("L wallet", lambda w: w.operations[6].answers[0].result.update(balance=100), "ann: not"),  # type: ignore[attr-defined]

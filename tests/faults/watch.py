@@ -1,0 +1,98 @@
+"""`python -m tests.faults.watch ENDPOINTS FILE`: look into the ledger and the stock once a second while the faults go on.
+
+What it looks for must be true in every committed state, not only at rest. A database that is away is asked again a
+second later; each look is one snapshot through the role that can only read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import asyncpg
+
+LOOK_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
+
+# Each statement answers how many rows it looked at, and the words for what is wrong with them.
+LOOKS: Mapping[str, str] = {
+    "svc_payment": """
+        WITH legs AS (
+            SELECT debit_account AS account_id, -amount_minor AS posted, 0 AS pending FROM transfers WHERE NOT pending
+            UNION ALL SELECT credit_account, amount_minor, 0 FROM transfers WHERE NOT pending
+            UNION ALL
+            SELECT debit_account, CASE WHEN outcome = 'posted' THEN -amount_minor ELSE 0 END,
+                   CASE WHEN outcome IS NULL THEN -amount_minor ELSE 0 END
+            FROM transfers t LEFT JOIN resolutions r USING (transfer_id) WHERE t.pending
+            UNION ALL
+            SELECT credit_account, CASE WHEN outcome = 'posted' THEN amount_minor ELSE 0 END,
+                   CASE WHEN outcome IS NULL THEN amount_minor ELSE 0 END
+            FROM transfers t LEFT JOIN resolutions r USING (transfer_id) WHERE t.pending
+        ), sums AS (
+            SELECT account_id, sum(posted) AS posted, sum(pending) AS pending FROM legs GROUP BY account_id
+        )
+        SELECT account_id IS NOT NULL AS looked, concat_ws('; ',
+            CASE WHEN (posted_credits - posted_debits, pending_credits - pending_debits)
+                      IS DISTINCT FROM (COALESCE(posted, 0), COALESCE(pending, 0))
+                 THEN format('account %s is not the sum of its transfers', account_id) END,
+            CASE WHEN NOT house AND posted_credits - posted_debits - pending_debits < 0
+                 THEN format('wallet %s is below zero', account_id) END) AS wrong
+        FROM balances FULL JOIN sums USING (account_id)
+        UNION ALL
+        SELECT true, CASE WHEN drift <> 0 THEN format('%s: %s out of nowhere', currency, drift) ELSE '' END
+        FROM (SELECT currency, sum(posted_credits - posted_debits + pending_credits - pending_debits) AS drift
+              FROM balances GROUP BY currency) AS totals
+    """,
+    "svc_inventory": """
+        WITH live AS (
+            SELECT sku, warehouse_id, sum(quantity) AS units FROM reservation_lines JOIN reservations USING (order_id)
+            WHERE state = 1 GROUP BY sku, warehouse_id
+        ), moved AS (
+            SELECT sku, warehouse_id, sum(on_hand_delta) AS on_hand, sum(reserved_delta) AS reserved
+            FROM stock_movements GROUP BY sku, warehouse_id
+        )
+        SELECT true AS looked, CASE
+            WHEN s.on_hand IS DISTINCT FROM m.on_hand OR s.reserved IS DISTINCT FROM m.reserved
+                 OR s.reserved IS DISTINCT FROM COALESCE(l.units, 0) OR s.reserved NOT BETWEEN 0 AND s.on_hand
+            THEN format('%s: %s on hand, %s reserved; journal %s and %s; live %s',
+                        sku, s.on_hand, s.reserved, m.on_hand, m.reserved, l.units) ELSE '' END AS wrong
+        FROM stock s FULL JOIN moved m USING (sku, warehouse_id) LEFT JOIN live l USING (sku, warehouse_id)
+    """,
+}
+
+
+async def look(name: str, url: str) -> dict[str, object] | None:
+    """Return one sample of a database, or None when it does not answer now."""
+    try:
+        connection = await asyncpg.connect(url, timeout=ANSWER_SECONDS, command_timeout=ANSWER_SECONDS)
+        try:
+            rows = await connection.fetch(LOOKS[name])
+        finally:
+            connection.terminate()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
+    return {"name": name, "checked": len(rows), "wrong": [row["wrong"] for row in rows if row["wrong"]]}
+
+
+async def watch(urls: Mapping[str, str], file: Path) -> None:
+    """Look until told to stop."""
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    with file.open("w", buffering=1) as lines:
+        while not over.is_set():
+            for sample in await asyncio.gather(*(look(name, urls[name]) for name in LOOKS)):
+                if sample is not None:
+                    lines.write(json.dumps(sample) + "\n")
+            try:
+                await asyncio.wait_for(over.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                pass
+
+
+if __name__ == "__main__":
+    endpoints = json.loads(Path(sys.argv[1]).read_text())
+    asyncio.run(watch(endpoints["postgres_reader"], Path(sys.argv[2])))
