@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,8 @@ from tests.faults.shoppers import Shop, visit
 SERVICES = ("svc_auth", "svc_catalog", "svc_cart", "svc_inventory", "svc_payment", "svc_order", "svc_notify")
 PROXIES = ("envoy_mesh", "envoy_edge")
 SHORTEST_STOP_SECONDS, LONGEST_STOP_SECONDS = 2.0, 8.0
-STORM_GUESTS = 60
+STORM_GUESTS = 40
+STORM_SECONDS = 5.0
 STORM_FACTOR = 10.0
 PROVIDER_SECONDS = 5.0
 
@@ -62,9 +64,10 @@ async def storm(scene: Scene) -> None:
     """Let a crowd come at once, faster than usual, in which everybody presses every button up to ten times."""
     shop = scene.shop
     shop.storms += 1
-    shop.factor = STORM_FACTOR
+    shop.factor, until = STORM_FACTOR, time.monotonic() + STORM_SECONDS
+    names = [f"storm{shop.storms}.{number}" for number in range(STORM_GUESTS)]
     try:
-        await asyncio.gather(*(visit(shop, f"storm{shop.storms}.{n}", eager=True) for n in range(STORM_GUESTS)))
+        await asyncio.gather(*(visit(shop, name, eager=True, until=until) for name in names))
     finally:
         shop.factor = 1.0
 

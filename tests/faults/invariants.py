@@ -16,7 +16,9 @@ SAGA_SECONDS = 10.0
 """The longest that an order may stand still, apart from the time in which something was broken."""
 
 ENDS = {"CONFIRMED", "SHIPPED", "DELIVERED", "CANCELLED", "REFUNDED"}
-RESERVED, RELEASED = 1, 2
+RESERVED = 1
+FLEETING = {"refused CART_EMPTY", "refused PRICE_CHANGED"}
+"""Answers that no order stands behind: they burn no key, so that the next one under it may be another."""
 
 
 @dataclass
@@ -84,7 +86,9 @@ def one_order_and_one_capture_per_key(evidence: Evidence) -> Finding:
             told = {
                 _told(op.kind, answer.outcome, answer.result) for answer in op.answers if answer.outcome != "unknown"
             }
-            finding.expect(len(told) <= 1, f"{op.kind} {op.key}: {len(told)} different answers: {sorted(told)}")
+            finding.expect(
+                len(told) <= 1 or told <= FLEETING, f"{op.kind} {op.key}: {len(told)} different answers: {sorted(told)}"
+            )
     for key, count in Counter((each.user_id, each.request_id) for each in evidence.checkouts).items():
         finding.expect(count == 1, f"key {key[1]} of user {key[0]}: {count} orders")
     for key, count in Counter((each.user_id, each.request_id) for each in evidence.top_ups).items():

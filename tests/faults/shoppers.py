@@ -8,6 +8,7 @@ sent again with its key until the answer is known. Everything goes through the j
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import ssl
 import time
@@ -244,9 +245,13 @@ async def _lives(shop: Shop, worker: str) -> None:
         await visit(shop, f"{worker}.{life}")
 
 
-async def visit(shop: Shop, name: str, *, eager: bool = False) -> None:
-    """Let one guest come, wish and go; an eager one sends every wish two to ten times side by side."""
-    await Guest(shop, name, random.Random(f"{shop.load.seed}/{name}"), eager=eager).live()
+async def visit(shop: Shop, name: str, *, eager: bool = False, until: float = math.inf) -> None:
+    """Let one guest come, wish and go; an eager one sends every wish two to ten times side by side.
+
+    After `until`, on the monotonic clock, the guest wishes for nothing more.
+    """
+    guest = Guest(shop, name, random.Random(f"{shop.load.seed}/{name}"), eager=eager)
+    await guest.live(until)
 
 
 class Guest:
@@ -263,13 +268,13 @@ class Guest:
         self._orders: list[str] = []
         self._keys = 0
 
-    async def live(self) -> None:
+    async def live(self, until: float = math.inf) -> None:
         """Come, pay in, wish for things in twos and threes, and look at the wallet once more."""
         session = await _insist(self._shop, "POST", "/v1/sessions:guest", {})
         self._token, self._user = session["accessToken"], session["userId"]
         await self._top_up()
         for _ in range(self._dice.randint(2, 5)):
-            if self._shop.over.is_set():
+            if self._shop.over.is_set() or time.monotonic() > until:
                 break
             await asyncio.gather(*(self._choose() for _ in range(self._dice.randint(1, 3))))
         await self._look_into_wallet()

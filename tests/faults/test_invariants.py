@@ -262,6 +262,17 @@ def test_an_order_that_was_disturbed_may_take_longer() -> None:
     assert INVARIANTS["I10"](world).violations == []
 
 
+def test_refusals_that_were_never_stored_may_differ() -> None:
+    """A cart changed between two attempts under one key; without an order there is nothing to repeat."""
+    world = good_world()
+    arguments = {"user": "ann", "by": "wallet"}
+    world.operations.append(
+        wish(9, "place", 20, "refused", key="k9", arguments=arguments, result={"reason": "CART_EMPTY"})
+    )
+    answers(world, -1, Answer(21, 22, "refused", {"reason": "PRICE_CHANGED"}))
+    assert INVARIANTS["I2"](world).violations == []
+
+
 def test_stock_that_was_held_for_a_declined_card_may_be_missed_by_others() -> None:
     """Somebody else was refused in that moment, and nobody did anything wrong."""
     world = good_world()

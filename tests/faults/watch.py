@@ -1,4 +1,4 @@
-"""`python -m tests.faults.watch ENDPOINTS FILE`: look into the ledger and the stock once a second while the faults go on.
+"""`python -m tests.faults.watch ENDPOINTS FILE`: look at ledger and stock every second, all the while.
 
 What it looks for must be true in every committed state, not only at rest. A database that is away is asked again a
 second later; each look is one snapshot through the role that can only read.
