@@ -27,7 +27,7 @@ async def build(runtime: Runtime) -> Hosted:
     vault = Vault(runtime.db, load_master_key(settings.secrets_dir))
     participants = Participants(runtime.clients)
     tasks, steps = Tasks(), Steps(participants)
-    effects = Effects(runtime.db, steps, tasks, lease_seconds=settings.lease_seconds)
+    effects = Effects(runtime.db, steps, tasks, runtime.clock, lease_seconds=settings.lease_seconds)
     saga = Saga(runtime.db, steps, effects, tasks, vault, runtime.clock, settings)
     intake = Intake(runtime.db, runtime.clients, vault, runtime.clock, runtime.ids, settings)
     reads = Reads(runtime.db, vault)

@@ -50,7 +50,7 @@ class OrderNotFound(Refusal):
 
 
 class OrderNotCancellable(Refusal):
-    """The parcel has left."""
+    """The parcel has left, or money went back already."""
 
 
 class OrderNotShippable(Refusal):
@@ -63,6 +63,18 @@ class OrderNotDeliverable(Refusal):
 
 class OrderNotRefundable(Refusal):
     """Nothing was taken for the order, or it was cancelled."""
+
+
+class SupportRequired(Refusal):
+    """The parcel has left, so its buyer no longer decides on a refund."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
+class TrackingCodeConflict(Refusal):
+    """The parcel left under another tracking code; the metadata holds it."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
 
 
 class RefundExceedsOrder(Refusal):

@@ -65,7 +65,9 @@ def cancelled(order: Order, details: Details, shop: str) -> Letter:
             "You asked us to cancel your order, and we did."
             if by_customer
             else "We had to cancel your order. We are sorry.",
-            f"Nothing will be sent. The {order.total} goes back the way you paid.",
+            # Which of the two it is shows later: an OrderRefunded, and its letter, come when money is back.
+            f"Nothing will be sent, and you pay nothing. If the {order.total} was taken already, it goes back the way"
+            " you paid and we write again; if it was only held, the hold ends.",
         ),
         facts=_facts(order),
         signature=shop,
@@ -73,19 +75,19 @@ def cancelled(order: Order, details: Details, shop: str) -> Letter:
 
 
 def refunded(order: Order, details: Details, shop: str) -> Letter:
-    """Return the note that money goes back."""
+    """Return the note that money goes back; of a cancelled order too, where it had been taken."""
     amount = Amount(int(details["amount_minor"]), details["currency"])
-    whole = details.get("full") == "true"
+    if amount == order.total:
+        share = ": all that you paid for your order."
+    elif details.get("full") == "true":
+        share = ": all that was left of what you paid for your order."
+    else:
+        share = f" of the {order.total} that you paid for your order."
     return Letter(
         subject=f"Your refund from {shop}: {amount}",
         heading="Your refund",
         greeting=_greeting(order),
-        opening=(
-            f"We are sending you back {amount}: all that was left of what you paid for your order."
-            if whole
-            else f"We are sending you back {amount} of the {order.total} that you paid for your order.",
-            "It goes back the way you paid.",
-        ),
+        opening=(f"We are sending you back {amount}{share}", "It goes back the way you paid."),
         facts=_facts(order),
         signature=shop,
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import asyncpg
+
 from mesh.database import Database
 from mesh.refusals import Refusal
-from mesh.seams import failpoint
+from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
 from svc_order.checkout import store
 from svc_order.checkout.participants import ToRefund
-from svc_order.checkout.steps import Later, Steps
+from svc_order.checkout.steps import Later, Steps, Undone
 from svc_order.checkout.store import Effect
 from svc_order.checkout.tasks import Tasks
 
@@ -22,12 +24,18 @@ MAX_BACKOFF_SECONDS = 60.0
 class Effects:
     """Runs stored effects; each is safe to run twice."""
 
-    def __init__(self, db: Database, steps: Steps, tasks: Tasks, *, lease_seconds: float) -> None:
+    def __init__(self, db: Database, steps: Steps, tasks: Tasks, clock: Clock, *, lease_seconds: float) -> None:
         self._db = db
         self._steps = steps
         self._tasks = tasks
+        self._clock = clock
         self._lease_seconds = lease_seconds
         self._running: set[UUID] = set()
+
+    @property
+    def running(self) -> int:
+        """How many effects this process works on now."""
+        return len(self._running)
 
     def start(self, effect: Effect) -> None:
         """Run an effect under the lease that it was stored or taken with."""
@@ -45,10 +53,10 @@ class Effects:
 
     async def _run(self, effect: Effect) -> None:
         try:
-            status = await self._do(effect)
+            done = await self._do(effect)
             await failpoint("saga.effect.before_finish")
-            async with self._db.hot() as tx:
-                await store.finish_effect(tx, effect, payment_status=status)
+            await self._db.transact(lambda tx: self._finish(tx, effect, done))
+            await failpoint("saga.effect.after_finish")
         except Later as later:
             await self._postpone(effect, later.seconds)
         except Refusal as refusal:
@@ -63,20 +71,29 @@ class Effects:
         finally:
             self._running.discard(effect.effect_id)
 
-    async def _do(self, effect: Effect) -> int:
-        """Do it, and return where the payment stands; zero where it has not moved."""
+    async def _finish(self, tx: asyncpg.Connection, effect: Effect, done: Undone) -> None:
+        if done.refund_id is not None:
+            at = self._clock.now()
+            await store.note_sent_back(tx, effect.order_id, done.refund_id, done.refunded_minor, at=at)
+        await store.finish_effect(tx, effect, payment_status=done.payment_status)
+
+    async def _do(self, effect: Effect) -> Undone:
+        """Do it, and return where the payment stands, zero where it has not moved, and what an undo sent back.
+
+        What a refund sends back is on the order since it was decided.
+        """
         match effect.kind:
             case "UNDO":
                 return await self._steps.undo(effect.order_id)
             case "SHIP":
                 await self._steps.ship(effect.order_id)
-                return 0
+                return Undone(0)
             case "REFUND":
                 refund = ToRefund(effect.effect_id, effect.order_id, effect.amount_minor, effect.currency)
-                status = await self._steps.refund(refund)
+                refunded = await self._steps.refund(refund)
                 if effect.release:
                     await self._steps.release(effect.order_id)
-                return status
+                return Undone(int(refunded.payment_status))
         raise ValueError(f"no effect is called {effect.kind}")
 
     async def _postpone(self, effect: Effect, seconds: float) -> None:

@@ -153,7 +153,7 @@ class Saga:
                     return
                 answer = await step("decide", self._decide, verdict)
                 job.confirmed = answer.refusal is None
-            status = await (self._complete(job, answer) if job.confirmed else self._steps.undo(order_id))
+            status = await (self._complete(job, answer) if job.confirmed else self._undo(order_id))
             await step("finish", self._finish, (order_id, status))
         except Later as later:
             await self._postpone(order_id, later.seconds)
@@ -183,6 +183,20 @@ class Saga:
         if not closed:
             raise Later
         return status
+
+    async def _undo(self, order_id: UUID) -> int:
+        """Let go of what is held; returns where the payment stands.
+
+        Before a confirm nothing is taken, unless a provider takes money by itself; the order shows that it went back.
+        """
+        undone = await self._steps.undo(order_id)
+        refund_id = undone.refund_id
+        if refund_id is not None:
+            at = self._clock.now()
+            await self._db.transact(
+                lambda tx: store.note_sent_back(tx, order_id, refund_id, undone.refunded_minor, at=at)
+            )
+        return undone.payment_status
 
     async def _toward_decision(self, job: Job) -> Verdict | None:
         """Hold stock, then money; None when the order now waits for its customer."""

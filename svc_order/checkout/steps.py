@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -19,7 +20,7 @@ from mesh.telemetry import get_logger
 from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund
 from svc_order.order.rules import Allocations, Order
 from titan.inventory.v1 import inventory_service_pb2
-from titan.payment.v1 import payment_pb2, payment_service_pb2, refund_pb2
+from titan.payment.v1 import payment_pb2, payment_service_pb2, refund_pb2, refund_service_pb2
 
 log = get_logger("order.steps")
 
@@ -35,6 +36,15 @@ class Later(Exception):
     def __init__(self, seconds: float = LONGEST_PAUSE_SECONDS) -> None:
         super().__init__(seconds)
         self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """Where the payment of an undone order stands, and what went back under which refund, if it had been taken."""
+
+    payment_status: int
+    refund_id: UUID | None = None
+    refunded_minor: int = 0
 
 
 class Steps:
@@ -85,19 +95,25 @@ class Steps:
                 raise refusal
         return int(captured.status)
 
-    async def undo(self, order_id: UUID) -> int:
-        """Let go of stock and money, or send the money back where it was taken; returns where the payment stands."""
+    async def undo(self, order_id: UUID) -> Undone:
+        """Let go of stock and money, or send the money back where it was taken; returns when it is back.
+
+        Raises:
+            Later: The money is still on its way here, or back.
+        """
         await self.release(order_id)
         voided = await _until(_done, "void", self._ask.void, order_id)
         if not voided.HasField("error"):
-            return int(voided.status)
+            return Undone(int(voided.status))
         refusal = Refusal.from_status(voided.error)
         if refusal.reason != "PAYMENT_CAPTURED":
             raise refusal
-        return await self.refund(ToRefund(uuid5(order_id, "undo"), order_id))
+        refund_id = uuid5(order_id, "undo")
+        refunded = await self.refund(ToRefund(refund_id, order_id))
+        return Undone(int(refunded.payment_status), refund_id, refunded.amount.minor_units)
 
-    async def refund(self, refund: ToRefund) -> int:
-        """Send money back; returns where the payment stands.
+    async def refund(self, refund: ToRefund) -> refund_service_pb2.RefundResult:
+        """Send money back; returns how much is back, and where the payment stands.
 
         Raises:
             Later: The money is still on its way here, or back.
@@ -106,7 +122,7 @@ class Steps:
         if refunded.HasField("error"):
             refusal = Refusal.from_status(refunded.error)
             raise Later if refusal.reason == "PAYMENT_NOT_CAPTURED" else refusal
-        return int(refunded.payment_status)
+        return refunded
 
     async def release(self, order_id: UUID) -> None:
         """Let go of what an order holds."""

@@ -18,6 +18,7 @@ import asyncpg
 from mesh import housekeeping, idempotency
 from mesh.refusals import Refusal
 from mesh.writes import Write, write
+from svc_order.order import rules as order_rules
 from svc_order.order import store as orders
 from svc_order.order.rules import Change
 from svc_order.order.view import View
@@ -314,6 +315,14 @@ async def postpone_effect(connection: asyncpg.Connection, effect_id: UUID, *, se
         effect_id,
         seconds,
     )
+
+
+async def note_sent_back(
+    tx: asyncpg.Connection, order_id: UUID, refund_id: UUID, amount_minor: int, *, at: datetime
+) -> None:
+    """Show on a cancelled order, once, what its undo sent back: row, journal and public event."""
+    order = await orders.lock_order(tx, order_id)
+    await orders.save_changes(tx, [order_rules.sent_back(order, refund_id, amount_minor, at=at)])
 
 
 async def finish_effect(tx: asyncpg.Connection, effect: Effect, *, payment_status: int) -> None:

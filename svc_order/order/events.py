@@ -40,6 +40,8 @@ def _message(order: Order, entry: Entry) -> Message:
             return events_pb2.OrderCancelled(**who, reason=entry.payload["reason"])
         case "OrderShipped":
             return events_pb2.OrderShipped(**who, tracking_code=entry.payload["tracking_code"])
+        case "OrderTracked":
+            return events_pb2.OrderTracked(**who, tracking_code=entry.payload["tracking_code"])
         case "OrderDelivered":
             return events_pb2.OrderDelivered(**who)
         case "OrderRefunded":

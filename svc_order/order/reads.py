@@ -8,7 +8,7 @@ from uuid import UUID
 from mesh.batcher import Batcher
 from mesh.database import Database
 from svc_order.order import store, wire
-from svc_order.order.view import View
+from svc_order.order.view import Mark, View
 from svc_order.vault import Vault
 from titan.order.v1 import order_pb2
 
@@ -19,16 +19,16 @@ class Reads:
     def __init__(self, db: Database, vault: Vault) -> None:
         self._db = db
         self._vault = vault
-        self._marks: Batcher[UUID, str] = Batcher(self._read_marks, name="order.marks")
+        self._marks: Batcher[UUID, Mark] = Batcher(self._read_marks, name="order.marks")
 
-    async def mark(self, order_id: UUID) -> str:
+    async def mark(self, order_id: UUID) -> Mark:
         """Return what changes whenever an order changes; cheap, and read for all who ask at the same time."""
         return await self._marks.submit(order_id)
 
-    async def _read_marks(self, order_ids: list[UUID]) -> Sequence[str]:
+    async def _read_marks(self, order_ids: list[UUID]) -> Sequence[Mark]:
         async with self._db.hot_read() as connection:
             marks = await store.list_marks(connection, order_ids)
-        return [marks.get(order_id, "") for order_id in order_ids]
+        return [marks.get(order_id, Mark("")) for order_id in order_ids]
 
     async def get(self, order_id: UUID, *, owner_id: UUID | None) -> order_pb2.Order:
         """Return one order.

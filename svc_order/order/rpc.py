@@ -80,11 +80,11 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         """Refuses with ORDER_NOT_FOUND."""
         order_id = UUID(request.order_id)
         async with self._db.hot_read() as connection:
-            await store.get_view(connection, order_id, owner_id=caller_of(context).require_user_id())
+            view = await store.get_view(connection, order_id, owner_id=caller_of(context).require_user_id())
             entries = await store.list_entries(connection, order_id)
         events, status = [], OrderStatus.PENDING
         for entry in entries:
-            events.append(wire.entry_to_wire(entry, status))
+            events.append(wire.entry_to_wire(entry, status, view.order.currency))
             status = wire.status_after(entry, status)
         return pb.ListOrderEventsResponse(events=events)
 
@@ -98,12 +98,11 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             seen = None
             while True:
                 mark = await self._reads.mark(order_id)
-                if mark != seen:
-                    order = await self._reads.get(order_id, owner_id=owner_id)
-                    yield pb.WatchOrderResponse(order=order)
-                    seen = mark
-                    if order.status in (order_pb2.ORDER_STATUS_CANCELLED, order_pb2.ORDER_STATUS_REFUNDED):
-                        return
+                if mark.text != seen:
+                    yield pb.WatchOrderResponse(order=await self._reads.get(order_id, owner_id=owner_id))
+                    seen = mark.text
+                if mark.final:
+                    return
                 await asyncio.sleep(WATCH_SECONDS)
         finally:
             self._watches[owner_id] -= 1
@@ -135,16 +134,16 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return pb.CancelOrderResponse(order=await self._reads.get(order_id, owner_id=owner_id))
 
     async def ShipOrder(self, request: pb.ShipOrderRequest, context: Any) -> pb.ShipOrderResponse:
-        """Refuses with ORDER_NOT_FOUND or ORDER_NOT_SHIPPABLE."""
+        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_SHIPPABLE or TRACKING_CODE_CONFLICT."""
         order_id = UUID(request.order_id)
 
         async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id)
             change = rules.ship(order, request.tracking_code, at=self._clock.now())
-            if change.entry is None:
+            await store.save_changes(tx, [change])
+            if change.order.status is order.status:  # it had left before
                 return None
             effect = Effect(self._ids.new(), order_id, "SHIP")
-            await store.save_changes(tx, [change])
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             return effect
 
@@ -163,7 +162,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
-        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, REFUND_EXCEEDS_ORDER or REFUND_AMOUNT_INVALID."""
+        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER or
+        REFUND_AMOUNT_INVALID."""
         caller = caller_of(context)
         user_id, order_id = caller.require_user_id(), UUID(request.order_id)
         owner_id = None if caller.roles & REFUND_ROLES else user_id
@@ -186,6 +186,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 self._ids.new(),
                 amount_minor=request.amount.minor_units if asked else None,
                 currency=request.amount.currency_code if asked else None,
+                by_owner=owner_id is not None,
                 at=self._clock.now(),
             )
             effect = _refund_effect(change)

@@ -20,6 +20,8 @@ from svc_order.errors import (
     OrderNotShippable,
     RefundAmountInvalid,
     RefundExceedsOrder,
+    SupportRequired,
+    TrackingCodeConflict,
 )
 
 
@@ -39,7 +41,8 @@ MAX_VERSION = 1000
 CUSTOMER = "CUSTOMER"
 """Why an order was cancelled that its customer cancelled; their own words are personal, and sealed."""
 CANCELLABLE = frozenset({OrderStatus.PENDING, OrderStatus.CONFIRMED})
-REFUNDABLE = frozenset({OrderStatus.CONFIRMED, OrderStatus.SHIPPED, OrderStatus.DELIVERED})
+LEFT = frozenset({OrderStatus.SHIPPED, OrderStatus.DELIVERED})
+REFUNDABLE = LEFT | {OrderStatus.CONFIRMED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,24 +144,34 @@ def cancel(order: Order, *, at: datetime) -> Change:
     """Return the order as cancelled by its customer; an already cancelled order comes back as it is.
 
     Raises:
-        OrderNotCancellable: The parcel has left, or everything was refunded.
+        OrderNotCancellable: The parcel has left, or a part or all of the money was refunded.
     """
     if order.status is OrderStatus.CANCELLED:
         return Change(order, None)
-    if order.status not in CANCELLABLE or order.refunded_minor:
+    if order.status not in CANCELLABLE:
         raise OrderNotCancellable(f"the order is {order.status.lower()}", status=order.status)
+    if order.refunded_minor:
+        raise OrderNotCancellable("a part of the money was refunded: refund the rest instead", status=order.status)
     after = replace(order, status=OrderStatus.CANCELLED, cancel_reason=CUSTOMER)
     return _changed(after, "OrderCancelled", {"reason": CUSTOMER}, at, at)
 
 
 def ship(order: Order, tracking_code: str, *, at: datetime) -> Change:
-    """Return the order as shipped; one that has left already comes back as it is.
+    """Return the order as shipped; one that has left already comes back as it is, with a code if it had none.
 
     Raises:
         OrderNotShippable: It is not confirmed.
+        TrackingCodeConflict: It left under another code.
     """
-    if order.status in (OrderStatus.SHIPPED, OrderStatus.DELIVERED):
-        return Change(order, None)
+    if order.status in LEFT:
+        if tracking_code in ("", order.tracking_code):
+            return Change(order, None)
+        if order.tracking_code:
+            raise TrackingCodeConflict(
+                "the parcel left under another tracking code", tracking_code=order.tracking_code, status=order.status
+            )
+        after = replace(order, tracking_code=tracking_code)
+        return _changed(after, "OrderTracked", {"tracking_code": tracking_code}, at, at)
     if order.status is not OrderStatus.CONFIRMED:
         raise OrderNotShippable(f"the order is {order.status.lower()}", status=order.status)
     after = replace(order, status=OrderStatus.SHIPPED, tracking_code=tracking_code)
@@ -178,39 +191,49 @@ def deliver(order: Order, *, at: datetime) -> Change:
     return _changed(replace(order, status=OrderStatus.DELIVERED), "OrderDelivered", {}, at, at)
 
 
-def refund(order: Order, refund_id: UUID, *, amount_minor: int | None, currency: str | None, at: datetime) -> Change:
+def refund(
+    order: Order, refund_id: UUID, *, amount_minor: int | None, currency: str | None, by_owner: bool, at: datetime
+) -> Change:
     """Return the order with a refund decided on it; without an amount all that has not gone back yet.
 
     Raises:
         OrderNotRefundable: It is pending, cancelled or refunded, or has had too many refunds.
+        SupportRequired: Its owner asks, and the parcel has left: they could keep the goods and the money.
         RefundAmountInvalid: The amount is not more than zero, or in another currency.
         RefundExceedsOrder: It is more than what has not gone back yet.
     """
     if order.status not in REFUNDABLE:
         raise OrderNotRefundable(f"the order is {order.status.lower()}", status=order.status)
+    if by_owner and order.status in LEFT:
+        raise SupportRequired(
+            f"the order is {order.status.lower()}: our support decides on its refunds", status=order.status
+        )
     if order.version >= MAX_VERSION - 10:
         raise OrderNotRefundable("the order has had too many refunds")
     left_minor = order.total_minor - order.refunded_minor
     if amount_minor is None:
         amount_minor, currency = left_minor, order.currency
-    if currency != order.currency or amount_minor <= 0:
+    if currency != order.currency:
+        raise RefundAmountInvalid(f"the order is in {order.currency}, not {currency}", currency=order.currency)
+    if amount_minor <= 0:
         raise RefundAmountInvalid(f"a refund is more than zero {order.currency}")
     if amount_minor > left_minor:
         raise RefundExceedsOrder("more than is left of the order", left_minor=left_minor, currency=order.currency)
     full = amount_minor == left_minor
     # Goods that never left go back on the shelf with the last penny; returned goods are another decision.
-    payload = {
-        "refund_id": str(refund_id),
-        "amount_minor": amount_minor,
-        "full": full,
-        "release": full and order.status is OrderStatus.CONFIRMED,
-    }
-    after = replace(
-        order,
-        status=OrderStatus.REFUNDED if full else order.status,
-        refunded_minor=order.refunded_minor + amount_minor,
-    )
-    return _changed(after, "OrderRefunded", payload, at, at)
+    release = full and order.status is OrderStatus.CONFIRMED
+    return _refunded(order, refund_id, amount_minor, full=full, release=release, at=at)
+
+
+def sent_back(order: Order, refund_id: UUID, amount_minor: int, *, at: datetime) -> Change:
+    """Return a cancelled order with the money that its undo sent back; one that shows it already comes back as it is.
+
+    An order of which anything was refunded is never cancelled, so what a cancelled one shows is of its undo.
+    """
+    assert order.status is OrderStatus.CANCELLED, f"the undo of an order that is {order.status}"
+    if order.refunded_minor or not amount_minor:
+        return Change(order, None)
+    return _refunded(order, refund_id, amount_minor, full=amount_minor == order.total_minor, release=False, at=at)
 
 
 def replay(order_id: UUID, entries: Iterable[Entry]) -> Order:
@@ -256,15 +279,29 @@ def _apply(order_id: UUID, order: Order | None, entry: Entry) -> Order:
             return replace(order, status=OrderStatus.CANCELLED, cancel_reason=payload["reason"])
         case "OrderShipped":
             return replace(order, status=OrderStatus.SHIPPED, tracking_code=payload["tracking_code"])
+        case "OrderTracked":
+            return replace(order, tracking_code=payload["tracking_code"])
         case "OrderDelivered":
             return replace(order, status=OrderStatus.DELIVERED)
         case "OrderRefunded":
-            return replace(
-                order,
-                status=OrderStatus.REFUNDED if payload["full"] else order.status,
-                refunded_minor=order.refunded_minor + payload["amount_minor"],
-            )
+            status = status_after_refund(order.status, full=payload["full"])
+            return replace(order, status=status, refunded_minor=order.refunded_minor + payload["amount_minor"])
     raise ValueError(f"no journal entry is called {entry.type}")
+
+
+def status_after_refund(before: OrderStatus, *, full: bool) -> OrderStatus:
+    """Return the status of an order after a refund: a cancelled one stays so, the last penny ends any other."""
+    return OrderStatus.REFUNDED if full and before is not OrderStatus.CANCELLED else before
+
+
+def _refunded(order: Order, refund_id: UUID, amount_minor: int, *, full: bool, release: bool, at: datetime) -> Change:
+    payload = {"refund_id": str(refund_id), "amount_minor": amount_minor, "full": full, "release": release}
+    after = replace(
+        order,
+        status=status_after_refund(order.status, full=full),
+        refunded_minor=order.refunded_minor + amount_minor,
+    )
+    return _changed(after, "OrderRefunded", payload, at, at)
 
 
 def _changed(order: Order, kind: str, payload: Mapping[str, Any], at: datetime, effective_at: datetime) -> Change:

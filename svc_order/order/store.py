@@ -18,7 +18,7 @@ from mesh.writes import Write, write
 from svc_order.errors import OrderNotFound
 from svc_order.order import events, rules
 from svc_order.order.rules import Change, Entry, Order, OrderStatus
-from svc_order.order.view import View
+from svc_order.order.view import Mark, View
 
 _COLUMNS = (
     "o.order_id, o.user_id, o.status, o.currency, o.total_minor, o.tax_minor, o.shipping_minor, o.refunded_minor,"
@@ -28,6 +28,13 @@ _COLUMNS = (
 _VIEW = f"""
 SELECT {_COLUMNS}, c.payment_status, c.action_url, c.action_expires_at
 FROM orders o JOIN checkouts c USING (order_id)
+"""
+_MARKS = """
+SELECT o.order_id, concat_ws('-', o.version, c.payment_status, c.action_url) AS mark,
+       o.status IN ('CANCELLED', 'REFUNDED') AND c.finished_at IS NOT NULL AND NOT EXISTS (
+           SELECT FROM order_effects e WHERE e.order_id = o.order_id AND e.finished_at IS NULL
+       ) AS final
+FROM orders o JOIN checkouts c USING (order_id) WHERE o.order_id = ANY($1::uuid[])
 """
 _INSERT = """
 INSERT INTO orders (order_id, user_id, status, currency, total_minor, tax_minor, shipping_minor, lines, sealed, cart_id,
@@ -188,14 +195,10 @@ async def list_views(connection: asyncpg.Connection, order_ids: Sequence[UUID]) 
     return [view_of(row) for row in rows]
 
 
-async def list_marks(connection: asyncpg.Connection, order_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return what changes whenever these orders change, as their owners see them."""
-    rows = await connection.fetch(
-        "SELECT order_id, concat_ws('-', o.version, c.payment_status, c.action_url) AS mark"
-        " FROM orders o JOIN checkouts c USING (order_id) WHERE order_id = ANY($1::uuid[])",
-        list(order_ids),
-    )
-    return {row["order_id"]: row["mark"] for row in rows}
+async def list_marks(connection: asyncpg.Connection, order_ids: Sequence[UUID]) -> dict[UUID, Mark]:
+    """Return what changes whenever these orders change, as their owners see them; unknown ones are left out."""
+    rows = await connection.fetch(_MARKS, list(order_ids))
+    return {row["order_id"]: Mark(row["mark"], row["final"]) for row in rows}
 
 
 async def list_of_user(connection: asyncpg.Connection, user_id: UUID, *, before: UUID | None, limit: int) -> list[View]:

@@ -1,4 +1,4 @@
-"""An order as it is read, beside what is known of its payment."""
+"""An order as it is read, beside what is known of its payment, and the mark of its latest change."""
 
 from __future__ import annotations
 
@@ -17,3 +17,11 @@ class View:
     payment_status: int
     action_url: str | None
     action_expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A text that changes whenever an order changes; `final` once it has ended and nothing of it is to be done."""
+
+    text: str
+    final: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
-from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus
+from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus, status_after_refund
 from svc_order.order.values import money, timestamp
 from svc_order.order.view import View
 from titan.order.v1 import order_pb2
@@ -101,9 +101,10 @@ def view_to_wire(view: View, opened: bytes) -> order_pb2.Order:
     )
 
 
-def entry_to_wire(entry: Entry, status_before: OrderStatus) -> order_pb2.OrderEvent:
-    """Return a journal entry as its owner may read it."""
+def entry_to_wire(entry: Entry, status_before: OrderStatus, currency: str) -> order_pb2.OrderEvent:
+    """Return a journal entry as its owner may read it; the currency is the order's."""
     status = status_after(entry, status_before)
+    amount_minor, total_minor = entry.payload.get("amount_minor"), entry.payload.get("total_minor")
     details = {k: str(entry.payload[k]) for k in _PUBLIC_DETAILS if entry.payload.get(k) not in (None, "")}
     return order_pb2.OrderEvent(
         version=entry.version,
@@ -112,11 +113,16 @@ def entry_to_wire(entry: Entry, status_before: OrderStatus) -> order_pb2.OrderEv
         record_time=timestamp(entry.recorded_at),
         effective_time=timestamp(entry.effective_at),
         details=details,
+        reason=details.get("reason", ""),
+        tracking_code=details.get("tracking_code", ""),
+        refund_id=details.get("refund_id", ""),
+        amount=None if amount_minor is None else money(amount_minor, currency),
+        total=None if total_minor is None else money(total_minor, currency),
     )
 
 
 def status_after(entry: Entry, before: OrderStatus) -> OrderStatus:
     """Return the status of an order after an entry of its journal."""
     if entry.type == "OrderRefunded":
-        return OrderStatus.REFUNDED if entry.payload["full"] else before
-    return _STATUS_AFTER[entry.type]
+        return status_after_refund(before, full=entry.payload["full"])
+    return _STATUS_AFTER.get(entry.type, before)

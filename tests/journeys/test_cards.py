@@ -68,6 +68,28 @@ def test_a_card_is_charged_once_and_refunded_in_parts(mesh: RunningMesh) -> None
     assert mesh.admin().ok("GET", "/v1/ledger:verify")["balanced"] is True
 
 
+def test_once_the_parcel_has_left_support_decides_on_refunds(mesh: RunningMesh) -> None:
+    """Its buyer is told to ask, and keeps neither goods nor money by themselves; support refunds by the same call."""
+    sku = mesh.product(price=1414, stock=2)
+    shopper, admin = mesh.guest(), mesh.admin()
+    order_id = place(shopper, sku, 2828, "tok_visa").json()["order"]["orderId"]
+    until(lambda: shopper.order(order_id)["paymentStatus"] == "CAPTURED")
+    path = f"/v1/orders/{order_id}"
+    for code in ("", "TRK-1", "TRK-1"):
+        admin.ok("POST", f"{path}:ship", {"trackingCode": code})
+    other = admin.send("POST", f"{path}:ship", {"trackingCode": "TRK-2"})
+    assert (other.status_code, reason(other)) == (409, "TRACKING_CODE_CONFLICT")
+    assert shopper.order(order_id)["trackingCode"] == "TRK-1"
+    admin.ok("POST", f"{path}:deliver", {})
+
+    refused = shopper.send("POST", f"{path}/refunds", {}, key="back")
+    assert (refused.status_code, reason(refused)) == (403, "SUPPORT_REQUIRED")
+    assert shopper.order(order_id)["status"] == "DELIVERED"
+    admin.ok("POST", f"{path}/refunds", {"reason": "came broken"}, key="back")
+    until(lambda: shopper.order(order_id)["paymentStatus"] == "REFUNDED")
+    assert shopper.order(order_id)["status"] == "REFUNDED"
+
+
 def test_a_declined_card_leaves_no_trace_on_the_shelf(mesh: RunningMesh) -> None:
     """The refusal is stored under the key, and the stock is free again."""
     sku = mesh.product(price=1717, stock=2)

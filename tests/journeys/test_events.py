@@ -78,7 +78,8 @@ def mail_about(mesh: RunningMesh, order_id: str) -> list[str]:
 
 
 def test_every_version_of_an_order_is_one_event(mesh: RunningMesh) -> None:
-    """Placed, confirmed, cancelled: CloudEvents in binary mode, keyed by the order, without a gap or a repetition."""
+    """Placed, confirmed, cancelled, refunded: CloudEvents in binary mode, keyed by the order, without a gap or a
+    repetition."""
     sku = mesh.product(price=300)
     shopper = mesh.guest()
     shopper.top_up(1_000)
@@ -86,22 +87,52 @@ def test_every_version_of_an_order_is_one_event(mesh: RunningMesh) -> None:
         shopper.ok("POST", "/v1/orders", shopper.order_body([(sku, 1)], 300), key=str(uuid4()))["order"]["orderId"]
         for _ in range(2)
     ]
+    until(lambda: shopper.order(orders[1])["paymentStatus"] == "CAPTURED")
     shopper.ok("POST", f"/v1/orders/{orders[1]}:cancel", {})
 
     by_order: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for message in published(mesh, set(orders), 5):
+    for message in published(mesh, set(orders), 6):
         sent = headers(message)
         assert (sent["ce_subject"], sent["ce_cell"]) == (message.key().decode(), "local")
         by_order[message.key().decode()].append(sent)
         if sent["ce_type"] == "titan.order.v1.OrderConfirmed":
             assert events_pb2.OrderConfirmed.FromString(message.value()).total.minor_units == 300
+        if sent["ce_type"] == "titan.order.v1.OrderRefunded":
+            refunded = events_pb2.OrderRefunded.FromString(message.value())
+            assert (refunded.amount.minor_units, refunded.full) == (300, True)
 
     def story(order_id: str) -> list[tuple[str, str]]:
         return [(sent["ce_aggregateversion"], sent["ce_type"].rpartition(".")[2]) for sent in by_order[order_id]]
 
     assert story(orders[0]) == [("1", "OrderPlaced"), ("2", "OrderConfirmed")]
-    assert story(orders[1]) == [("1", "OrderPlaced"), ("2", "OrderConfirmed"), ("3", "OrderCancelled")]
-    assert len({sent["ce_id"] for events in by_order.values() for sent in events}) == 5
+    assert story(orders[1]) == [
+        ("1", "OrderPlaced"),
+        ("2", "OrderConfirmed"),
+        ("3", "OrderCancelled"),
+        ("4", "OrderRefunded"),
+    ]
+    assert len({sent["ce_id"] for events in by_order.values() for sent in events}) == 6
+
+
+def test_a_cancelled_order_shows_its_refund_and_its_buyer_has_one_letter_of_each(mesh: RunningMesh) -> None:
+    """A receipt, that it is cancelled, and that the money went back: the order, its journal and the letters agree."""
+    sku = mesh.product(price=777)
+    shopper = mesh.guest()
+    shopper.top_up(1_000)
+    order_id = shopper.ok("POST", "/v1/orders", shopper.order_body([(sku, 1)], 777), key="k")["order"]["orderId"]
+    until(lambda: shopper.order(order_id)["paymentStatus"] == "CAPTURED")
+    shopper.ok("POST", f"/v1/orders/{order_id}:cancel", {})
+    until(lambda: shopper.order(order_id)["paymentStatus"] == "REFUNDED")
+
+    order = shopper.order(order_id)
+    assert (order["status"], order["refunded"]) == ("CANCELLED", {"currencyCode": "GBP", "minorUnits": "777"})
+    assert shopper.ok("GET", "/v1/wallet")["wallet"]["balance"]["minorUnits"] == "1000"
+    last = shopper.ok("GET", f"/v1/orders/{order_id}/events")["events"][-1]
+    assert (last["type"], last["status"], last["amount"]) == ("OrderRefunded", "CANCELLED", order["refunded"])
+
+    letters = until(lambda: found if len(found := mail_about(mesh, order_id)) >= 3 else None, seconds=20)
+    headings = [letter.splitlines()[1] for letter in letters]
+    assert sorted(headings) == ["Thank you for your order", "Your order is cancelled", "Your refund"]
 
 
 def test_the_receipt_reaches_the_mailbox_once(mesh: RunningMesh) -> None:

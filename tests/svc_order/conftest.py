@@ -46,6 +46,8 @@ class Shop:
     checkout: Any
     orders: Any
     world: World
+    reads: Reads
+    effects: Effects
 
     async def place(self, user_id: UUID | None = None, *, roles: tuple[str, ...] | None = None, **fields: Any) -> Any:
         """Place an order as a user; by default two mugs and a tea from lines, paid from the wallet."""
@@ -111,7 +113,7 @@ async def start(database: Database, world: World) -> AsyncIterator[Any]:
         vault = Vault(database, bytes(32))
         chosen = replace(SETTINGS, **settings)
         tasks, steps = Tasks(), Steps(Participants(clients))
-        effects = Effects(database, steps, tasks, lease_seconds=chosen.lease_seconds)
+        effects = Effects(database, steps, tasks, SystemClock(), lease_seconds=chosen.lease_seconds)
         saga = Saga(database, steps, effects, tasks, vault, SystemClock(), chosen)
         intake = Intake(database, clients, vault, SystemClock(), SystemIds(), chosen)
         reads = Reads(database, vault)
@@ -132,6 +134,8 @@ async def start(database: Database, world: World) -> AsyncIterator[Any]:
             checkout=checkout_service_pb2_grpc.CheckoutServiceStub(channel),
             orders=order_service_pb2_grpc.OrderServiceStub(channel),
             world=world,
+            reads=reads,
+            effects=effects,
         )
 
     yield begin

@@ -318,6 +318,7 @@ class Refunds(refund_service_pb2_grpc.RefundServiceServicer):
                 self._world.refunds[intent.refund_id] = intent.order_id
                 status = "REFUNDED" if amount == whole else "PARTIALLY_REFUNDED"
                 result.payment_status = STATUS.Value(f"PAYMENT_STATUS_{status}")
+                result.amount.CopyFrom(money_pb2.Money(currency_code="GBP", minor_units=amount))
                 self._world.payments[intent.order_id] = result.payment_status
                 result.status = refund_pb2.REFUND_STATUS_DONE
             results.append(result)

@@ -54,6 +54,18 @@ async def test_an_order_that_was_never_confirmed_is_not_told_of_its_end(desk):
     assert [] == await desk.rows()
 
 
+async def test_a_cancelled_order_whose_money_is_back_has_one_letter_of_each(desk):
+    """First that it is cancelled, then what went back; the same event again makes no second letter."""
+    order_id = desk.order()
+    refunded = received("OrderRefunded", order_id, version=4, amount=gbp(2749), full=True)
+    await desk.happens(received("OrderConfirmed", order_id, version=2))
+    await desk.happens(received("OrderCancelled", order_id, version=3, reason="CUSTOMER"))
+    await desk.happens(refunded)
+    await desk.happens(refunded)
+    rows = sorted(await desk.rows(), key=lambda row: row["order_version"])
+    assert ["order_confirmed", "order_cancelled", "order_refunded"] == [row["template"] for row in rows]
+
+
 async def test_an_event_without_an_order_is_poison(desk):
     """No repetition mends it."""
     event = received("OrderConfirmed", UUID(int=1))

@@ -40,6 +40,7 @@ def judge(verdict: Verdict, *, attempts: int = 0, problem: str = "", jitter: flo
         ("OrderCancelled", "order_cancelled"),
         ("OrderRefunded", "order_refunded"),
         ("OrderPlaced", None),
+        ("OrderTracked", None),
         ("OrderDelivered", None),
         ("SomethingNew", None),
     ],

@@ -78,19 +78,23 @@ def test_a_shipped_letter_has_the_tracking_code_where_there_is_one():
 
 
 def test_a_cancelled_letter_tells_who_cancelled():
-    """And that the money goes back."""
+    """And what becomes of the money, whether it was taken or held: the letter is written before that is known."""
     assert "You asked us" in plain.render(letter("order_cancelled", reason="CUSTOMER"))
     other = plain.render(letter("order_cancelled", reason="OUT_OF_STOCK"))
-    assert "We are sorry" in other and "£27.49 goes back" in other
+    assert "We are sorry" in other
+    flat = " ".join(other.split())
+    assert "If the £27.49 was taken already, it goes back the way you paid and we write again" in flat
+    assert "if it was only held, the hold ends" in flat
 
 
 def test_a_refund_letter_tells_how_much_of_what():
     """The amount is the refund's, the total the order's."""
     part = plain.render(letter("order_refunded", amount_minor="500", currency="GBP", full="false"))
     assert "£5.00 of the £27.49" in part
-    assert "all that was left" in plain.render(
-        letter("order_refunded", amount_minor="2749", currency="GBP", full="true")
-    )
+    rest = plain.render(letter("order_refunded", amount_minor="2249", currency="GBP", full="true"))
+    assert "£22.49: all that was left of what you paid" in rest
+    whole = plain.render(letter("order_refunded", amount_minor="2749", currency="GBP", full="true"))
+    assert "£27.49: all that you paid" in whole
 
 
 @pytest.mark.parametrize("template", sorted(LETTERS))

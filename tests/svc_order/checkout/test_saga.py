@@ -229,6 +229,37 @@ async def test_a_customer_who_does_not_come_in_time_has_no_order(shop: Shop, wor
     assert world.stock["mug"] == 1000
 
 
+async def test_money_that_a_provider_took_of_an_order_that_never_counted_is_shown_to_go_back(
+    shop: Shop, world: World
+) -> None:
+    """It was taken against our will and sent back; the cancelled order says so once, however often it is undone."""
+    user = uuid4()
+    order = await shop.place(user, card="tok_action")
+    order_id = UUID(order.order_id)
+    world.payments[order.order_id] = STATUS.PAYMENT_STATUS_CAPTURED
+    world.amounts[order.order_id] = order.total.minor_units
+    world.asked_for_action[order.order_id] = False
+    async with shop.db.hot() as tx:
+        await tx.execute(
+            "UPDATE checkouts SET action_expires_at = now() - interval '1 s', next_run_at = now() WHERE order_id = $1",
+            order_id,
+        )
+    for _ in range(2):
+        await shop.saga.sweep_once()
+        await finished(shop, order.order_id)
+        async with shop.db.hot() as tx:
+            await tx.execute(
+                "UPDATE checkouts SET finished_at = NULL, next_run_at = now() WHERE order_id = $1", order_id
+            )
+    async with shop.db.hot_read() as connection:
+        journal = await connection.fetch("SELECT type FROM order_events WHERE order_id = $1 ORDER BY version", order_id)
+    row = await shop.row(order.order_id)
+
+    assert [entry["type"] for entry in journal] == ["OrderPlaced", "OrderCancelled", "OrderRefunded"]
+    assert (row["status"], row["refunded_minor"]) == ("CANCELLED", order.total.minor_units)
+    assert row["payment_status"] == STATUS.PAYMENT_STATUS_REFUNDED
+
+
 async def test_an_order_consumes_its_cart(shop: Shop, world: World) -> None:
     """Another key for the same cart finds the order, not a second one."""
     user, cart_id = uuid4(), str(uuid4())

@@ -10,13 +10,14 @@ import grpc
 import pytest
 
 from mesh import pages
+from mesh.seams import failpoints
 from svc_order.order import store
-from svc_order.order.rpc import WATCHES_PER_USER
+from svc_order.order.rpc import REFUND_ROLES, WATCHES_PER_USER
 from svc_order.order.rules import OrderStatus
 from tests import harness
 from tests.svc_order.conftest import Shop
 from tests.svc_order.world import STATUS, World, until
-from titan.order.v1 import order_pb2
+from titan.order.v1 import events_pb2, order_pb2
 from titan.order.v1 import order_service_pb2 as pb
 from titan.type.v1 import money_pb2
 
@@ -46,6 +47,28 @@ async def settled(shop: Shop, order_id: str, user: UUID) -> None:
         return (await read(shop, order_id, user)).payment_status == STATUS.PAYMENT_STATUS_PARTIALLY_REFUNDED
 
     await until(is_settled)
+
+
+async def journal(shop: Shop, order_id: str, user: UUID) -> list[order_pb2.OrderEvent]:
+    request = pb.ListOrderEventsRequest(order_id=order_id)
+    return list((await shop.orders.ListOrderEvents(request, metadata=harness.as_user(user))).events)
+
+
+async def published(shop: Shop, order_id: str) -> list[tuple[int, str, bytes]]:
+    async with shop.db.hot_read() as connection:
+        rows = await connection.fetch(
+            "SELECT version, type, payload FROM outbox WHERE aggregate_id = $1 ORDER BY version", order_id
+        )
+    return [(row["version"], row["type"].rpartition(".")[2], row["payload"]) for row in rows]
+
+
+async def undone(shop: Shop, order_id: str) -> None:
+    """Wait until nothing of an order is to be done."""
+
+    async def nothing_is_due() -> bool:
+        return (await shop.reads.mark(UUID(order_id))).final
+
+    await until(nothing_is_due)
 
 
 def cancel(shop: Shop, order_id: str, user: UUID, reason: str = "") -> Any:
@@ -114,12 +137,26 @@ async def test_events_tell_what_happened_to_their_owner_alone(shop: Shop) -> Non
     user = uuid4()
     order = await shop.place(user)
     await cancel(shop, order.order_id, user, "changed my mind")
+    await undone(shop, order.order_id)
     request = pb.ListOrderEventsRequest(order_id=order.order_id)
-    events = (await shop.orders.ListOrderEvents(request, metadata=harness.as_user(user))).events
-    assert [event.type for event in events] == ["OrderPlaced", "OrderConfirmed", "OrderCancelled"]
-    assert [event.version for event in events] == [1, 2, 3]
-    assert events[2].details["reason"] == "CUSTOMER"
+    events = await journal(shop, order.order_id, user)
+    assert [event.type for event in events][:3] == ["OrderPlaced", "OrderConfirmed", "OrderCancelled"]
+    assert [event.version for event in events][:3] == [1, 2, 3]
+    assert events[2].reason == events[2].details["reason"] == "CUSTOMER"
     assert await refused(shop.orders.ListOrderEvents(request, metadata=harness.as_user())) == "ORDER_NOT_FOUND"
+
+
+async def test_events_show_amounts_as_money_and_words_in_fields_of_their_own(shop: Shop) -> None:
+    """The pairs of `details` are data, so JSON can neither write their keys as names nor their amounts as money."""
+    user = uuid4()
+    order = await captured(shop, user)
+    back = (await refund(shop, order.order_id, user, 400)).refund
+    await shop.orders.ShipOrder(pb.ShipOrderRequest(order_id=order.order_id, tracking_code="T1"), metadata=CLERK)
+    placed, _, refunded, shipped = await journal(shop, order.order_id, user)
+    assert placed.total == order.total and not placed.HasField("amount")
+    assert (refunded.refund_id, refunded.amount) == (back.refund_id, back.amount)
+    assert shipped.tracking_code == "T1" and not shipped.HasField("total")
+    assert dict(placed.details) == {"currency": GBP, "total_minor": "1250"}
 
 
 async def test_a_public_event_never_carries_what_a_customer_wrote(shop: Shop) -> None:
@@ -128,7 +165,7 @@ async def test_a_public_event_never_carries_what_a_customer_wrote(shop: Shop) ->
     await cancel(shop, order.order_id, user, "call me at 01632 960000")
     async with shop.db.hot_read() as connection:
         payloads = await connection.fetch("SELECT payload FROM outbox WHERE aggregate_id = $1", order.order_id)
-    assert len(payloads) == 3
+    assert len(payloads) >= 3
     assert all(b"01632" not in row["payload"] for row in payloads)
 
 
@@ -140,9 +177,10 @@ async def test_a_watcher_sees_each_change_until_the_end(shop: Shop) -> None:
     async for message in stream:
         if not seen:
             await cancel(shop, order.order_id, user)
-        seen.append(message.order.status)
-    assert seen[0] == order_pb2.ORDER_STATUS_CONFIRMED
-    assert seen[-1] == order_pb2.ORDER_STATUS_CANCELLED
+        seen.append(message.order)
+    assert seen[0].status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert seen[-1].status == order_pb2.ORDER_STATUS_CANCELLED
+    assert (seen[-1].payment_status, seen[-1].refunded) == (STATUS.PAYMENT_STATUS_REFUNDED, order.total)
 
 
 async def test_a_stranger_watches_nothing(shop: Shop) -> None:
@@ -158,10 +196,85 @@ async def test_a_cancelled_order_gives_money_and_stock_back(shop: Shop, world: W
     first = await cancel(shop, order.order_id, user)
     second = await cancel(shop, order.order_id, user)
     assert first.order.status == second.order.status == order_pb2.ORDER_STATUS_CANCELLED
-    assert second.order.version == 3
     await until(lambda: world.payments[order.order_id] == STATUS.PAYMENT_STATUS_REFUNDED)
     assert world.stock["mug"] == 1000
     assert len(world.refunds) == 1
+
+
+async def test_a_cancelled_order_shows_what_went_back(shop: Shop, world: World) -> None:
+    """In the order, in its journal and in the public events; it stays CANCELLED, also when it is built again."""
+    user = uuid4()
+    order = await captured(shop, user)
+    await cancel(shop, order.order_id, user)
+    await undone(shop, order.order_id)
+    after = await read(shop, order.order_id, user)
+    assert (after.status, after.version) == (order_pb2.ORDER_STATUS_CANCELLED, 4)
+    assert (after.payment_status, after.refunded) == (STATUS.PAYMENT_STATUS_REFUNDED, order.total)
+    last = (await journal(shop, order.order_id, user))[-1]
+    assert (last.type, last.status, last.amount) == ("OrderRefunded", order_pb2.ORDER_STATUS_CANCELLED, order.total)
+    version, kind, payload = (await published(shop, order.order_id))[-1]
+    event = events_pb2.OrderRefunded.FromString(payload)
+    assert (version, kind, event.amount, event.full) == (4, "OrderRefunded", order.total, True)
+    assert [event.refund_id] == list(world.refunds)
+    async with shop.db.hot() as tx:
+        await tx.execute("DELETE FROM orders WHERE order_id = $1", UUID(order.order_id))
+        await store.rebuild(tx, UUID(order.order_id))
+    assert await read(shop, order.order_id, user) == after
+    assert (await cancel(shop, order.order_id, user)).order == after
+
+
+async def test_a_cancel_before_the_capture_sends_nothing_back(shop: Shop, world: World) -> None:
+    """Money that was only held is let go: no refund, and no event of one."""
+    world.fail["capture"] = 1000
+    user = uuid4()
+    order = await shop.place(user)
+    await cancel(shop, order.order_id, user)
+    await until(lambda: world.payments[order.order_id] == STATUS.PAYMENT_STATUS_VOIDED)
+    world.fail["capture"] = 0
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    await undone(shop, order.order_id)
+    sweeping.cancel()
+    after = await read(shop, order.order_id, user)
+    assert (after.payment_status, after.refunded.minor_units) == (STATUS.PAYMENT_STATUS_VOIDED, 0)
+    assert [kind for _, kind, _ in await published(shop, order.order_id)][2:] == ["OrderCancelled"]
+
+
+CRASHES = [f"saga.{step}.{moment}" for step in ("release", "void", "refund") for moment in ("before", "after")]
+
+
+@pytest.mark.parametrize("point", [*CRASHES, "saga.effect.before_finish", "saga.effect.after_finish"])
+async def test_a_cancelled_order_shows_its_refund_once_wherever_a_process_dies(
+    start: Any, world: World, point: str
+) -> None:
+    """Two sweepers take over where the first one broke off; a lease that is short lets both work at once."""
+    one, two = await start(lease_seconds=0.05), await start(lease_seconds=0.05)
+    user = uuid4()
+    order = await captured(one, user)
+    failpoints.arm(point, "raise*1")
+    await cancel(one, order.order_id, user)
+    sweeping = [asyncio.create_task(shop.saga.sweep()) for shop in (one, two)]
+    await undone(two, order.order_id)
+    for each in sweeping:
+        each.cancel()
+    after = await read(two, order.order_id, user)
+    assert (after.payment_status, after.refunded) == (STATUS.PAYMENT_STATUS_REFUNDED, order.total)
+    assert [kind for _, kind, _ in await published(two, order.order_id)][2:] == ["OrderCancelled", "OrderRefunded"]
+
+
+async def test_an_undo_that_runs_twice_at_once_shows_its_refund_once(start: Any, world: World) -> None:
+    """A lease is no lock: the order row decides which of two runs tells of the refund."""
+    one, two = await start(lease_seconds=0.05), await start(lease_seconds=0.05)
+    user = uuid4()
+    order = await captured(one, user)
+    failpoints.arm("saga.effect.before_finish", "sleep:300*2")
+    await cancel(one, order.order_id, user)
+    sweeping = asyncio.create_task(two.saga.sweep())
+    await until(lambda: world.calls["refund"] == 2)
+    await undone(two, order.order_id)
+    sweeping.cancel()
+    await until(lambda: not one.effects.running and not two.effects.running)
+    assert [kind for _, kind, _ in await published(two, order.order_id)][2:] == ["OrderCancelled", "OrderRefunded"]
+    assert (await read(two, order.order_id, user)).refunded == order.total
 
 
 async def test_somebody_elses_order_is_not_cancelled(shop: Shop) -> None:
@@ -182,6 +295,37 @@ async def test_an_order_ships_once_arrives_once_and_is_then_not_cancellable(shop
     delivered = [(await shop.orders.DeliverOrder(deliver, metadata=CLERK)).order for _ in range(2)]
     assert [o.version for o in delivered] == [4, 4]
     assert await refused(cancel(shop, order.order_id, user)) == "ORDER_NOT_CANCELLABLE"
+
+
+def ship(shop: Shop, order_id: str, code: str = "") -> Any:
+    return shop.orders.ShipOrder(pb.ShipOrderRequest(order_id=order_id, tracking_code=code), metadata=CLERK)
+
+
+async def test_a_parcel_shipped_again_under_another_code_is_refused(shop: Shop) -> None:
+    user = uuid4()
+    order = await captured(shop, user)
+    await ship(shop, order.order_id, "T1")
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await ship(shop, order.order_id, "T2")
+    assert harness.reason_of(refusal.value) == "TRACKING_CODE_CONFLICT"
+    assert harness.refusal_in(refusal.value).metadata["tracking_code"] == "T1"
+    assert (await ship(shop, order.order_id)).order.version == 3
+
+
+async def test_a_tracking_code_that_comes_later_is_added_once(shop: Shop, world: World) -> None:
+    """Journaled and told; the goods leave the warehouse once."""
+    user = uuid4()
+    order = await captured(shop, user)
+    await ship(shop, order.order_id)
+    tracked = [(await ship(shop, order.order_id, "T1")).order for _ in range(2)]
+    assert [(o.tracking_code, o.version) for o in tracked] == [("T1", 4), ("T1", 4)]
+    last = (await journal(shop, order.order_id, user))[-1]
+    assert (last.type, last.status, last.tracking_code) == ("OrderTracked", order_pb2.ORDER_STATUS_SHIPPED, "T1")
+    _, kind, payload = (await published(shop, order.order_id))[-1]
+    assert (kind, events_pb2.OrderTracked.FromString(payload).tracking_code) == ("OrderTracked", "T1")
+    async with shop.db.hot_read() as connection:
+        effects = await connection.fetch("SELECT kind FROM order_effects WHERE order_id = $1", UUID(order.order_id))
+    assert [row["kind"] for row in effects] == ["SHIP"]
 
 
 async def test_only_the_warehouse_ships(shop: Shop) -> None:
@@ -256,6 +400,30 @@ async def test_finance_refunds_any_order_and_a_stranger_none(shop: Shop) -> None
     order = await captured(shop, uuid4())
     assert await refused(refund(shop, order.order_id, uuid4(), 1)) == "ORDER_NOT_FOUND"
     assert (await refund(shop, order.order_id, uuid4(), 1, roles=("finance",))).refund.amount.minor_units == 1
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+@pytest.mark.parametrize("minor", [1, None])
+async def test_once_the_parcel_has_left_its_buyer_needs_the_shop_for_a_refund(
+    shop: Shop, world: World, delivered: bool, minor: int | None
+) -> None:
+    """Goods and money are not both the buyer's to take; a key that was answered before keeps its answer."""
+    user = uuid4()
+    order = await captured(shop, user)
+    early = await refund(shop, order.order_id, user, 100, key="early")
+    await ship(shop, order.order_id)
+    if delivered:
+        await shop.orders.DeliverOrder(pb.DeliverOrderRequest(order_id=order.order_id), metadata=CLERK)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await refund(shop, order.order_id, user, minor)
+    assert harness.reason_of(refusal.value) == "SUPPORT_REQUIRED"
+    assert refusal.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "our support decides" in (refusal.value.details() or "")
+    assert await refund(shop, order.order_id, user, 100, key="early") == early
+    assert (await read(shop, order.order_id, user)).refunded.minor_units == 100
+    assert await refused(refund(shop, order.order_id, uuid4(), minor)) == "ORDER_NOT_FOUND"
+    for role in sorted(REFUND_ROLES):
+        assert (await refund(shop, order.order_id, uuid4(), 1, roles=(role,))).refund.amount.minor_units == 1
 
 
 async def test_concurrent_refunds_never_exceed_the_order(shop: Shop) -> None:

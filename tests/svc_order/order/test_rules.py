@@ -18,6 +18,8 @@ from svc_order.errors import (
     OrderNotShippable,
     RefundAmountInvalid,
     RefundExceedsOrder,
+    SupportRequired,
+    TrackingCodeConflict,
 )
 from svc_order.order import rules
 from svc_order.order.rules import Change, Line, Order, OrderStatus
@@ -76,7 +78,7 @@ def test_an_order_that_has_left_can_not_be_cancelled(status: OrderStatus) -> Non
 
 def test_an_order_with_a_refund_can_not_be_cancelled() -> None:
     """The undo of a cancel sends everything back; a part that went back before would go back twice."""
-    with pytest.raises(OrderNotCancellable):
+    with pytest.raises(OrderNotCancellable, match="a part of the money was refunded"):
         rules.cancel(order(OrderStatus.CONFIRMED, refunded_minor=1), at=LATER)
 
 
@@ -88,10 +90,30 @@ def test_only_confirmed_orders_ship(status: OrderStatus) -> None:
 
 def test_shipping_and_delivering_twice_is_safe() -> None:
     shipped = rules.ship(order(OrderStatus.CONFIRMED), "T1", at=LATER).order
-    assert rules.ship(shipped, "T2", at=LATER) == Change(shipped, None)
     delivered = rules.deliver(shipped, at=LATER).order
     assert rules.deliver(delivered, at=LATER) == Change(delivered, None)
-    assert rules.ship(delivered, "T2", at=LATER) == Change(delivered, None)
+    for left in (shipped, delivered):
+        for code in ("T1", ""):
+            assert rules.ship(left, code, at=LATER) == Change(left, None)
+
+
+def test_a_parcel_that_left_under_a_code_keeps_it() -> None:
+    """Who ships it again under another one hears of it: one of the two codes is a mistake."""
+    shipped = rules.ship(order(OrderStatus.CONFIRMED), "T1", at=LATER).order
+    for left in (shipped, rules.deliver(shipped, at=LATER).order):
+        with pytest.raises(TrackingCodeConflict) as refusal:
+            rules.ship(left, "T2", at=LATER)
+        assert refusal.value.metadata["tracking_code"] == "T1"
+
+
+@pytest.mark.parametrize("delivered", [False, True])
+def test_a_parcel_that_left_without_a_code_gets_one(delivered: bool) -> None:
+    left = rules.ship(order(OrderStatus.CONFIRMED), "", at=LATER).order
+    left = rules.deliver(left, at=LATER).order if delivered else left
+    change = rules.ship(left, "T1", at=LATER)
+    assert change.entry is not None and change.entry.type == "OrderTracked"
+    assert (change.order.status, change.order.tracking_code) == (left.status, "T1")
+    assert rules.ship(change.order, "T1", at=LATER) == Change(change.order, None)
 
 
 @pytest.mark.parametrize("status", [s for s in OrderStatus if s not in (OrderStatus.SHIPPED, OrderStatus.DELIVERED)])
@@ -100,8 +122,8 @@ def test_only_shipped_orders_are_delivered(status: OrderStatus) -> None:
         rules.deliver(order(status), at=LATER)
 
 
-def refund(of: Order, amount_minor: int | None, currency: str | None = "GBP") -> Change:
-    return rules.refund(of, REFUND_ID, amount_minor=amount_minor, currency=currency, at=LATER)
+def refund(of: Order, amount_minor: int | None, currency: str | None = "GBP", *, by_owner: bool = False) -> Change:
+    return rules.refund(of, REFUND_ID, amount_minor=amount_minor, currency=currency, by_owner=by_owner, at=LATER)
 
 
 def test_a_part_goes_back_and_then_the_rest() -> None:
@@ -117,10 +139,51 @@ def test_more_than_is_left_never_goes_back() -> None:
     assert refusal.value.metadata == {"left_minor": "600", "currency": "GBP"}
 
 
-@pytest.mark.parametrize(("amount", "currency"), [(0, "GBP"), (-1, "GBP"), (1, "EUR")])
-def test_a_refund_is_more_than_zero_of_the_orders_currency(amount: int, currency: str) -> None:
-    with pytest.raises(RefundAmountInvalid):
+@pytest.mark.parametrize(
+    ("amount", "currency", "says"),
+    [
+        (0, "GBP", "more than zero GBP"),
+        (-1, "GBP", "more than zero GBP"),
+        (1, "EUR", "in GBP, not EUR"),
+        (0, "EUR", "in GBP, not EUR"),
+    ],
+)
+def test_a_refund_is_more_than_zero_of_the_orders_currency(amount: int, currency: str, says: str) -> None:
+    with pytest.raises(RefundAmountInvalid, match=says):
         refund(order(OrderStatus.CONFIRMED), amount, currency)
+
+
+@pytest.mark.parametrize("amount", [400, None])
+def test_an_owner_refunds_while_the_goods_are_here(amount: int | None) -> None:
+    assert refund(order(OrderStatus.CONFIRMED), amount, by_owner=True).entry is not None
+
+
+@pytest.mark.parametrize("status", [OrderStatus.SHIPPED, OrderStatus.DELIVERED])
+@pytest.mark.parametrize("amount", [1, None])
+def test_once_the_parcel_has_left_the_shop_decides_on_refunds(status: OrderStatus, amount: int | None) -> None:
+    """A buyer could otherwise keep the goods and the money."""
+    with pytest.raises(SupportRequired, match=status.lower()):
+        refund(order(status), amount, by_owner=True)
+    assert refund(order(status), amount).entry is not None
+
+
+def test_the_money_of_a_cancelled_order_goes_back_once_and_leaves_it_cancelled() -> None:
+    cancelled = rules.cancel(order(OrderStatus.CONFIRMED), at=LATER).order
+    change = rules.sent_back(cancelled, REFUND_ID, 1000, at=LATER)
+    assert (change.order.status, change.order.refunded_minor) == (OrderStatus.CANCELLED, 1000)
+    assert change.entry is not None
+    assert change.entry.payload == {
+        "refund_id": str(REFUND_ID),
+        "amount_minor": 1000,
+        "full": True,
+        "release": False,
+    }
+    assert rules.sent_back(change.order, REFUND_ID, 1000, at=LATER) == Change(change.order, None)
+
+
+def test_a_free_order_that_is_cancelled_sends_nothing_back() -> None:
+    cancelled = order(OrderStatus.CANCELLED, total_minor=0, tax_minor=0)
+    assert rules.sent_back(cancelled, REFUND_ID, 0, at=LATER) == Change(cancelled, None)
 
 
 @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CANCELLED, OrderStatus.REFUNDED])
@@ -143,7 +206,9 @@ STEPS = {
     "confirm": lambda o: rules.confirm(o, {1: (("main", 2),)}, at=LATER),
     "abandon": lambda o: rules.abandon(o, "OUT_OF_STOCK", at=LATER),
     "cancel": lambda o: rules.cancel(o, at=LATER),
+    "undone": lambda o: rules.sent_back(o, REFUND_ID, 1000, at=LATER) if o.status == "CANCELLED" else Change(o, None),
     "ship": lambda o: rules.ship(o, "T", at=LATER),
+    "ship without a code": lambda o: rules.ship(o, "", at=LATER),
     "deliver": lambda o: rules.deliver(o, at=LATER),
     "part": lambda o: refund(o, 300),
     "rest": lambda o: refund(o, None, None),

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btitan/order/v1/events.proto\x12\x0etitan.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\x9d\x01\n\x0bOrderPlaced\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x12\n\nline_count\x18\x04 \x01(\x05\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x0eOrderConfirmed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\"C\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"H\n\x0cOrderShipped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rtracking_code\x18\x03 \x01(\t\"3\n\x0eOrderDelivered\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"y\n\rOrderRefunded\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\trefund_id\x18\x03 \x01(\t\x12$\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btitan/order/v1/events.proto\x12\x0etitan.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\x9d\x01\n\x0bOrderPlaced\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x12\n\nline_count\x18\x04 \x01(\x05\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x0eOrderConfirmed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\"C\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"H\n\x0cOrderShipped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rtracking_code\x18\x03 \x01(\t\"3\n\x0eOrderDelivered\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"H\n\x0cOrderTracked\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rtracking_code\x18\x03 \x01(\t\"y\n\rOrderRefunded\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\trefund_id\x18\x03 \x01(\t\x12$\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,6 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSHIPPED']._serialized_end=498
   _globals['_ORDERDELIVERED']._serialized_start=500
   _globals['_ORDERDELIVERED']._serialized_end=551
-  _globals['_ORDERREFUNDED']._serialized_start=553
-  _globals['_ORDERREFUNDED']._serialized_end=674
+  _globals['_ORDERTRACKED']._serialized_start=553
+  _globals['_ORDERTRACKED']._serialized_end=625
+  _globals['_ORDERREFUNDED']._serialized_start=627
+  _globals['_ORDERREFUNDED']._serialized_end=748
 # @@protoc_insertion_point(module_scope)

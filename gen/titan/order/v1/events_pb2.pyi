@@ -61,6 +61,16 @@ class OrderDelivered(_message.Message):
     user_id: str
     def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
 
+class OrderTracked(_message.Message):
+    __slots__ = ("order_id", "user_id", "tracking_code")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    TRACKING_CODE_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    user_id: str
+    tracking_code: str
+    def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., tracking_code: _Optional[str] = ...) -> None: ...
+
 class OrderRefunded(_message.Message):
     __slots__ = ("order_id", "user_id", "refund_id", "amount", "full")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]

@@ -124,7 +124,7 @@ class Quote(_message.Message):
     def __init__(self, lines: _Optional[_Iterable[_Union[OrderLine, _Mapping]]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., shipping: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class OrderEvent(_message.Message):
-    __slots__ = ("version", "type", "status", "record_time", "effective_time", "details")
+    __slots__ = ("version", "type", "status", "record_time", "effective_time", "details", "reason", "tracking_code", "refund_id", "amount", "total")
     class DetailsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -138,13 +138,23 @@ class OrderEvent(_message.Message):
     RECORD_TIME_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TRACKING_CODE_FIELD_NUMBER: _ClassVar[int]
+    REFUND_ID_FIELD_NUMBER: _ClassVar[int]
+    AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
     version: int
     type: str
     status: OrderStatus
     record_time: _timestamp_pb2.Timestamp
     effective_time: _timestamp_pb2.Timestamp
     details: _containers.ScalarMap[str, str]
-    def __init__(self, version: _Optional[int] = ..., type: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., record_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    reason: str
+    tracking_code: str
+    refund_id: str
+    amount: _money_pb2.Money
+    total: _money_pb2.Money
+    def __init__(self, version: _Optional[int] = ..., type: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., record_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., details: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ..., tracking_code: _Optional[str] = ..., refund_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class OrderRefund(_message.Message):
     __slots__ = ("refund_id", "order_id", "amount", "status", "create_time")

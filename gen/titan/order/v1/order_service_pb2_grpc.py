@@ -98,6 +98,8 @@ class OrderServiceServicer:
     def ListOrders(self, request, context):
         """Lists the caller's orders, the newest first.
 
+        Attempts that were refused after they were recorded, such as OUT_OF_STOCK or PAYMENT_DECLINED, are among them: they
+        are CANCELLED, and `cancel_reason` says why.
         Fails with PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -116,6 +118,7 @@ class OrderServiceServicer:
     def WatchOrder(self, request, context):
         """Streams one of the caller's orders: as it is now, then each time it changes, until it can change no more.
 
+        The last one of a cancelled or refunded order shows where its money is: the stream ends when that is settled.
         Fails with ORDER_NOT_FOUND, or OVERLOADED for a user who watches five orders already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -125,7 +128,9 @@ class OrderServiceServicer:
     def CancelOrder(self, request, context):
         """Stops an order that has not left the warehouse; what was held or paid goes back.
 
-        Cancelling twice is safe: the second call returns the order unchanged.
+        Money that was taken follows: `refunded` and an OrderRefunded tell of it when it is back. An order of which a part
+        was refunded is not cancelled; refund the rest, which ends it as well.
+        Cancelling twice is safe: the second call returns the order as it is.
         Fails with ORDER_NOT_FOUND or ORDER_NOT_CANCELLABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -135,8 +140,9 @@ class OrderServiceServicer:
     def ShipOrder(self, request, context):
         """Records that the parcel of a confirmed order has left.
 
-        Shipping twice is safe: the second call returns the order unchanged.
-        Fails with ORDER_NOT_FOUND or ORDER_NOT_SHIPPABLE.
+        Shipping twice is safe: the second call returns the order unchanged, with the same tracking code or with none. A code
+        for a parcel that left without one is added; another one than it left with is refused.
+        Fails with ORDER_NOT_FOUND, ORDER_NOT_SHIPPABLE or TRACKING_CODE_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,8 +161,10 @@ class OrderServiceServicer:
     def CreateRefund(self, request, context):
         """Sends a part of an order's money back, or all of it; never more than was taken.
 
-        The caller owns the order, or holds a role of finance, support or admin. The same request id gives the same answer.
-        Fails with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID,
+        The owner may do so while the order is CONFIRMED. Once the parcel has left, the shop has to agree: a caller with the
+        role support, finance or admin refunds any CONFIRMED, SHIPPED or DELIVERED order, and its owner hears
+        SUPPORT_REQUIRED. The same request id gives the same answer.
+        Fails with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID,
         IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
