@@ -96,6 +96,20 @@ class Intake:
         """
         return await (self._quotes_of_lines if ask.lines else self._quotes_of_carts).submit(ask)
 
+    async def find_known(self, key: Key) -> Known | None:
+        """Return what is stored under a key now.
+
+        Raises:
+            IdempotencyKeyReused: The key was used before, with another body.
+        """
+        found = (await self._find([key])).get((key.user_id, key.request_id))
+        if found is None:
+            return None
+        same = _same(found, key)
+        if isinstance(same, Exception):
+            raise same
+        return same
+
     async def close(self) -> None:
         """Let what waits be quoted and recorded, and take nothing new."""
         for batcher in (self._quotes_of_lines, self._quotes_of_carts, self.records):

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from mesh import calls, idempotency
 from mesh.identity import Caller, caller_of
-from mesh.refusals import InvalidInput, Overloaded
+from mesh.refusals import InvalidInput, Overloaded, Refusal
 from mesh.seams import Clock
 from svc_order.checkout.intake import Ask, Intake, Placement, Priced
 from svc_order.checkout.rules import Wanted, check_expected
@@ -45,17 +45,8 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         self._check_importer(request, caller)
         user_id = caller.require_user_id()
         key = Key(user_id, request.request_id, idempotency.fingerprint(request))
-        answer = await self._intake.quote(Ask(user_id, _wanted(request.lines), key))
-        found: Known | UUID
-        if isinstance(answer, Priced):
-            check_expected(
-                answer.quote,
-                expected_minor=request.expected_total.minor_units,
-                expected_currency=request.expected_total.currency_code,
-            )
-            found = await self._record(request, key, answer)
-        else:
-            found = answer
+        priced = await self._price(request, key)
+        found = await self._record(request, key, priced) if isinstance(priced, Priced) else priced
         if isinstance(found, UUID):
             return await self._settle(found)
         stored = (await self._saga.open_known([found]))[0]
@@ -78,6 +69,24 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
                 shipping=money(quote.shipping_minor, quote.currency),
             )
         )
+
+    async def _price(self, request: pb.PlaceOrderRequest, key: Key) -> Known | Priced:
+        """Return what the order costs, as its caller expects, or what is stored under its key."""
+        try:
+            priced = await self._intake.quote(Ask(key.user_id, _wanted(request.lines), key))
+            if isinstance(priced, Priced):
+                check_expected(
+                    priced.quote,
+                    expected_minor=request.expected_total.minor_units,
+                    expected_currency=request.expected_total.currency_code,
+                )
+            return priced
+        except Refusal:
+            # A twin may have been recorded since the key was looked up; it has closed the cart that is empty now.
+            known = await self._intake.find_known(key)
+            if known is None:
+                raise
+            return known
 
     async def _record(self, request: pb.PlaceOrderRequest, key: Key, priced: Priced) -> Known | UUID:
         if self._saga.full:

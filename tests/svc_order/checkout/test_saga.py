@@ -320,6 +320,23 @@ async def test_a_cart_ordered_twice_at_once_with_two_keys_is_one_order(start: An
     assert reasons <= {"CART_ALREADY_ORDERED", "CART_EMPTY"}
 
 
+async def test_a_twin_that_finds_the_cart_closed_gets_the_order(start: Any, world: World) -> None:
+    """It looked for its key before its twin was recorded, and at the cart when that was closed already."""
+    one, two = await start(), await start()
+    user, key = uuid4(), str(uuid4())
+    world.carts[str(user)] = (str(uuid4()), {"mug": 1})
+    failpoints.arm("order.record.before", "sleep:300*1")
+    first = asyncio.create_task(one.place(user, cart=True, lines=[("mug", 1)], key=key))
+    await until(lambda: world.calls["carts"] == 1)
+    world.hold["carts"] = asyncio.Event()
+    second = asyncio.create_task(two.place(user, cart=True, lines=[("mug", 1)], key=key))
+    await until(lambda: world.calls["carts"] == 2)
+    placed = await first
+    world.hold.pop("carts").set()
+
+    assert placed.order_id == (await second).order_id
+
+
 async def test_a_refused_order_gives_its_cart_back(shop: Shop, world: World) -> None:
     user, cart_id = uuid4(), str(uuid4())
     world.carts[str(user)] = (cart_id, {"mug": 1})
