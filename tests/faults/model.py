@@ -44,9 +44,9 @@ class Order:
     bank: Bank
     asks: bool = False
     short: bool = False
-    by_wallet: bool = False
     status: str = "PENDING"
     cause: str = ""
+    is_old: bool = False
     is_late: bool = False
     journal: list[str] = field(default_factory=lambda: ["OrderPlaced"])
     refunds: dict[str, int] = field(default_factory=dict)
@@ -58,10 +58,11 @@ class Order:
         if self.bank is Bank.ASKS and not self.is_late:
             self.bank = Bank.YES if yes else Bank.NO
 
-    def time_passes(self) -> None:
-        """The deadline of the customer, and the longest that a checkout may take, are over."""
-        self.is_late = True
-        if self.bank is Bank.THINKS:
+    def time_passes(self, *, known: bool) -> None:
+        """The longest that a checkout may take is over; where the bank knows of it, the bank's deadlines are too."""
+        self.is_old = True
+        self.is_late = self.is_late or known
+        if self.bank is Bank.THINKS and known:
             self.bank = Bank.YES
 
     # What the checkout may decide.
@@ -81,8 +82,10 @@ class Order:
             legal["CONFIRMED"] = frozenset({""})
         if self.bank is Bank.NO:
             causes |= {"PAYMENT_DECLINED", "INSUFFICIENT_FUNDS"}
-        if self.is_late:
-            causes |= {"CHECKOUT_TIMEOUT", "PAYMENT_ACTION_EXPIRED"} if self.asks else {"CHECKOUT_TIMEOUT"}
+        if self.is_old:
+            causes |= {"CHECKOUT_TIMEOUT"}
+        if self.is_late and self.asks:
+            causes |= {"PAYMENT_ACTION_EXPIRED"}
             causes |= {"PAYMENT_DECLINED"} if self.bank is Bank.ASKS else set()
         if self.short:
             causes |= {"OUT_OF_STOCK"}

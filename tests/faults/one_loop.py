@@ -29,6 +29,7 @@ from psp_sim import rules as psp_rules
 from psp_sim import wire as psp_wire
 from psp_sim.webhooks import Event, sign
 from svc_inventory.inventory.rpc import InventoryServicer
+from svc_order.checkout import participants
 from svc_order.checkout import rpc as checkout_rpc
 from svc_order.checkout import steps as order_steps
 from svc_order.checkout.effects import Effects
@@ -312,6 +313,7 @@ class OneLoop:
         """Connect to fresh databases, and take the waits out that only spare work."""
         patch.setattr(seams, "failpoints", leash)
         patch.setattr(order_steps, "ASK_SECONDS", -1.0)
+        patch.setattr(participants, "CAPTURE_GATHER_SECONDS", 0.0)
         patch.setattr(checkout_rpc, "UNTIMED_SECONDS", 0.0)
         patch.setattr(payment_rpc, "RETURN_WAIT_SECONDS", 0.0)
         databases = {

@@ -209,8 +209,9 @@ class Case:
             assert answer.order_id == self.order_id
 
     async def expire(self, at: str) -> None:
+        known = await self._payment_id() in self.shop.bank.payments
         await self.shop.expire([self.order_id])
-        self.order.time_passes()
+        self.order.time_passes(known=known)
 
     # What a coordinator that stood still for long may still send.
 
@@ -549,22 +550,18 @@ async def credit(shop: OneLoop, shoppers: Sequence[Shopper]) -> None:
 def plan() -> dict[tuple[str, str], list[tuple[str, ...]]]:
     """Return what to run at each (stage, way).
 
-    As a proof every arrival at every one. Else every pair in both orders once, with a duplicate of one of them, at a
-    stage and in a way that the seed says; every stage is there, and every way.
+    As a proof every arrival at every one. Else every pair in both orders once, with a duplicate of one of them, laid
+    out so that every operation comes first at every stage, and second.
     """
-    dice = random.Random(SEED)
-    pairs = list(itertools.combinations_with_replacement(OPERATIONS, 2))
+    names = list(OPERATIONS)
     if PROFILE == "proof":
-        rows = [row for a, b in pairs for row in arrivals(a, b)]
+        rows = [row for a, b in itertools.combinations_with_replacement(names, 2) for row in arrivals(a, b)]
         return {place: rows for place in itertools.product(STAGES, WAYS)}
-    ways = [*WAYS * (len(STAGES) // len(WAYS) + 1)]
-    dice.shuffle(ways)
-    places = list(zip(STAGES, ways, strict=False))
-    planned: defaultdict[tuple[str, str], list[tuple[str, ...]]] = defaultdict(list)
-    for a, b in pairs:
-        doubled = [row for row in arrivals(a, b) if len(row) > 2]
-        for first in sorted({a, b}):
-            planned[dice.choice(places)].append(dice.choice([row for row in doubled if row[0] == first]))
+    places = [(name, WAYS[1 if point else number % 3]) for number, (name, (_, point, _)) in enumerate(STAGES.items())]
+    dice, planned = random.Random(SEED), defaultdict(list)
+    for (i, first), (j, second) in itertools.product(enumerate(names), repeat=2):
+        doubled = [row for row in arrivals(first, second) if len(row) > 2 and row[0] == first]
+        planned[places[(i + j + SEED) % len(places)]].append(dice.choice(doubled))
     return planned
 
 
