@@ -531,6 +531,7 @@ async def run_chunk(shop: OneLoop, stage_name: str, way: str, chunk: Sequence[tu
     if way == WAYS[2]:
         await shop.crash_payment("A")
     await drain(shop, cases())
+    await check(shop, cases(), skus)
     # Nothing that the rest of A does may come after what was held on its way, and set it right.
     for owner in ("order A", "payment A") if point.startswith("payment") else ("payment A", "order A"):
         await wake(shop, owner)
@@ -595,7 +596,7 @@ def test_every_pair_in_every_order_of_arrival(stage: Stage) -> None:
             chunk = rows[start : start + CHUNK]
             try:
                 cases = stage.run(run_chunk(stage.shop, stage_name, way, chunk))
-            except AssertionError as problem:
+            except Exception as problem:
                 problem.add_note(f"at {stage_name!r}, {way}")
                 raise
             for case, row in zip(cases, chunk, strict=True):
@@ -744,6 +745,7 @@ class Interleavings(RuleBasedStateMachine):
         try:
             self._run(wake(self.shop, "B"))
             self._run(drain(self.shop, self.cases))
+            self._run(check(self.shop, self.cases, self.stock))
             self._run(wake(self.shop))
             self._run(end(self.shop, self.cases, self.stock))
         except BaseException:
