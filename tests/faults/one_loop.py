@@ -14,7 +14,7 @@ import contextvars
 import json
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -278,20 +278,6 @@ class PaymentHalf(Half):
     @property
     def tasks(self) -> set[asyncio.Task[Any]]:
         return {job.task for job in self.parts.worker._jobs.values() if job.task is not None}
-
-
-@dataclass
-class Placed:
-    """What a customer asked for, and the key of it."""
-
-    user_id: UUID
-    key: str
-    sku: str
-    quantity: int
-    total_minor: int
-    card: str
-    order_id: str = ""
-    answers: list[bytes] = field(default_factory=list)
 
 
 class OneLoop:

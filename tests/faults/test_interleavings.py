@@ -83,7 +83,6 @@ class Shopper:
     cart_id: str = field(default_factory=lambda: str(uuid4()))
     cart: model.Cart = field(default_factory=model.Cart)
     orders: list[Case] = field(default_factory=list)
-    story: list[str] = field(default_factory=list)
 
     async def place(self, at: str, key: str) -> None:
         """Place from the cart; under a key that made an order, ask for its answer again."""
@@ -476,6 +475,8 @@ STAGES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "confirmed": ("tok_visa", "", ()),
     "paid by wallet": ("wallet", "", ()),
     "shipped": ("tok_visa", "", ("ship",)),
+    "a refund is on its way": ("tok_visa", "payment.refund.after_call", ("refund part",)),
+    "a void is on its way": ("tok_visa", "payment.settle.after_void", ("cancel",)),
     "refunded in part": ("tok_visa", "", ("refund part",)),
     "cancelled": ("tok_visa", "", ("cancel",)),
 }
@@ -518,7 +519,7 @@ async def run_chunk(shop: OneLoop, stage_name: str, way: str, chunk: Sequence[tu
     for step in range(steps):
         at = "A" if way != WAYS[0] or step % 2 == 0 else "B"
         await asyncio.gather(
-            *(_arrive(case, row[step], at) for case, row in zip(firsts, chunk, strict=True) if step < len(row))
+            *(OPERATIONS[row[step]](case, at) for case, row in zip(firsts, chunk, strict=True) if step < len(row))
         )
         await leash.quiet()
         await observe(shop, cases())
@@ -537,11 +538,6 @@ async def run_chunk(shop: OneLoop, stage_name: str, way: str, chunk: Sequence[tu
         await wake(shop, owner)
     await end(shop, cases(), skus)
     return firsts
-
-
-async def _arrive(case: Case, name: str, at: str) -> None:
-    case.shopper.story.append(name)
-    await OPERATIONS[name](case, at)
 
 
 async def wake(shop: OneLoop, of: str = "") -> None:
@@ -568,7 +564,7 @@ def plan() -> dict[tuple[str, str], list[tuple[str, ...]]]:
     """Return what to run at each (stage, way).
 
     In CI every pair in both orders once, with a duplicate of one of them, laid out so that every operation comes first
-    at every stage, and second. As a proof every arrival in every way, at some stages; `all` is really all.
+    at almost every stage, and second. As a proof every arrival in every way, at some stages; `all` is really all.
     """
     names, dice = list(OPERATIONS), random.Random(SEED)
     planned: defaultdict[tuple[str, str], list[tuple[str, ...]]] = defaultdict(list)
