@@ -151,6 +151,17 @@ class Order:
         self._becomes("REFUNDED" if amount_minor == left else self.status, "OrderRefunded")
         return OK
 
+    def money_came_back(self) -> None:
+        """What had been taken for an order that was cancelled is with its customer again; that is told once.
+
+        Raises:
+            Illegal: Nobody cancelled it, or it was told before.
+        """
+        if self.status != "CANCELLED" or self.refunds:
+            raise Illegal(f"the money of an order came back that is {self.status}, with {self.refunds}")
+        self.refunds["undo"] = self.total_minor
+        self.journal.append("OrderRefunded")
+
     # What is answered to the key that placed it, and what all comes to.
 
     @property

@@ -352,7 +352,7 @@ class OneLoop:
             "svc_order",
         )
         vault, tasks, steps = Vault(db, bytes(32)), Tasks(), Steps(Participants(channel))
-        effects = Effects(db, steps, tasks, lease_seconds=SETTINGS.lease_seconds)
+        effects = Effects(db, steps, tasks, self.clock, lease_seconds=SETTINGS.lease_seconds)
         saga = Saga(db, steps, effects, tasks, vault, self.clock, SETTINGS)
         intake = Intake(db, channel, vault, self.clock, self._ids, SETTINGS)
         reads = Reads(db, vault)

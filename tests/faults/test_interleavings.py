@@ -315,6 +315,8 @@ async def observe(shop: OneLoop, cases: Sequence[Case]) -> None:
         if order.status == "PENDING" and row["status"] != "PENDING":
             decided = "CONFIRMED" if "OrderConfirmed" in row["journal"] else "CANCELLED"
             order.checkout_decided(decided, row["cancel_reason"])
+        if order.status == "CANCELLED" and row["journal"] == [*order.journal, "OrderRefunded"]:
+            order.money_came_back()
         seen = (row["status"], row["journal"], row["version"], row["refunded_minor"])
         expected = (order.status, order.journal, len(order.journal), sum(order.refunds.values()))
         assert seen == expected, f"{seen}, the model says {expected}"
@@ -399,6 +401,7 @@ async def check(shop: OneLoop, cases: Sequence[Case], stock: dict[str, int]) -> 
         held[case.shopper.sku][1] += QUANTITY * (order.units is Units.HELD)
         kept = payment["captured_minor"] - payment["refunded_minor"]
         assert (kept, payment["refunding_minor"]) == (order.kept_minor, 0), f"{dict(payment)}: {order}"
+        assert payment["refunded_minor"] == sum(order.refunds.values()), f"{dict(payment)}: {order}"
         assert payment["status"] in (
             ("CAPTURED",) if order.was_confirmed and kept else ("CAPTURED", "VOIDED", "REFUSED")
         )
