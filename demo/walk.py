@@ -1,4 +1,4 @@
-"""`python -m demo`: one shopper from registration to receipt, with what happened printed beside each call."""
+"""The walk of `python -m demo`: one shopper from registration to receipt, with what happened beside each call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import email
 import email.policy
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ import httpx
 from rich.console import Console
 
 from demo.seed import seed
-from demo.shop import Shop, Surprise, gbp, pounds
+from demo.shop import Shop, Surprise, Tally, gbp, pounds
 
 ADDRESS = {
     "fullName": "Robin Example",
@@ -34,7 +33,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 def main() -> int:
     """Walk one shopper through the running mesh; the exit status is 0 when nothing surprised."""
-    home = Path(os.environ.get("TITAN_HOME") or ".titan")
+    home = Path(os.environ.get("TITAN_HOME") or ".titan").expanduser().absolute()
     try:
         endpoints = json.loads((home / "endpoints.json").read_text())
     except FileNotFoundError:
@@ -42,13 +41,15 @@ def main() -> int:
         return 1
     began = time.monotonic()
     try:
-        calls = _walk(endpoints)
+        tally = _walk(endpoints)
     except (Surprise, httpx.HTTPError) as surprise:
         return _complain(str(surprise) or type(surprise).__name__)
     except KeyError as missing:
         return _complain(f"an answer, or endpoints.json, has no {missing}")
+    more = f" and {tally.unlisted} that look whether something has happened yet" if tally.unlisted else ""
     console.print(
-        f"\nDone: {calls} calls in {time.monotonic() - began:.1f} s. The mesh runs on; stop it with: make down"
+        f"\nDone in {time.monotonic() - began:.1f} s: the {tally.listed} calls above{more}. "
+        "The mesh runs on; stop it with: make down"
     )
     return 0
 
@@ -58,7 +59,7 @@ def _complain(surprise: str) -> int:
     return 1
 
 
-def _walk(endpoints: dict[str, Any]) -> int:
+def _walk(endpoints: dict[str, Any]) -> Tally:
     shop = Shop.at(endpoints, console)
     _say("The shop opens", "an administrator puts the catalogue on the shelf")
     credentials = {"email": endpoints["admin_email"], "password": endpoints["admin_password"]}
@@ -77,7 +78,7 @@ def _walk(endpoints: dict[str, Any]) -> int:
     verified = admin.call("GET", "/v1/ledger:verify")
     _expect(verified["balanced"] is True, f"the ledger is out of balance: {verified}")
     _tell(f"{verified['transfers']} transfers, {verified['entries']} entries: balanced")
-    return shop.calls + admin.calls + shopper.calls
+    return shop.tally
 
 
 def _register(shop: Shop) -> tuple[Shop, str]:
@@ -158,7 +159,7 @@ def _pay_by_card(shopper: Shop, address: str) -> None:
     order = shopper.call("POST", "/v1/orders", body, key=str(uuid4()))["order"]
     _expect(order["status"] == "PENDING" and "nextAction" in order, f"the order is {order['status']} at once")
     _tell(f"order {order['orderId']} is PENDING: the customer goes to {order['nextAction']['url']}")
-    _confirm_at_the_bank(f"{order['nextAction']['url']}:confirm")
+    _confirm_at_the_bank(shopper, f"{order['nextAction']['url']}:confirm")
     path = f"/v1/orders/{order['orderId']}"
     _until(
         "the card order stays PENDING", lambda: shopper.call("GET", path, quiet=True)["order"]["status"] == "CONFIRMED"
@@ -169,12 +170,12 @@ def _pay_by_card(shopper: Shop, address: str) -> None:
     _tell(f"a card that the bank refuses: {refused['error']['status']}, {refused['error']['message']}")
 
 
-def _confirm_at_the_bank(url: str) -> None:
+def _confirm_at_the_bank(shopper: Shop, url: str) -> None:
     """Press the button on the provider's page, as the customer's browser would."""
     began = time.perf_counter()
     response = httpx.post(url, timeout=10, trust_env=False)
     milliseconds = (time.perf_counter() - began) * 1000
-    console.print(f"  POST  {url} {response.status_code}  {milliseconds:7.1f} ms", style="dim", markup=False)
+    shopper.show("POST", url, response, milliseconds)
     _expect(response.status_code == 200, f"the bank answered {response.status_code}: {response.text}")
 
 
@@ -240,7 +241,3 @@ def _say(title: str, more: str) -> None:
 
 def _tell(text: str) -> None:
     console.print(f"    {text}", markup=False)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
