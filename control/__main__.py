@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from control.home import Home, HomeUnusable
 
-
 INTERRUPTED = 130
 """What a shell answers for a program that Ctrl-C ended."""
 

@@ -189,7 +189,8 @@ async def test_a_repeated_replay_says_that_it_placed_nothing(importer, edge, lin
     assert 0 == await replay._replay({"importer_email": "a", "importer_password": "b"}, lines)
     text = printed.file.getvalue()
     assert "1 placed now, 1 were there already" in text
-    assert all(f"{part} 0." in text for part in ("reading the file", "goods and stock", "customers and money", "orders"))
+    parts = ("reading the file", "goods and stock", "customers and money", "orders")
+    assert all(f"{part} 0." in text for part in parts)
 
 
 def test_without_a_mesh_the_replay_says_which_to_start(tmp_path):
