@@ -13,14 +13,15 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo up down status logs test check gen compose proof proof-short figures replay clean
+.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short figures replay clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
 endif
 
 RUN := PYTHONPATH=.:gen .venv/bin/python
-PROFILE ?= default
+# What stops and shows a mesh needs nothing installed: it works before the set-up, and after one that was cut short.
+PLAIN := PYTHONPATH=. $(if $(PYTHON),"$(PYTHON)",.venv/bin/python)
 DAYS ?= 1
 
 help:
@@ -35,17 +36,20 @@ lock: setup
 demo: up
 	@$(RUN) -m demo
 
-up: setup
-	@$(RUN) -m control up --profile "$(PROFILE)"
+up: profile setup
+	@$(RUN) -m control up $(if $(PROFILE),--profile "$(PROFILE)")
+
+profile:
+	@$(if $(PROFILE),$(PLAIN) -m control profile "$(PROFILE)",:)
 
 down:
-	@if [ -x .venv/bin/python ]; then $(RUN) -m control down; fi
+	@$(PLAIN) -m control down
 
-status: setup
-	@$(RUN) -m control status
+status:
+	@$(PLAIN) -m control status
 
-logs: setup
-	@$(RUN) -m control logs $(NAME)
+logs:
+	@$(PLAIN) -m control logs $(NAME)
 
 test: setup
 	@$(RUN) -m pytest $(ARGS)
@@ -71,6 +75,7 @@ figures: setup
 replay: setup
 	@$(if $(CSV),,$(error name the file: make replay CSV=file.csv.gz FROM=2010-12-01 DAYS=1))$(RUN) -m replay --csv "$(CSV)" $(if $(FROM),--from "$(FROM)") --days "$(DAYS)"
 
-clean: down
+clean:
+	@$(PLAIN) -m control down || true
 	@rm -rf .venv .titan .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -94,6 +94,9 @@ def main() -> int:
     except Unmeasured as problem:
         print(problem, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted; the mesh is still running: make down", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -9,6 +9,12 @@ from collections.abc import Sequence
 
 from control.home import Home, HomeUnusable
 
+INTERRUPTED = 130
+"""What a shell answers for a program that Ctrl-C ended."""
+
+_GOES_ON = {"up": "the mesh is still starting: make down", "down": "the mesh is still stopping: make status"}
+"""What the supervisor goes on with after Ctrl-C: it hears nothing of it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
@@ -19,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        if options.command in _GOES_ON:
+            print(f"Interrupted; {_GOES_ON[options.command]}", file=sys.stderr)
+        return INTERRUPTED
     except BrokenPipeError:  # `make status | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -30,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (("up", "start it in the background"), ("serve", "run it in the foreground")):
         command = commands.add_parser(name, help=text)
-        command.add_argument("--profile", default="default", help="whose rate limits the edge applies")
+        command.add_argument("--profile", help="whose rate limits the edge applies; `up` takes a running mesh as it is")
+    command = commands.add_parser("profile", help="say whether there is such a profile; needs nothing installed")
+    command.add_argument("profile")
     commands.add_parser("down", help="stop it")
     command = commands.add_parser("status", help="show what runs")
     command.add_argument("--json", action="store_true", help="for programs")
@@ -52,12 +62,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace, home: Home) -> int:
     from control import commands
-    from control.supervisor import Refused
+    from control.remote import Refused
 
     try:
         match options.command:
             case "up":
                 return commands.up(home, options.profile)
+            case "profile":
+                return commands.check_profile(options.profile)
             case "down":
                 return commands.down(home)
             case "status":
@@ -77,7 +89,7 @@ def _run(options: argparse.Namespace, home: Home) -> int:
     except Refused as problem:
         print(problem, file=sys.stderr)
         return 1
-    return _serve(home, options.profile)
+    return _serve(home, options.profile or commands.DEFAULT_PROFILE)
 
 
 def _serve(home: Home, profile: str) -> int:

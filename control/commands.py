@@ -1,4 +1,7 @@
-"""What `python -m control` does for a person: up, down, status, logs, scale, restart, kill."""
+"""What `python -m control` does for a person: up, down, status, logs, scale, restart, kill.
+
+Standard library only, for the reason that `control.remote` gives.
+"""
 
 from __future__ import annotations
 
@@ -11,36 +14,63 @@ import time
 from pathlib import Path
 from typing import Any
 
-from control import remote, spawn
+from control import remote, spawn, topology_file
 from control.home import Home
-from control.remote import NotRunning
-from control.supervisor import Refused
+from control.remote import NotRunning, Refused
+from control.servers.server import HOST
+from control.topology_file import ROOT
+from mesh.topology import TopologyError
 
-ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_PROFILE = "default"
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 40.0
 _FAILURE_LINES = 20
 
 
-def up(home: Home, profile: str) -> int:
-    """Start the mesh in the background and wait until it is ready; a mesh that runs already is left alone."""
+def up(home: Home, profile: str | None) -> int:
+    """Start the mesh in the background and wait until it is ready; a mesh that runs already is left alone.
+
+    Without a profile any running mesh will do. The exit status is 1 when it runs with another one than was asked for.
+    """
+    if profile is not None and (unknown := check_profile(profile)):
+        return unknown
     progress = _progress(home)
     if progress is None:
         home.create()
         (home.run / "failure").unlink(missing_ok=True)
+        profile = profile or DEFAULT_PROFILE
         return _follow_start(home, _start_supervisor(home, profile), profile)
-    if progress["phase"] == "ready":
-        print(f"The mesh of {home.path} is already running (profile {progress['profile']}).")
-        if progress["profile"] != profile:
-            print(f"To run it with the profile {profile}, stop it first: make down.")
-        _print_where(home)
-        return 0
+    if progress["phase"] not in ("starting", "ready"):
+        print(f"The mesh of {home.path} is being stopped; try again in a moment.")
+        return 1
+    running = progress["profile"]
+    if profile not in (None, running):
+        print(
+            f"The mesh of {home.path} runs with PROFILE={running} already. "
+            f"To run it with PROFILE={profile}, stop it first: make down",
+            file=sys.stderr,
+        )
+        return 1
     if progress["phase"] == "starting":
         print(f"The mesh of {home.path} is being started already.")
-        return _follow_start(home, None, progress["profile"])
-    print(f"The mesh of {home.path} is being stopped; try again in a moment.")
-    return 1
+        return _follow_start(home, None, running)
+    print(f"The mesh of {home.path} is already running (profile {running}).")
+    _print_where(home)
+    return 0
+
+
+def check_profile(profile: str) -> int:
+    """Say so when the topology has no limits for a profile; the exit status is 0 when it has."""
+    try:
+        known = topology_file.read().limits
+    except TopologyError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    if profile in known:
+        return 0
+    print(f"There is no PROFILE={profile}; there is: {', '.join(known)}.", file=sys.stderr)
+    return 2
 
 
 def down(home: Home) -> int:
@@ -90,8 +120,11 @@ def logs(home: Home, name: str | None, *, lines: int, follow: bool) -> int:
     files = sorted(home.log.glob("*.log")) if name is None else [home.log_file(name)]
     files = [file for file in files if file.exists()]
     if not files:
-        known = ", ".join(sorted(file.stem for file in home.log.glob("*.log"))) or "none yet"
-        print(f"There is no such log in {home.log}; there is: {known}.")
+        known = ", ".join(sorted(file.stem for file in home.log.glob("*.log")))
+        if known:
+            print(f"There is no such log in {home.log}; there is: {known}.")
+        else:
+            print(f"There are no logs in {home.path}: no mesh has run there. Start one: make up.")
         return 1
     if follow:
         return subprocess.call(["tail", f"--lines={lines}", "--follow=name", "--retry", *map(str, files)])
@@ -129,24 +162,29 @@ def _start_supervisor(home: Home, profile: str) -> subprocess.Popen[bytes]:
 def _follow_start(home: Home, supervisor: subprocess.Popen[bytes] | None, profile: str) -> int:
     """Print what starts until everything is ready or nothing is left."""
     print(f"Starting the mesh in {home.path} (profile {profile}).", flush=True)
-    stage, running = "", set[str]()
+    told = set[str]()
     while True:
         progress = _progress(home)
         if progress is None and (supervisor is None or supervisor.poll() is not None):
             return _print_failure(home)
         if progress is not None:
-            if progress["stage"] and progress["stage"] != stage:
-                stage = progress["stage"]
-                print(f"  {stage}", flush=True)
-            for name, state in progress["processes"].items():
-                if state == "running" and name not in running:
-                    running.add(name)
-                    print(f"    {name} is ready", flush=True)
+            _print_started(progress, told)
             if progress["phase"] == "ready":
                 print(f"Ready in {progress['ready_seconds']:.1f} s.")
                 _print_where(home)
                 return 0
         time.sleep(_POLL_SECONDS)
+
+
+def _print_started(progress: dict[str, Any], told: set[str]) -> None:
+    """Print what is new since the last look: each process below the stage that waits for it."""
+    for title, names in progress["started"].items():
+        if title not in told:
+            print(f"  {title}", flush=True)
+        ready = [name for name in names if progress["processes"].get(name) == "running" and name not in told]
+        for name in ready:
+            print(f"    {name} is ready", flush=True)
+        told |= {title, *ready}
 
 
 def _print_failure(home: Home) -> int:
@@ -159,7 +197,15 @@ def _print_failure(home: Home) -> int:
 
 
 def _print_where(home: Home) -> None:
-    print(f"Shop: https://127.0.0.1:{home.ports.edge}   everything else: {home.endpoints}")
+    """Print where the running mesh is, as it says itself: it may have been started with another TITAN_PORT_BASE."""
+    edge = json.loads(home.endpoints.read_text())["edge"]
+    print(f"Shop: {edge}   everything else: {home.endpoints}")
+    base = os.environ.get("TITAN_PORT_BASE")
+    if base and edge != f"https://{HOST}:{home.ports.edge}":
+        print(
+            f"TITAN_PORT_BASE={base} is ignored, as this mesh runs already. "
+            "A mesh beside it needs a TITAN_HOME of its own too."
+        )
 
 
 def _print_status(answer: dict[str, Any]) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 
 from control import remote
 from control.home import Home
+from control.remote import Refused
 from control.spawn import StartFailed
-from control.supervisor import Plan, Refused, Supervisor
+from control.supervisor import Plan, Supervisor
 
 MakePlan = Callable[[Home, str], Plan]
 

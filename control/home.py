@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PORT_BASE = 18440
+PORT_SPAN = 120
+"""Every port of a mesh, those of its most replicas too, lies less than this above its base."""
+
 LONGEST_SOCKET_PATH_BYTES = 103
 """Linux keeps a Unix socket's path in 108 bytes, other systems in 104, each with a closing zero."""
 

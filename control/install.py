@@ -15,6 +15,9 @@ LOCK = ROOT / "requirements.lock"
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
 
+INTERRUPTED = 130
+"""What a shell answers for a program that Ctrl-C ended."""
+
 _PACKAGES_PER_LINE = 15
 _KEPT_LINES = 30
 
@@ -29,6 +32,14 @@ def main() -> int:
         return 1
     if _is_current():
         return 0
+    try:
+        return _install_alone()
+    except KeyboardInterrupt:
+        print("Interrupted; the set-up is not finished: the next make takes it up again.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _install_alone() -> int:
     with (ROOT / ".setup.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # a second make waits here instead of installing beside the first
         return 0 if _is_current() else _install()
@@ -81,14 +92,19 @@ def _run_with_progress(command: list, wanted: int) -> tuple:
     seen = 0
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
-    for line in process.stdout:
-        lines.append(line.rstrip())
-        if line.startswith(("Collecting ", "Requirement already satisfied")):
-            seen += 1
-            if seen % _PACKAGES_PER_LINE == 0:
-                print(f"  fetched {seen} of {wanted}", flush=True)
-        elif line.startswith("Installing collected packages"):
-            print("  unpacking and compiling", flush=True)
+    try:
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if line.startswith(("Collecting ", "Requirement already satisfied")):
+                seen += 1
+                if seen % _PACKAGES_PER_LINE == 0:
+                    print(f"  fetched {seen} of {wanted}", flush=True)
+            elif line.startswith("Installing collected packages"):
+                print("  unpacking and compiling", flush=True)
+    except KeyboardInterrupt:
+        process.terminate()  # from a terminal it was interrupted too; it must not go on beside the next set-up
+        process.wait()
+        raise
     return process.wait(), lines
 
 

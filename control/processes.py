@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from control import logs, membership, render, spawn
+from control import logs, membership, render, spawn, topology_file
 from control.atomic_file import replace_text
 from control.authority import Authority
 from control.envoy_names import EDGE, MESH, admin_socket, config_file
@@ -28,11 +28,9 @@ from control.servers.valkey import Valkey
 from control.spawn import Program, StartFailed
 from control.supervised import Process, Supervised, ended
 from control.supervisor import Plan, Stage
-from mesh import topology as topologies
+from control.topology_file import ROOT
 from mesh.topology import Package, Topology, TopologyError
 
-ROOT = Path(__file__).resolve().parent.parent
-TOPOLOGY = ROOT / "deploy" / "topology.toml"
 EDGE_PACKAGE = "edge_http"
 UNREAD_PACKAGE = "svc_auth"
 ADMIN_EMAIL = "admin@titan.local"
@@ -59,7 +57,7 @@ def plan(home: Home, profile: str) -> Plan:
         StartFailed: The topology cannot be used, or has no limits for the profile.
     """
     try:
-        topology = topologies.load(os.environ.get("TITAN_TOPOLOGY") or TOPOLOGY)
+        topology = topology_file.read()
     except TopologyError as problem:
         raise StartFailed(str(problem)) from problem
     if profile not in topology.limits:
@@ -242,7 +240,7 @@ class Mesh:
         return {
             "TITAN_HOME": str(self.home.path),
             "TITAN_PORT_BASE": str(self.home.ports.base),
-            "TITAN_TOPOLOGY": str(Path(os.environ.get("TITAN_TOPOLOGY") or TOPOLOGY).absolute()),
+            "TITAN_TOPOLOGY": str(topology_file.path()),
             "TITAN_SECRETS_DIR": str(self.home.secrets),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
             "PYTHONUNBUFFERED": "1",

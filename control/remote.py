@@ -1,4 +1,8 @@
-"""How a command speaks to the running supervisor: one JSON line each way over a private Unix socket."""
+"""How a command speaks to the running supervisor: one JSON line each way over a private Unix socket.
+
+Standard library only, as all that `make down`, `make status` and `make logs` need: they work where nothing, or half of
+it, is installed.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from control.spawn import StartFailed
-from control.supervisor import Refused
 
 ANSWER_SECONDS = 120.0
 _LONGEST_LINE_BYTES = 1_000_000
@@ -20,6 +23,10 @@ Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 
 class NotRunning(Exception):
     """No supervisor answers on this home."""
+
+
+class Refused(Exception):
+    """The supervisor cannot do what it was asked; the message is for the person who asked."""
 
 
 async def serve(path: Path, handle: Handler) -> asyncio.Server:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from control.remote import Refused
 from control.servers.server import HOST, port_is_taken
 from control.spawn import StartFailed
 from control.supervised import Process, Supervised
@@ -23,10 +24,6 @@ LEFTOVER_SECONDS = 5.0
 
 BACKGROUND_PAUSE_SECONDS = 5.0
 MOST_REPLICAS = 10
-
-
-class Refused(Exception):
-    """The supervisor cannot do what it was asked; the message is for the person who asked."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,9 @@ class Supervisor:
     profile: str = "default"
     phase: str = "starting"
     stage: str = ""
+    started: dict[str, list[str]] = field(default_factory=dict)
+    """The stages that have begun, in order, each with the names of its processes."""
+
     processes: dict[str, Supervised] = field(default_factory=dict)
     started_at: float = field(default_factory=time.monotonic)
     ready_seconds: float | None = None
@@ -91,7 +91,9 @@ class Supervisor:
             await self._refuse_taken_ports(LEFTOVER_SECONDS if after_a_crash else 0.0)
             for stage in self.plan.stages:
                 self.stage = stage.title
-                await self._start_together(stage.processes(), stage.work)
+                processes = stage.processes()
+                self.started[stage.title] = [process.name for process in processes]
+                await self._start_together(processes, stage.work)
         except BaseException:
             await self.stop()
             raise
@@ -133,6 +135,7 @@ class Supervisor:
             "stage": self.stage,
             "ready_seconds": self.ready_seconds,
             "profile": self.profile,
+            "started": self.started,
             "processes": {each.name: each.state.value for each in self.processes.values()},
         }
 
@@ -215,9 +218,10 @@ class Supervisor:
         while taken := {name: port for name, port in self.plan.ports.items() if port_is_taken(port)}:
             if time.monotonic() >= deadline:
                 wanted = ", ".join(f"{port} ({name})" for name, port in taken.items())
+                ports, are = ("port", "is") if len(taken) == 1 else ("ports", "are")
                 raise StartFailed(
-                    f"nothing was started: {'port' if len(taken) == 1 else 'ports'} {wanted} of {HOST} taken by "
-                    "another program. Stop it, or set TITAN_PORT_BASE to move all ports of this mesh."
+                    f"nothing was started: {ports} {wanted} of {HOST} {are} taken by another program. "
+                    "Stop it, or set TITAN_PORT_BASE to move all ports of this mesh."
                 )
             await asyncio.sleep(0.05)
 

@@ -18,13 +18,21 @@ class Surprise(Exception):
 
 
 @dataclass
+class Tally:
+    """How many calls were made: those with a line on the screen, and those without."""
+
+    listed: int = 0
+    unlisted: int = 0
+
+
+@dataclass
 class Shop:
     """A client of the edge of a running mesh that prints every call."""
 
     http: httpx.Client
     console: Console
     token: str = ""
-    calls: int = field(default=0)
+    tally: Tally = field(default_factory=Tally)
 
     @classmethod
     def at(cls, endpoints: dict[str, Any], console: Console) -> Shop:
@@ -48,10 +56,10 @@ class Shop:
         began = time.perf_counter()
         response = self.http.request(method, path, json=body, headers=headers)
         milliseconds = (time.perf_counter() - began) * 1000
-        self.calls += 1
-        if not quiet:
-            line = f"  {method:5} {path:46} {response.status_code}  {milliseconds:7.1f} ms"
-            self.console.print(line, style="dim", markup=False)
+        if quiet:
+            self.tally.unlisted += 1
+        else:
+            self.show(method, path, response, milliseconds)
         if response.status_code != expect:
             raise Surprise(f"{method} {path} answered {response.status_code}, not {expect}: {response.text}")
         try:
@@ -59,9 +67,15 @@ class Shop:
         except ValueError:
             raise Surprise(f"{method} {path} answered something that is no JSON: {response.text[:200]}") from None
 
+    def show(self, method: str, address: str, response: httpx.Response, milliseconds: float) -> None:
+        """Print the line of a call, and count it."""
+        self.tally.listed += 1
+        line = f"  {method:5} {address:46} {response.status_code}  {milliseconds:7.1f} ms"
+        self.console.print(line, style="dim", markup=False)
+
     def as_user(self, token: str) -> Shop:
-        """Return the same client for somebody else."""
-        return Shop(self.http, self.console, token)
+        """Return the same client, with the same tally, for somebody else."""
+        return Shop(self.http, self.console, token, self.tally)
 
 
 def pounds(amount: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import json
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,9 @@ import httpx
 from replay.rules import Invoice, ShelfItem
 
 T = TypeVar("T")
+
+PROFILE = "load"
+"""The limits that a replay fits into: everything comes from one address, in the name of hundreds of customers."""
 
 PRODUCTS_PER_CALL = 500
 ITEMS_PER_CALL = 1000
@@ -37,11 +41,12 @@ class ReplayFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one invoice: the order's total in pence, or the reason of its refusal."""
+    """What became of one invoice: the order's total in pence and when it was placed, or the reason of its refusal."""
 
     invoice: Invoice
     status: str = ""
     total_minor: int = 0
+    placed_at: datetime | None = None
     refusal: str = ""
 
 
@@ -119,7 +124,8 @@ class Importer:
         if response.status_code != 200:
             return Outcome(invoice, refusal=_reason(response))
         order = response.json()["order"]
-        return Outcome(invoice, order["status"], int(order["total"]["minorUnits"]))
+        placed_at = datetime.fromisoformat(order["createTime"])
+        return Outcome(invoice, order["status"], int(order["total"]["minorUnits"]), placed_at)
 
     async def _create_products(self, items: Sequence[ShelfItem]) -> None:
         products = [
@@ -161,7 +167,7 @@ class Importer:
                     busy = response.status_code == 429 and _reason(response) == "OVERLOADED"
                     if response.status_code == 429 and not busy:
                         raise ReplayFailed(
-                            "the edge limits one address; start the mesh for imports: make up PROFILE=load"
+                            f"the edge limits one address; start the mesh for imports: make up PROFILE={PROFILE}"
                         )
                     if pause is None or not (busy or response.status_code in UNKNOWN_ANSWERS):
                         return response
@@ -173,12 +179,17 @@ def read_endpoints(home: Path) -> dict[str, Any]:
     """Return where the mesh of a home is.
 
     Raises:
-        ReplayFailed: No mesh is running there.
+        ReplayFailed: No mesh is running there, or one whose limits are too low for a replay.
     """
     try:
         endpoints: dict[str, Any] = json.loads((home / "endpoints.json").read_text())
     except FileNotFoundError:
-        raise ReplayFailed(f"no mesh is running in {home}; start one: make up PROFILE=load") from None
+        raise ReplayFailed(f"no mesh is running in {home}; start one: make up PROFILE={PROFILE}") from None
+    if (running := endpoints["profile"]) != PROFILE:
+        raise ReplayFailed(
+            f"a replay needs the rate limits of PROFILE={PROFILE}, and the mesh of {home} runs with "
+            f"PROFILE={running}: make down, then make up PROFILE={PROFILE}"
+        )
     return endpoints
 
 

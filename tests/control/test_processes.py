@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 from control.home import Home, Ports
-from control.processes import TOPOLOGY, Mesh, plan
+from control.processes import Mesh, plan
 from control.spawn import StartFailed
 from control.supervised import Supervised
+from control.topology_file import TOPOLOGY
 from mesh import topology
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from demo import __main__ as demo
+from demo import walk as demo
 from demo.seed import CATALOGUE, seed
 from demo.shop import Shop, Surprise
 
@@ -37,6 +37,18 @@ def test_another_answer_is_a_surprise_that_names_the_call(answer):
     shop, _ = a_shop(lambda request: answer)
     with pytest.raises(Surprise, match="GET /v1/cart"):
         shop.call("GET", "/v1/cart")
+
+
+def test_the_tally_knows_the_lines_of_all_users_of_a_shop():
+    """What the last line of the demo says is what stands above it; calls that look again have no line."""
+    shop, printed = a_shop(lambda request: httpx.Response(200, json={}))
+    guest = shop.as_user("guest")
+    guest.call("GET", "/v1/cart")
+    guest.as_user("customer").call("GET", "/v1/cart")
+    shop.call("GET", "/v1/orders/1", quiet=True)
+    shop.show("POST", "http://bank.test/confirm", httpx.Response(200), 1.5)
+    assert (3, 1) == (shop.tally.listed, shop.tally.unlisted)
+    assert 3 == printed.getvalue().count(" ms\n")
 
 
 def test_seeding_twice_asks_for_the_same():
@@ -71,4 +83,4 @@ def test_without_a_mesh_the_demo_says_so_and_fails(tmp_path, monkeypatch, capsys
     monkeypatch.setenv("TITAN_HOME", str(tmp_path))
     monkeypatch.setattr(demo, "console", printed := Console(file=io.StringIO(), soft_wrap=True))
     assert 1 == demo.main()
-    assert ("No mesh is running" if endpoints is None else "has no 'ca'") in printed.file.getvalue()
+    assert (f"No mesh is running in {tmp_path}" if endpoints is None else "has no 'ca'") in printed.file.getvalue()

@@ -14,7 +14,7 @@ import redis
 
 from control.authority import Authority
 from control.home import Home
-from control.processes import TOPOLOGY
+from control.topology_file import TOPOLOGY
 from mesh import topology
 from tests.journeys.conftest import RunningMesh, reason, until
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.journeys.conftest import ROOT, RunningMesh
 
+EVENT = re.compile(r"^Order\w+ [0-9a-f-]{36}$", re.MULTILINE)
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -22,9 +23,10 @@ def blocks() -> list[str]:
 
 @pytest.mark.timeout(60)
 def test_every_block_of_the_readme_does_what_it_says(mesh: RunningMesh) -> None:
-    """One order each by curl, buf curl and Python; by grpcurl too where there is one."""
+    """An order each by curl, buf curl and Python, by grpcurl too where there is one; and a consumer of their events."""
     kept = [block for block in blocks() if not block.startswith("grpcurl") or shutil.which("grpcurl")]
-    assert len(kept) >= 4
+    ordering = [block for block in kept if "my-first-order" in block or "CheckoutService" in block]
+    assert (len(kept), len(ordering)) in {(6, 4), (5, 3)}
     script = "\n".join(["set -euo pipefail", *kept, 'titan /v1/orders -H "$guest"'])
 
     ran = subprocess.run(
@@ -39,5 +41,6 @@ def test_every_block_of_the_readme_does_what_it_says(mesh: RunningMesh) -> None:
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     orders = json.loads(ran.stdout.splitlines()[-1])["orders"]
-    assert [order["status"] for order in orders] == ["CONFIRMED"] * (len(kept) - 1)
+    assert [order["status"] for order in orders] == ["CONFIRMED"] * len(ordering)
     assert {order["total"]["minorUnits"] for order in orders} == {"2500"}
+    assert len(EVENT.findall(ran.stdout)) == 4

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from control.home import Home
-from control.processes import TOPOLOGY
+from control.topology_file import TOPOLOGY
 from mesh import topology
 from svc_auth.keys import MasterKey
 from tests.journeys.conftest import RunningMesh, Shopper, gbp, reason

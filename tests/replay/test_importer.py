@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 from rich.console import Console
 
-from replay import __main__ as replay
+from replay import day as replay
 from replay import importer as importer_module
 from replay import rules
 from replay.importer import Importer, ReplayFailed, read_endpoints
@@ -35,6 +35,8 @@ class Edge:
         self.asked: list[tuple[str, str | None, str | None, dict]] = []
         self.first: list[httpx.Response | Exception] = []
         self.short_pence = 0
+        self.known: dict[str, str] = {}
+        """When the order of each key was placed: an hour ago, for those that were there before."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path, body = request.url.path, json.loads(request.content)
@@ -57,7 +59,9 @@ class Edge:
             case "/v1/orders":
                 total = {**body["expectedTotal"]}
                 total["minorUnits"] = str(int(total["minorUnits"]) - self.short_pence)
-                return {"order": {"status": "CONFIRMED", "total": total}}
+                now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+                at = self.known.setdefault(self.asked[-1][1] or "", now)
+                return {"order": {"status": "CONFIRMED", "total": total, "createTime": at}}
         return {"results": []}
 
     def to(self, path: str) -> list:
@@ -176,7 +180,46 @@ async def test_the_exit_status_says_whether_the_sums_agree(
     assert word in text and LineClass.CANCELLATION in text and LineClass.STOCK_CORRECTION in text
 
 
+async def test_a_repeated_replay_says_that_it_placed_nothing(importer, edge, lines, monkeypatch):
+    """An answer that comes again is no new order; each part of the work has its time."""
+    monkeypatch.setattr(replay, "console", printed := Console(file=io.StringIO(), soft_wrap=True, width=200))
+    monkeypatch.setattr(Importer, "at", lambda endpoints: importer)
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    edge.known["invoice-1001"] = hour_ago.isoformat().replace("+00:00", "Z")
+    assert 0 == await replay._replay({"importer_email": "a", "importer_password": "b"}, lines)
+    text = printed.file.getvalue()
+    assert "1 placed now, 1 were there already" in text
+    parts = ("reading the file", "goods and stock", "customers and money", "orders")
+    assert all(f"{part} 0." in text for part in parts)
+
+
 def test_without_a_mesh_the_replay_says_which_to_start(tmp_path):
     """The load profile, at once."""
-    with pytest.raises(ReplayFailed, match="PROFILE=load"):
+    with pytest.raises(ReplayFailed, match=f"{tmp_path}; start one: make up PROFILE=load"):
         read_endpoints(tmp_path)
+
+
+def test_a_mesh_of_another_profile_is_refused_before_the_first_call(tmp_path):
+    """Its limits would cut the replay off half way, with customers made and no order placed."""
+    (tmp_path / "endpoints.json").write_text('{"profile": "default"}')
+    with pytest.raises(ReplayFailed, match="runs with PROFILE=default: make down, then make up PROFILE=load"):
+        read_endpoints(tmp_path)
+    (tmp_path / "endpoints.json").write_text('{"profile": "load"}')
+    assert {"profile": "load"} == read_endpoints(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--from", "2010-12-99"), "2010-12-99 is not a date: YYYY-MM-DD"),
+        (("--days", "0"), "0 is not a number of days from 1 to 3660"),
+        (("--days", "9999999"), "9999999 is not a number of days"),
+        (("--days", "one"), "one is not a number of days"),
+    ],
+)
+def test_days_that_do_not_exist_are_refused(monkeypatch, capsys, given, said):
+    """In words that say what is wanted."""
+    monkeypatch.setattr("sys.argv", ["replay", "--csv", "x.csv", *given])
+    with pytest.raises(SystemExit):
+        replay.main()
+    assert said in capsys.readouterr().err
