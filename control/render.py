@@ -399,7 +399,7 @@ def _local_replies() -> list[Any]:
     over_grpc = [
         (is_reflection, NO_REFLECTION),
         (is_token, EDGE_REFUSALS[401]),
-        *((part("is_code", code=code), refusal) for code, refusal in (EDGE_REFUSALS | {404: NO_METHOD}).items()),
+        *((part("is_code", code=code), refusal) for code, refusal in {**EDGE_REFUSALS, 404: NO_METHOD}.items()),
     ]
     over_http = [(is_token, 401), *((part("is_code", code=code), code) for code in EDGE_REFUSALS)]
     return [

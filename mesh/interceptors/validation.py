@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import protovalidate
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from mesh.calls import Call
@@ -80,7 +80,7 @@ def _nuls(message: Message, prefix: str = "") -> Iterator[str]:
                 yield from _nuls(inner, f"{where}.")
 
 
-def invalid_input(violations: list[Any], descriptor: Descriptor) -> InvalidInput:
+def invalid_input(violations: list[Any], descriptor: Any) -> InvalidInput:
     """Return the refusal for what protovalidate found in a message of this type."""
     found = [violation_of(v, descriptor) for v in violations[:MAX_VIOLATIONS]]
     first = found[0]
@@ -89,7 +89,7 @@ def invalid_input(violations: list[Any], descriptor: Descriptor) -> InvalidInput
     return InvalidInput(f"{subject}{first.description}{more}", found)
 
 
-def violation_of(violation: Any, descriptor: Descriptor) -> FieldViolation:
+def violation_of(violation: Any, descriptor: Any) -> FieldViolation:
     """Return the path of what is broken, such as `lines[2].quantity`, and what is wrong in the words of the rule.
 
     A rule of the whole message has no path. A choice that was not made has the path of the message that offers it, and
