@@ -6,9 +6,12 @@ node or as one beside each package. It is pure: same topology, home and options,
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import grpc
 
 from control.envoy_names import (
     CA,
@@ -25,6 +28,7 @@ from control.envoy_names import (
 from control.home import Home
 from control.templates import dump, fill, part, template
 from mesh.contract import AccessKind, Contract
+from mesh.refusals import Refusal
 from mesh.topology import Bucket, Package, Topology
 
 LOCALHOST = "127.0.0.1"
@@ -47,7 +51,7 @@ EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
     400: ("INVALID_ARGUMENT", "INVALID_INPUT", "the request is malformed"),
     401: ("UNAUTHENTICATED", "TOKEN_INVALID", "the access token is malformed, forged, expired or not meant for Titan"),
     403: ("PERMISSION_DENIED", "ACCESS_DENIED", "the request is not allowed"),
-    404: ("NOT_FOUND", "NOT_IMPLEMENTED", "there is no such route"),
+    404: ("NOT_FOUND", "ROUTE_NOT_FOUND", "there is no such route"),
     408: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the request did not arrive in time"),
     413: ("INVALID_ARGUMENT", "INVALID_INPUT", "the body is larger than 1 MiB"),
     426: ("FAILED_PRECONDITION", "NOT_IMPLEMENTED", "HTTP/1.1 or HTTP/2 is needed"),
@@ -57,6 +61,16 @@ EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
     503: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
     504: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the answer did not come in time"),
 }
+EDGE_FAILURE = ("UNKNOWN", "INTERNAL", "the edge could not serve the request")
+# What it says differently over gRPC, where a route is a method.
+NO_METHOD = ("UNIMPLEMENTED", "NOT_IMPLEMENTED", "the edge serves no such method")
+NO_REFLECTION = (
+    "UNIMPLEMENTED",
+    "NOT_IMPLEMENTED",
+    "reflection is served at the developers' door, not at the edge: endpoints.json has its address as grpc",
+)
+RETRY_SECONDS = 1  # what the limits say in retry-after
+MAX_BODY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -148,7 +162,7 @@ class _Renderer:
             port=self.home.ports.edge,
             web_secret=secret_file(self.home, WEB),
             local_replies=_local_replies(),
-            local_reply=_local_reply("UNKNOWN", "INTERNAL", "the edge could not serve the request"),
+            local_reply=_local_reply(*EDGE_FAILURE),
             tracing=self._tracing(EDGE),
             access_log=access_log(self.home, EDGE),
             allowed_origins=[{"exact": origin} for origin in topology.allowed_origins],
@@ -181,8 +195,10 @@ class _Renderer:
     def _edge_routes(self, app: str, out: str) -> list[Any]:
         limits = self.topology.limits[self.options.profile]
         session_limit = _limit("sessions", "masked_remote_address", "by_address", limits.sessions)
+        unbuffered, speaks_grpc = part("unbuffered"), part("speaks_grpc")
         events = part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
-        routes = [events]
+        too_large = part("too_large_route", more_than=MAX_BODY_BYTES + 1, cluster=app, unbuffered=unbuffered)
+        routes = [too_large, events]
         for path in SESSION_MATCHES:
             match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
             routes.append(part("http_route", match=match, cluster=app))
@@ -191,8 +207,11 @@ class _Renderer:
             path = route["match"].get("path") or route["match"]["prefix"]
             if path.startswith(SESSION_PREFIXES):
                 route["typed_per_filter_config"] = {"limit_sessions": session_limit}
+            # What is no gRPC goes to the app, which says so in JSON.
+            route["match"]["headers"] = [speaks_grpc, part("is_post")]
             routes.append(route)
-        return [*routes, part("http_route", match={"prefix": "/"}, cluster=app)]
+        no_method = part("no_method_route", speaks_grpc=speaks_grpc, unbuffered=unbuffered)
+        return [*routes, no_method, part("http_route", match={"prefix": "/"}, cluster=app)]
 
     def _outward_routes(self, cluster_of: Any) -> list[Any]:
         """Return routes to what the world may call: by method when the contract is known, else by service."""
@@ -374,14 +393,28 @@ def _local_reply(status: str, reason: str, message: str) -> Any:
 
 
 def _local_replies() -> list[Any]:
+    """Return what the edge says by itself; the first that fits counts, so gRPC and the special cases come first."""
     is_grpc, is_token = part("is_grpc"), part("is_token")
-    status, reason, message = EDGE_REFUSALS[401]
+    is_reflection = part("is_reflection", prefix=REFLECTION_PREFIX)
+    over_grpc = [
+        (is_reflection, NO_REFLECTION),
+        (is_token, EDGE_REFUSALS[401]),
+        *((part("is_code", code=code), refusal) for code, refusal in {**EDGE_REFUSALS, 404: NO_METHOD}.items()),
+    ]
+    over_http = [(is_token, 401), *((part("is_code", code=code), code) for code in EDGE_REFUSALS)]
     return [
-        part("grpc_token_reply_mapper", is_grpc=is_grpc, is_token=is_token, message=message),
-        part("grpc_reply_mapper", is_grpc=is_grpc),
-        part("token_reply_mapper", is_token=is_token, body=_local_reply(status, reason, message)),
+        *(part("grpc_reply_mapper", is_grpc=is_grpc, when=when, **_grpc_status(*no)) for when, no in over_grpc),
         *(
-            part("local_reply_mapper", code=code, runtime_key=f"titan.local_reply.{code}", body=_local_reply(*refusal))
-            for code, refusal in EDGE_REFUSALS.items()
+            part("local_reply_mapper", when=when, code=code, body=_local_reply(*EDGE_REFUSALS[code]))
+            for when, code in over_http
         ),
     ]
+
+
+def _grpc_status(code: str, reason: str, message: str) -> dict[str, str]:
+    """Return a refusal as the headers of a gRPC answer that is nothing but headers."""
+    refusal = Refusal(message, retry_after_seconds=RETRY_SECONDS if code == "RESOURCE_EXHAUSTED" else None)
+    refusal.code, refusal.reason = grpc.StatusCode[code], reason
+    status = refusal.to_status()
+    details = base64.b64encode(status.SerializeToString(deterministic=True)).rstrip(b"=").decode("ascii")
+    return {"status": str(status.code), "details": details, "message": message}

@@ -7,6 +7,7 @@ running ones within a bound, and lets a call end when its client has left.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from prometheus_client import Counter, Histogram
 from edge_http.answer import Answer, Receive, Scope, Send, refused
 from edge_http.binding import Headers
 from edge_http.endpoint import Endpoint
-from edge_http.errors import BodyTooLarge, RouteNotFound, WrongMethod
+from edge_http.errors import BodyNotJson, BodyTooLarge, WrongMethod
 from edge_http.events import HEARTBEAT_SECONDS, EventStream
 from edge_http.rendered import Rendered
 from edge_http.router import Router
@@ -27,9 +28,12 @@ from mesh import telemetry
 from mesh.clients import Clients
 from mesh.contract import AccessKind, Contract
 from mesh.interceptors.admission import overloaded
-from mesh.refusals import DeadlineExceeded, InternalError, Refusal, Unavailable
+from mesh.refusals import DeadlineExceeded, InternalError, Refusal, RouteNotFound, Unavailable
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES
+"""Of a body that is too large this much is read away, for a client that hears nothing while it sends."""
+
 BODY_SECONDS = 15.0
 WATCH_AFTER_SECONDS = 0.05
 """A call that is answered sooner is not worth a watcher for its client's leaving."""
@@ -78,6 +82,7 @@ class Edge:
             for route in contract.routes()
             if route.method.access is not None and route.method.access.kind is not AccessKind.SERVICE
         ]
+        self._grpc_paths = frozenset(endpoint.method.path for endpoint in self.endpoints)
         self._router = Router((e.route.rule.verb, e.route.rule.template, e) for e in self.endpoints)
         self._pages = dict(pages or {})
         self._quiet = quiet
@@ -116,6 +121,7 @@ class Edge:
 
     async def _answer(self, exchange: _Exchange) -> Answer | None:
         """Return the answer, or None where a stream has sent it already."""
+        await exchange.refuse_large_body()
         page = self._pages.get(exchange.path)
         if page is not None:
             exchange.route = exchange.path
@@ -147,6 +153,8 @@ class Edge:
         method = exchange.method
         found = self._router.find("GET" if method == "HEAD" else method, exchange.path)
         if isinstance(found, frozenset):
+            if not found and exchange.path in self._grpc_paths and method == "POST":
+                raise BodyNotJson("this path speaks gRPC: content-type application/grpc; /docs has the routes of HTTP")
             if not found:
                 raise RouteNotFound("there is no such route")
             allowed = ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
@@ -211,6 +219,23 @@ class _Exchange:
         span = self._span.get_span_context()
         self.trace_id = f"{span.trace_id:032x}" if span.is_valid else ""
 
+    async def refuse_large_body(self) -> None:
+        """Read a body away that is announced as too large.
+
+        Raises:
+            BodyTooLarge: It is larger than 1 MiB.
+        """
+        # The server has checked that it is a number.
+        length = next((int(value) for name, value in self.headers if name == b"content-length"), 0)
+        if length <= MAX_BODY_BYTES:
+            return
+        if length <= MAX_DISCARDED_BYTES:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BODY_SECONDS):
+                    while (await self._message()).get("more_body"):
+                        pass
+        raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
+
     async def read_body(self) -> bytes:
         """Return the whole body.
 
@@ -218,16 +243,7 @@ class _Exchange:
             BodyTooLarge: It is larger than 1 MiB.
             DeadlineExceeded: It did not arrive in time.
         """
-        announced = False
-        for name, value in self.headers:
-            if name == b"content-length":
-                announced = True
-                # The server has checked that it is a number.
-                if int(value) > MAX_BODY_BYTES:
-                    raise BodyTooLarge(f"the body is larger than {MAX_BODY_BYTES} bytes")
-            elif name == b"transfer-encoding":
-                announced = True
-        if not announced:
+        if not any(name in (b"content-length", b"transfer-encoding") for name, _ in self.headers):
             return b""
         message = await self._message()
         if not message.get("more_body"):

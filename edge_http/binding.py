@@ -19,6 +19,7 @@ from edge_http.errors import BodyNotJson
 from edge_http.json_names import fields_by_any_name
 from edge_http.json_reader import Problems, reader_of
 from edge_http.json_scalars import Unfit, bool_text, scalar_of
+from edge_http.schemas import must_be_given
 from mesh.contract import Method, Route
 from mesh.refusals import InvalidInput
 
@@ -43,6 +44,10 @@ class Binding:
         self._body_field = descriptor.fields_by_name[rule.body] if rule.body not in ("", "*") else None
         self._raw_body = (
             self._body_field is not None and self._body_field.message_type is httpbody_pb2.HttpBody.DESCRIPTOR
+        )
+        elsewhere = {name.partition(".")[0] for name in rule.variables} | {*method.headers.values(), "request_id"}
+        self._needs_body = self._body_field is not None or (
+            rule.body == "*" and any(must_be_given(field) for field in descriptor.fields if field.name not in elsewhere)
         )
         # What the path or the body already brings cannot come in the query.
         self._not_in_query = {tuple(name.split(".")) for name in rule.variables}
@@ -86,6 +91,8 @@ class Binding:
             raw.content_type = _header(headers, b"content-type")
             return
         if not body:
+            if self._needs_body and _says_json(headers):
+                raise InvalidInput("the body is empty, and this call needs a JSON object")
             return
         if not self._body:
             raise InvalidInput("this route takes no body")
@@ -281,10 +288,14 @@ def _header_text(name: bytes, value: bytes) -> str:
     return text
 
 
-def _refuse_unless_json(headers: Headers) -> None:
+def _says_json(headers: Headers) -> bool:
     media, _, parameters = _header(headers, b"content-type").partition(";")
     charset = parameters.partition("charset=")[2].strip().strip('"').lower()
-    if media.strip().lower() != "application/json" or charset not in ("", "utf-8"):
+    return media.strip().lower() == "application/json" and charset in ("", "utf-8")
+
+
+def _refuse_unless_json(headers: Headers) -> None:
+    if not _says_json(headers):
         raise BodyNotJson("the body must be JSON in UTF-8: content-type application/json")
     if _header(headers, b"content-encoding").lower() not in ("", "identity"):
         raise BodyNotJson("the body must not be compressed")

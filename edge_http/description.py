@@ -1,4 +1,7 @@
-"""Serves the description: `/openapi.json` for programs and `/docs` for people, both made once at the start."""
+"""Serves the description: `/openapi.json` for programs and `/docs` for people, both made once at the start.
+
+Whoever asks for `/` is sent to `/docs`.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,13 @@ def pages(contract: Contract, comments: Comments) -> dict[str, Page]:
     html, policy = docs.page(document, comments.reasons)
     return {
         "/openapi.json": _page(json_writer.encode(document), b"application/json", []),
+        "/": _to_docs,
         "/docs": _page(html, b"text/html; charset=utf-8", [(b"content-security-policy", policy.encode("ascii"))]),
     }
+
+
+async def _to_docs(request: Headers) -> Answer:
+    return Answer(307, b"", b"text/plain", [_CACHE, (b"location", b"/docs")])
 
 
 def _page(body: bytes, content_type: bytes, more: HeaderList) -> Page:

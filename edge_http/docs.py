@@ -215,11 +215,11 @@ def _limits(schema: Schema) -> list[str]:
         least = None if least in _WIDEST or (least == 0 and unit) else least
         most = None if most in _WIDEST else most
         if least is not None and most is not None:
-            found.append(f"{least:,} to {most:,} {unit}".strip())
+            found.append(f"{least:,} to {most:,} {_counted(unit, most)}".strip())
         elif most is not None:
-            found.append(f"at most {most:,} {unit}".strip())
+            found.append(f"at most {most:,} {_counted(unit, most)}".strip())
         elif least is not None:
-            found.append(f"at least {least:,} {unit}".strip())
+            found.append(f"at least {least:,} {_counted(unit, least)}".strip())
     if schema.get("uniqueItems"):
         found.append("no two alike")
     if "enum" in schema:
@@ -229,6 +229,10 @@ def _limits(schema: Schema) -> list[str]:
     if schema.get("type") == "array" and "$ref" not in schema["items"]:
         found += [f"each {limit}" for limit in _limits(schema["items"])]
     return found
+
+
+def _counted(unit: str, number: float) -> str:
+    return unit.removesuffix("s") if number == 1 else unit
 
 
 def _access(access: str) -> str:

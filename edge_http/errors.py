@@ -18,8 +18,10 @@ from edge_http.json_names import camel_path
 from mesh.refusals import (
     Cancelled,
     DeadlineExceeded,
+    IdempotencyKeyRequired,
     InternalError,
     InvalidInput,
+    MethodNotAllowed,
     MethodNotImplemented,
     Overloaded,
     Refusal,
@@ -67,19 +69,9 @@ _TOLD: Mapping[str, str] = {
 # that comes from a service is always the runtime's class.
 
 
-class RouteNotFound(Refusal, joined=True):
-    """No route answers this path."""
-
-    code = Code.NOT_FOUND
-    reason = MethodNotImplemented.reason
-    http_status = 404
-
-
-class WrongMethod(Refusal, joined=True):
+class WrongMethod(MethodNotAllowed, joined=True):
     """The path is there, with other HTTP methods."""
 
-    code = Code.UNIMPLEMENTED
-    reason = MethodNotImplemented.reason
     http_status = 405
 
     def __init__(self, message: str, *, allowed: str) -> None:
@@ -93,7 +85,7 @@ class BodyTooLarge(InvalidInput, joined=True):
 
 
 class BodyNotJson(InvalidInput, joined=True):
-    """The content type is not JSON."""
+    """The content type is not JSON, or not gRPC on a path of gRPC."""
 
     http_status = 415
 
@@ -113,12 +105,14 @@ def body(refusal: Refusal) -> dict[str, Any]:
             # Services name fields as the proto does; whoever reads this wrote JSON.
             for violation in value["fieldViolations"]:
                 violation["field"] = camel_path(violation["field"])
+                if not violation.get("reason"):
+                    violation.pop("reason", None)
         details.append(value)
     return {
         "error": {
             "code": http_status(refusal),
             "status": refusal.code.name,
-            "message": _TOLD.get(refusal.reason) if told_by_runtime(refusal) else _message(refusal),
+            "message": _TOLD.get(refusal.reason) or _message(refusal),
             "details": details,
         }
     }
@@ -126,16 +120,13 @@ def body(refusal: Refusal) -> dict[str, Any]:
 
 def _message(refusal: Refusal) -> str:
     """Return the refusal's message; one that begins with the first broken field names it as the violations do."""
+    if refusal.reason == IdempotencyKeyRequired.reason:
+        return "the call needs an idempotency key: in the header Idempotency-Key, or as requestId"
     if refusal.violations:
         field = refusal.violations[0].field
         if field and refusal.message.startswith(f"{field}: "):
             return camel_path(field) + refusal.message[len(field) :]
     return refusal.message
-
-
-def told_by_runtime(refusal: Refusal) -> bool:
-    """Whether the message of this refusal is replaced: it may come from gRPC itself or from a proxy."""
-    return refusal.reason in _TOLD and not isinstance(refusal, RouteNotFound | WrongMethod)
 
 
 def headers(refusal: Refusal) -> list[tuple[bytes, bytes]]:

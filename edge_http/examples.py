@@ -1,4 +1,8 @@
-"""Examples for the description: made from the descriptors, and good enough to pass the contract's own limits."""
+"""Examples for the description: made from the descriptors, and good enough to pass the contract's own limits.
+
+They tell one story: Ada orders two blue mugs, which are in the main warehouse. What no rule of the contract can guess
+stands in two tables, by the name of a field anywhere or by its full name where that matters.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +39,119 @@ _TEXTS: Mapping[str, str] = {
     "region": "Greater London",
     "email": "ada@example.com",
     "url": "https://example.com/",
+    "password": "correct horse battery staple",
+    "access_token": "eyJhbGciOiJFUzI1NiJ9.e30.c2lnbmVk",
+    "refresh_token": "cmVmcmVzaC10aGlz",
+    "card_token": "tok_visa",
+    "page_token": "",
+    "sku": "mug-blue",
+    "title": "A blue mug",
+    "description": "Stoneware, 350 ml.",
+    "seller_id": "house",
+    "warehouse_id": "main",
+    "external_id": "customer-17850",
+    "tracking_code": "JD0002000123",
+    "provider": "psp_sim",
+    "template": "receipt",
+    "recipient": "a***@example.com",
+    "role": "customer",
+    "etag": "3",
+    "problem": "",
+    "kid": "2026-11",
+    "kty": "EC",
+    "crv": "P-256",
+    "alg": "ES256",
+    "use": "sig",
+    "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+    "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
 }
-"""Values of standards and of addresses, which no rule can guess."""
+"""Texts by the name of their field, or its end, where the field's rules admit them."""
+
+
+def _gbp(minor_units: int) -> dict[str, str]:
+    return {"currencyCode": "GBP", "minorUnits": str(minor_units)}
+
+
+_ABSENT = object()
+_PRICE, _SUM, _TAX = _gbp(1250), _gbp(2500), _gbp(417)
+_STORY: Mapping[str, Any] = {
+    "auth.v1.CreateSessionResponse.expires_in_seconds": 900,
+    "auth.v1.CreateGuestSessionResponse.expires_in_seconds": 900,
+    "auth.v1.RefreshSessionResponse.expires_in_seconds": 900,
+    "auth.v1.ExchangeTokenResponse.expires_in_seconds": 900,
+    "auth.v1.User.guest": False,
+    "cart.v1.CartItem.quantity": 2,
+    "cart.v1.CartItem.unit_price": _PRICE,
+    "cart.v1.CartItem.line_total": _SUM,
+    "cart.v1.Cart.subtotal": _SUM,
+    "cart.v1.AddItemRequest.quantity": 2,
+    "cart.v1.UpdateItemRequest.quantity": 2,
+    "catalog.v1.Category.title": "Mugs",
+    "catalog.v1.Category.path": "Kitchen / Mugs",
+    "catalog.v1.Variant.attributes": {"colour": "blue"},
+    "catalog.v1.Variant.tax_rate_basis_points": 2000,
+    "inventory.v1.AdjustStockRequest.delta": 20,
+    "inventory.v1.AdjustStockRequest.reason": "first delivery",
+    "inventory.v1.StockAdjustment.delta": 20,
+    "inventory.v1.StockAdjustment.reason": "first delivery",
+    "inventory.v1.Stock.on_hand": 20,
+    "inventory.v1.Stock.reserved": 2,
+    "inventory.v1.Stock.available": 18,
+    "inventory.v1.WarehouseStock.on_hand": 20,
+    "inventory.v1.WarehouseStock.reserved": 2,
+    "inventory.v1.WarehouseStock.available": 18,
+    "inventory.v1.StockMovement.on_hand_delta": 20,
+    "inventory.v1.StockMovement.reserved_delta": 0,
+    "inventory.v1.StockMovement.order_id": "",
+    "inventory.v1.StockMovement.reason": "first delivery",
+    "inventory.v1.Warehouse.title": "The main warehouse",
+    "notify.v1.Notification.status": "SENT",
+    "order.v1.PlaceOrderRequest.expected_total": _SUM,
+    "order.v1.PlaceOrderLine.quantity": 2,
+    "order.v1.Order.status": "CONFIRMED",
+    "order.v1.Order.payment_status": "AUTHORIZED",
+    "order.v1.Order.total": _SUM,
+    "order.v1.Order.tax": _TAX,
+    "order.v1.Order.shipping": _gbp(0),
+    "order.v1.Order.refunded": _gbp(0),
+    "order.v1.Order.next_action": _ABSENT,
+    "order.v1.Order.cancel_reason": "",
+    "order.v1.Order.tracking_code": "",
+    "order.v1.Order.version": "2",
+    "order.v1.Order.etag": "2-3",
+    "order.v1.OrderLine.quantity": 2,
+    "order.v1.OrderLine.unit_price": _PRICE,
+    "order.v1.OrderLine.line_total": _SUM,
+    "order.v1.OrderLine.tax": _TAX,
+    "order.v1.OrderLine.tax_rate_basis_points": 2000,
+    "order.v1.OrderLine.discount": _gbp(0),
+    "order.v1.LineAllocation.quantity": 2,
+    "order.v1.Quote.total": _SUM,
+    "order.v1.Quote.tax": _TAX,
+    "order.v1.Quote.shipping": _gbp(0),
+    "order.v1.OrderEvent.type": "OrderPlaced",
+    "order.v1.OrderEvent.details": {},
+    "order.v1.CancelOrderRequest.reason": "ordered twice",
+    "order.v1.CreateRefundRequest.reason": "arrived broken",
+    "order.v1.OrderRefund.amount": _SUM,
+    "payment.v1.Payment.amount": _SUM,
+    "payment.v1.Payment.status": "AUTHORIZED",
+    "payment.v1.Payment.captured": _gbp(0),
+    "payment.v1.Payment.refunded": _gbp(0),
+    "payment.v1.Payment.next_action": _ABSENT,
+    "payment.v1.ReturnFromProviderResponse.status": "AUTHORIZED",
+    "payment.v1.TopUpWalletRequest.amount": _gbp(10000),
+    "payment.v1.Wallet.balance": _gbp(10000),
+    "payment.v1.Wallet.pending": _gbp(0),
+    "payment.v1.WalletTransfer.amount": _gbp(10000),
+    "payment.v1.WalletTransfer.order_id": "",
+    "payment.v1.WalletCredit.amount": _gbp(10000),
+    "payment.v1.VerifyLedgerResponse.transfers": "3",
+    "payment.v1.VerifyLedgerResponse.entries": "6",
+    "payment.v1.VerifyLedgerResponse.unsealed_transfers": "0",
+    "payment.v1.VerifyLedgerResponse.problems": [],
+}
+"""Values by the full name of their field, without `titan.`, as JSON has them."""
 
 
 def of_message(
@@ -57,14 +172,19 @@ def of_message(
             if oneof.name in chosen:
                 continue
             chosen.add(oneof.name)
-        value = _of_field(field, sent=sent, depth=depth)
-        if value is not None:
+        value = _STORY.get(field.full_name.removeprefix("titan."))
+        if value is None:
+            value = _of_field(field, sent=sent, depth=depth)
+        if value is not None and value is not _ABSENT:
             example[field.json_name] = value
     return example
 
 
 def of_field(field: FieldDescriptor) -> Any:
     """Return an example of one field's value."""
+    told = _STORY.get(field.full_name.removeprefix("titan."))
+    if told is not None:
+        return told
     return _of_field(field, sent=True, depth=MAX_LEVELS)
 
 

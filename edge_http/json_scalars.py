@@ -16,8 +16,10 @@ from typing import Any
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
 from edge_http.json_names import enum_numbers
+from edge_http.schemas import rules_of
 
 _WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
+_FRACTION = re.compile(r"-?(?:0|[1-9][0-9]*)\.[0-9]+")
 _INTEGERS: Mapping[int, tuple[int, int]] = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_SINT32: (-(2**31), 2**31 - 1),
@@ -46,7 +48,7 @@ def scalar_of(field: FieldDescriptor) -> Scalar:
     if field.enum_type is not None:
         return _enum(field.enum_type)
     if field.type in _INTEGERS:
-        return _integer(*_INTEGERS[field.type])
+        return _integer(*_INTEGERS[field.type], told=_told_bounds(field))
     return _SCALARS[field.type]
 
 
@@ -61,20 +63,42 @@ def kind_of(value: Any) -> str:
     )
 
 
-def _integer(least: int, most: int) -> Scalar:
+def _integer(least: int, most: int, *, told: tuple[int, int] | None = None) -> Scalar:
+    """Return the reader of a whole number; `told` are the bounds for people, narrower than what the type can hold."""
+    lower, upper = told or (least, most)
+
     def scalar(value: Any) -> int:
         if type(value) is not int:
             if type(value) is float and value.is_integer():
                 value = int(value)
             elif type(value) is str and _WHOLE.fullmatch(value):
                 value = int(value)
+            elif type(value) is float and not math.isfinite(value):
+                raise Unfit(f"must be between {lower} and {upper}")
+            elif type(value) is float or (type(value) is str and _FRACTION.fullmatch(value)):
+                raise Unfit("must be a whole number, not a fraction")
             else:
                 raise Unfit(f"must be a whole number, not {kind_of(value)}")
         if not least <= value <= most:
-            raise Unfit(f"must be between {least} and {most}")
+            raise Unfit(f"must be between {lower} and {upper}")
         return value
 
     return scalar
+
+
+def _told_bounds(field: FieldDescriptor) -> tuple[int, int]:
+    """Return the bounds of a field's own rules, where it has some, within those of its type."""
+    least, most = _INTEGERS[field.type]
+    rules = rules_of(field)
+    if rules is not None and rules.WhichOneof("type") == "repeated":
+        rules = rules.repeated.items
+    kind = rules.WhichOneof("type") if rules is not None else None
+    limits = getattr(rules, kind) if kind is not None else None
+    if limits is None or "gte" not in limits.DESCRIPTOR.fields_by_name:
+        return least, most
+    lowest = [limits.gte] * limits.HasField("gte") + [limits.gt + 1] * limits.HasField("gt")
+    highest = [limits.lte] * limits.HasField("lte") + [limits.lt - 1] * limits.HasField("lt")
+    return max([least, *lowest]), min([most, *highest])
 
 
 def _number(most: float) -> Scalar:

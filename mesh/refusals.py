@@ -262,10 +262,22 @@ class Cancelled(Refusal):
 
 
 class MethodNotImplemented(Refusal):
-    """No such method or route."""
+    """No such method."""
 
     code = grpc.StatusCode.UNIMPLEMENTED
     reason = "NOT_IMPLEMENTED"
+
+
+class RouteNotFound(Refusal):
+    """Over HTTP: no route answers this path."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class MethodNotAllowed(Refusal):
+    """Over HTTP: the path is there, with other methods."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
 
 
 _BY_CODE: dict[grpc.StatusCode, type[Refusal]] = {

@@ -38,7 +38,7 @@ class EmailTaken(Refusal):
 
 
 class PasswordTooWeak(Refusal):
-    """The password is among the first that an attacker tries."""
+    """The password is among the first that an attacker tries, or a part of the e-mail address."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 

@@ -38,7 +38,7 @@ class Validation(Guard):
                 raise IdempotencyKeyRequired("the call needs an idempotency key (request_id)")
             violations = collect(request)
             if violations:
-                raise invalid_input(violations)
+                raise invalid_input(violations, request.DESCRIPTOR)
             # Most messages hold no zero byte at all, and then no string does; numbers and bytes may hold some.
             if b"\0" in request.SerializeToString():
                 refuse_nul(request)
@@ -80,26 +80,34 @@ def _nuls(message: Message, prefix: str = "") -> Iterator[str]:
                 yield from _nuls(inner, f"{where}.")
 
 
-def invalid_input(violations: list[Any]) -> InvalidInput:
-    """Return the refusal for what protovalidate found."""
-    found = [FieldViolation(path_of(v), describe(v)) for v in violations[:MAX_VIOLATIONS]]
+def invalid_input(violations: list[Any], descriptor: Any) -> InvalidInput:
+    """Return the refusal for what protovalidate found in a message of this type."""
+    found = [violation_of(v, descriptor) for v in violations[:MAX_VIOLATIONS]]
     first = found[0]
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
     subject = f"{first.field}: " if first.field else ""
     return InvalidInput(f"{subject}{first.description}{more}", found)
 
 
-def path_of(violation: Any) -> str:
-    """Return the path of a broken field, such as `lines[2].quantity`; nothing for a rule of the whole message."""
-    path = ""
+def violation_of(violation: Any, descriptor: Any) -> FieldViolation:
+    """Return the path of what is broken, such as `lines[2].quantity`, and what is wrong in the words of the rule.
+
+    A rule of the whole message has no path. A choice that was not made has the path of the message that offers it, and
+    says between what: nobody writes the name of a oneof.
+    """
+    path, holder = "", descriptor
     for element in violation.proto.field.elements if violation.proto.field is not None else ():
-        path += f".{element.field_name}" if path else element.field_name
+        name = element.field_name
+        if name in holder.oneofs_by_name and name not in holder.fields_by_name:
+            choices = " or ".join(field.name for field in holder.oneofs_by_name[name].fields)
+            return FieldViolation(path, f"exactly one must be given: {choices}")
+        path += f".{name}" if path else name
         subscript = element.subscript
         if subscript is not None:
             path += f"[{json.dumps(subscript.value)}]"
-    return path
-
-
-def describe(violation: Any) -> str:
-    """Return what is wrong, in the words of the rule."""
-    return violation.proto.message or violation.proto.rule_id
+        field = holder.fields_by_name.get(name)
+        inner = field.message_type if field is not None else None
+        if inner is not None and inner.GetOptions().map_entry:
+            inner = inner.fields_by_name["value"].message_type
+        holder = inner or holder
+    return FieldViolation(path, violation.proto.message or violation.proto.rule_id)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from mesh.refusals import InvalidInput
 from svc_auth.errors import AlreadyRegistered, PasswordTooWeak, UserChanged
+from svc_auth.user import weak
 
 HOUSE_ACCOUNTS = {
     "admin@titan.local": ("admin", "admin_password"),
@@ -20,40 +21,6 @@ secret did would be given its role."""
 
 MAX_ADDRESSES = 50
 MIN_PASSWORD_CHARACTERS = 8
-
-# The first that every attacker tries, of eight characters and more. Short on purpose: a long list belongs in a service.
-_TRIVIAL = frozenset(
-    {
-        "password",
-        "password1",
-        "passw0rd",
-        "12345678",
-        "123456789",
-        "1234567890",
-        "87654321",
-        "11111111",
-        "00000000",
-        "88888888",
-        "12341234",
-        "abcd1234",
-        "1q2w3e4r",
-        "1qaz2wsx",
-        "qwertyui",
-        "qwertyuiop",
-        "qwerty123",
-        "asdfghjkl",
-        "iloveyou",
-        "sunshine",
-        "princess",
-        "football",
-        "baseball",
-        "superman",
-        "trustno1",
-        "letmein1",
-        "whatever",
-        "computer",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -94,14 +61,19 @@ def check_password(password: str, *, email: str) -> None:
     """Let a password pass.
 
     Raises:
-        PasswordTooWeak: It is short, trivial, or the address itself.
+        PasswordTooWeak: It is short, common, or a part of the address.
     """
     folded = normalise_password(password).casefold().strip()
     address = normalise_email(email)
     if len(folded) < MIN_PASSWORD_CHARACTERS:
         raise PasswordTooWeak(f"a password has at least {MIN_PASSWORD_CHARACTERS} characters")
-    if folded in _TRIVIAL or len(set(folded)) == 1 or folded in (address, address.partition("@")[0]):
-        raise PasswordTooWeak("this password is among the first that an attacker tries")
+    if weak.is_part_of(folded, address):
+        raise PasswordTooWeak("a password must not be a part of the e-mail address")
+    if weak.is_common(folded):
+        raise PasswordTooWeak(
+            "this password is among the first that an attacker tries: a common word with or without digits and signs"
+            " around it, a row of keys, or a short part again and again; a few words of your own in a row are fine"
+        )
 
 
 def register(user: User, *, email: str, display_name: str) -> User:

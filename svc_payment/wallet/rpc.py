@@ -19,7 +19,7 @@ from svc_payment.ledger import rules as ledger_rules
 from svc_payment.ledger import store as ledger
 from svc_payment.ledger.rules import TransferKind
 from svc_payment.ledger.store import Balance
-from svc_payment.payment.rules import DEFAULT_PROVIDER, declined
+from svc_payment.payment.rules import DEFAULT_PROVIDER
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.worker import Worker
 from svc_payment.wallet import rules, store
@@ -87,7 +87,7 @@ class WalletService:
         self._worker.start(work)
         settled = await self._settled(stored)
         if settled.status is TopUpStatus.DECLINED:
-            raise declined(settled.decline_code)
+            raise rules.declined_top_up(settled.decline_code)
         assert settled.response is not None
         return wallet_service_pb2.TopUpWalletResponse.FromString(settled.response)
 

@@ -13,8 +13,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from mesh.refusals import IdempotencyKeyReused, InvalidInput, Refusal
-from svc_payment.errors import CurrencyNotSupported
+from svc_payment.errors import CurrencyNotSupported, PaymentDeclined
 from svc_payment.ledger import rules as ledger
+from svc_payment.payment.rules import declined
 from svc_payment.providers.interface import Authorization, Outcome, ProviderPayment
 from svc_payment.settlement.rules import Call
 
@@ -116,6 +117,17 @@ def authorized(top_up: TopUp, answer: Authorization) -> TopUp:
         case Outcome.ACTION_REQUIRED:
             return replace(top_up, status=TopUpStatus.VOIDING, decline_code=ACTION_REQUIRED)
     return top_up
+
+
+def declined_top_up(decline_code: str | None) -> PaymentDeclined:
+    """Return the refusal of a top-up, which says so where the card is good and the way is not."""
+    if decline_code == ACTION_REQUIRED:
+        return PaymentDeclined(
+            "the owner of this card would have to confirm the payment (3-D Secure), and a top-up has no page for that;"
+            " pay in with another card, or pay an order with this one",
+            decline_code=decline_code,
+        )
+    return declined(decline_code)
 
 
 def captured(top_up: TopUp, response: bytes) -> TopUp:

@@ -16,7 +16,7 @@ import pytest
 from edge_http import app, errors
 from edge_http.server import HttpServer, bind
 from mesh.clients import Clients
-from mesh.refusals import FieldViolation, InvalidInput, Refusal
+from mesh.refusals import FieldViolation, IdempotencyKeyRequired, InvalidInput, Refusal
 from mesh.server import AddressTaken
 from tests import harness
 from titan.catalog.v1 import product_pb2, product_service_pb2
@@ -117,6 +117,31 @@ def test_a_message_names_the_broken_field_as_json_does() -> None:
         "the order_id does not fit",
         "the body is not JSON",
     ]
+
+
+async def test_a_violation_holds_nothing_that_is_empty(titan: httpx.AsyncClient) -> None:
+    """The field and what is wrong with it."""
+    answer = await titan.get("/v1/products/not-a-uuid")
+
+    (violation,) = answer.json()["error"]["details"][1]["fieldViolations"]
+    assert {"field", "description"} == set(violation)
+
+
+def test_a_missing_key_is_named_as_http_has_it() -> None:
+    """The services know it as the field request_id."""
+    refusal = IdempotencyKeyRequired("the call needs an idempotency key (request_id)")
+
+    message = errors.body(refusal)["error"]["message"]
+
+    assert "Idempotency-Key" in message
+    assert "requestId" in message
+
+
+async def test_the_root_leads_to_the_page(titan: httpx.AsyncClient) -> None:
+    """It is what a person tries first."""
+    answer = await titan.get("/")
+
+    assert (307, "/docs") == (answer.status_code, answer.headers["location"])
 
 
 async def test_health_description_and_page_are_served(titan: httpx.AsyncClient) -> None:

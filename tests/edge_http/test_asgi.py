@@ -159,6 +159,14 @@ async def test_an_empty_body_is_an_empty_object(http: httpx.AsyncClient) -> None
     assert change_of(answer)["name"] == "x"
 
 
+async def test_an_empty_body_is_named_where_one_is_needed(http: httpx.AsyncClient) -> None:
+    """Better than a list of the fields that it lacks."""
+    answer = await http.post("/v1/things/3:read", content=b"", headers={"content-type": "application/json"})
+
+    assert (answer.status_code, error_of(answer)["reason"]) == (400, "INVALID_INPUT")
+    assert "the body is empty" in error_of(answer)["message"]
+
+
 @pytest.mark.parametrize(
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16", ""]
 )
@@ -191,6 +199,30 @@ async def test_a_body_above_the_limit_is_413(http: httpx.AsyncClient) -> None:
     assert error_of(announced)["status"] == "INVALID_ARGUMENT"
 
 
+@pytest.mark.parametrize("path", ["/v1/things/x", "/nowhere"])
+async def test_a_body_above_the_limit_is_read_away_first(edge: Edge, path: str) -> None:
+    """A client that has not sent all of it yet gets no answer that it could lose."""
+    size = 3 * 1024 * 1024
+    reader, writer = await asyncio.open_unix_connection(edge.socket)
+    writer.write(f"PATCH {path} HTTP/1.1\r\nhost: edge\r\ncontent-length: {size}\r\n\r\n".encode())
+    writer.write(b" " * (size - 1))
+    await writer.drain()
+    early = asyncio.create_task(reader.read(12))
+    assert not (await asyncio.wait({early}, timeout=0.1))[0]
+    writer.write(b" ")
+    assert await early == b"HTTP/1.1 413"
+    writer.close()
+
+
+async def test_a_body_far_above_the_limit_is_refused_at_once(edge: Edge) -> None:
+    """Nobody makes the edge read without end."""
+    reader, writer = await asyncio.open_unix_connection(edge.socket)
+    writer.write(b"PATCH /v1/things/x HTTP/1.1\r\nhost: edge\r\ncontent-length: 1000000000\r\n\r\n")
+    async with asyncio.timeout(5):
+        assert await reader.read(12) == b"HTTP/1.1 413"
+    writer.close()
+
+
 async def test_a_large_body_below_the_limit_is_read(http: httpx.AsyncClient) -> None:
     answer = await http.patch("/v1/things/x", json={"text": "x" * 1_000_000})
 
@@ -211,7 +243,19 @@ async def test_unknown_routes_are_404_and_wrong_methods_405(http: httpx.AsyncCli
     assert error_of(unknown[0])["status"] == "NOT_FOUND"
     assert wrong.status_code == 405
     assert wrong.headers["allow"] == "DELETE, PATCH"
-    assert error_of(wrong)["reason"] == "NOT_IMPLEMENTED"
+    assert error_of(unknown[0])["reason"] == "ROUTE_NOT_FOUND"
+    assert error_of(wrong)["reason"] == "METHOD_NOT_ALLOWED"
+
+
+async def test_a_path_of_grpc_says_so(http: httpx.AsyncClient) -> None:
+    """Envoy sends here what comes to a method's path without being gRPC."""
+    path = f"/{SERVICE}/Change"
+    posted, read = await http.post(path, json={}), await http.get(path)
+
+    assert (posted.status_code, read.status_code) == (415, 404)
+    assert "application/grpc" in error_of(posted)["message"]
+    assert error_of(read)["reason"] == "ROUTE_NOT_FOUND"
+    assert (await http.post(f"/{SERVICE}/Hidden", json={})).status_code == 404
 
 
 async def test_what_only_services_may_call_has_no_route(edge: Edge) -> None:

@@ -14,6 +14,7 @@ from edge_http import json_reader, json_writer
 from mesh.refusals import InvalidInput
 from tests.edge_http.everything import pb
 from tests.edge_http.messages import everything, json_objects
+from titan.order.v1 import checkout_service_pb2
 
 
 def read(value: Any) -> Any:
@@ -77,6 +78,25 @@ def _stricter(value: Any) -> bool:
 def _more_lenient(value: Any) -> bool:
     """Short enum names, and field masks in either spelling."""
     return any(isinstance(leaf, str) for leaf in _leaves(value))
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1.5, "must be a whole number, not a fraction"),
+        ("1.5", "must be a whole number, not a fraction"),
+        ("x", "must be a whole number, not a text"),
+        (100_000_000_000, "must be between 1 and 100000"),
+        (-(2**40), "must be between 1 and 100000"),
+        (math.inf, "must be between 1 and 100000"),
+    ],
+)
+def test_a_number_that_does_not_fit_is_told_in_the_words_of_its_own_limits(value: Any, words: str) -> None:
+    """What the type could hold is of no use to somebody who counts mugs."""
+    with pytest.raises(InvalidInput) as refused:
+        json_reader.read({"quantity": value}, checkout_service_pb2.PlaceOrderLine())
+
+    assert f"quantity: {words}" == refused.value.message
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from typing import Any
 
 import protovalidate
 import pytest
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor
 
-from edge_http import comments, docs, openapi, schemas
+from edge_http import comments, docs, examples, json_reader, openapi, schemas
 from edge_http.asgi import Edge
 from edge_http.binding import Binding, is_landing
 from edge_http.json_names import enum_names
@@ -177,6 +178,31 @@ def test_every_example_passes_the_contract(route: Route) -> None:
 
     assert not [str(v) for v in protovalidate.Validator().collect_violations(request)]
     assert set(content["schema"].get("required", ())) <= set(content["example"])
+
+
+def test_the_examples_tell_one_story() -> None:
+    """Every name in the tables is a field, every value can be read, and the sums of an order are sums."""
+    for name, value in examples._STORY.items():
+        holder, _, field = f"titan.{name}".rpartition(".")
+        assert field in _descriptor(holder).fields_by_name, name
+        if value is not examples._ABSENT:
+            message = message_factory.GetMessageClass(_descriptor(holder))()
+            json_reader.read({field: value}, message)
+    order = examples.of_message(_descriptor("titan.order.v1.Order"), sent=False)
+    (line,) = order["lines"]
+    amounts = {name: int(order[name]["minorUnits"]) for name in ("total", "tax", "shipping", "refunded")}
+    assert amounts == {"total": 2500, "tax": 417, "shipping": 0, "refunded": 0}
+    assert int(line["unitPrice"]["minorUnits"]) * line["quantity"] == int(line["lineTotal"]["minorUnits"]) == 2500
+    assert (line["sellerId"], line["allocations"]) == ("house", [{"warehouseId": "main", "quantity": 2}])
+    assert (order["status"], order["paymentStatus"], line["title"]) == ("CONFIRMED", "AUTHORIZED", "A blue mug")
+    assert "nextAction" not in order
+
+
+def test_one_of_a_thing_is_singular() -> None:
+    """ "At least 1 character", and not one of many."""
+    assert docs._limits({"type": "string", "minLength": 1}) == ["at least 1 character"]
+    assert docs._limits({"type": "array", "items": {}, "maxItems": 1}) == ["at most 1 item"]
+    assert docs._limits({"type": "string", "minLength": 1, "maxLength": 128}) == ["1 to 128 characters"]
 
 
 def test_limits_become_keywords() -> None:

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from google.protobuf import field_mask_pb2, struct_pb2, wrappers_pb2
 from google.rpc import error_details_pb2
+from protovalidate import Validator
 
 from mesh import calls, telemetry
 from mesh.calls import Call
@@ -21,7 +22,7 @@ from mesh.interceptors.deadline import Deadline
 from mesh.interceptors.identity import Identity
 from mesh.interceptors.refusals import Refusals
 from mesh.interceptors.telemetry import Telemetry, spans_wanted
-from mesh.interceptors.validation import Validation, refuse_nul
+from mesh.interceptors.validation import Validation, invalid_input, refuse_nul
 from mesh.refusals import (
     AccessDenied,
     DeadlineExceeded,
@@ -33,6 +34,7 @@ from mesh.refusals import (
 )
 from tests.harness import KEYS, as_service, as_user
 from tests.mesh.sample import SAMPLE, TextTooShort, pb, sample_contract
+from titan.order.v1 import checkout_service_pb2
 
 
 class Context:
@@ -398,6 +400,17 @@ def test_broken_limits_are_named_by_their_paths():
 
     assert [v.field for v in refused.value.violations] == ["item.sku", "items[1].quantity", 'by_name["red"].sku']
     assert "item.sku" in refused.value.message
+
+
+def test_a_choice_that_was_not_made_names_what_there_is():
+    """Nobody writes the name of a oneof: the path is the message's, and the words are the fields'."""
+    request = checkout_service_pb2.PlaceOrderRequest(payment={})
+    violations = [v for v in Validator().collect_violations(request) if "oneof" in v.proto.message]
+
+    refusal = invalid_input(violations, request.DESCRIPTOR)
+
+    assert "payment: exactly one must be given: wallet or card" == refusal.message
+    assert ["payment"] == [v.field for v in refusal.violations]
 
 
 def test_a_good_request_passes():

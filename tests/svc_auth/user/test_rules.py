@@ -23,13 +23,22 @@ def test_addresses_are_compared_in_lower_case():
 
 
 @pytest.mark.parametrize(
-    "password", ["password", "PassWord", "12345678", "zzzzzzzz", "ada@example.com", "short", "Ada.Lovelace"]
+    "password",
+    ["password", "PassWord", "password123", "12345678", "zzzzzzzz", "ada@example.com", "short", "Ada.Lovelace"],
 )
 def test_trivial_passwords_are_refused(password):
     """What is tried first: lists, one character, the address itself."""
     email = "ada.lovelace@example.com" if password == "Ada.Lovelace" else "ada@example.com"
     with pytest.raises(PasswordTooWeak):
         rules.check_password(password, email=email)
+
+
+def test_a_refused_password_is_told_what_is_weak():
+    """The next one should pass."""
+    with pytest.raises(PasswordTooWeak, match=r"common word .* row of keys"):
+        rules.check_password("password123", email="ada@example.com")
+    with pytest.raises(PasswordTooWeak, match="part of the e-mail"):
+        rules.check_password("lovelace1815", email="ada.lovelace@example.com")
 
 
 def test_a_long_phrase_is_a_good_password():

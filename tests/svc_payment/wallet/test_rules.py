@@ -64,3 +64,10 @@ def test_credits_are_checked_one_by_one():
     credits = [Credit(first, 1, "GBP"), Credit(second, 1, "EUR"), Credit(first, 2, "GBP")]
     reasons = [refusal and refusal.reason for refusal in rules.check_credits(credits, {"GBP"})]
     assert [None, "CURRENCY_NOT_SUPPORTED", "INVALID_INPUT"] == reasons
+
+
+def test_a_card_that_wants_a_confirmation_is_told_why_it_cannot_top_up():
+    """The card is good and the way is not; any other decline says no more than the provider's code."""
+    assert "3-D Secure" in rules.declined_top_up(rules.ACTION_REQUIRED).message
+    assert {"decline_code": "action_required"} == rules.declined_top_up(rules.ACTION_REQUIRED).metadata
+    assert "the card was declined" == rules.declined_top_up("card_declined").message

@@ -93,6 +93,7 @@ class InventoryServiceServicer:
     def AdjustStock(self, request, context):
         """Changes the units on hand by a number that may be negative, never below what orders hold.
 
+        A SKU that nobody knows yet gets its stock like any other: the catalogue is not asked, and goods may come before it.
         The same request id gives the same answer and moves nothing twice.
         Fails with STOCK_BELOW_RESERVED, STOCK_TOO_LARGE, WAREHOUSE_NOT_FOUND, IDEMPOTENCY_KEY_REQUIRED or
         IDEMPOTENCY_KEY_REUSED.
@@ -104,6 +105,7 @@ class InventoryServiceServicer:
     def BatchAdjustStock(self, request, context):
         """Adjusts many SKUs, one result each: a refused one never fails its neighbours.
 
+        A SKU that nobody knows yet gets its stock like any other.
         The same request id gives the same answer and moves nothing twice. A SKU may stand in it more than once.
         Fails with IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
         Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND.

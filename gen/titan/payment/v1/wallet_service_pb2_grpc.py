@@ -73,6 +73,7 @@ class WalletServiceServicer:
     def TopUpWallet(self, request, context):
         """Pays into the caller's wallet by card.
 
+        A card whose owner would have to confirm the payment (3-D Secure) is declined: there is no page here to send them to.
         The same request id gives the same answer and charges once.
         Fails with PAYMENT_DECLINED, CURRENCY_NOT_SUPPORTED, PROVIDER_UNAVAILABLE, TOP_UP_IN_PROGRESS,
         IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
