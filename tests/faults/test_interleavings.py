@@ -763,7 +763,7 @@ async def clear(shop: OneLoop) -> None:
 
 def test_whatever_interleaves_ends_as_the_model_says(stage: Stage) -> None:
     """Steps, duplicates, crashes, lost replies and late coordinators, as Hypothesis mixes them."""
-    examples, steps = (1000, 50) if PROFILE != "ci" else (30, 30)
+    examples, steps = (1000, 50) if PROFILE != "ci" else (20, 30)
     print(f"{examples} examples of at most {steps} steps, seed {SEED}, profile {PROFILE}")
     Interleavings.stage = stage
     limits = hypothesis.settings(
