@@ -194,10 +194,14 @@ class Carts:
     async def _swap(self, before: Cart, after: Cart) -> bool:
         swapped = await self._live.swap(before, after)
         if swapped:
-            pending = self._pending.get(after.user_id)
-            if pending is None or pending.version < after.version:
-                self._pending[after.user_id] = after
+            self._note_unsaved(after)
         return swapped
+
+    def _note_unsaved(self, cart: Cart) -> None:
+        """Have a cart saved, unless a newer one waits: who put this one into Redis may hear of it last."""
+        pending = self._pending.get(cart.user_id)
+        if pending is None or pending.version < cart.version:
+            self._pending[cart.user_id] = cart
 
     # --- loading ---
 
@@ -264,7 +268,7 @@ class Carts:
                 steps.append((cart, rules.after_close(cart, ordered[cart.cart_id]), False))
         for (_, following, is_saved), done in zip(steps, await self._live.close(steps), strict=True):
             if done and not is_saved:
-                self._pending[following.user_id] = following
+                self._note_unsaved(following)
 
     @asynccontextmanager
     async def _turn_of(self, user_id: UUID) -> AsyncIterator[None]:

@@ -414,6 +414,33 @@ async def test_an_add_between_the_close_and_its_echo_in_redis_is_kept(shop, ada,
     assert following == await shop.get(ada[1])
 
 
+async def test_an_add_right_behind_a_move_is_the_one_that_is_saved(shop, ada, cart_db, cart_redis, monkeypatch):
+    """The process that moves a rest hears of its own move last: the next add is in Redis, and noted, by then."""
+    cart = await shop.add(ada[1], "SKU-1")
+    await shop.carts.flush()
+    await new_carts(cart_db, cart_redis).close({ada[0]: UUID(cart.cart_id)}, {UUID(cart.cart_id): {"SKU-1": 1}})
+    lines = {"SKU-1": 1, "SKU-2": 1}
+    stale = replace(await shop.carts.get(ada[0]), cart_id=UUID(cart.cart_id), version=2**60, lines=lines)
+    await shop.redis.flushall()
+    await shop.live.put_missing([stale])  # as if it had been changed after its close
+    close = shop.live.close
+
+    async def close_and_hear_late(carts):
+        done = await close(carts)
+        monkeypatch.setattr(shop.live, "close", close)
+        await shop.add(ada[1], "SKU-3")
+        return done
+
+    monkeypatch.setattr(shop.live, "close", close_and_hear_late)
+    await shop.contents(ada[0])
+    following = await shop.get(ada[1])
+    await shop.carts.flush()
+    await shop.redis.flushall()
+
+    assert {"SKU-2": 1, "SKU-3": 1} == lines_of(following)
+    assert following == await shop.get(ada[1])
+
+
 async def test_adds_and_closes_at_once_lose_nothing_and_move_nothing_twice(shop, ada, cart_db, cart_redis):
     """Thirty adds of one, five closes of what was ordered, in two processes: what is left is all but the ordered."""
     cart = await shop.add(ada[1], "SKU-1", 5)
