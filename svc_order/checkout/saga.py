@@ -40,6 +40,8 @@ from titan.payment.v1 import payment_pb2, payment_service_pb2
 log = get_logger("order.saga")
 
 MAX_BACKOFF_SECONDS = 5.0
+CART_PATIENCE_SECONDS = 1.0
+"""How long a stored answer waits for its cart to be closed; the saga goes on with that, whoever has left."""
 UNREADABLE_SECONDS = 60.0
 """How long an order rests whose sealed parts can't be opened; a person has to look at it."""
 
@@ -276,10 +278,15 @@ class Saga:
         """Return the answers that are stored under keys; None while there is none.
 
         A cart is closed before the reply, so what a dying process left open is closed here, by whoever asks again.
+        Where svc_cart hangs the answer comes all the same, while its caller has time left.
         """
         answers = await self._open_all(known)
         carts = [_open_cart(each, answer) for each, answer in zip(known, answers, strict=True)]
-        await asyncio.gather(*(self._steps.close_cart(cart) for cart in carts if cart is not None))
+        try:
+            async with asyncio.timeout(CART_PATIENCE_SECONDS):
+                await asyncio.gather(*(self._steps.close_cart(cart) for cart in carts if cart is not None))
+        except TimeoutError:
+            log.warning("answered before the cart is closed", order_ids=[str(each.order_id) for each in known])
         return answers
 
     async def find_answer(self, order_id: UUID) -> Answer | None:

@@ -617,6 +617,27 @@ async def test_a_cart_that_hangs_as_it_is_closed_holds_up_no_other_answer(shop: 
     assert cart_id in world.closed
 
 
+async def test_a_cart_that_hangs_as_it_is_closed_takes_nobody_their_answer(
+    shop: Shop, world: World, monkeypatch: Any
+) -> None:
+    """After the silence the order is looked up: it counts, and whoever hears so must have time left to hear it."""
+    monkeypatch.setattr("svc_order.checkout.waiting.SILENCE_SECONDS", 0.5)
+    user, cart_id = uuid4(), str(uuid4())
+    world.carts[str(user)] = (cart_id, {"mug": 1})
+    world.hold["close"] = asyncio.Event()
+    order = {"cart": True, "lines": [("mug", 1)], "key": "hanging-cart"}
+    async with asyncio.timeout(2.5):
+        first = await shop.place(user, **order)
+    async with asyncio.timeout(2.5):
+        again = await shop.place(user, **order)
+
+    assert first.status == order_pb2.ORDER_STATUS_CONFIRMED
+    assert first == again
+    assert cart_id not in world.closed
+    world.hold["close"].set()
+    await until(lambda: cart_id in world.closed)
+
+
 async def test_thinking_providers_never_take_every_place(shop: Shop, world: World, monkeypatch: Any) -> None:
     """Beyond the places for slow payments their callers get PENDING at once, and wallet orders go on."""
     monkeypatch.setattr("svc_order.checkout.waiting.SLOW_PLACES", 4)
