@@ -71,6 +71,7 @@ NO_REFLECTION = (
 )
 RETRY_SECONDS = 1  # what the limits say in retry-after
 MAX_BODY_BYTES = 1024 * 1024
+LARGE_BODIES = "app_edge_http_large_bodies"
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,8 @@ class _Renderer:
             token_max_lifetime=f"{topology.token_max_lifetime_seconds}s",
             app=app,
             clusters=[
-                part(
-                    "http_app_cluster",
-                    name=app,
-                    breakers=part("breakers"),
-                    outliers=part("outliers"),
-                    endpoints=endpoints_file(self.home, "edge_http"),
-                ),
+                self._http_app(app, "breakers"),
+                self._http_app(LARGE_BODIES, "few_breakers"),
                 part(
                     "socket_cluster",
                     name=out,
@@ -192,12 +188,22 @@ class _Renderer:
             ],
         )
 
+    def _http_app(self, name: str, breakers: str) -> Any:
+        return part(
+            "http_app_cluster",
+            name=name,
+            service=app_cluster("edge_http"),
+            breakers=part(breakers),
+            outliers=part("outliers"),
+            endpoints=endpoints_file(self.home, "edge_http"),
+        )
+
     def _edge_routes(self, app: str, out: str) -> list[Any]:
         limits = self.topology.limits[self.options.profile]
         session_limit = _limit("sessions", "masked_remote_address", "by_address", limits.sessions)
         unbuffered, speaks_grpc = part("unbuffered"), part("speaks_grpc")
         events = part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
-        too_large = part("too_large_route", more_than=MAX_BODY_BYTES + 1, cluster=app, unbuffered=unbuffered)
+        too_large = part("too_large_route", more_than=MAX_BODY_BYTES + 1, cluster=LARGE_BODIES, unbuffered=unbuffered)
         routes = [too_large, events]
         for path in SESSION_MATCHES:
             match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}

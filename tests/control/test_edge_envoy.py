@@ -284,6 +284,31 @@ async def test_a_body_over_a_mebibyte_is_refused(edge: Edge) -> None:
         assert 200 == (await client.post("/v1/x", content=b"x" * 900_000)).status_code
 
 
+async def test_large_bodies_that_never_end_take_places_from_each_other_alone(edge: Edge) -> None:
+    """Nobody buffers them, so each holds a connection to the app: strangers must not hold them all."""
+    trust = ssl.create_default_context(cafile=str(edge.authority.ca_file))
+
+    async def begin(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(
+            "localhost", edge.home.ports.edge, ssl=trust, local_addr=(address, 0)
+        )
+        writer.write(b"POST /v1/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2000000\r\n\r\nx")
+        await writer.drain()
+        return reader, writer
+
+    begun = await asyncio.gather(*(begin(f"127.0.7.{number % 8 + 1}") for number in range(80)))
+    answers = {asyncio.ensure_future(reader.readline()) for reader, _ in begun}
+    refused, _ = await asyncio.wait(answers, timeout=2, return_when=asyncio.FIRST_COMPLETED)
+    async with edge.client("127.0.8.1") as client:
+        assert 200 == (await client.get("/v1/x")).status_code
+
+    assert {b"HTTP/1.1 503 Service Unavailable\r\n"} == {answer.result() for answer in refused}
+    for answer in answers:
+        answer.cancel()
+    for _, writer in begun:
+        writer.close()
+
+
 @pytest.mark.skipif(not CURL_SPEAKS_HTTP2, reason="no curl with HTTP/2 on this machine")
 @pytest.mark.parametrize("size, expected", [(300_000, "401"), (3_000_000, "413")])
 async def test_a_refusal_reaches_a_client_that_still_sends(edge: Edge, size: int, expected: str) -> None:
