@@ -81,6 +81,8 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
                     expected_currency=request.expected_total.currency_code,
                 )
             return priced
+        except Overloaded:
+            raise  # one more query for each call that is shed would not help
         except Refusal:
             # A twin may have been recorded since the key was looked up; it has closed the cart that is empty now.
             known = await self._intake.find_known(key)

@@ -638,6 +638,19 @@ async def test_a_cart_that_hangs_as_it_is_closed_takes_nobody_their_answer(
     await until(lambda: cart_id in world.closed)
 
 
+async def test_a_call_that_is_shed_costs_no_query(shop: Shop, monkeypatch: Any) -> None:
+    """Who sheds calls because there are too many must not ask the database something for each of them."""
+    monkeypatch.setattr(shop.intake._quotes_of_lines, "_max_waiting", 0)
+    asked: list[Any] = []
+    find_known = shop.intake.find_known
+    monkeypatch.setattr(shop.intake, "find_known", lambda key: asked.append(key) or find_known(key))
+    with pytest.raises(grpc.aio.AioRpcError) as shed:
+        await shop.place()
+
+    assert harness.reason_of(shed.value) == "OVERLOADED"
+    assert not asked
+
+
 async def test_thinking_providers_never_take_every_place(shop: Shop, world: World, monkeypatch: Any) -> None:
     """Beyond the places for slow payments their callers get PENDING at once, and wallet orders go on."""
     monkeypatch.setattr("svc_order.checkout.waiting.SLOW_PLACES", 4)
