@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from signal import Signals
 
 import psutil
 
@@ -139,7 +140,7 @@ class Supervised:
         self._extra_environment = dict(environment or {})
         self.signal(self.process.program.stop_signal)
 
-    async def hold(self, name: signal.Signals) -> None:
+    async def hold(self, name: Signals) -> None:
         """End it with a signal and leave it down until it is released; returns when it has ended."""
         self._released.clear()
         child = self._child

@@ -30,7 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults import mesh as meshes
-from tests.faults.faults import FAULTS, SETS, Scene, chosen, order_of
+from tests.faults.faults import FAULTS, SETS, Scene, Skipped, Wrong, chosen, order_of
+from tests.faults.faults.provider import behave
 from tests.faults.journal import Journal
 from tests.faults.mesh import ROOT, Mesh, NotStarted
 from tests.faults.shoppers import Edge, Load, Shop, Stuck, buy, open_shop
@@ -63,6 +64,9 @@ class Injected:
     began_wall: float
     over_wall: float
     recovered: bool
+    note: str = ""
+    wrong: str = ""
+    """What the mesh did in it that it must not do."""
 
     @property
     def recovery_seconds(self) -> float:
@@ -83,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # the account that Postgres runs as has to pass through
     try:
-        status = asyncio.run(prove(folder, load, names, options.seconds, options.port_base))
+        status = asyncio.run(prove(folder, load, names, options.seconds, options.port_base, full=options.full))
     except (NotStarted, Stuck) as problem:
         print(problem, file=sys.stderr)
         status = 2
@@ -101,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long shoppers buy")
     parser.add_argument("--faults", nargs="*", default=["short"], help="names, or sets: " + ", ".join(SETS))
+    parser.add_argument("--full", action="store_true", help="let faults last as long as they do in the world")
     parser.add_argument("--shoppers", type=int, default=12)
     parser.add_argument("--per-second", type=float, default=25.0, help="how many wishes begin in a second")
     parser.add_argument("--keep", help="a folder for the files of this run, which are kept")
@@ -108,7 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float, port_base: int | None) -> int:
+async def prove(
+    folder: Path, load: Load, names: tuple[str, ...], seconds: float, port_base: int | None, *, full: bool = False
+) -> int:
     """Start, disturb, wait, judge; returns the exit status."""
     began = time.monotonic()
     _say(
@@ -117,7 +124,7 @@ async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float
     async with meshes.started(folder / "m", port_base=port_base) as mesh:
         _say(f"the mesh runs after {time.monotonic() - began:.0f} s")
         with _witnesses(mesh, folder) as witnesses:
-            injected = await _buy_and_disturb(mesh, folder, load, names, seconds)
+            injected = await _buy_and_disturb(mesh, folder, load, names, seconds, full=full)
             await _rest(mesh)
             run = {"seed": load.seed, "rested_at": time.monotonic(), "rested_wall": time.time(), **_places(mesh)}
             file = folder / "run.json"
@@ -131,7 +138,10 @@ async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
         status = await asyncio.to_thread(subprocess.call, judge, cwd=ROOT, env=environment)
     Console(width=None if sys.stdout.isatty() else 150).print(_table(injected))
-    recovered = all(each.recovered for each in injected)
+    for each in injected:
+        if each.wrong:
+            print(f"{each.name}: {each.wrong}")
+    recovered = all(each.recovered and not each.wrong for each in injected)
     _write_result(folder, load, seconds, injected, status)
     outcome = "proven" if status == 0 and recovered else "BROKEN"
     print(f"seed {load.seed}: {outcome}, in {time.monotonic() - began:.0f} s")
@@ -139,15 +149,17 @@ async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float
 
 
 async def _buy_and_disturb(
-    mesh: Mesh, folder: Path, load: Load, names: tuple[str, ...], seconds: float
+    mesh: Mesh, folder: Path, load: Load, names: tuple[str, ...], seconds: float, *, full: bool
 ) -> list[Injected]:
     edge, journal = Edge.at(mesh.endpoints), Journal(folder / "journal.ndjson")
     shop = Shop(edge, journal, load)
     try:
+        await behave(mesh.endpoints["psp"])
         await open_shop(shop, mesh.endpoints)
         buying = asyncio.create_task(buy(shop))
         talking = asyncio.create_task(_talk(shop))
-        injected = await _disturb(Scene(mesh, shop, random.Random(f"{load.seed}/faults")), folder, names, seconds)
+        scene = Scene(mesh, shop, random.Random(f"{load.seed}/faults"), full)
+        injected = await _disturb(scene, folder, names, seconds)
         shop.over.set()
         _say("the shop closes; everybody waits for an answer")
         await asyncio.wait_for(buying, CLOSING_SECONDS)
@@ -166,13 +178,22 @@ async def _disturb(scene: Scene, folder: Path, names: tuple[str, ...], seconds: 
     injected: list[Injected] = []
     await asyncio.sleep(WARM_UP_SECONDS)
     with (folder / "faults.ndjson").open("w", buffering=1) as lines:
+        skipped: set[str] = set()
         for name in plan:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or skipped.issuperset(names):
                 break
-            fault = await _inject(scene, name)
+            if name in skipped:
+                continue
+            try:
+                fault = await _inject(scene, name)
+            except Skipped as why:
+                _say(f"{name}: skipped, {why}")
+                skipped.add(name)
+                continue
             lines.write(json.dumps(asdict(fault)) + "\n")
             injected.append(fault)
-            _say(f"{name}: well again {fault.recovery_seconds:.1f} s after it")
+            note = f" ({fault.note})" if fault.note else ""
+            _say(f"{name}{note}: well again {fault.recovery_seconds:.1f} s after it{fault.wrong and ', but WRONG'}")
             await asyncio.sleep(CALM_SECONDS)
     await asyncio.sleep(max(0.0, deadline - time.monotonic()))
     return injected
@@ -180,10 +201,14 @@ async def _disturb(scene: Scene, folder: Path, names: tuple[str, ...], seconds: 
 
 async def _inject(scene: Scene, name: str) -> Injected:
     began, began_wall = time.monotonic(), time.time()
-    await FAULTS[name](scene)
+    note = wrong = ""
+    try:
+        note = await FAULTS[name](scene) or ""
+    except Wrong as problem:
+        wrong = str(problem)
     lifted = time.monotonic()
     recovered = await _recovered(scene, lifted)
-    return Injected(name, began, lifted, time.monotonic(), began_wall, time.time(), recovered)
+    return Injected(name, began, lifted, time.monotonic(), began_wall, time.time(), recovered, note, wrong)
 
 
 async def _recovered(scene: Scene, lifted: float) -> bool:
