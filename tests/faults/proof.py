@@ -29,10 +29,13 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
+from tests.faults import journal as journals
+from tests.faults import latencies
 from tests.faults import mesh as meshes
 from tests.faults.faults import FAULTS, SETS, Scene, Skipped, Wrong, chosen, order_of
-from tests.faults.faults.provider import behave
+from tests.faults.faults.provider import SLOW, behave
 from tests.faults.journal import Journal
+from tests.faults.latencies import FEWEST, MOST_RATIO, Route
 from tests.faults.mesh import ROOT, Mesh, NotStarted
 from tests.faults.shoppers import Edge, Load, Shop, Stuck, buy, open_shop
 
@@ -137,12 +140,20 @@ async def prove(
         judge = [sys.executable, "-m", "tests.faults.check", str(folder)]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
         status = await asyncio.to_thread(subprocess.call, judge, cwd=ROOT, env=environment)
-    Console(width=None if sys.stdout.isatty() else 150).print(_table(injected))
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    console.print(_table(injected))
+    routes = latencies.routes(
+        journals.read(folder / "journal.ndjson"),
+        [(each.began, each.over) for each in injected],
+        [(each.began, each.lifted) for each in injected if each.name == SLOW],
+    )
+    if routes:
+        console.print(_routes_table(routes))
     for each in injected:
         if each.wrong:
             print(f"{each.name}: {each.wrong}")
     recovered = all(each.recovered and not each.wrong for each in injected)
-    _write_result(folder, load, seconds, injected, status)
+    _write_result(folder, load, seconds, injected, routes, status)
     outcome = "proven" if status == 0 and recovered else "BROKEN"
     print(f"seed {load.seed}: {outcome}, in {time.monotonic() - began:.0f} s")
     return 0 if status == 0 and recovered else 1
@@ -293,7 +304,23 @@ def _table(injected: list[Injected]) -> Table:
     return rows
 
 
-def _write_result(folder: Path, load: Load, seconds: float, injected: list[Injected], status: int) -> None:
+def _routes_table(routes: list[Route]) -> Table:
+    rows = Table(
+        title=f"Seconds of an answer, and while the provider took 5 s (at most {MOST_RATIO:g} x, but for cards)"
+    )
+    for heading in ("route", "answers", "p99 s", "answers then", "p99 s then", "x"):
+        rows.add_column(heading, justify="left" if heading == "route" else "right")
+    for route in routes:
+        ratio = "-" if route.ratio is None else f"{route.ratio:.1f}"
+        then = f"{route.disturbed_p99:.3f}" if route.disturbed else "-"
+        rows.add_row(route.name, str(route.calm), f"{route.calm_p99:.3f}", str(route.disturbed), then, ratio)
+    rows.caption = f"no ratio below {FEWEST} answers"
+    return rows
+
+
+def _write_result(
+    folder: Path, load: Load, seconds: float, injected: list[Injected], routes: list[Route], status: int
+) -> None:
     verdict = folder / "verdict.json"
     result = {
         "seed": load.seed,
@@ -301,6 +328,7 @@ def _write_result(folder: Path, load: Load, seconds: float, injected: list[Injec
         "load": asdict(load),
         "holds": status == 0,
         "invariants": json.loads(verdict.read_text()) if verdict.exists() else None,
+        "routes": [{**asdict(route), "ratio": route.ratio} for route in routes],
         "faults": [{**asdict(fault), "recovery_seconds": fault.recovery_seconds} for fault in injected],
     }
     (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")

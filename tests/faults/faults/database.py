@@ -80,11 +80,7 @@ async def locks(scene: Scene) -> str:
 
 
 async def deadlocks(scene: Scene) -> str:
-    """Lock two products in the order in which nobody else does; the service is always the victim.
-
-    Raises:
-        Wrong: Nobody ever met it: then this fault is none any more.
-    """
+    """Lock two products in the order in which nobody else does; the service is always the victim."""
     until = time.monotonic() + scene.seconds(RUDE_SECONDS, RUDE_SECONDS, full=FULL_RUDE_SECONDS)
     async with rude(scene, "svc_inventory") as connection:
         counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
@@ -94,7 +90,7 @@ async def deadlocks(scene: Scene) -> str:
             for sku in scene.shop.hot:
                 async with connection.transaction():
                     for one in (scene.dice.choice(scene.shop.plain), sku):
-                        await connection.execute("SELECT FROM stock WHERE sku = $1 FOR UPDATE", one)
+                        await connection.execute("SELECT FROM skus WHERE sku = $1 FOR UPDATE", one)
                         await asyncio.sleep(0.2)
         await connection.execute("SELECT pg_stat_clear_snapshot()")
         met = await connection.fetchval(counted) - before

@@ -16,7 +16,7 @@ PROVIDER_SECONDS = 5.0
 FULL_SECONDS = 20.0
 SLOW_SECONDS = 5.0
 LATE_SECONDS = 30.0
-"""Later than a checkout waits. That webhooks a day late change nothing, the interleavings prove with their own clock."""
+"""Later than a checkout waits. That webhooks a day late change nothing, the interleavings prove."""
 
 USUAL: Mapping[str, Any] = {"action_seconds": 12.0}
 """How it behaves where nothing is wrong: a customer has a few seconds to confirm, so that some deadlines pass."""
@@ -49,13 +49,16 @@ async def die(scene: Scene) -> None:
             await asyncio.sleep(0.05)
 
 
+SLOW = "provider takes 5 s"
+"""While it lasts, routes that need no provider keep their pace."""
+
 FAULTS: Mapping[str, Fault] = {
     "kill psp_sim": die,
     "stop psp_sim": partial(stop, name="psp_sim"),
     "provider loses replies": partial(misbehave, lose_replies=0.5),
     "provider fails after capture": partial(misbehave, fail_after_capture=0.5),
     "provider is away": partial(misbehave, unavailable=1.0),
-    "provider takes 5 s": partial(misbehave, least=2 * SLOW_SECONDS, latency_seconds=SLOW_SECONDS),
+    SLOW: partial(misbehave, least=2 * SLOW_SECONDS, latency_seconds=SLOW_SECONDS),
     "provider answers after the deadline": partial(misbehave, latency_seconds=LATE_SECONDS),
     "webhooks come twice, late and shuffled": partial(
         misbehave, webhooks={"duplicate": 1.0, "shuffle": 1.0, "delay_seconds": 1.0}
