@@ -12,10 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from tests.faults.faults.processes import PACKAGES
+from tests.faults.faults.provider import behave
 from tests.faults.faults.scene import Fault, Scene
 from tests.faults.mesh import ROOT
 
 SKEW_SECONDS = 600
+PROVIDER = "psp_sim"
 SKEWED = Path(__file__).with_name("skewed")
 
 
@@ -28,9 +30,11 @@ async def skew(scene: Scene, name: str) -> str:
         await asyncio.sleep(scene.seconds(4, 6, full=20))
     finally:
         await scene.mesh.restart(name)
+        if name == PROVIDER:
+            await behave(scene.mesh.endpoints["psp"])
     return f"{seconds:+} s"
 
 
 FAULTS: Mapping[str, Fault] = {
-    f"clock of {name} is ten minutes off": partial(skew, name=name) for name in (*PACKAGES, "psp_sim")
+    f"clock of {name} is ten minutes off": partial(skew, name=name) for name in (*PACKAGES, PROVIDER)
 }

@@ -23,7 +23,7 @@ USUAL: Mapping[str, Any] = {"action_seconds": 12.0}
 
 
 async def behave(mesh_psp: str, **behaviour: Any) -> None:
-    """Let the provider behave as usual, but for what is said here."""
+    """Let the provider behave as usual, but for what is said here; one that was started again has forgotten it."""
     async with httpx.AsyncClient(base_url=mesh_psp, timeout=5) as control:
         (await control.delete("/control")).raise_for_status()
         (await control.post("/control", json={**USUAL, **behaviour})).raise_for_status()
