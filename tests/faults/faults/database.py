@@ -80,18 +80,17 @@ async def locks(scene: Scene) -> str:
 
 
 async def deadlocks(scene: Scene) -> str:
-    """Lock two products in the order in which nobody else does; the service is always the victim."""
+    """Lock products in the order in which nobody else does; the service is always the victim."""
     until = time.monotonic() + scene.seconds(RUDE_SECONDS, RUDE_SECONDS, full=FULL_RUDE_SECONDS)
     async with rude(scene, "svc_inventory") as connection:
         counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         before = await connection.fetchval(counted)
         while time.monotonic() < until:
             # Services lock rows by SKU; the plain ones come after the hot ones.
-            for sku in scene.shop.hot:
-                async with connection.transaction():
-                    for one in (scene.dice.choice(scene.shop.plain), sku):
-                        await connection.execute("SELECT FROM skus WHERE sku = $1 FOR UPDATE", one)
-                        await asyncio.sleep(0.2)
+            async with connection.transaction():
+                for skus in (scene.shop.plain, scene.shop.hot):
+                    await connection.execute("SELECT FROM skus WHERE sku = ANY($1) ORDER BY sku FOR UPDATE", skus)
+                    await asyncio.sleep(0.3)
         await connection.execute("SELECT pg_stat_clear_snapshot()")
         met = await connection.fetchval(counted) - before
     return f"{met} deadlocks"
