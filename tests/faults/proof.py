@@ -133,6 +133,7 @@ async def prove(
             file = folder / "run.json"
             file.touch(mode=0o600)  # it names passwords
             file.write_text(json.dumps(run, indent=2) + "\n")
+            gone = [witness for witness in witnesses if witness.poll() is not None]
             for witness in witnesses:
                 witness.terminate()
             for witness in witnesses:
@@ -140,6 +141,9 @@ async def prove(
         judge = [sys.executable, "-m", "tests.faults.check", str(folder)]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
         status = await asyncio.to_thread(subprocess.call, judge, cwd=ROOT, env=environment)
+        if gone:
+            print(f"{len(gone)} of those who look on ended before the end: what they missed is not proven")
+            status = 1
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(_table(injected))
     routes = latencies.routes(

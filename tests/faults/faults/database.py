@@ -20,6 +20,7 @@ import asyncpg
 
 from tests.faults.faults.processes import kill, stop
 from tests.faults.faults.scene import Fault, Scene, Skipped, Wrong
+from tests.faults.watch import AWAY
 
 LONGEST_DOWN_SECONDS = 5.0
 DEATHS, FULL_DEATHS = 3, 8
@@ -238,7 +239,7 @@ async def _use_up_log(scene: Scene) -> float:
             async with rude(scene, "svc_order") as connection:
                 while True:
                     await connection.execute("SELECT pg_logical_emit_message(false, 'proof', 'x'), pg_switch_wal()")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except AWAY:
             if not (await scene.mesh.rows())["postgres"]["healthy"]:
                 return time.monotonic() - began
         await asyncio.sleep(0.1)
@@ -254,7 +255,7 @@ async def _until_ready(scene: Scene) -> None:
             async with rude(scene, "svc_order") as connection:
                 await connection.fetchval("SELECT 1")
             return
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except AWAY:
             if time.monotonic() > deadline:
                 raise Wrong(f"Postgres was not back after {READY_SECONDS:.0f} s") from None
         await asyncio.sleep(0.1)
