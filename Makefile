@@ -64,7 +64,7 @@ gen: setup
 	@$(RUN) -m control.codegen
 
 proof: setup
-	@$(RUN) -m tests.faults.proof --seconds 2400 --shoppers 24 --faults all $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(RUN) -m tests.faults.proof --seconds 2400 --shoppers 24 --full --faults all $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 proof-short: setup
 	@$(RUN) -m tests.faults.proof --seconds 75 --faults short $(if $(SEED),--seed $(SEED)) $(ARGS)

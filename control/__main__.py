@@ -57,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("kill", help="send a process a signal")
     command.add_argument("name")
     command.add_argument("signal", nargs="?", default="SIGKILL")
+    command = commands.add_parser("hold", help="end a process with a signal and leave it down")
+    command.add_argument("name")
+    command.add_argument("signal", nargs="?", default="SIGKILL")
+    command = commands.add_parser("release", help="start a process that is held down")
+    command.add_argument("name")
+    commands.add_parser("rotate", help="give everybody a new certificate")
     return parser
 
 
@@ -86,6 +92,13 @@ def _run(options: argparse.Namespace, home: Home) -> int:
             case "kill":
                 request = {"do": "kill", "name": options.name, "signal": options.signal}
                 return commands.ask(home, request, f"{options.name} was sent {options.signal}.")
+            case "hold":
+                request = {"do": "hold", "name": options.name, "signal": options.signal}
+                return commands.ask(home, request, f"{options.name} is down until it is released.")
+            case "release":
+                return commands.ask(home, {"do": "release", "name": options.name}, f"{options.name} starts.")
+            case "rotate":
+                return commands.ask(home, {"do": "rotate"}, "Everybody has a new certificate.")
     except Refused as problem:
         print(problem, file=sys.stderr)
         return 1

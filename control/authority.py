@@ -114,6 +114,10 @@ class Authority:
             self._store(signer)
         self._signer = signer
         self._publish_trust(signer.certificate)
+        self.rotate_all()
+
+    def rotate_all(self) -> None:
+        """Give every identity a new key and certificate."""
         for identity in self.identities:
             self.rotate_leaf(identity)
 
@@ -143,8 +147,7 @@ class Authority:
         self._publish_trust(old.certificate, new.certificate)
         await asyncio.sleep(notice_seconds)
         self._signer = new
-        for identity in self.identities:
-            self.rotate_leaf(identity)
+        self.rotate_all()
         self._store(new)
         await asyncio.sleep(notice_seconds)
         self._publish_trust(new.certificate)

@@ -107,6 +107,12 @@ async def _answer(supervisor: Supervisor, stop_asked: asyncio.Event, request: di
             supervisor.restart(name, {str(key): str(value) for key, value in environment.items()})
         case {"do": "kill", "name": str(name), "signal": str(signal_name)}:
             supervisor.kill(name, signal_name)
+        case {"do": "hold", "name": str(name), "signal": str(signal_name)}:
+            await supervisor.hold(name, signal_name)
+        case {"do": "release", "name": str(name)}:
+            supervisor.release(name)
+        case {"do": "rotate"}:
+            supervisor.rotate()
         case _:
             raise Refused("the supervisor does not know this request: was it started by another version?")
     return None

@@ -103,6 +103,7 @@ class Mesh:
             replica=lambda package, number: self._service(self.topology.packages[package], number),
             join=lambda process: self.members.join(process.package or "", self._socket(process)),
             leave=self._leave,
+            rotate=self.authority.rotate_all,
         )
 
     # Steps of the start

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from signal import Signals
 
 import psutil
 
@@ -36,6 +37,7 @@ class State(StrEnum):
     STARTING = "starting"
     RUNNING = "running"
     BACKOFF = "backoff"
+    HELD = "held"
     STOPPED = "stopped"
 
 
@@ -81,6 +83,8 @@ class Supervised:
         self._watcher: asyncio.Task[None] | None = None
         self._stopping = False
         self._restart_asked = False
+        self._released = asyncio.Event()
+        self._released.set()
         self._extra_environment: dict[str, str] = {}
 
     @property
@@ -136,11 +140,23 @@ class Supervised:
         self._extra_environment = dict(environment or {})
         self.signal(self.process.program.stop_signal)
 
+    async def hold(self, name: Signals) -> None:
+        """End it with a signal and leave it down until it is released; returns when it has ended."""
+        self._released.clear()
+        child = self._child
+        self.signal(name)
+        if child is not None:
+            await ended(child)
+
+    def release(self) -> None:
+        """Let it be started again at once, if it was held."""
+        self._released.set()
+
     async def stop(self) -> None:
         """Ask it to end, wait, and kill it if it does not; it is not started again."""
         self._stopping = True
         program = self.process.program
-        if self._watcher is not None and self.state is State.BACKOFF:
+        if self._watcher is not None and self.state in (State.BACKOFF, State.HELD):
             self._watcher.cancel()
         child = self._child
         if child is not None and child.poll() is None:
@@ -188,6 +204,10 @@ class Supervised:
             if time.monotonic() - started >= STEADY_SECONDS:
                 delay = FIRST_BACKOFF_SECONDS
             asked, self._restart_asked = self._restart_asked, False
+            if not self._released.is_set():
+                _say(f"{self.name} ended with {self.last_end}; it is held down")
+                self.state, asked = State.HELD, True
+                await self._released.wait()
             self.state = State.BACKOFF
             while True:
                 if not asked:

@@ -24,6 +24,8 @@ LEFTOVER_SECONDS = 5.0
 
 BACKGROUND_PAUSE_SECONDS = 5.0
 MOST_REPLICAS = 10
+HOLD_SECONDS = 60.0
+"""How long a process may take to end that is to be held down."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Plan:
         replica: Makes the process of a further replica, or raises KeyError for an unknown package.
         join: Gives a replica's process its share of the calls.
         leave: Takes it back, and returns when no new call can meet it.
+        rotate: Gives everybody a new certificate.
     """
 
     ports: Mapping[str, int]
@@ -57,6 +60,7 @@ class Plan:
     replica: Callable[[str, int], Process] | None = None
     join: Callable[[Process], None] = lambda process: None
     leave: Callable[[Process], Awaitable[None]] | None = None
+    rotate: Callable[[], None] | None = None
 
 
 @dataclass
@@ -181,11 +185,38 @@ class Supervisor:
         Raises:
             Refused: There is no such process or signal.
         """
+        self._named(name).signal(_signal(signal_name))
+
+    async def hold(self, name: str, signal_name: str = "SIGKILL") -> None:
+        """End a process with a signal, and leave it down until it is released.
+
+        Raises:
+            Refused: There is no such process or signal, or it does not end.
+        """
+        held, chosen = self._named(name), _signal(signal_name)
         try:
-            chosen = signal.Signals[signal_name]
-        except KeyError:
-            raise Refused(f"there is no signal {signal_name}") from None
-        self._named(name).signal(chosen)
+            await asyncio.wait_for(held.hold(chosen), HOLD_SECONDS)
+        except TimeoutError:
+            held.release()
+            raise Refused(f"{name} did not end within {HOLD_SECONDS:.0f} s of {signal_name}") from None
+
+    def release(self, name: str) -> None:
+        """Start a process again that is held down.
+
+        Raises:
+            Refused: There is no such process.
+        """
+        self._named(name).release()
+
+    def rotate(self) -> None:
+        """Give everybody a new certificate now.
+
+        Raises:
+            Refused: This mesh has none.
+        """
+        if self.plan.rotate is None:
+            raise Refused("this mesh has no certificates")
+        self.plan.rotate()
 
     def _named(self, name: str) -> Supervised:
         try:
@@ -228,6 +259,13 @@ class Supervisor:
     def _publish(self) -> None:
         if self.phase == "ready":
             self.plan.publish(list(self.processes.values()))
+
+
+def _signal(name: str) -> signal.Signals:
+    try:
+        return signal.Signals[name]
+    except KeyError:
+        raise Refused(f"there is no signal {name}") from None
 
 
 async def _awaited(work: Callable[[], Awaitable[None]]) -> None:

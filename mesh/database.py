@@ -11,7 +11,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar, cast
 
@@ -181,9 +181,27 @@ class Database:
         Raises:
             Unavailable: The server does not answer, or every attempt met the same conflict.
         """
+        return await self._repeated(fn, self.hot, attempts)
+
+    async def execute_alone(self, fn: Callable[[asyncpg.Connection], Awaitable[T]], *, attempts: int = 5) -> T:
+        """Run a function that makes one writing statement, which is its own transaction, again as `transact` does.
+
+        It saves the two messages that begin and end a transaction.
+
+        Raises:
+            Unavailable: The server does not answer, or every attempt met the same conflict.
+        """
+        return await self._repeated(fn, self.hot_read, attempts)
+
+    async def _repeated(
+        self,
+        fn: Callable[[asyncpg.Connection], Awaitable[T]],
+        opened: Callable[[], AbstractAsyncContextManager[asyncpg.Connection]],
+        attempts: int,
+    ) -> T:
         for attempt in range(1, attempts + 1):
             try:
-                async with self.hot() as connection:
+                async with opened() as connection:
                     return await fn(connection)
             except Exception as error:
                 if not is_retriable(error):

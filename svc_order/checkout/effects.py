@@ -45,8 +45,9 @@ class Effects:
 
     async def sweep_once(self) -> int:
         """Pick up the effects that are due and that nobody works on; returns how many."""
-        async with self._db.hot_read() as connection:
-            due = await store.take_due_effects(connection, lease_seconds=self._lease_seconds)
+        due = await self._db.execute_alone(
+            lambda connection: store.take_due_effects(connection, lease_seconds=self._lease_seconds)
+        )
         for effect in due:
             self.start(effect)
         return len(due)
@@ -97,5 +98,6 @@ class Effects:
         raise ValueError(f"no effect is called {effect.kind}")
 
     async def _postpone(self, effect: Effect, seconds: float) -> None:
-        async with self._db.hot_read() as connection:
-            await store.postpone_effect(connection, effect.effect_id, seconds=seconds)
+        await self._db.execute_alone(
+            lambda connection: store.postpone_effect(connection, effect.effect_id, seconds=seconds)
+        )

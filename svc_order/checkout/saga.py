@@ -126,13 +126,14 @@ class Saga:
         due = await self._effects.sweep_once()
         if self.full:
             return due
-        async with self._db.hot_read() as connection:
-            taken = await store.take_due(
+        taken = await self._db.execute_alone(
+            lambda connection: store.take_due(
                 connection,
                 lease_seconds=self._settings.lease_seconds,
                 give_up_seconds=self._settings.give_up_seconds,
                 give_up_attempts=self._settings.give_up_attempts,
             )
+        )
         await self._vault.prepare(t.view.order.user_id for t in taken if not t.decided)
         for each in taken:
             try:
@@ -268,8 +269,7 @@ class Saga:
         return Decided(change, response, answer.refusal, verdict.payment_status)
 
     async def _finish_all(self, finished: list[tuple[UUID, int]]) -> Sequence[None]:
-        async with self._db.hot_read() as connection:
-            await store.finish(connection, finished)
+        await self._db.execute_alone(lambda connection: store.finish(connection, finished))
         return [None] * len(finished)
 
     # What is stored.
@@ -361,8 +361,7 @@ class Saga:
         self.waiting.is_slow(order_id)
 
     async def _postpone(self, order_id: UUID, seconds: float) -> None:
-        async with self._db.hot_read() as connection:
-            await store.postpone(connection, [order_id], seconds=seconds)
+        await self._db.execute_alone(lambda connection: store.postpone(connection, [order_id], seconds=seconds))
 
 
 def _open_cart(known: store.Known, answer: Answer | None) -> CartOrdered | None:

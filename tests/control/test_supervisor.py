@@ -110,6 +110,32 @@ async def test_a_restart_that_was_asked_for_waits_for_nothing(tmp_path: Path):
         assert "signal SIGTERM" == worker.last_end
 
 
+async def test_what_is_held_stays_down_until_it_is_released(tmp_path: Path):
+    """A dependency can be away for as long as somebody wants; nobody brings it back meanwhile."""
+    async with running(plan_of([process(tmp_path, "worker")])) as supervisor:
+        worker = supervisor.processes["worker"]
+        await supervisor.hold("worker")
+        await until(lambda: worker.state is State.HELD)
+        assert worker.pid is None
+        assert worker.last_end == "signal SIGKILL"
+
+        supervisor.release("worker")
+
+        await until(lambda: worker.pid is not None)
+        assert worker.restarts == 1
+        supervisor.kill("worker")
+        await until(lambda: worker.restarts == 2 and worker.pid is not None)
+
+
+async def test_a_mesh_stops_with_a_process_that_is_held(tmp_path: Path):
+    """Nothing waits for the release of what is not wanted any more."""
+    async with running(plan_of([process(tmp_path, "worker")])) as supervisor, asyncio.timeout(5):
+        worker = supervisor.processes["worker"]
+        await supervisor.hold("worker")
+        await until(lambda: worker.state is State.HELD)
+    assert worker.state is State.STOPPED
+
+
 async def test_a_taken_port_stops_the_start_before_anything_runs(tmp_path: Path):
     """The message names the port, who wanted it, and the way out."""
     with socket.socket() as holder:

@@ -157,6 +157,15 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
+class Cart:
+    """A row of `carts`: what is left of a live cart when Redis is gone."""
+
+    user_id: str
+    version: int
+    lines: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A row of an `outbox`."""
 
@@ -190,11 +199,16 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Disturbance:
-    """A fault, from its begin until the mesh was well again, on the clock of the day."""
+    """A fault, from its begin until the mesh was well again, on the clock of the day.
+
+    On the monotonic clock of the journal it began at `began_at`, and disturbed nobody any more from `lifted_at` on.
+    """
 
     name: str
     began: float
     over: float
+    began_at: float = 0.0
+    lifted_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +242,7 @@ class Evidence:
     stock: list[Stock] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
+    carts: list[Cart] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
@@ -244,7 +259,7 @@ async def load(folder: Path) -> Evidence:
         operations=journal.read(folder / "journal.ndjson"),
         charges=read_charges(Path(run["psp_log"])),
         disturbances=[
-            Disturbance(each["name"], each["began_wall"], each["over_wall"])
+            Disturbance(each["name"], each["began_wall"], each["over_wall"], each["began"], each["lifted"])
             for each in _lines(folder / "faults.ndjson")
         ],
         seen=[Seen(**each) for each in _lines(folder / "events.ndjson")],
@@ -255,6 +270,7 @@ async def load(folder: Path) -> Evidence:
     await _load_orders(evidence, run["postgres_reader"]["svc_order"])
     await _load_money(evidence, run["postgres_reader"]["svc_payment"])
     await _load_stock(evidence, run["postgres_reader"]["svc_inventory"])
+    await _load_carts(evidence, run["postgres_reader"]["svc_cart"])
     for url in run["postgres_reader"].values():
         await _load_outbox(evidence, url)
     return evidence
@@ -377,6 +393,14 @@ async def _load_stock(evidence: Evidence, url: str) -> None:
                 "SELECT order_id::text, state, line_number, sku, quantity, warehouse_id"
                 " FROM reservations JOIN reservation_lines USING (order_id)"
             )
+        ]
+
+
+async def _load_carts(evidence: Evidence, url: str) -> None:
+    async with _Reader(url) as reader:
+        evidence.carts = [
+            Cart(row["user_id"], row["version"], dict(json.loads(row["lines"])))
+            for row in await reader("SELECT user_id::text, version, lines::text FROM carts")
         ]
 
 

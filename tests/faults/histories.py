@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from tests.faults import linearizability
 from tests.faults.evidence import Evidence, Order
@@ -27,7 +27,7 @@ def stock(evidence: Evidence) -> Histories:
     histories: Histories = defaultdict(list)
     ranks = _stock_ranks(evidence)
     recorded = _recorded(evidence)
-    cancels = _cancels(evidence)
+    freed = _freed(evidence)
     for op in evidence.operations:
         match op.kind, op.outcome:
             case "deliver", "ok":
@@ -45,7 +45,8 @@ def stock(evidence: Evidence) -> Histories:
                 order = recorded.get((op.arguments["user"], op.key))
                 if order is not None:
                     for sku, units in _units(order).items():
-                        histories[sku] += _claim(op, order, units, cancels, evidence, ranks.get((order.order_id, sku)))
+                        back = [(freed[order.order_id], units)] if order.order_id in freed else []
+                        histories[sku] += _claim(op, units, back, evidence, ranks.get((order.order_id, sku)))
     for sku, steps in histories.items():
         left = sum(row.on_hand - row.reserved for row in evidence.stock if row.sku == sku)
         steps.append(_at_rest(evidence, left))
@@ -56,7 +57,11 @@ def wallets(evidence: Evidence) -> Histories:
     """What each guest had to spend."""
     histories: Histories = defaultdict(list)
     recorded = _recorded(evidence)
-    cancels = _cancels(evidence)
+    cancels = _first(evidence, "cancel")
+    refunds: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    for op in evidence.operations:
+        if op.kind == "refund" and op.outcome == "ok":
+            refunds[op.arguments["order"]].append((op.invoked_at, op.result["amount"]))
     for op in evidence.operations:
         match op.kind, op.outcome:
             case "top_up", "ok":
@@ -76,7 +81,10 @@ def wallets(evidence: Evidence) -> Histories:
                 elif op.outcome == "refused" and op.result["reason"] != "ORDER_CANCELLED":
                     continue  # it never came to the money
                 elif order is not None:
-                    histories[op.arguments["user"]] += _claim(op, order, order.total_minor, cancels, evidence, None)
+                    back = refunds.get(order.order_id, [])
+                    if order.order_id in cancels and order.status == "CANCELLED":
+                        back = [*back, (cancels[order.order_id], order.total_minor)]
+                    histories[op.arguments["user"]] += _claim(op, order.total_minor, back, evidence, None)
     balances = {
         balance.user_id: balance.posted_credits - balance.posted_debits - balance.pending_debits
         for balance in evidence.balances
@@ -92,7 +100,8 @@ def orders(evidence: Evidence) -> Histories:
     for op in evidence.operations:
         if op.kind == "place" and (named := [answer for answer in op.answers if "order" in answer.result]):
             history = histories[named[0].result["order"]]
-            history.append(Step(op.invoked_at, min(answer.told_at for answer in named), "place", label=op.key))
+            told_at = min(answer.told_at for answer in named)
+            history.append(Step(op.invoked_at, told_at, "place", (op.arguments["total"],), label=op.key))
             first = op.settled  # what a later twin is told is the stored answer, and may be old
             for answer in named:
                 if answer is first or answer.result["status"] == "PENDING":
@@ -100,15 +109,32 @@ def orders(evidence: Evidence) -> Histories:
         elif op.kind == "read" and op.outcome == "ok":
             answer = op.answers[-1]
             histories[op.result["order"]].append(_looked(answer.asked_at, answer.told_at, op.result["status"], op))
-        elif op.kind == "cancel":
-            name = "keep" if op.outcome == "refused" else "cancel"
-            certain = op.outcome != "unknown"
-            step = Step(op.invoked_at, op.ended_at, name, certain=certain, label=f"#{op.number}")
-            histories[op.arguments["order"]].append(step)
-    now = {order.order_id: order.status for order in evidence.orders}
+        elif op.kind in WISHES:
+            histories[op.arguments["order"]].append(WISHES[op.kind](op))
+    now = {order.order_id: order for order in evidence.orders}
     for order_id, steps in histories.items():
-        steps.append(_at_rest(evidence, now.get(order_id, "ABSENT")))
+        order = now.get(order_id)
+        rest = (order.status, order.refunded_minor if order.status != "CANCELLED" else 0) if order else "ABSENT"
+        steps.append(Step(evidence.rested_at + 1, evidence.rested_at + 2, "rest", (), rest, label="at rest"))
     return histories
+
+
+def _wish(op: Operation) -> Step:
+    """Return what an order's owner or the shop wanted of it."""
+    result = "refused" if op.outcome == "refused" else None
+    certain = op.outcome != "unknown"
+    return Step(op.invoked_at, op.ended_at, op.kind, (), result, certain=certain, label=f"#{op.number}")
+
+
+def _refund(op: Operation) -> Step:
+    """Return a refund that somebody wanted: its result is the amount, or the reason why not."""
+    arguments = op.arguments["amount"], op.arguments["by"]
+    result = op.result.get("amount", op.result.get("reason"))
+    certain = op.outcome != "unknown"
+    return Step(op.invoked_at, op.ended_at, "refund", arguments, result, certain=certain, label=op.key)
+
+
+WISHES: dict[str, Callable[[Operation], Step]] = {"cancel": _wish, "ship": _wish, "arrive": _wish, "refund": _refund}
 
 
 def linearizable(histories: Histories, initial: State, model: Model) -> Finding:
@@ -135,21 +161,20 @@ def check_all(evidence: Evidence) -> Iterator[tuple[str, str, Finding]]:
 
 def _claim(
     op: Operation,
-    order: Order,
     amount: int,
-    cancels: dict[str, float],
+    back: Sequence[tuple[float, int]],
     evidence: Evidence,
     ranks: Sequence[int] | None,
 ) -> list[Step]:
-    """Return what one placed order did to something limited: took it, took it and gave it back, or held it in vain."""
+    """Return what one placed order did to something limited: took it, took it and gave it back, or held it in vain.
+
+    `back` is what came back of it for somebody's wish, and when that was wished for.
+    """
     took, gave = (*(ranks or ()), math.inf, math.inf)[:2]
     rest, begin = evidence.rested_at, op.invoked_at
     if op.outcome == "ok":
         steps = [Step(begin, op.ended_at, "take", (amount,), label=op.key, rank=took)]
-        if order.order_id in cancels:
-            cancelled_at = cancels[order.order_id]
-            steps.append(Step(cancelled_at, rest, "add", (amount,), label=f"cancel of {op.key}", rank=gave))
-        return steps
+        return steps + [Step(at, rest, "add", (some,), label=f"back of {op.key}", rank=gave) for at, some in back]
     # The stock of an order that was declined was held for a moment; of one that was given up, perhaps.
     certain = op.outcome == "refused" and op.result["reason"] in HELD_AND_REFUSED
     return [
@@ -170,7 +195,7 @@ def _stock_ranks(evidence: Evidence) -> dict[tuple[str, str], list[int]]:
     """Return the versions at which the stock's journal says that an order took a SKU, and gave it back."""
     ranks: dict[tuple[str, str], list[int]] = defaultdict(list)
     for movement in evidence.movements:
-        if movement.order_id is not None:
+        if movement.order_id is not None and movement.on_hand_delta == 0:  # what ships was taken before
             ranks[movement.order_id, movement.sku].append(movement.version)
     return ranks
 
@@ -185,14 +210,30 @@ def _recorded(evidence: Evidence) -> dict[tuple[str, str], Order]:
     }
 
 
-def _cancels(evidence: Evidence) -> dict[str, float]:
-    """Return when somebody first asked to cancel an order."""
-    cancels: dict[str, float] = {}
+def _first(evidence: Evidence, kind: str) -> dict[str, float]:
+    """Return when somebody first asked for this of an order, and was not refused."""
+    first: dict[str, float] = {}
     for op in evidence.operations:
-        if op.kind == "cancel" and op.outcome != "refused":
+        if op.kind == kind and op.outcome != "refused":
             order_id = op.arguments["order"]
-            cancels[order_id] = min(op.invoked_at, cancels.get(order_id, math.inf))
-    return cancels
+            first[order_id] = min(op.invoked_at, first.get(order_id, math.inf))
+    return first
+
+
+def _freed(evidence: Evidence) -> dict[str, float]:
+    """Return the orders whose units went back on the shelf for somebody's wish, and when it was first wished for.
+
+    Those are the cancelled ones, and those of which all money went back before a parcel left.
+    """
+    cancels, refunds = _first(evidence, "cancel"), _first(evidence, "refund")
+    left = {entry.order_id for entry in evidence.entries if entry.type == "OrderShipped"}
+    freed = {}
+    for order in evidence.orders:
+        if order.status == "CANCELLED" and order.order_id in cancels:
+            freed[order.order_id] = cancels[order.order_id]
+        elif order.status == "REFUNDED" and order.order_id in refunds and order.order_id not in left:
+            freed[order.order_id] = refunds[order.order_id]
+    return freed
 
 
 def _units(order: Order) -> dict[str, int]:

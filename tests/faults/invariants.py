@@ -17,6 +17,15 @@ SAGA_SECONDS = 10.0
 
 ENDS = {"CONFIRMED", "SHIPPED", "DELIVERED", "CANCELLED", "REFUNDED"}
 RESERVED = 1
+CUSTOMER_SECONDS = 35.0
+"""The longest that a customer lets the bank wait, as the shoppers have it."""
+
+CART_SECONDS = 1.0
+"""How old what comes back of a cart may be, when Redis has lost it."""
+
+REDIS_LOSES = {"kill redis", "redis forgets"}
+"""The faults after which nothing of what Redis held is there any more."""
+
 FLEETING = {"refused CART_EMPTY", "refused PRICE_CHANGED"}
 """Answers that no order stands behind: they burn no key, so that the next one under it may be another."""
 
@@ -39,24 +48,26 @@ def acknowledged_orders_stay(evidence: Evidence) -> Finding:
     """I1: every acknowledged order exists and reached an end, and every wish has an answer that stays true."""
     finding, orders = Finding(), _orders(evidence)
     checkouts = _by_key(evidence)
-    cancelled = {op.arguments["order"] for op in evidence.operations if op.kind == "cancel"}
+    wished = {op.arguments["order"] for op in evidence.operations if op.kind in AFTERWARDS}
     for op in evidence.operations:
-        if op.kind not in ("place", "cancel", "top_up", "deliver"):
+        if op.kind not in ("place", "top_up", "deliver", *AFTERWARDS):
             continue
         finding.expect(
             op.outcome != "unknown", f"{op.kind} {op.key or op.arguments}: never answered, {op.attempts} attempts"
         )
-        if op.outcome == "ok" and op.kind in ("place", "cancel"):
-            order = orders.get(op.result["order"])
+        if op.outcome == "ok" and op.kind in ("place", *AFTERWARDS):
+            order_id = op.result["order"] if op.kind == "place" else op.arguments["order"]
+            order = orders.get(order_id)
             if order is None:
-                finding.expect(False, f"order {op.result['order']} ({op.key}): acknowledged and lost")
+                finding.expect(False, f"order {order_id} ({op.key}): acknowledged and lost")
                 continue
             finding.expect(order.status in ENDS, f"order {order.order_id}: {order.status} for ever")
-            if op.kind == "cancel":
+            if op.kind in AFTERWARDS:
                 finding.expect(
-                    order.status == "CANCELLED", f"order {order.order_id}: cancelled, and {order.status} again"
+                    order.status in AFTERWARDS[op.kind],
+                    f"order {order.order_id}: {op.kind} was acknowledged, and it is {order.status} again",
                 )
-            elif order.order_id not in cancelled:
+            elif order.order_id not in wished:
                 finding.expect(
                     order.status == op.result["status"],
                     f"order {order.order_id}: said {op.result['status']}, is {order.status}",
@@ -76,6 +87,15 @@ def acknowledged_orders_stay(evidence: Evidence) -> Finding:
     for key, checkout in checkouts.items():
         finding.expect(key in wishes, f"order {checkout.order_id}: nobody asked for it")
     return finding
+
+
+AFTERWARDS: Mapping[str, set[str]] = {
+    "cancel": {"CANCELLED"},
+    "ship": {"SHIPPED", "DELIVERED", "REFUNDED"},
+    "arrive": {"DELIVERED", "REFUNDED"},
+    "refund": {"CONFIRMED", "SHIPPED", "DELIVERED", "REFUNDED"},
+}
+"""What is wished for of an order, and where the order may be once that was acknowledged."""
 
 
 def one_order_and_one_capture_per_key(evidence: Evidence) -> Finding:
@@ -137,6 +157,7 @@ def confirmed_orders_are_covered(evidence: Evidence) -> Finding:
 def money_moves_for_live_orders_only(evidence: Evidence) -> Finding:
     """I4: at the provider and in the ledger, captures minus refunds are what an order is worth, and nothing is held."""
     finding, orders = Finding(), _orders(evidence)
+    _refunded_as_told(evidence, finding)
     provider, provider_holds = _at_provider(evidence)
     ledger, ledger_holds = _in_ledger(evidence)
     for payment in evidence.payments:
@@ -184,6 +205,20 @@ def _in_ledger(evidence: Evidence) -> tuple[Counter[str], Counter[str]]:
     return moved, held
 
 
+def _refunded_as_told(evidence: Evidence, finding: Finding) -> None:
+    """Hold what customers and support were told of refunds against the orders."""
+    told: Counter[str] = Counter()
+    for op in evidence.operations:
+        if op.kind == "refund" and op.outcome == "ok":
+            told[op.arguments["order"]] += op.result["amount"]
+    for order in evidence.orders:
+        if order.status != "CANCELLED":
+            finding.expect(
+                order.refunded_minor == told[order.order_id],
+                f"order {order.order_id}: {told[order.order_id]} of refunds promised, {order.refunded_minor} noted",
+            )
+
+
 def stock_adds_up(evidence: Evidence) -> Finding:
     """I5: what is on hand and reserved is what the journal and the live reservations say; nothing is oversold."""
     finding, orders = Finding(), _orders(evidence)
@@ -208,7 +243,7 @@ def stock_adds_up(evidence: Evidence) -> Finding:
             live[line.sku, line.warehouse_id] += line.quantity
             order = orders.get(line.order_id)
             finding.expect(
-                order is not None and order.status != "CANCELLED",
+                order is not None and order.status in ("PENDING", "CONFIRMED"),
                 f"order {line.order_id}: {line.quantity} of {line.sku} reserved for nobody",
             )
     for row in evidence.stock:
@@ -226,9 +261,14 @@ def stock_adds_up(evidence: Evidence) -> Finding:
     units = Counter[str]()
     for row in evidence.stock:
         units[row.sku] += row.on_hand
+    shipped = Counter[str]()
+    for order_id in {each.order_id for each in evidence.entries if each.type == "OrderShipped"} & orders.keys():
+        for _, sku, quantity in orders[order_id].lines:
+            shipped[sku] += quantity
     for sku, expected in delivered.items():
         finding.expect(
-            units[sku] == expected, f"{sku}: {expected} delivered, {units[sku]} on hand, and nothing ships here"
+            units[sku] == expected - shipped[sku],
+            f"{sku}: {expected} delivered, {shipped[sku]} shipped, {units[sku]} on hand",
         )
     return finding
 
@@ -306,14 +346,57 @@ def events_are_complete(evidence: Evidence) -> Finding:
     return finding
 
 
+def carts_come_back(evidence: Evidence) -> Finding:
+    """I9: whatever Redis held comes back, at most a second old, and no version of a cart is two things."""
+    finding = Finding()
+    lines: dict[tuple[str, int], Mapping[str, int]] = {}
+    changes: dict[str, list[tuple[float, int]]] = defaultdict(list)
+    losses = [
+        (each.began_at - CART_SECONDS, each.lifted_at) for each in evidence.disturbances if each.name in REDIS_LOSES
+    ]
+
+    def see(user_id: str, version: int, found: Mapping[str, int], at: float, name: str) -> None:
+        first = lines.setdefault((user_id, version), found)
+        finding.expect(found == first, f"{name}: version {version} holds {found}, and was {first}")
+        kept = (
+            seen
+            for changed_at, seen in changes[user_id]
+            if not any(began <= changed_at <= lifted and began < at for began, lifted in losses)
+        )
+        newest = max(kept, default=0)
+        finding.expect(version >= newest, f"{name}: version {version}, and {newest} was acknowledged")
+
+    asked = [op for op in evidence.operations if op.kind in ("cart", "look") and op.outcome == "ok"]
+    for op in sorted(asked, key=lambda op: op.ended_at):
+        user_id, version = op.arguments["user"], op.result["version"]
+        see(user_id, version, op.result["lines"], op.ended_at, f"cart of {user_id} at {op.ended_at:.1f} (#{op.number})")
+        if op.kind == "cart":
+            changes[user_id].append((op.ended_at, version))
+    for cart in evidence.carts:
+        if cart.user_id in changes:
+            name = f"saved cart of {cart.user_id}"
+            see(cart.user_id, cart.version, cart.lines, evidence.rested_at, name)
+    saved = {cart.user_id for cart in evidence.carts}
+    for user_id, made in changes.items():
+        finding.expect(not made or user_id in saved, f"cart of {user_id}: never saved")
+    return finding
+
+
 def nothing_waits_for_ever(evidence: Evidence) -> Finding:
     """I10: no saga stood still for longer than it may, faults aside, and nothing is open when the mesh rests."""
     finding = Finding()
+    asked = {
+        (op.arguments["user"], op.key)
+        for op in evidence.operations
+        if op.kind == "place" and op.arguments["by"] == "tok_action"
+    }
     for checkout in evidence.checkouts:
         if checkout.waits:
             continue
         decided = checkout.decided if checkout.decided is not None else evidence.rested_wall
         allowed = SAGA_SECONDS + _disturbed_seconds(evidence, checkout, decided)
+        if (checkout.user_id, checkout.request_id) in asked:
+            allowed += CUSTOMER_SECONDS
         spent = decided - checkout.recorded
         finding.expect(
             spent <= allowed, f"order {checkout.order_id}: decided after {spent:.1f} s, {allowed:.1f} s allowed"
@@ -343,6 +426,7 @@ INVARIANTS: Mapping[str, Invariant] = {
     "I5": stock_adds_up,
     "I6": ledger_adds_up,
     "I7": events_are_complete,
+    "I9": carts_come_back,
     "I10": nothing_waits_for_ever,
     "each s": nothing_drifts,
 }
@@ -355,6 +439,8 @@ def _told(kind: str, outcome: str, result: Mapping[str, object]) -> str:
     match kind:
         case "place":
             return f"order {result['order']} {result['status']} {result['total']}"
+        case "refund":
+            return f"refund {result['refund']} {result['amount']}"
         case "top_up":
             return f"balance {result['balance']}"
     return outcome

@@ -234,29 +234,77 @@ def counter(state: State, step: Step) -> Sequence[State]:
     raise ValueError(f"a counter knows no {step.name}")
 
 
-LATER = {
-    "ABSENT": ("ABSENT",),
-    "PENDING": ("PENDING", "CONFIRMED", "CANCELLED"),
-    "CONFIRMED": ("CONFIRMED",),
-    "CANCELLED": ("CANCELLED",),
-}
-"""What an order may become by itself: the checkout decides it, and nothing but its owner takes that back."""
+DECIDED = ("CONFIRMED", "CANCELLED")
+"""What a checkout may make of a pending order; nothing but somebody's wish changes it then."""
 
 
 def order(state: State, step: Step) -> Sequence[State]:
-    """One order: placed, decided by itself, cancelled by its owner.
+    """One order: placed, decided by itself, and then what its owner and the shop want of it.
 
-    place() records it. read() answers a status. cancel() leaves it cancelled; keep() is a cancel that was refused.
+    The state is "ABSENT", or status, total, and what has gone back of it by refunds. A step without a result was
+    refused, with the reason in its arguments.
+
+    place(total) records it. read() answers a status, rest() the status and what was refunded; what the
+    undo of a cancelled order sent back is no refund. cancel(), ship() and
+    arrive() may be repeated. refund(amount or None for the rest, by) answers the amount.
     """
-    assert isinstance(state, str)
-    possible = LATER[state]
-    match step.name:
-        case "place":
-            return ["PENDING"] if state == "ABSENT" else []
-        case "read":
-            return [each for each in possible if each == step.result]
-        case "cancel":
-            return ["CANCELLED"] if state != "ABSENT" else []
-        case "keep":
-            return []  # nothing in this world ships, so a cancel is never refused
+    if state == "ABSENT":
+        if step.name == "place":
+            return [("PENDING", step.arguments[0], 0)]
+        return [state] if step.result == "ABSENT" else []
+    status, total, refunded = state  # type: ignore[misc]
+    possible = [status, *DECIDED] if status == "PENDING" else [status]
+    found: list[State] = []
+    for now in possible:
+        after = _wished(now, total, refunded, step)
+        if after is not None:
+            found.append((after[0], total, after[1]))
+    return found
+
+
+def _wished(status: str, total: int, refunded: int, step: Step) -> tuple[str, int] | None:
+    """Return status and refunded amount after a step, None when it cannot answer what it did."""
+    same = status, refunded
+    touchable = status in ("PENDING", "CONFIRMED") and not refunded
+    left = status in ("SHIPPED", "DELIVERED")
+    match step.name, step.result:
+        case "place", _:
+            return None
+        case "read", result:
+            return same if result == status else None
+        case "rest", result:
+            return same if result == (status, refunded) else None
+        case "cancel", "refused":
+            return None if touchable or status == "CANCELLED" else same
+        case "cancel", _:
+            return ("CANCELLED", 0) if touchable or status == "CANCELLED" else None
+        case "ship", "refused":
+            return None if left or status == "CONFIRMED" else same
+        case "ship", _:
+            return same if left else ("SHIPPED", refunded) if status == "CONFIRMED" else None
+        case "arrive", "refused":
+            return None if left else same
+        case "arrive", _:
+            return ("DELIVERED", refunded) if left else None
+        case "refund", result:
+            return _refunded(status, total, refunded, step.arguments, result)
     raise ValueError(f"an order knows no {step.name}")
+
+
+def _refunded(
+    status: str, total: int, refunded: int, arguments: tuple[Hashable, ...], result: Hashable
+) -> tuple[str, int] | None:
+    asked, by = arguments
+    amount = total - refunded if asked is None else asked
+    assert isinstance(amount, int)
+    if status not in ("CONFIRMED", "SHIPPED", "DELIVERED"):
+        refusal = "ORDER_NOT_REFUNDABLE"
+    elif by == "owner" and status != "CONFIRMED":
+        refusal = "SUPPORT_REQUIRED"
+    elif amount > total - refunded:
+        refusal = "REFUND_EXCEEDS_ORDER"
+    elif result in (None, amount):  # None: nobody knows whether it was answered
+        return ("REFUNDED" if amount == total - refunded else status), refunded + amount
+    else:
+        return None
+    return (status, refunded) if result in (None, refusal) else None

@@ -20,6 +20,7 @@ from control.servers.server import port_is_taken
 ROOT = Path(__file__).resolve().parents[2]
 PORTS = (*range(3, 10), *range(20, 30), *range(40, 70))
 START_SECONDS = 90.0
+RESTART_SECONDS = 60.0
 
 
 class NotStarted(Exception):
@@ -40,6 +41,26 @@ class Mesh:
     async def kill(self, name: str, signal: str = "SIGKILL") -> None:
         """Send a process a signal."""
         await self.ask(do="kill", name=name, signal=signal)
+
+    @asynccontextmanager
+    async def without(self, name: str, signal: str = "SIGKILL") -> AsyncIterator[None]:
+        """End a process with a signal, and keep it down for as long as the context lives."""
+        await self.ask(do="hold", name=name, signal=signal)
+        try:
+            yield
+        finally:
+            await self.ask(do="release", name=name)
+
+    async def restart(self, name: str, **environment: str) -> None:
+        """End a process in an orderly way and wait until it works again, this once with more in its environment."""
+        before = (await self.rows())[name]["pid"]
+        await self.ask(do="restart", name=name, environment=environment)
+        async with asyncio.timeout(RESTART_SECONDS):
+            while True:
+                row = (await self.rows())[name]
+                if row["healthy"] and row["pid"] not in (None, before):
+                    return
+                await asyncio.sleep(0.05)
 
     async def rows(self) -> dict[str, dict[str, Any]]:
         """Return what the supervisor says of each process, asked now."""

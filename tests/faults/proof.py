@@ -29,9 +29,13 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
+from tests.faults import journal as journals
+from tests.faults import latencies
 from tests.faults import mesh as meshes
-from tests.faults.faults import FAULTS, SETS, Scene, chosen, order_of
+from tests.faults.faults import FAULTS, SETS, Scene, Skipped, Wrong, chosen, order_of
+from tests.faults.faults.provider import SLOW, behave
 from tests.faults.journal import Journal
+from tests.faults.latencies import FEWEST, MOST_RATIO, Route
 from tests.faults.mesh import ROOT, Mesh, NotStarted
 from tests.faults.shoppers import Edge, Load, Shop, Stuck, buy, open_shop
 
@@ -63,6 +67,9 @@ class Injected:
     began_wall: float
     over_wall: float
     recovered: bool
+    note: str = ""
+    wrong: str = ""
+    """What the mesh did in it that it must not do."""
 
     @property
     def recovery_seconds(self) -> float:
@@ -83,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # the account that Postgres runs as has to pass through
     try:
-        status = asyncio.run(prove(folder, load, names, options.seconds, options.port_base))
+        status = asyncio.run(prove(folder, load, names, options.seconds, options.port_base, full=options.full))
     except (NotStarted, Stuck) as problem:
         print(problem, file=sys.stderr)
         status = 2
@@ -101,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long shoppers buy")
     parser.add_argument("--faults", nargs="*", default=["short"], help="names, or sets: " + ", ".join(SETS))
+    parser.add_argument("--full", action="store_true", help="let faults last as long as they do in the world")
     parser.add_argument("--shoppers", type=int, default=12)
     parser.add_argument("--per-second", type=float, default=25.0, help="how many wishes begin in a second")
     parser.add_argument("--keep", help="a folder for the files of this run, which are kept")
@@ -108,7 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float, port_base: int | None) -> int:
+async def prove(
+    folder: Path, load: Load, names: tuple[str, ...], seconds: float, port_base: int | None, *, full: bool = False
+) -> int:
     """Start, disturb, wait, judge; returns the exit status."""
     began = time.monotonic()
     _say(
@@ -117,12 +127,13 @@ async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float
     async with meshes.started(folder / "m", port_base=port_base) as mesh:
         _say(f"the mesh runs after {time.monotonic() - began:.0f} s")
         with _witnesses(mesh, folder) as witnesses:
-            injected = await _buy_and_disturb(mesh, folder, load, names, seconds)
+            injected = await _buy_and_disturb(mesh, folder, load, names, seconds, full=full)
             await _rest(mesh)
             run = {"seed": load.seed, "rested_at": time.monotonic(), "rested_wall": time.time(), **_places(mesh)}
             file = folder / "run.json"
             file.touch(mode=0o600)  # it names passwords
             file.write_text(json.dumps(run, indent=2) + "\n")
+            gone = [witness for witness in witnesses if witness.poll() is not None]
             for witness in witnesses:
                 witness.terminate()
             for witness in witnesses:
@@ -130,24 +141,40 @@ async def prove(folder: Path, load: Load, names: tuple[str, ...], seconds: float
         judge = [sys.executable, "-m", "tests.faults.check", str(folder)]
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
         status = await asyncio.to_thread(subprocess.call, judge, cwd=ROOT, env=environment)
-    Console(width=None if sys.stdout.isatty() else 150).print(_table(injected))
-    recovered = all(each.recovered for each in injected)
-    _write_result(folder, load, seconds, injected, status)
+        if gone:
+            print(f"{len(gone)} of those who look on ended before the end: what they missed is not proven")
+            status = 1
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    console.print(_table(injected))
+    routes = latencies.routes(
+        journals.read(folder / "journal.ndjson"),
+        [(each.began, each.over) for each in injected],
+        [(each.began, each.lifted) for each in injected if each.name == SLOW],
+    )
+    if routes:
+        console.print(_routes_table(routes))
+    for each in injected:
+        if each.wrong:
+            print(f"{each.name}: {each.wrong}")
+    recovered = all(each.recovered and not each.wrong for each in injected)
+    _write_result(folder, load, seconds, injected, routes, status)
     outcome = "proven" if status == 0 and recovered else "BROKEN"
     print(f"seed {load.seed}: {outcome}, in {time.monotonic() - began:.0f} s")
     return 0 if status == 0 and recovered else 1
 
 
 async def _buy_and_disturb(
-    mesh: Mesh, folder: Path, load: Load, names: tuple[str, ...], seconds: float
+    mesh: Mesh, folder: Path, load: Load, names: tuple[str, ...], seconds: float, *, full: bool
 ) -> list[Injected]:
     edge, journal = Edge.at(mesh.endpoints), Journal(folder / "journal.ndjson")
     shop = Shop(edge, journal, load)
     try:
+        await behave(mesh.endpoints["psp"])
         await open_shop(shop, mesh.endpoints)
         buying = asyncio.create_task(buy(shop))
         talking = asyncio.create_task(_talk(shop))
-        injected = await _disturb(Scene(mesh, shop, random.Random(f"{load.seed}/faults")), folder, names, seconds)
+        scene = Scene(mesh, shop, random.Random(f"{load.seed}/faults"), full)
+        injected = await _disturb(scene, folder, names, seconds)
         shop.over.set()
         _say("the shop closes; everybody waits for an answer")
         await asyncio.wait_for(buying, CLOSING_SECONDS)
@@ -166,13 +193,22 @@ async def _disturb(scene: Scene, folder: Path, names: tuple[str, ...], seconds: 
     injected: list[Injected] = []
     await asyncio.sleep(WARM_UP_SECONDS)
     with (folder / "faults.ndjson").open("w", buffering=1) as lines:
+        skipped: set[str] = set()
         for name in plan:
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or skipped.issuperset(names):
                 break
-            fault = await _inject(scene, name)
+            if name in skipped:
+                continue
+            try:
+                fault = await _inject(scene, name)
+            except Skipped as why:
+                _say(f"{name}: skipped, {why}")
+                skipped.add(name)
+                continue
             lines.write(json.dumps(asdict(fault)) + "\n")
             injected.append(fault)
-            _say(f"{name}: well again {fault.recovery_seconds:.1f} s after it")
+            note = f" ({fault.note})" if fault.note else ""
+            _say(f"{name}{note}: well again {fault.recovery_seconds:.1f} s after it{fault.wrong and ', but WRONG'}")
             await asyncio.sleep(CALM_SECONDS)
     await asyncio.sleep(max(0.0, deadline - time.monotonic()))
     return injected
@@ -180,10 +216,14 @@ async def _disturb(scene: Scene, folder: Path, names: tuple[str, ...], seconds: 
 
 async def _inject(scene: Scene, name: str) -> Injected:
     began, began_wall = time.monotonic(), time.time()
-    await FAULTS[name](scene)
+    note = wrong = ""
+    try:
+        note = await FAULTS[name](scene) or ""
+    except Wrong as problem:
+        wrong = str(problem)
     lifted = time.monotonic()
     recovered = await _recovered(scene, lifted)
-    return Injected(name, began, lifted, time.monotonic(), began_wall, time.time(), recovered)
+    return Injected(name, began, lifted, time.monotonic(), began_wall, time.time(), recovered, note, wrong)
 
 
 async def _recovered(scene: Scene, lifted: float) -> bool:
@@ -268,7 +308,23 @@ def _table(injected: list[Injected]) -> Table:
     return rows
 
 
-def _write_result(folder: Path, load: Load, seconds: float, injected: list[Injected], status: int) -> None:
+def _routes_table(routes: list[Route]) -> Table:
+    rows = Table(
+        title=f"Seconds of an answer, and while the provider took 5 s (at most {MOST_RATIO:g} x, but for cards)"
+    )
+    for heading in ("route", "answers", "p99 s", "answers then", "p99 s then", "x"):
+        rows.add_column(heading, justify="left" if heading == "route" else "right")
+    for route in routes:
+        ratio = "-" if route.ratio is None else f"{route.ratio:.1f}"
+        then = f"{route.disturbed_p99:.3f}" if route.disturbed else "-"
+        rows.add_row(route.name, str(route.calm), f"{route.calm_p99:.3f}", str(route.disturbed), then, ratio)
+    rows.caption = f"no ratio below {FEWEST} answers"
+    return rows
+
+
+def _write_result(
+    folder: Path, load: Load, seconds: float, injected: list[Injected], routes: list[Route], status: int
+) -> None:
     verdict = folder / "verdict.json"
     result = {
         "seed": load.seed,
@@ -276,6 +332,7 @@ def _write_result(folder: Path, load: Load, seconds: float, injected: list[Injec
         "load": asdict(load),
         "holds": status == 0,
         "invariants": json.loads(verdict.read_text()) if verdict.exists() else None,
+        "routes": [{**asdict(route), "ratio": route.ratio} for route in routes],
         "faults": [{**asdict(fault), "recovery_seconds": fault.recovery_seconds} for fault in injected],
     }
     (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -1,8 +1,9 @@
 """Seeded shoppers over HTTPS: what each wants is drawn from the seed; when they get it is up to the mesh.
 
 A shopper lives for a dozen wishes: a guest with a little money, who orders from a wallet, by card or from the cart,
-several things at a time, looks, cancels, and sometimes presses the button five times. A wish without a clear answer is
-sent again with its key until the answer is known. Everything goes through the journal.
+several things at a time, confirms at the bank or does not, looks, cancels, wants money back, and sometimes presses the
+button five times; the clerk ships and delivers. A wish without a clear answer is sent again with its key until the
+answer is known. Others only fill their carts and look into them. Everything goes through the journal.
 """
 
 from __future__ import annotations
@@ -34,9 +35,14 @@ SETTLING = {
     "INSUFFICIENT_FUNDS",
     "ORDER_CANCELLED",
     "ORDER_NOT_CANCELLABLE",
+    "ORDER_NOT_DELIVERABLE",
+    "ORDER_NOT_REFUNDABLE",
+    "ORDER_NOT_SHIPPABLE",
     "OUT_OF_STOCK",
     "PAYMENT_DECLINED",
     "PRICE_CHANGED",
+    "REFUND_EXCEEDS_ORDER",
+    "SUPPORT_REQUIRED",
 }
 """Reasons that say what became of a wish. Any other no leaves it open: something was away."""
 
@@ -47,7 +53,17 @@ HOT_UNITS = 60
 """Few enough that hot products run out and are delivered again, over and over."""
 
 POCKET_MINOR = 4_000
-CARDS = ("tok_visa",) * 6 + ("tok_declined", "tok_insufficient", "tok_lost_reply", "tok_processing", "tok_lost_capture")
+CARDS = ("tok_visa",) * 6 + ("tok_action",) * 3
+CARDS += ("tok_declined", "tok_insufficient", "tok_lost_reply", "tok_processing", "tok_lost_capture")
+
+REFRESH_SHARE = 0.5
+"""Of its life, after which an access token is traded for the next one."""
+
+PATIENCE_SECONDS = 30.0
+"""How long a customer leaves the bank's page alone at most; the deadline comes first, unless the bank forgot it."""
+
+KEEPER_PAUSE_SECONDS = 0.4
+PARCEL_SECONDS, PARCEL_SHARE = 0.4, 0.5
 
 Reply = tuple[str, dict[str, Any]]
 """ok, refused or unknown, and what it said."""
@@ -63,6 +79,8 @@ class Load:
     per_second: float = 25.0
     plain_products: int = 6
     hot_products: int = 2
+    keepers: int = 3
+    """How many do nothing but fill their carts and look into them."""
 
 
 @dataclass
@@ -97,6 +115,48 @@ class Edge:
         return _refused(response.status_code, content)
 
 
+@dataclass
+class Session:
+    """Somebody's tokens. Whoever has a password begins a new session with it; a guest trades the refresh token."""
+
+    edge: Edge
+    access: str = ""
+    user: str = ""
+    credentials: Mapping[str, str] | None = None
+    refresh: str = ""
+    stale_at: float = 0.0
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def token(self) -> str:
+        """Return an access token that is valid for a while."""
+        if time.monotonic() > self.stale_at:
+            async with self._turn:
+                if time.monotonic() > self.stale_at:
+                    await self._renew()
+        return self.access
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether it cannot be prolonged: whoever asks twice for the next token is taken for a thief."""
+        return self.credentials is None and not self.refresh
+
+    async def _renew(self) -> None:
+        if self.credentials is not None:
+            self.take(*await self.edge.send("POST", "/v1/sessions", self.credentials))
+        elif self.refresh:
+            spent, self.refresh = self.refresh, ""
+            self.take(*await self.edge.send("POST", "/v1/sessions:refresh", {"refreshToken": spent}))
+
+    def take(self, outcome: str, said: Mapping[str, Any]) -> bool:
+        """Keep the tokens of an answer; returns whether there were any. The old ones are good for a while yet."""
+        if outcome != "ok":
+            self.stale_at = time.monotonic() + 1
+            return False
+        self.access, self.user, self.refresh = said["accessToken"], said["userId"], said.get("refreshToken", "")
+        self.stale_at = time.monotonic() + REFRESH_SHARE * float(said["expiresInSeconds"])
+        return True
+
+
 def _refused(status: int, content: Any) -> Reply:
     details = content.get("error", {}).get("details", []) if isinstance(content, dict) else []
     info: dict[str, Any] = next((each for each in details if str(each.get("@type")).endswith("ErrorInfo")), {})
@@ -115,7 +175,7 @@ class Shop:
     over: asyncio.Event = field(default_factory=asyncio.Event)
     plain: list[str] = field(default_factory=list)
     hot: list[str] = field(default_factory=list)
-    admin: str = ""
+    admin: Session = field(init=False)
     counts: Counter[str] = field(default_factory=Counter)
     confirmed_at: float = 0.0
     """When the last order was asked for that has been confirmed."""
@@ -125,7 +185,19 @@ class Shop:
     """How much faster than usual everybody buys just now."""
 
     storms: int = 0
-    """How many storms there were."""
+    """How many storms and migrations there were."""
+
+    confirmed: list[str] = field(default_factory=list)
+    """Orders that the clerk may still ship."""
+
+    shipped: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.admin = Session(self.edge)
+
+    async def send(self, who: Session, method: str, path: str, body: Any = None, *, key: str = "") -> Reply:
+        """Send one request of somebody who is signed in."""
+        return await self.edge.send(method, path, body, token=await who.token(), key=key)
 
     async def pace(self) -> None:
         """Wait for the next wish's turn."""
@@ -183,13 +255,15 @@ async def open_shop(shop: Shop, endpoints: Mapping[str, Any]) -> None:
     """
     dice = random.Random(f"{shop.load.seed}/shop")
     credentials = {"email": endpoints["admin_email"], "password": endpoints["admin_password"]}
-    shop.admin = (await _insist(shop, "POST", "/v1/sessions", credentials))["accessToken"]
+    shop.admin.credentials = credentials
+    shop.admin.take("ok", await _insist(shop, "POST", "/v1/sessions", credentials))
     name = f"{dice.randrange(16**6):06x}"
     shop.plain = [f"PLAIN-{name}-{number}" for number in range(shop.load.plain_products)]
     shop.hot = [f"HOT-{name}-{number}" for number in range(shop.load.hot_products)]
     for sku in (*shop.plain, *shop.hot):
         variant = {"sku": sku, "price": gbp(PRICE_MINOR)}
-        await _insist(shop, "POST", "/v1/products", {"product": {"title": sku, "variants": [variant]}}, shop.admin)
+        product = {"product": {"title": sku, "variants": [variant]}}
+        await _insist(shop, "POST", "/v1/products", product, shop.admin.access)
         await deliver(shop, "opening", sku, HOT_UNITS if sku in shop.hot else PLAIN_UNITS, key=f"opening-{sku}")
 
 
@@ -209,7 +283,7 @@ async def deliver(shop: Shop, worker: str, sku: str, units: int, *, key: str) ->
     body = {"delta": units, "reason": "delivery", "requestId": key}
 
     async def send() -> Reply:
-        outcome, said = await shop.edge.send("POST", f"/v1/inventory/{sku}:adjust", body, token=shop.admin)
+        outcome, said = await shop.send(shop.admin, "POST", f"/v1/inventory/{sku}:adjust", body)
         return outcome, _stock(said) if outcome == "ok" else said
 
     await shop.wish(worker, "deliver", {"sku": sku, "units": units}, send, key=key)
@@ -222,7 +296,7 @@ async def keep_shelves(shop: Shop) -> None:
         for sku in shop.hot:
 
             async def look(sku: str = sku) -> Reply:
-                outcome, said = await shop.edge.send("GET", f"/v1/inventory/{sku}", token=shop.admin)
+                outcome, said = await shop.send(shop.admin, "GET", f"/v1/inventory/{sku}")
                 return outcome, _stock(said) if outcome == "ok" else said
 
             outcome, said = await shop.wish("clerk", "stock", {"sku": sku}, look)
@@ -235,7 +309,26 @@ async def keep_shelves(shop: Shop) -> None:
 async def buy(shop: Shop) -> None:
     """Let everybody buy until the shop closes and every wish is settled."""
     workers = [asyncio.create_task(_lives(shop, f"s{number}")) for number in range(shop.load.shoppers)]
-    await asyncio.gather(keep_shelves(shop), *workers)
+    keepers = [asyncio.create_task(CartKeeper(shop, f"keeper{number}").live()) for number in range(shop.load.keepers)]
+    await asyncio.gather(keep_shelves(shop), send_parcels(shop), *keepers, *workers)
+
+
+async def send_parcels(shop: Shop) -> None:
+    """Ship and deliver some of what was ordered, until the shop closes."""
+    dice = random.Random(f"{shop.load.seed}/parcels")
+    while not shop.over.is_set():
+        await _sleep(shop, PARCEL_SECONDS)
+        for waiting, kind, verb in ((shop.confirmed, "ship", "ship"), (shop.shipped, "arrive", "deliver")):
+            if waiting and dice.random() < PARCEL_SHARE:
+                order = waiting.pop(dice.randrange(len(waiting)))
+
+                async def send(path: str = f"/v1/orders/{order}:{verb}") -> Reply:
+                    outcome, said = await shop.send(shop.admin, "POST", path, {})
+                    return outcome, _order(said["order"]) if outcome == "ok" else said
+
+                outcome, _ = await shop.wish("clerk", kind, {"order": order}, send)
+                if kind == "ship" and outcome == "ok":
+                    shop.shipped.append(order)
 
 
 async def _lives(shop: Shop, worker: str) -> None:
@@ -263,18 +356,18 @@ class Guest:
         self._shop = shop
         self._name = name
         self._dice = dice
-        self._token = ""
+        self._session = Session(shop.edge)
         self._user = ""
         self._orders: list[str] = []
         self._keys = 0
 
     async def live(self, until: float = math.inf) -> None:
         """Come, pay in, wish for things in twos and threes, and look at the wallet once more."""
-        session = await _insist(self._shop, "POST", "/v1/sessions:guest", {})
-        self._token, self._user = session["accessToken"], session["userId"]
+        self._session.take("ok", await _insist(self._shop, "POST", "/v1/sessions:guest", {}))
+        self._user = self._session.user
         await self._top_up()
         for _ in range(self._dice.randint(2, 5)):
-            if self._shop.over.is_set() or time.monotonic() > until:
+            if self._shop.over.is_set() or time.monotonic() > until or self._session.is_worn:
                 break
             await asyncio.gather(*(self._choose() for _ in range(self._dice.randint(1, 3))))
         await self._look_into_wallet()
@@ -286,15 +379,17 @@ class Guest:
         if self._dice.random() < 0.2:
             skus = sorted({*skus, self._dice.choice(self._shop.plain)})
         at_once = self._dice.randint(2, 10) if self._eager or self._dice.random() < 0.15 else 1
-        card, place = self._dice.choice(CARDS), self._dice.random()
+        card, place, refunds = self._dice.choice(CARDS), self._dice.random(), self._dice.random()
         if kind < 0.35:
             return self._order(skus, units, {"wallet": {}}, at_once)
         if kind < 0.60:
             return self._order(skus, units, {"card": {"token": card}}, at_once)
         if kind < 0.70:
             return self._order_cart(skus[0], units, at_once)
-        if kind < 0.80:
+        if kind < 0.77:
             return self._cancel(place, at_once)
+        if kind < 0.84:
+            return self._refund(place, units, support=refunds < 0.5, rest=refunds % 0.5 < 0.25, at_once=at_once)
         if kind < 0.90:
             return self._read(place)
         if kind < 0.95:
@@ -308,9 +403,7 @@ class Guest:
 
     async def _order_cart(self, sku: str, units: int, at_once: int) -> None:
         """Order what lies in the cart. It may have been ordered or doubled meanwhile: then the price differs."""
-        outcome, said = await self._shop.edge.send(
-            "POST", "/v1/cart/items", {"sku": sku, "quantity": units}, token=self._token
-        )
+        outcome, said = await self._send("POST", "/v1/cart/items", {"sku": sku, "quantity": units})
         if outcome != "ok":
             return
         items = [[item["sku"], int(item["quantity"])] for item in said["cart"]["items"]]
@@ -323,8 +416,12 @@ class Guest:
         self._keys += 1
         key = f"{self._name}-{self._keys}"
 
+        customer = Customer(self._dice.choice((":confirm", ":confirm", ":fail", "")))
+
         async def send() -> Reply:
-            outcome, said = await self._shop.edge.send("POST", "/v1/orders", body, token=self._token, key=key)
+            outcome, said = await self._send("POST", "/v1/orders", body, key=key)
+            if outcome == "ok" and said["order"].get("nextAction"):
+                await customer.go_to_bank(self._shop.edge, said["order"]["nextAction"]["url"])
             return outcome, _order(said["order"]) if outcome == "ok" else said
 
         by = payment.get("card", {}).get("token", "wallet")
@@ -333,6 +430,7 @@ class Guest:
         outcome, said = await self._shop.wish(self._name, "place", arguments, send, key=key, at_once=at_once)
         if outcome == "ok":
             self._orders.append(said["order"])
+            self._shop.confirmed.append(said["order"])
 
     async def _cancel(self, place: float, at_once: int) -> None:
         if not self._orders:
@@ -341,10 +439,34 @@ class Guest:
         await self._shop.pace()
 
         async def send() -> Reply:
-            outcome, said = await self._shop.edge.send("POST", f"/v1/orders/{order}:cancel", {}, token=self._token)
+            outcome, said = await self._send("POST", f"/v1/orders/{order}:cancel", {})
             return outcome, _order(said["order"]) if outcome == "ok" else said
 
         await self._shop.wish(self._name, "cancel", {"user": self._user, "order": order}, send, at_once=at_once)
+
+    async def _refund(self, place: float, units: int, *, support: bool, rest: bool, at_once: int) -> None:
+        """Want money back: all that is left, or some of it; from the shop's support, or without asking anybody."""
+        if not self._orders:
+            return
+        order = self._orders[int(place * len(self._orders))]
+        await self._shop.pace()
+        self._keys += 1
+        key = f"{self._name}-{self._keys}"
+        amount = None if rest else units * PRICE_MINOR // 2
+        body = {} if amount is None else {"amount": gbp(amount)}
+        who = self._shop.admin if support else self._session
+
+        async def send() -> Reply:
+            outcome, said = await self._shop.send(who, "POST", f"/v1/orders/{order}/refunds", body, key=key)
+            if outcome != "ok":
+                return outcome, said
+            return outcome, {"refund": said["refund"]["refundId"], "amount": _minor(said["refund"]["amount"])}
+
+        arguments = {"user": self._user, "order": order, "amount": amount, "by": "support" if support else "owner"}
+        await self._shop.wish(self._name, "refund", arguments, send, key=key, at_once=at_once)
+
+    async def _send(self, method: str, path: str, body: Any = None, *, key: str = "") -> Reply:
+        return await self._shop.send(self._session, method, path, body, key=key)
 
     async def _read(self, place: float) -> None:
         if not self._orders:
@@ -353,7 +475,7 @@ class Guest:
         await self._shop.pace()
 
         async def send() -> Reply:
-            outcome, said = await self._shop.edge.send("GET", f"/v1/orders/{order}", token=self._token)
+            outcome, said = await self._send("GET", f"/v1/orders/{order}")
             return outcome, _order(said["order"]) if outcome == "ok" else said
 
         await self._shop.wish(self._name, "read", {"user": self._user, "order": order}, send)
@@ -362,7 +484,7 @@ class Guest:
         await self._shop.pace()
 
         async def send() -> Reply:
-            outcome, said = await self._shop.edge.send("GET", "/v1/wallet", token=self._token)
+            outcome, said = await self._send("GET", "/v1/wallet")
             return outcome, {"balance": _minor(said["wallet"]["balance"])} if outcome == "ok" else said
 
         await self._shop.wish(self._name, "wallet", {"user": self._user}, send)
@@ -374,11 +496,83 @@ class Guest:
         body = {"amount": gbp(POCKET_MINOR), "cardToken": "tok_visa"}
 
         async def send() -> Reply:
-            outcome, said = await self._shop.edge.send("POST", "/v1/wallet:topUp", body, token=self._token, key=key)
+            outcome, said = await self._send("POST", "/v1/wallet:topUp", body, key=key)
             return outcome, {"balance": _minor(said["wallet"]["balance"])} if outcome == "ok" else said
 
         arguments = {"user": self._user, "amount": POCKET_MINOR}
         await self._shop.wish(self._name, "top_up", arguments, send, key=key)
+
+
+@dataclass
+class Customer:
+    """Somebody who has to confirm a payment at the bank: says yes, or no, or leaves the page alone."""
+
+    answer: str
+    first_at: float = field(default_factory=time.monotonic)
+    is_done: bool = False
+
+    async def go_to_bank(self, edge: Edge, url: str) -> None:
+        """Answer on the bank's page; what did not get there is said again at the next look."""
+        answer = self.answer or (":fail" if time.monotonic() > self.first_at + PATIENCE_SECONDS else "")
+        if answer and not self.is_done:
+            try:
+                self.is_done = (await edge.http.post(f"{url}{answer}")).status_code < 500
+            except httpx.HTTPError:
+                pass
+
+
+class CartKeeper:
+    """A guest who fills a cart and looks into it, one thing after the other, for as long as the shop is open."""
+
+    def __init__(self, shop: Shop, name: str) -> None:
+        """Describe a guest who has not come yet."""
+        self._shop = shop
+        self._name = name
+        self._dice = random.Random(f"{shop.load.seed}/{name}")
+        self._session = Session(shop.edge)
+        self._etag = ""
+        self._lines: Mapping[str, int] = {}
+
+    async def live(self) -> None:
+        """Come again whenever the session cannot be prolonged."""
+        while not self._shop.over.is_set():
+            self._session = Session(self._shop.edge)
+            self._session.take("ok", await _insist(self._shop, "POST", "/v1/sessions:guest", {}))
+            await self._look()
+            while not self._shop.over.is_set() and not self._session.is_worn:
+                await (self._change() if self._dice.random() < 0.6 else self._look())
+                await _sleep(self._shop, self._dice.uniform(0, 2 * KEEPER_PAUSE_SECONDS))
+            await self._look()
+
+    async def _change(self) -> None:
+        """Change what was seen last. The etag makes it safe to ask again: what was done once is refused then."""
+        etag, what, units = self._etag, self._dice.random(), self._dice.randint(1, 3)
+        if what < 0.6 or not self._lines:
+            sku = self._dice.choice(self._shop.plain)
+            request: tuple[str, str, dict[str, Any]] = ("POST", "/v1/cart/items", {"sku": sku, "quantity": units})
+        else:
+            sku = self._dice.choice(sorted(self._lines))
+            units = units if what < 0.8 else 0
+            request = ("PATCH", f"/v1/cart/items/{sku}", {"quantity": units})
+        method, path, body = request
+        await self._ask("cart", {"sku": sku, "units": units}, method, path, {**body, "etag": etag})
+
+    async def _look(self) -> None:
+        await self._ask("look", {}, "GET", "/v1/cart", None)
+
+    async def _ask(self, kind: str, arguments: Mapping[str, Any], method: str, path: str, body: Any) -> None:
+        async def send() -> Reply:
+            outcome, said = await self._shop.send(self._session, method, path, body)
+            if outcome == "ok":
+                return outcome, _cart(said["cart"])
+            settled = said.get("reason") in ("CART_CHANGED", "CART_ITEM_NOT_FOUND", "QUANTITY_TOO_LARGE")
+            return "refused" if settled else outcome, said
+
+        outcome, said = await self._shop.wish(self._name, kind, {"user": self._session.user, **arguments}, send)
+        if outcome == "ok":
+            self._etag, self._lines = said["etag"], said["lines"]
+        elif kind == "cart":
+            await self._look()
 
 
 def gbp(minor: int) -> dict[str, str]:
@@ -398,6 +592,12 @@ def _order_body(units: int, payment: dict[str, Any]) -> dict[str, Any]:
 def _order(order: Mapping[str, Any]) -> dict[str, Any]:
     lines = [[line["sku"], int(line["quantity"])] for line in order["lines"]]
     return {"order": order["orderId"], "status": order["status"], "total": _minor(order["total"]), "lines": lines}
+
+
+def _cart(cart: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is in a cart, and the version in front of the dash of its etag."""
+    lines = {item["sku"]: int(item["quantity"]) for item in cart.get("items", [])}
+    return {"version": int(cart["etag"].partition("-")[0], 16), "etag": cart["etag"], "lines": lines}
 
 
 def _stock(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def maybe(step: Step) -> Step:
 
 def placed(begin: float, end: float) -> Step:
     """An order was recorded."""
-    return Step(begin, end, "place")
+    return Step(begin, end, "place", (10,))
 
 
 def cancelled(begin: float, end: float) -> Step:

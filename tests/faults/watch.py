@@ -17,6 +17,8 @@ import asyncpg
 
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
+AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a database that dies under a statement looks like: at times the driver stumbles over its own state."""
 
 # Each statement answers how many rows it looked at, and the words for what is wrong with them.
 LOOKS: Mapping[str, str] = {
@@ -73,7 +75,7 @@ async def look(name: str, url: str) -> dict[str, object] | None:
             rows = await connection.fetch(LOOKS[name])
         finally:
             connection.terminate()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except AWAY:
         return None
     return {"name": name, "checked": len(rows), "wrong": [row["wrong"] for row in rows if row["wrong"]]}
 

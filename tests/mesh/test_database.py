@@ -118,6 +118,23 @@ async def test_transact_repeats_a_serialization_failure(db):
     assert runs > 3
 
 
+async def test_a_statement_alone_is_repeated_as_a_transaction_is(db):
+    """The victim of a conflict does not know whether it was alone in its transaction."""
+    runs = 0
+
+    async def add(connection):
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
+        await connection.execute("INSERT INTO stock VALUES ('alone', 5)")
+
+    await db.execute_alone(add)
+
+    assert 3 == runs
+    assert 5 == await on_hand(db, "alone")
+
+
 async def test_transact_repeats_a_deadlock(db):
     """The victim of a deadlock is run again."""
     async with db.hot() as tx:

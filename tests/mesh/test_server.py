@@ -173,6 +173,28 @@ async def test_health_is_told_and_watched_per_service(monkeypatch):
         watch.cancel()
 
 
+async def test_what_is_not_healthy_is_asked_more_often(monkeypatch):
+    """Calls wait at the door for the first good answer."""
+    monkeypatch.setattr(mesh_server, "HEALTH_SECONDS", 0.03)
+    failures = 0
+
+    async def check() -> bool:
+        nonlocal failures
+        if failures == mesh_server.FAILURES_UNTIL_UNHEALTHY:
+            return True
+        failures += 1
+        if failures == mesh_server.FAILURES_UNTIL_UNHEALTHY:
+            monkeypatch.setattr(mesh_server, "HEALTH_SECONDS", 60.0)
+        return False
+
+    async with sample_server(Sample(), check=check) as channel, asyncio.timeout(10):
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=SAMPLE))
+        while (await watch.read()).status != NOT_SERVING:
+            pass
+        assert (await watch.read()).status == SERVING
+        watch.cancel()
+
+
 async def test_drain_finishes_calls_ends_streams_and_says_so():
     """NOT_SERVING first; a running call gets its answer, a stream UNAVAILABLE, a new call no connection."""
     sample = Sample()
