@@ -132,6 +132,7 @@ class Worker:
             down = next((o.problem or kind.value for _, o in tried if o.verdict is Verdict.DOWN), down)
         await failpoint("notify.after_send")
         await self._db.transact(lambda tx: store.save_results(tx, results))
+        await failpoint("notify.after_save")
         return Round(len(claimed), down)
 
     async def _ask_for_orders(self, claimed: Sequence[Notification]) -> dict[UUID, order_pb2.Order]:
