@@ -41,9 +41,7 @@ def _of(package: str, step: str, walk: str, **moments: str) -> list[Place]:
 
 
 def _closed(package: str, step: str, why: str, **moments: str) -> list[Place]:
-    return [
-        Place(name, package, step, moment, why=why) for moment, names in moments.items() for name in names.split()
-    ]
+    return [Place(name, package, step, moment, why=why) for moment, names in moments.items() for name in names.split()]
 
 
 # In the order in which an order comes through.
@@ -231,9 +229,7 @@ PLACES: tuple[Place, ...] = (
         before="catalog.create.read",
         effect="catalog.create.products_saved catalog.create.before_commit",
     ),
-    *_of(
-        "svc_catalog", "change", "price", before="catalog.change.locked", effect="catalog.change.before_commit"
-    ),
+    *_of("svc_catalog", "change", "price", before="catalog.change.locked", effect="catalog.change.before_commit"),
     *_of("svc_auth", "refresh", "session", effect="auth.refresh.before_commit"),
     *_closed(
         "svc_auth",

@@ -113,9 +113,13 @@ class Doors:
         """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for path in self.folder.glob(f"{DOORS}/{package}.*"):
-                door = Door(path)
-                if door.process_id != not_of and Path(f"/proc/{door.process_id}").exists():
+            for door in self._there(package):
+                if door.process_id != not_of:
                     return door
             await asyncio.sleep(0.01)
         raise NoDoor(package)
+
+    def _there(self, package: str) -> list[Door]:
+        """Return the doors of processes that live."""
+        doors = [Door(path) for path in self.folder.glob(f"{DOORS}/{package}.*")]
+        return [door for door in doors if Path(f"/proc/{door.process_id}").exists()]

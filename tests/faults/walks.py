@@ -187,7 +187,7 @@ class Ordering:
         if not self._prepared:
             await self._place()
         match self._then:
-            case "confirm":
+            case "confirm" if self._prepared:
                 await self._confirm()
             case "cancel":
                 await self._follow(f"/v1/orders/{self._order}:cancel", {}, self._token)
@@ -203,7 +203,7 @@ class Ordering:
     async def missing(self) -> str:
         """Say what is unfinished in the databases."""
         stage, user = self._stage, UUID(self._user)
-        waits = " AND (decided_at IS NOT NULL OR action_url IS NULL)" if self._then == "confirm" else ""
+        waits = " AND (decided_at IS NOT NULL OR action_url IS NULL)" if self._waits_at_the_bank else ""
         sagas = await stage.value(
             "svc_order",
             f"SELECT (SELECT count(*) FROM checkouts WHERE user_id = $1 AND finished_at IS NULL{waits})"
@@ -237,6 +237,9 @@ class Ordering:
     async def wrong(self) -> list[str]:
         """Compare with what must be."""
         stage, user, found = self._stage, UUID(self._user), []
+        if self._then == "confirm" and not self._prepared:
+            await self._confirm()
+            await self._rest()
 
         def expect(what: str, is_now: object, must_be: object) -> None:
             if is_now != must_be:
@@ -283,7 +286,8 @@ class Ordering:
 
     @property
     def _waits_at_the_bank(self) -> bool:
-        return self._then in ("confirm", "cancel") and self._final == ("", {}) and self._card == "tok_action"
+        """Whether nobody has said yes or no to the bank yet, so that the order rests unfinished."""
+        return self._card == "tok_action" and self._final == ("", {})
 
     async def _wrong_at_the_bank(self, order: UUID, worth: int) -> list[str]:
         payments = await self._stage.databases["svc_payment"].fetch(
@@ -314,7 +318,7 @@ class Ordering:
 
     async def _rest(self) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS
-        while (left := await self.missing()) and not (self._card == "tok_action" and self._answer[1]):
+        while left := await self.missing():
             if time.monotonic() > deadline:
                 raise NoAnswer(f"order {self._order}: {left}")
             await asyncio.sleep(PAUSE_SECONDS)
@@ -479,9 +483,7 @@ def _delivery(stage: Stage) -> Walk:
     async def seen(sku: str) -> object:
         return await stage.value("svc_inventory", "SELECT sum(on_hand) FROM stock WHERE sku = $1", sku)
 
-    return Asking(
-        lambda: stage.product(units=0), lambda sku: stage.deliver(sku, STOCKED_UNITS), seen, STOCKED_UNITS
-    )
+    return Asking(lambda: stage.product(units=0), lambda sku: stage.deliver(sku, STOCKED_UNITS), seen, STOCKED_UNITS)
 
 
 def _credit(stage: Stage) -> Walk:
