@@ -42,8 +42,12 @@ from tests.faults.staged import Door, Doors, NoDoor, stage
 from tests.faults.walks import SETTLE_SECONDS, WALKS, NoAnswer, Stage, Walk
 
 ACTIONS = ("exit", "hang", "raise")
+CONSUMER = "svc_notify"
 REACH_SECONDS = 4.0
 """How long somebody may need to the place; a walk that another one's hang holds up is sent again, alone."""
+
+EVENT_SECONDS = 30.0
+"""The same for a place that an event comes to: its consumer may have to wait for the end of a dead one's session."""
 
 HANG_SECONDS = 1.0
 """How long a process hangs before it is killed, at least."""
@@ -143,7 +147,7 @@ class Matrix:
         name = each.cell.place.name
         await door.arm({name: f"{each.cell.action}*1"})
         each.going = asyncio.create_task(each.walk.go())
-        deadline = time.monotonic() + REACH_SECONDS
+        deadline = time.monotonic() + (EVENT_SECONDS if each.cell.place.package == CONSUMER else REACH_SECONDS)
         while time.monotonic() < deadline:
             try:
                 if await door.left(name) == 0:
