@@ -120,6 +120,7 @@ class Matrix:
         alone, action, package = last or len(cells) == 1, cells[0].action, cells[0].place.package
         sent = [Sent(cell, WALKS[cell.place.walk](self._shop)) for cell in cells]
         try:
+            await self._shop.open()
             await asyncio.gather(*(each.walk.prepare() for each in sent))
         except NoAnswer as problem:
             for cell in cells:
@@ -269,7 +270,6 @@ async def prove(folder: Path, cells: Sequence[Cell], port_base: int | None) -> i
         for package, url in mesh.endpoints["postgres_reader"].items():
             databases[package] = await stack.enter_async_context(asyncpg.create_pool(url, min_size=1, max_size=4))
         shop = Stage(edge, mesh.endpoints, databases, f"MX-{os.urandom(3).hex()}")
-        await shop.open()
         witnesses = stack.enter_context(_witnesses(mesh, folder))
         matrix = Matrix(mesh, Doors(root), shop)
         ran = time.monotonic()
