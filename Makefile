@@ -6,6 +6,7 @@
 #   make test      every test     make check    lint, types, imports, contracts
 #   make gen       generate gen/ from protos/      make compose   render deploy/compose.yaml
 #   make proof     disturb a mesh of its own while shoppers buy, and check it from outside; proof-short takes 2 minutes
+#                  then let processes exit, hang and raise at every step of an order (the crash matrix)
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file FROM=2010-12-01 DAYS=1   place a day of a real shop's invoices
 #
@@ -65,6 +66,7 @@ gen: setup
 
 proof: setup
 	@$(RUN) -m tests.faults.proof --seconds 2400 --shoppers 24 --full --faults all $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(RUN) -m tests.faults.matrix
 
 proof-short: setup
 	@$(RUN) -m tests.faults.proof --seconds 75 --faults short $(if $(SEED),--seed $(SEED)) $(ARGS)

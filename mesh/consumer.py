@@ -185,6 +185,7 @@ class Consumer:
                     if partition.full:
                         partition.full = False
                         self._flow(key, partition)
+                await failpoint("inbox.before_apply")
                 await self._inbox.apply(chunk, waiting=waiting)
                 await failpoint("inbox.before_offset")
                 self._orders.append((_COMMIT, key, (chunk[-1].offset() or 0) + 1))

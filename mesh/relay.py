@@ -195,6 +195,7 @@ class Relay:
         if acknowledged:
             await connection.execute(_MARK, acknowledged)
             PUBLISHED.labels(self._package).inc(len(acknowledged))
+            await failpoint("relay.after_mark")
         for error in ended:
             if error is not None:
                 raise error

@@ -111,9 +111,13 @@ class Carts:
             and (user_id not in found or found[user_id].version < pending.version)
         }
         at = self._clock.now()
-        saved = await self._db.transact(
-            lambda tx: archive.save_closed(tx, carts, at=at, ordered=ordered, live=live),
-        )
+
+        async def write(tx: asyncpg.Connection) -> dict[UUID, Cart]:
+            written = await archive.save_closed(tx, carts, at=at, ordered=ordered, live=live)
+            await failpoint("cart.close.before_commit")
+            return written
+
+        saved = await self._db.transact(write)
         await failpoint("cart.close.after_commit")
         closed = [
             (cart, saved[user_id], True)

@@ -14,6 +14,7 @@ from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.identity import caller_of
 from mesh.refusals import InvalidInput, PageTokenInvalid, Refusal
+from mesh.seams import failpoint
 from svc_inventory.inventory import rules, store
 from svc_inventory.inventory.rules import Line, Shelf, Wanted
 from svc_inventory.inventory.store import Adjustment, Reserved, RestockWanted
@@ -133,12 +134,14 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
         """Results carry RESERVATION_SHIPPED."""
         order_ids = [UUID(each) for each in request.order_ids]
         answers = await self._db.transact(lambda tx: store.save_released(tx, order_ids))
+        await failpoint("inventory.release.after_commit")
         return pb.BatchReleaseResponse(results=_effects(request.order_ids, answers))
 
     async def BatchShip(self, request: pb.BatchShipRequest, context: Any) -> pb.BatchShipResponse:
         """Results carry RESERVATION_NOT_FOUND or RESERVATION_RELEASED."""
         order_ids = [UUID(each) for each in request.order_ids]
         answers = await self._db.transact(lambda tx: store.save_shipped(tx, order_ids))
+        await failpoint("inventory.ship.after_commit")
         return pb.BatchShipResponse(results=_effects(request.order_ids, answers))
 
     async def BatchRestock(self, request: pb.BatchRestockRequest, context: Any) -> pb.BatchRestockResponse:
@@ -153,12 +156,14 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
             for each in request.restocks
         ]
         answers = await self._db.transact(lambda tx: store.save_restocked(tx, wanted))
+        await failpoint("inventory.restock.after_commit")
         return pb.BatchRestockResponse(results=_effects([each.order_id for each in request.restocks], answers))
 
     async def _reserve(self, calls: list[list[Wanted]]) -> list[list[Reserved | Refusal]]:
         """Run the orders of many calls as one set, in arrival order; one list of answers per call."""
         together = [each for orders in calls for each in orders]
         answers = iter(await self._db.transact(lambda tx: store.save_reservations(tx, together)))
+        await failpoint("inventory.reserve.after_commit")
         return [[next(answers) for _ in orders] for orders in calls]
 
     async def _once(
@@ -186,6 +191,7 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
             return made
 
         made = await self._db.transact(decide)
+        await failpoint("inventory.adjust.after_commit")
         if isinstance(made, Refusal):
             raise made
         return made

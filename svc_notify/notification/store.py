@@ -15,8 +15,8 @@ from svc_notify.channels.interface import ChannelKind
 from svc_notify.notification.rules import Notification, NotificationStatus, Result
 from svc_notify.tables import notifications
 
-LEASE_SECONDS = 120.0
-"""Longer than a batch can take (`channels.email.SHARE_SECONDS`); what a crash leaves behind waits as long."""
+LEASE_SECONDS = 3.0
+"""What a crash leaves behind waits as long. A batch may take longer: see `renew`."""
 
 SENT_KEPT_DAYS = 180
 """How long support can look up what was sent; what could not be sent stays until somebody has looked at it."""
@@ -60,6 +60,7 @@ DELETE FROM notifications WHERE notification_id IN (
 )
 """
 _GIVE_BACK = "UPDATE notifications SET due_at = $2 WHERE notification_id = ANY($1) AND status = 'PENDING'"
+_RENEW = "UPDATE notifications SET due_at = $2 WHERE notification_id = ANY($1) AND status = 'PENDING' AND due_at < $2"
 _WAITING = "SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'PENDING' LIMIT $1) AS w"
 
 
@@ -103,6 +104,11 @@ async def save_results(tx: asyncpg.Connection, results: Sequence[Result]) -> Non
         [r.due_at for r in ordered],
         [r.sent_at for r in ordered],
     )
+
+
+async def renew(tx: asyncpg.Connection, notification_ids: Sequence[UUID], *, at: datetime) -> None:
+    """Hold on to messages that the caller is sending."""
+    await tx.execute(_RENEW, list(notification_ids), at + timedelta(seconds=LEASE_SECONDS))
 
 
 async def give_back(tx: asyncpg.Connection, notification_ids: Sequence[UUID], *, at: datetime) -> None:

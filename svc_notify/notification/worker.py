@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -37,6 +38,8 @@ POLL_SECONDS = 1.0
 """For what another process wrote or gave back; this one's own events wake the worker."""
 RECEIPTS_TIMEOUT_SECONDS = 5.0
 FINISH_SECONDS = 5.0
+RENEW_SECONDS = 0.75
+"""Well within `store.LEASE_SECONDS`: a slow server must not let another process send the same letters."""
 
 log = get_logger("svc_notify.worker")
 
@@ -118,21 +121,41 @@ class Worker:
         if not claimed:
             return Round(0)
         await failpoint("notify.after_claim")
-        try:
-            found = await self._ask_for_orders(claimed)
-        except Refusal as refusal:
-            ids = [n.notification_id for n in claimed]
-            await self._db.transact(lambda tx: store.give_back(tx, ids, at=self._clock.now()))
-            return Round(len(claimed), down=f"orders: {refusal.reason}")
+        ids = [n.notification_id for n in claimed]
         results: list[Result] = []
         down = ""
-        for kind in {n.channel for n in claimed}:
-            tried = await self._send_by(kind, [n for n in claimed if n.channel is kind], found)
-            results += [result for result, _ in tried]
-            down = next((o.problem or kind.value for _, o in tried if o.verdict is Verdict.DOWN), down)
+        try:
+            async with self._held(ids):
+                found = await self._ask_for_orders(claimed)
+                for kind in {n.channel for n in claimed}:
+                    tried = await self._send_by(kind, [n for n in claimed if n.channel is kind], found)
+                    results += [result for result, _ in tried]
+                    down = next((o.problem or kind.value for _, o in tried if o.verdict is Verdict.DOWN), down)
+        except Refusal as refusal:
+            await self._db.transact(lambda tx: store.give_back(tx, ids, at=self._clock.now()))
+            return Round(len(claimed), down=f"orders: {refusal.reason}")
         await failpoint("notify.after_send")
         await self._db.transact(lambda tx: store.save_results(tx, results))
+        await failpoint("notify.after_save")
         return Round(len(claimed), down)
+
+    @asynccontextmanager
+    async def _held(self, ids: Sequence[UUID]) -> AsyncIterator[None]:
+        """Renew the lease of messages for as long as they are being sent."""
+        renewing = asyncio.create_task(self._renew(ids), name="lease of letters")
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def _renew(self, ids: Sequence[UUID]) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._db.transact(lambda tx: store.renew(tx, ids, at=self._clock.now()))
+            except Refusal as refusal:
+                log.warning("a lease is not renewed", why=refusal.reason)
 
     async def _ask_for_orders(self, claimed: Sequence[Notification]) -> dict[UUID, order_pb2.Order]:
         order_ids = sorted({str(n.order_id) for n in claimed})

@@ -153,6 +153,7 @@ class Intake:
             tx: asyncpg.Connection,
         ) -> tuple[set[UUID], dict[tuple[UUID, str], Known], dict[UUID, UUID]]:
             placed = await store.record(tx, list(first.values()), lease_seconds=self._settings.lease_seconds)
+            await failpoint("order.record.before_commit")
             late = [i for i in items if i.change.order.order_id not in placed]
             if not late:
                 return placed, {}, {}

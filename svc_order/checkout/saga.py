@@ -228,6 +228,7 @@ class Saga:
     async def _rest(self, order: Order, paid: payment_service_pb2.AuthorizeResult) -> None:
         expires_at = datetime_of(paid.next_action.expire_time)
         waiting = [(order.order_id, paid.status, paid.next_action.url, expires_at)]
+        await failpoint("saga.rest.before")
         async with self._db.hot_read() as connection:
             await store.wait_for_customer(connection, waiting, poll_seconds=self._settings.action_poll_seconds)
         await failpoint("saga.rest.after")
@@ -252,6 +253,7 @@ class Saga:
                     decisions.append(self._decided(change, verdict, answer))
             if decisions:
                 await store.decide(tx, decisions, lease_seconds=self._settings.lease_seconds)
+                await failpoint("saga.decide.before_commit")
             late = [v.job.order.order_id for v in verdicts if v.job.order.order_id not in answers]
             return answers, await store.list_known(tx, late) if late else {}
 

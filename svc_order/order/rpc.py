@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -14,7 +14,7 @@ from mesh import idempotency, pages
 from mesh.database import Database
 from mesh.identity import caller_of
 from mesh.refusals import Overloaded, PageTokenInvalid
-from mesh.seams import Clock, Ids
+from mesh.seams import Clock, Ids, failpoint
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.store import Effect
@@ -35,6 +35,8 @@ WATCH_SECONDS = 0.25
 WATCHES_PER_USER = 5
 _LIST = "OrderService.ListOrders"
 _REFUND = "OrderService.CreateRefund"
+
+_T = TypeVar("_T")
 
 
 class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
@@ -130,7 +132,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             return effect
 
-        self._run(await self._db.transact(write))
+        self._run(await self._change(write))
         return pb.CancelOrderResponse(order=await self._reads.get(order_id, owner_id=owner_id))
 
     async def ShipOrder(self, request: pb.ShipOrderRequest, context: Any) -> pb.ShipOrderResponse:
@@ -147,7 +149,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             return effect
 
-        self._run(await self._db.transact(write))
+        self._run(await self._change(write))
         return pb.ShipOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def DeliverOrder(self, request: pb.DeliverOrderRequest, context: Any) -> pb.DeliverOrderResponse:
@@ -158,7 +160,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             order = await store.lock_order(tx, order_id)
             await store.save_changes(tx, [rules.deliver(order, at=self._clock.now())])
 
-        await self._db.transact(write)
+        await self._change(write)
         return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
@@ -202,7 +204,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             )
             return response, effect
 
-        response, effect = await self._db.transact(write)
+        response, effect = await self._change(write)
         self._run(effect)
         return response
 
@@ -221,6 +223,18 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             owner_id = (await store.get_view(connection, order_id)).order.user_id
         await self._vault.prepare([owner_id])
         return {order_id: self._vault.seal(owner_id, order_id, words.encode())}
+
+    async def _change(self, write: Callable[[asyncpg.Connection], Awaitable[_T]]) -> _T:
+        """Decide on an order that was placed; what it has to do elsewhere begins after that."""
+
+        async def decide(tx: asyncpg.Connection) -> _T:
+            written = await write(tx)
+            await failpoint("order.change.before_commit")
+            return written
+
+        decided = await self._db.transact(decide)
+        await failpoint("order.change.after_commit")
+        return decided
 
     def _run(self, effect: Effect | None) -> None:
         if effect is not None:

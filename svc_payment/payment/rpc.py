@@ -185,7 +185,9 @@ class PaymentService:
             await settlement.add(tx, work, at=self._clock.now(), keep_token=True)
             return work
 
-        self._worker.start(await self._db.transact(take))
+        work = await self._db.transact(take)
+        await failpoint("payment.webhook.after_commit")
+        self._worker.start(work)
         return payment_service_pb2.HandleWebhookResponse()
 
     async def close(self) -> None:

@@ -99,6 +99,7 @@ class ProviderSettler(Generic[Subject, Answer]):
         async def keep(tx: asyncpg.Connection) -> bool:
             goes_on = await self._subjects.keep(tx, subject_id, call, answer)
             await self._give_back(tx, subject_id, goes_on, answer, work.attempts)
+            await failpoint("payment.settle.before_commit")
             return goes_on is Next.AT_ONCE
 
         more = await self._db.transact(keep)

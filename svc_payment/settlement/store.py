@@ -15,8 +15,9 @@ from enum import StrEnum
 
 import asyncpg
 
-LEASE_SECONDS = 5.0
-"""What a crash in the middle waits for its second try, because nothing may stand still for ten seconds. A call to a
+LEASE_SECONDS = 3.0
+"""What a crash in the middle waits for its second try: with a look of the sweeper, less than the five seconds in which
+everything has to be done after a restart. A call to a
 provider, or the wait for its turn, may take longer: see `renew`."""
 
 _ADD = """

@@ -123,6 +123,7 @@ class WalletService:
                     tx, wanted, request_id=request.request_id, ids=self._ids, at=self._clock.now()
                 )
             )
+            await failpoint("payment.credit.after_commit")
         outcomes = iter(done)
         return wallet_service_pb2.BatchCreditWalletsResponse(
             results=[

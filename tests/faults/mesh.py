@@ -73,8 +73,13 @@ class Mesh:
 
 
 @asynccontextmanager
-async def started(home: Path, *, port_base: int | None = None, **settings: str) -> AsyncIterator[Mesh]:
+async def started(
+    home: Path, *, port_base: int | None = None, root: Path = ROOT, **settings: str
+) -> AsyncIterator[Mesh]:
     """Start a mesh with the limits of a load test, and stop it at the end, whatever happens.
+
+    Args:
+        root: The source tree that it runs.
 
     Raises:
         NotStarted: It did not come up.
@@ -83,16 +88,16 @@ async def started(home: Path, *, port_base: int | None = None, **settings: str) 
     environment |= {
         "TITAN_HOME": str(home),
         "TITAN_PORT_BASE": str(port_base or free_port_base()),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
+        "PYTHONPATH": f"{root}:{root / 'gen'}",
         **settings,
     }
-    up = await asyncio.to_thread(_control, environment, "up", "--profile", "load")
+    up = await asyncio.to_thread(_control, root, environment, "up", "--profile", "load")
     try:
         if up.returncode:
             raise NotStarted(up.stdout + up.stderr)
         yield Mesh(home, json.loads((home / "endpoints.json").read_text()))
     finally:
-        await asyncio.to_thread(_control, environment, "down")
+        await asyncio.to_thread(_control, root, environment, "down")
 
 
 def free_port_base() -> int:
@@ -104,10 +109,10 @@ def free_port_base() -> int:
     raise NotStarted("there is no free range of ports")
 
 
-def _control(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+def _control(root: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "control", *arguments],
-        cwd=ROOT,
+        cwd=root,
         env=environment,
         capture_output=True,
         text=True,

@@ -180,7 +180,7 @@ async def save_released(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -> li
             answers.append(None)
         except Refusal as refusal:
             answers.append(refusal)
-    await _end(tx, list(going), ReservationState.RELEASED, MovementKind.RELEASED)
+    await _end(tx, list(going), ReservationState.RELEASED, MovementKind.RELEASED, step="release")
     await failpoint("inventory.release.before_commit")
     return answers
 
@@ -202,7 +202,7 @@ async def save_shipped(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -> lis
             answers.append(None)
         except Refusal as refusal:
             answers.append(refusal)
-    await _end(tx, list(going), ReservationState.SHIPPED, MovementKind.SHIPPED)
+    await _end(tx, list(going), ReservationState.SHIPPED, MovementKind.SHIPPED, step="ship")
     await failpoint("inventory.ship.before_commit")
     return answers
 
@@ -216,13 +216,15 @@ async def lock_states(tx: asyncpg.Connection, order_ids: Iterable[UUID]) -> dict
     return {row["order_id"]: ReservationState(row["state"]) for row in rows}
 
 
-async def _end(tx: asyncpg.Connection, order_ids: Sequence[UUID], state: ReservationState, kind: MovementKind) -> None:
+async def _end(
+    tx: asyncpg.Connection, order_ids: Sequence[UUID], state: ReservationState, kind: MovementKind, *, step: str
+) -> None:
     """End the reservations of locked orders, and move their units."""
     if not order_ids:
         return
     allocations = await list_allocations(tx, order_ids)
     shelves = await lock_shelves(tx, {each.sku for made in allocations.values() for each in made})
-    await failpoint(f"inventory.{kind.name.lower()}.locked")
+    await failpoint(f"inventory.{step}.locked")
     await tx.execute(
         "UPDATE reservations SET state = $2, updated_at = now() WHERE order_id = ANY($1::uuid[])", order_ids, int(state)
     )

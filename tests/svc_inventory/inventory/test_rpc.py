@@ -504,7 +504,7 @@ async def test_a_reserve_that_dies_leaves_nothing_and_is_asked_again(shop, order
     assert (2, 2, 0) == await shop.stock(sku)
 
 
-@pytest.mark.parametrize("place", ["release.start", "release.claimed", "released.locked", "release.before_commit"])
+@pytest.mark.parametrize("place", ["release.start", "release.claimed", "release.locked", "release.before_commit"])
 async def test_a_release_that_dies_is_asked_again(shop, order_id, place):
     """It ends released, once."""
     sku = await shop.given(2)

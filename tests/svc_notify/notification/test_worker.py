@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from datetime import timedelta
 
 import pytest
 
@@ -12,7 +13,9 @@ from mesh import telemetry
 from mesh.refusals import Unavailable
 from mesh.seams import FailpointReached, failpoints
 from svc_notify.channels.interface import Outcome, Verdict
-from svc_notify.notification.worker import Round
+from svc_notify.notification import store
+from svc_notify.notification import worker as workers
+from svc_notify.notification.worker import POLL_SECONDS, Round
 from tests.svc_notify.conftest import received
 
 
@@ -132,10 +135,43 @@ async def test_a_crash_before_the_note_sends_again_with_the_same_message_id(desk
     with pytest.raises(FailpointReached):
         await desk.worker.send_due()
     assert Round(0) == await desk.worker.send_due()
-    clock.advance(121)
+    clock.advance(store.LEASE_SECONDS)
     assert Round(1) == await desk.worker.send_due()
     first, second = channel.taken
     assert first.message_id == second.message_id
+
+
+def test_letters_of_a_worker_that_died_wait_for_seconds():
+    """Everything has to be done within five seconds of a restart."""
+    assert store.LEASE_SECONDS + POLL_SECONDS < 5
+    assert workers.RENEW_SECONDS * 2 < store.LEASE_SECONDS
+
+
+async def test_a_slow_server_keeps_the_lease(desk, channel, clock, monkeypatch):
+    """Another process does not send the same letter meanwhile."""
+    monkeypatch.setattr(workers, "RENEW_SECONDS", 0.01)
+    went_on, send = asyncio.Event(), channel.send
+
+    async def slowly(messages):
+        await went_on.wait()
+        return await send(messages)
+
+    monkeypatch.setattr(channel, "send", slowly)
+    await desk.happens(received("OrderConfirmed", desk.order()))
+    sending = asyncio.create_task(desk.worker.send_due())
+    for _ in range(3):
+        await asyncio.sleep(0.05)
+        clock.advance(store.LEASE_SECONDS - 1)
+
+    async def is_leased():
+        return (await desk.rows())[0]["due_at"] == clock.now() + timedelta(seconds=store.LEASE_SECONDS)
+
+    await until(is_leased)
+    async with desk.db.hot() as tx:
+        assert [] == await store.claim_due(tx, at=clock.now(), limit=10)
+    went_on.set()
+    assert Round(1) == await sending
+    assert ["SENT"] == [row["status"] for row in await desk.rows()]
 
 
 async def test_an_event_wakes_the_worker(desk, channel):
