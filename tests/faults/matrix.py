@@ -127,15 +127,20 @@ class Matrix:
                 self._note(Outcome(cell, problem=f"not prepared: {problem}"))
             return []
         door = await self._doors.open(package)
+        judging = []
         for each in sent:
             await self._send(each, door)
+            if each.reached_at and action == "raise":  # over at once, whatever is still to be sent
+                judging.append(asyncio.create_task(self._judge(each, each.reached_at)))
         reached = [each for each in sent if each.reached_at]
         if action == "hang" and reached:
             await asyncio.sleep(max(0.0, reached[-1].reached_at + HANG_SECONDS - time.monotonic()))
         restarted = await self._restarted(package, door, action) if reached and action != "raise" else 0.0
         if not restarted:
             await door.reset()
-        await asyncio.gather(*(self._judge(each, restarted or each.reached_at) for each in reached))
+        if restarted:
+            judging += [asyncio.create_task(self._judge(each, restarted)) for each in reached]
+        await asyncio.gather(*judging)
         lost = [each for each in sent if not each.reached_at]
         for each in lost:
             await asyncio.wait([each.going], timeout=SETTLE_SECONDS)  # type: ignore[list-item]
