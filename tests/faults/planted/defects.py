@@ -149,7 +149,7 @@ def balance_read_without_lock(module: ModuleType) -> None:
 
     async def lock_balances(tx: Any, accounts: Any) -> Any:
         balances = await module.read_balances(tx, accounts)
-        await asyncio.sleep(3 * SLOW_SECONDS)
+        await asyncio.sleep(10 * SLOW_SECONDS)
         return balances
 
     module.lock_balances = lock_balances

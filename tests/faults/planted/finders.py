@@ -42,7 +42,7 @@ RAISING = {"TITAN_FAILPOINTS": "inventory.reserve.before_commit=raise*12"}
 FINDERS: Mapping[str, Table | Shopping] = {
     "no tombstone on release": Table(("before the stock",), ("I5",), ("its units are",)),
     "no tombstone on void": Table(("before the money",), ("I4",), ("no tombstone",)),
-    "late authorize accepted": Table(("before the money", "cancelled"), ("I4",), ("PAYMENT_VOIDED",)),
+    "late authorize accepted": Table(("before the money", "cancelled"), ("I4",), ("PAYMENT_VOIDED", "'AUTHORIZED' in")),
     "void of a captured payment": Table(("confirmed", "cancelled"), ("I4",), ("the ledger has",)),
     "ledger leg forgotten": Table(("confirmed",), ("I4",), ("the ledger has None",)),
     "capture before the decision": Table(("money held",), ("I4",), ("never confirmed",)),
