@@ -7,6 +7,7 @@
 #   make gen       generate gen/ from protos/      make compose   render deploy/compose.yaml
 #   make proof     disturb a mesh of its own while shoppers buy, and check it from outside; proof-short takes 2 minutes
 #                  then let processes exit, hang and raise at every step of an order (the crash matrix)
+#   make proof-harness   plant known defects and mutate the rules: does the proof, and do the tests, notice? 15 minutes
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file FROM=2010-12-01 DAYS=1   place a day of a real shop's invoices
 #
@@ -14,7 +15,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short figures replay clean
+.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-harness figures replay clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -70,6 +71,10 @@ proof: setup
 
 proof-short: setup
 	@$(RUN) -m tests.faults.proof --seconds 75 --faults short $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+proof-harness: setup
+	@$(RUN) -m tests.faults.planted $(if $(SEED),--seed $(SEED)) $(ARGS)
+	@$(RUN) -m tests.mutation
 
 figures: setup
 	@$(RUN) -m bench.figures

@@ -6,6 +6,7 @@ broker that was killed has forgotten its messages and counts from zero again: th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import sys
@@ -32,11 +33,12 @@ class Quiet:
         """Say nothing."""
 
 
-Key = tuple[str, str, int, str]
+Key = tuple[str, str, int, str, str]
 
 
 class Listener:
-    """What was met: topic, aggregate, version and event id, and how often, readings anew included."""
+    """What was met: topic, aggregate, version, event id and digest of the content; and how often, readings anew
+    included."""
 
     def __init__(self, broker: str) -> None:
         """Describe a listener at a broker that may not be there yet."""
@@ -92,7 +94,8 @@ class Listener:
         if headers.get("ce_source") == PROOF_SOURCE:
             return
         aggregate = message.key().decode()
-        self.met[message.topic(), aggregate, int(headers["ce_aggregateversion"]), headers["ce_id"]] += 1
+        digest = hashlib.sha256(message.value() or b"").hexdigest()
+        self.met[message.topic(), aggregate, int(headers["ce_aggregateversion"]), headers["ce_id"], digest] += 1
 
 
 def is_event_topic(topic: str) -> bool:
@@ -113,9 +116,9 @@ def main(broker: str, file: Path) -> int:
     listener = Listener(broker)
     listener.listen(stopped)
     with file.open("w") as lines:
-        for (topic, aggregate_id, version, event_id), times in sorted(listener.met.items()):
+        for (topic, aggregate_id, version, event_id, digest), times in sorted(listener.met.items()):
             row = {"topic": topic, "aggregate_id": aggregate_id, "version": version, "event_id": event_id}
-            lines.write(json.dumps({**row, "times": times}) + "\n")
+            lines.write(json.dumps({**row, "digest": digest, "times": times}) + "\n")
     return 0
 
 

@@ -174,6 +174,10 @@ class Published:
     version: int
     event_id: str
     published: bool = True
+    digest: str = ""
+    """SHA-256 of the content."""
+
+    type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,16 @@ class Seen:
     version: int
     event_id: str
     times: int = 1
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A row of `notifications`."""
+
+    order_id: str
+    order_version: int
+    template: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +259,10 @@ class Evidence:
     carts: list[Cart] = field(default_factory=list)
     published: list[Published] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    applied: list[str] = field(default_factory=list)
+    """The ids of the events of orders that svc_notify has noted."""
+
+    letters: list[Letter] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -271,6 +289,7 @@ async def load(folder: Path) -> Evidence:
     await _load_money(evidence, run["postgres_reader"]["svc_payment"])
     await _load_stock(evidence, run["postgres_reader"]["svc_inventory"])
     await _load_carts(evidence, run["postgres_reader"]["svc_cart"])
+    await _load_letters(evidence, run["postgres_reader"]["svc_notify"])
     for url in run["postgres_reader"].values():
         await _load_outbox(evidence, url)
     return evidence
@@ -404,6 +423,16 @@ async def _load_carts(evidence: Evidence, url: str) -> None:
         ]
 
 
+async def _load_letters(evidence: Evidence, url: str) -> None:
+    async with _Reader(url) as reader:
+        evidence.applied = [
+            row["event_id"] for row in await reader("SELECT event_id::text FROM inbox WHERE topic = 'titan.order.v1'")
+        ]
+        evidence.letters = [
+            Letter(**row) for row in await reader("SELECT order_id::text, order_version, template FROM notifications")
+        ]
+
+
 async def _load_outbox(evidence: Evidence, url: str) -> None:
     async with _Reader(url) as reader:
         if not await reader("SELECT 1 FROM pg_tables WHERE tablename = 'outbox'"):
@@ -411,7 +440,8 @@ async def _load_outbox(evidence: Evidence, url: str) -> None:
         evidence.published += [
             Published(**row)
             for row in await reader(
-                "SELECT topic, aggregate_id, version, event_id::text, published_at IS NOT NULL AS published FROM outbox"
+                "SELECT topic, aggregate_id, version, event_id::text, published_at IS NOT NULL AS published,"
+                " encode(sha256(payload), 'hex') AS digest, type FROM outbox"
             )
         ]
 

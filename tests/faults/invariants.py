@@ -15,6 +15,16 @@ from tests.faults.evidence import Checkout, Evidence, Order, Payment
 SAGA_SECONDS = 10.0
 """The longest that an order may stand still, apart from the time in which something was broken."""
 
+SIGNED_OUT_SECONDS = 3.0
+"""When an access token of an ended session counts no more, anywhere; a calm mesh knows within one second."""
+
+AFTER_SECONDS = 2.0
+"""How long before and after a fault a moment may still belong to it."""
+
+ORDERS = "titan.order.v1"
+RECEIPT = "order_confirmed"
+WRITTEN_AFTER_A_RECEIPT = (".OrderCancelled", ".OrderShipped", ".OrderRefunded")
+
 ENDS = {"CONFIRMED", "SHIPPED", "DELIVERED", "CANCELLED", "REFUNDED"}
 RESERVED = 1
 CUSTOMER_SECONDS = 35.0
@@ -81,7 +91,7 @@ def acknowledged_orders_stay(evidence: Evidence) -> Finding:
             order = orders.get(checkout.order_id) if checkout else None
             finding.expect(
                 order is None or order.status == "CANCELLED",
-                f"key {op.key}: refused, and its order is {order.status if order else ''}",
+                f"key {op.key}: refused {op.result.get('reason')}, and its order is {order.status if order else ''}",
             )
     wishes = {(op.arguments["user"], op.key) for op in evidence.operations if op.kind == "place"}
     for key, checkout in checkouts.items():
@@ -114,6 +124,10 @@ def one_order_and_one_capture_per_key(evidence: Evidence) -> Finding:
     for key, count in Counter((each.user_id, each.request_id) for each in evidence.top_ups).items():
         finding.expect(count == 1, f"key {key[1]} of user {key[0]}: {count} top-ups")
     known = {each.payment_id for each in evidence.payments} | {each.top_up_id for each in evidence.top_ups}
+    for payment_id in {each.payment_id for each in evidence.charges if each.kind == "authorize"}:
+        finding.expect(
+            payment_id in known, f"payment {payment_id}: authorized at the provider, and nobody knows what for"
+        )
     for payment_id, count in Counter(each.payment_id for each in evidence.charges if each.kind == "capture").items():
         finding.expect(count == 1, f"payment {payment_id}: captured {count} times at the provider")
         finding.expect(
@@ -160,6 +174,8 @@ def money_moves_for_live_orders_only(evidence: Evidence) -> Finding:
     _refunded_as_told(evidence, finding)
     provider, provider_holds = _at_provider(evidence)
     ledger, ledger_holds = _in_ledger(evidence)
+    captured = {each.payment_id for each in evidence.charges if each.kind == "capture"}
+    confirmed = {each.order_id for each in evidence.entries if each.type == "OrderConfirmed"}
     for payment in evidence.payments:
         order = orders.get(payment.order_id)
         status = order.status if order is not None else "unknown"
@@ -171,6 +187,10 @@ def money_moves_for_live_orders_only(evidence: Evidence) -> Finding:
         if payment.provider != "wallet":
             taken = provider[payment.payment_id]
             finding.expect(taken == worth, f"{name}: worth {worth}, the provider took {taken}")
+        finding.expect(
+            payment.payment_id not in captured or payment.order_id in confirmed,
+            f"{name}: captured at the provider, and never confirmed",
+        )
         if status != "PENDING":
             held = provider_holds[payment.payment_id] + ledger_holds[payment.order_id]
             finding.expect(held == 0, f"{name}: {held} held for ever")
@@ -323,6 +343,9 @@ def events_are_complete(evidence: Evidence) -> Finding:
     """I7: the outbox drained, versions have no gap, and whoever listens met each event, under one id."""
     finding = Finding()
     seen = {(each.topic, each.aggregate_id, each.version): each for each in evidence.seen}
+    met_as = Counter((each.topic, each.aggregate_id, each.version) for each in evidence.seen)
+    for (topic, aggregate_id, version), count in met_as.items():
+        finding.expect(count == 1, f"{topic} {aggregate_id} version {version}: met as {count} different events")
     versions: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row in evidence.published:
         name = f"{row.topic} {row.aggregate_id} version {row.version}"
@@ -331,6 +354,7 @@ def events_are_complete(evidence: Evidence) -> Finding:
         finding.expect(met is not None or not row.published, f"{name}: published, and never met")
         if met is not None:
             finding.expect(met.event_id == row.event_id, f"{name}: is {row.event_id}, was met as {met.event_id}")
+            finding.expect(met.digest == row.digest, f"{name}: was met with another content")
         versions[row.topic, row.aggregate_id].append(row.version)
     for (topic, aggregate_id), numbers in versions.items():
         finding.expect(
@@ -343,6 +367,25 @@ def events_are_complete(evidence: Evidence) -> Finding:
     for order_id, count in journal.items():
         told = len(versions.get(("titan.order.v1", order_id), ()))
         finding.expect(told == count, f"order {order_id}: {count} entries in its journal, {told} events")
+    return finding
+
+
+def events_are_applied_once(evidence: Evidence) -> Finding:
+    """I7: the consumer that writes letters has applied every event of an order, and each of them once."""
+    finding, applied = Finding(), set(evidence.applied)
+    letters = Counter((each.order_id, each.order_version) for each in evidence.letters)
+    confirmed = {each.order_id for each in evidence.letters if each.template == RECEIPT}
+    for row in evidence.published:
+        if row.topic == ORDERS and row.published:
+            name = f"order {row.aggregate_id} version {row.version}"
+            finding.expect(row.event_id in applied, f"{name}: published, and never applied")
+            wanted = row.type.endswith(".OrderConfirmed") or (
+                row.aggregate_id in confirmed and row.type.endswith(WRITTEN_AFTER_A_RECEIPT)
+            )
+            count = letters.pop((row.aggregate_id, row.version), 0)
+            finding.expect(count <= 1 and not (wanted and not count), f"{name}: {count} letters")
+    for (order_id, version), count in letters.items():
+        finding.expect(False, f"order {order_id} version {version}: {count} letters about nothing")
     return finding
 
 
@@ -379,6 +422,31 @@ def carts_come_back(evidence: Evidence) -> Finding:
     saved = {cart.user_id for cart in evidence.carts}
     for user_id, made in changes.items():
         finding.expect(not made or user_id in saved, f"cart of {user_id}: never saved")
+    return finding
+
+
+def who_left_stays_out(evidence: Evidence) -> Finding:
+    """S: a session that was ended buys no new tokens, and whoever was refused with its token is not let in again."""
+    finding = Finding()
+    refused: set[str] = set()
+    left: dict[str, float] = {}
+    for op in evidence.operations:
+        user = op.arguments.get("user", "")
+        if op.kind == "sign out" and op.outcome == "ok":
+            left[user] = op.wall + op.ended_at - op.invoked_at
+        elif op.kind == "come back":
+            finding.expect(op.outcome != "ok", f"user {user}: signed out, and got new tokens (#{op.number})")
+        elif op.kind == "look in":
+            finding.expect(
+                op.outcome != "ok" or user not in refused, f"user {user}: refused, and let in again (#{op.number})"
+            )
+            calm = not _disturbed_at(evidence, left[user]) and not _disturbed_at(evidence, op.wall)
+            finding.expect(
+                op.outcome != "ok" or not calm or op.wall < left[user] + SIGNED_OUT_SECONDS,
+                f"user {user}: signed out, and let in {op.wall - left[user]:.1f} s later (#{op.number})",
+            )
+            if op.outcome == "refused":
+                refused.add(user)
     return finding
 
 
@@ -426,8 +494,10 @@ INVARIANTS: Mapping[str, Invariant] = {
     "I5": stock_adds_up,
     "I6": ledger_adds_up,
     "I7": events_are_complete,
+    "I7 once": events_are_applied_once,
     "I9": carts_come_back,
     "I10": nothing_waits_for_ever,
+    "S": who_left_stays_out,
     "each s": nothing_drifts,
 }
 
@@ -450,6 +520,11 @@ def _disturbed_seconds(evidence: Evidence, checkout: Checkout, decided: float) -
     """Return for how much of an order's way something was broken, or had just been."""
     overlaps = (min(each.over, decided) - max(each.began, checkout.recorded) for each in evidence.disturbances)
     return sum(overlap for overlap in overlaps if overlap > 0)
+
+
+def _disturbed_at(evidence: Evidence, wall: float) -> bool:
+    """Return whether something was broken at a moment, or nearly."""
+    return any(each.began - AFTER_SECONDS <= wall <= each.over + AFTER_SECONDS for each in evidence.disturbances)
 
 
 def _orders(evidence: Evidence) -> dict[str, Order]:

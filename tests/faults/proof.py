@@ -54,6 +54,11 @@ UNFINISHED = {
     " + (SELECT count(*) FROM order_effects WHERE finished_at IS NULL)",
     "svc_payment": "SELECT count(*) FROM provider_work",
 }
+EVENTS = {
+    "svc_order": "SELECT count(*) FROM outbox",
+    "svc_notify": "SELECT count(*) FROM inbox WHERE topic = 'titan.order.v1'",
+}
+"""What svc_order has told, and what of it svc_notify has applied."""
 
 
 @dataclass(frozen=True)
@@ -239,14 +244,15 @@ async def _recovered(scene: Scene, lifted: float) -> bool:
 async def _rest(mesh: Mesh) -> None:
     """Wait until nothing is left to do; what is left after a long time is for the checker to find."""
     deadline = time.monotonic() + REST_SECONDS
-    while (left := await _unfinished(mesh)) and time.monotonic() < deadline:
+    while (left := await unfinished(mesh)) and time.monotonic() < deadline:
         await asyncio.sleep(0.2)
     _say("the mesh rests" if not left else f"the mesh does not rest: {left} things are left")
     await asyncio.sleep(1.0)  # the tail of the ledger is sealed within a second
 
 
-async def _unfinished(mesh: Mesh) -> int:
-    left = 0
+async def unfinished(mesh: Mesh) -> int:
+    """Count what is left to do: sagas, effects, calls to the provider, events to publish, events to apply."""
+    left, events = 0, {}
     for package, url in mesh.endpoints["postgres_reader"].items():
         connection = await asyncpg.connect(url)
         try:
@@ -254,9 +260,11 @@ async def _unfinished(mesh: Mesh) -> int:
                 left += await connection.fetchval(UNFINISHED[package])
             if await connection.fetchval("SELECT to_regclass('outbox')") is not None:
                 left += await connection.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL")
+            if package in EVENTS:
+                events[package] = await connection.fetchval(EVENTS[package])
         finally:
             await connection.close()
-    return left
+    return int(left + max(0, events["svc_order"] - events["svc_notify"]))
 
 
 @contextmanager

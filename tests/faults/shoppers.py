@@ -3,7 +3,8 @@
 A shopper lives for a dozen wishes: a guest with a little money, who orders from a wallet, by card or from the cart,
 several things at a time, confirms at the bank or does not, looks, cancels, wants money back, and sometimes presses the
 button five times; the clerk ships and delivers. A wish without a clear answer is sent again with its key until the
-answer is known. Others only fill their carts and look into them. Everything goes through the journal.
+answer is known. Others only fill their carts and look into them, or sign
+out and try to come in again. Everything goes through the journal.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import httpx
@@ -64,6 +66,10 @@ PATIENCE_SECONDS = 30.0
 
 KEEPER_PAUSE_SECONDS = 0.4
 PARCEL_SECONDS, PARCEL_SHARE = 0.4, 0.5
+SPREE_UNITS, SPREE_ORDERS = 6, 3
+"""What an eager guest orders at once: a pocket holds enough for one of the orders."""
+
+LEAVER_PAUSE_SECONDS, LEAVER_TRIES = 0.4, 12
 
 Reply = tuple[str, dict[str, Any]]
 """ok, refused or unknown, and what it said."""
@@ -310,7 +316,7 @@ async def buy(shop: Shop) -> None:
     """Let everybody buy until the shop closes and every wish is settled."""
     workers = [asyncio.create_task(_lives(shop, f"s{number}")) for number in range(shop.load.shoppers)]
     keepers = [asyncio.create_task(CartKeeper(shop, f"keeper{number}").live()) for number in range(shop.load.keepers)]
-    await asyncio.gather(keep_shelves(shop), send_parcels(shop), *keepers, *workers)
+    await asyncio.gather(keep_shelves(shop), send_parcels(shop), *keepers, *workers, sign_out(shop, "leaver"))
 
 
 async def send_parcels(shop: Shop) -> None:
@@ -329,6 +335,42 @@ async def send_parcels(shop: Shop) -> None:
                 outcome, _ = await shop.wish("clerk", kind, {"order": order}, send)
                 if kind == "ship" and outcome == "ok":
                     shop.shipped.append(order)
+
+
+async def sign_out(shop: Shop, name: str) -> None:
+    """Sign out, and try again and again to come in with the tokens of before; then the same with another session."""
+    while not shop.over.is_set():
+        session = await _insist(shop, "POST", "/v1/sessions:guest", {})
+        arguments, spent = {"user": session["userId"]}, {"refreshToken": session["refreshToken"]}
+        leave = partial(shop.edge.send, "POST", "/v1/sessions:revoke", spent)
+        look = partial(_tried, shop, "GET", "/v1/users/me", token=session["accessToken"])
+        refresh = partial(_tried, shop, "POST", "/v1/sessions:refresh", spent)
+        outcome, _ = await _once(shop, name, "sign out", arguments, leave)
+        for _ in range(LEAVER_TRIES if outcome == "ok" else 0):
+            await _once(shop, name, "look in", arguments, look)
+            await _once(shop, name, "come back", arguments, refresh)
+            await _sleep(shop, LEAVER_PAUSE_SECONDS)
+            if shop.over.is_set():
+                break
+
+
+async def _tried(shop: Shop, method: str, path: str, body: Any = None, *, token: str = "") -> Reply:
+    outcome, said = await shop.edge.send(method, path, body, token=token)
+    if outcome == "ok":
+        return outcome, {}
+    return ("refused" if said.get("status") == 401 else outcome), said
+
+
+async def _once(
+    shop: Shop, worker: str, kind: str, arguments: Mapping[str, Any], send: Callable[[], Awaitable[Reply]]
+) -> Reply:
+    """Send a wish that is not asked again, whatever becomes of it."""
+    number = shop.journal.begin(worker, kind, arguments)
+    shop.journal.invoke(number, 0)
+    outcome, said = await send()
+    shop.journal.end(number, 0, outcome, said)
+    shop.counts[f"{kind} {outcome}"] += 1
+    return outcome, said
 
 
 async def _lives(shop: Shop, worker: str) -> None:
@@ -366,6 +408,9 @@ class Guest:
         self._session.take("ok", await _insist(self._shop, "POST", "/v1/sessions:guest", {}))
         self._user = self._session.user
         await self._top_up()
+        if self._eager:  # the same money several times at once
+            spree = (self._order(self._shop.plain[:1], SPREE_UNITS, {"wallet": {}}, 1) for _ in range(SPREE_ORDERS))
+            await asyncio.gather(*spree)
         for _ in range(self._dice.randint(2, 5)):
             if self._shop.over.is_set() or time.monotonic() > until or self._session.is_worn:
                 break

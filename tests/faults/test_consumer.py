@@ -51,4 +51,6 @@ def test_every_event_is_met_also_when_the_broker_begins_again(titan_home: Path) 
         stopped.append(time.monotonic())
         listening.join()
         broker.stop()
-    assert sorted(listener.met) == [("titan.proof.v1", "a", version, f"id-{version}") for version in range(1, 16)]
+    assert sorted(key[:4] for key in listener.met) == [
+        ("titan.proof.v1", "a", version, f"id-{version}") for version in range(1, 16)
+    ]

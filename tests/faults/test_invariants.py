@@ -20,6 +20,7 @@ from tests.faults.evidence import (
     Disturbance,
     Entry,
     Evidence,
+    Letter,
     Movement,
     Order,
     Payment,
@@ -38,6 +39,10 @@ from tests.faults.linearizability import counter
 GENESIS = hashlib.sha256(b"titan ledger").digest()
 ROWS = hashlib.sha256(b"rows").digest()
 SEALED = hashlib.sha256(GENESIS + (1).to_bytes(8, "big") + (3).to_bytes(8, "big") + ROWS).digest()
+
+
+TYPES = {1: "OrderPlaced", 2: "OrderConfirmed", 3: "OrderCancelled"}
+"""What the events of an order tell, by their versions."""
 
 
 def wish(number: int, kind: str, at: float, outcome: str = "ok", *, key: str = "", **more: object) -> Operation:
@@ -71,6 +76,11 @@ def good_world() -> Evidence:
             wish(8, "stock", 15, arguments={"sku": "mug"}, result={"available": 7}),
             wish(9, "cart", 17, arguments={"user": "bob"}, result={"version": 5, "lines": {"mug": 1}}),
             wish(10, "look", 19, arguments={"user": "bob"}, result={"version": 5, "lines": {"mug": 1}}),
+            wish(11, "sign out", 30, arguments={"user": "eve"}),
+            wish(12, "look in", 31.5, arguments={"user": "eve"}),
+            wish(13, "come back", 32, "refused", arguments={"user": "eve"}),
+            wish(14, "look in", 35, "refused", arguments={"user": "eve"}),
+            wish(15, "look in", 36, "refused", arguments={"user": "eve"}),
         ],
         orders=[
             Order("o1", "ann", "CONFIRMED", total_minor=10, lines=lines),
@@ -110,9 +120,15 @@ def good_world() -> Evidence:
         ],
         reservations=[Reservation("o1", 1, 1, "mug", 2), Reservation("o2", 2, 1, "mug", 2)],
         published=[
-            Published("titan.order.v1", order, version, f"{order}-{version}")
+            Published("titan.order.v1", order, version, f"{order}-{version}", type=f"titan.order.v1.{TYPES[version]}")
             for order, versions in (("o1", 2), ("o2", 3))
             for version in range(1, versions + 1)
+        ],
+        applied=["o1-1", "o1-2", "o2-1", "o2-2", "o2-3"],
+        letters=[
+            Letter("o1", 2, "order_confirmed"),
+            Letter("o2", 2, "order_confirmed"),
+            Letter("o2", 3, "order_cancelled"),
         ],
         seen=[
             Seen("titan.order.v1", order, version, f"{order}-{version}")
@@ -162,6 +178,11 @@ def refunded(world: Evidence, *, noted: int) -> None:
     swap(world.orders, 0, refunded_minor=noted)
 
 
+def outcome(world: Evidence, place: int, outcome: str) -> None:
+    """Let a wish end in another way."""
+    world.operations[place].answers[0] = replace(world.operations[place].answers[0], outcome=outcome)
+
+
 BROKEN: dict[str, tuple[str, Break, str]] = {
     "an acknowledged order is lost": ("I1", lambda w: w.orders.pop(0), "order o1 (k1): acknowledged and lost"),
     "an order stays undecided": ("I1", lambda w: swap(w.orders, 0, status="PENDING"), "order o1: PENDING for ever"),
@@ -180,7 +201,7 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
         lambda w: w.operations.__setitem__(
             2, wish(3, "place", 5, "refused", key="k1", arguments={"user": "ann", "by": "x"}, result={"reason": "NO"})
         ),
-        "key k1: refused, and its order is CONFIRMED",
+        "key k1: refused NO, and its order is CONFIRMED",
     ),
     "two orders under one key": (
         "I2",
@@ -215,6 +236,11 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
         "payment p2: 10 held for ever",
     ),
     "a top-up was taken and not credited": ("I4", lambda w: swap(w.top_ups, 0, status="DECLINED"), "worth 0"),
+    "taken before it was confirmed": (
+        "I4",
+        lambda w: swap(w.entries, 3, type="OrderPlaced"),
+        "payment p2: captured at the provider, and never confirmed",
+    ),
     "a unit sold twice": ("I5", lambda w: swap(w.movements, 0, on_hand_delta=3), "-1 available"),
     "stock is not its journal": ("I5", lambda w: swap(w.stock, 0, on_hand=8), "mug: 8 on hand, journal 9"),
     "stock is reserved for nobody": ("I5", lambda w: swap(w.reservations, 1, state=1), "reserved for nobody"),
@@ -238,6 +264,25 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
         lambda w: w.seen.append(Seen("titan.order.v1", "o7", 1, "x")),
         "o7 version 1: met, and never written",
     ),
+    "an event has another content": ("I7", lambda w: swap(w.seen, 0, digest="x"), "o1 version 1: was met with another"),
+    "two events under one version": (
+        "I7",
+        lambda w: w.seen.append(replace(w.seen[0], digest="x")),
+        "o1 version 1: met as 2 different events",
+    ),
+    "an event was never applied": ("I7 once", lambda w: w.applied.pop(0), "o1 version 1: published, and never applied"),
+    "a receipt is missing": ("I7 once", lambda w: w.letters.pop(0), "order o1 version 2: 0 letters"),
+    "nobody was told of a cancel": ("I7 once", lambda w: w.letters.pop(2), "order o2 version 3: 0 letters"),
+    "an event was applied twice": (
+        "I7 once",
+        lambda w: w.letters.append(w.letters[0]),
+        "order o1 version 2: 2 letters",
+    ),
+    "a letter about nothing": ("I7 once", lambda w: swap(w.letters, 0, order_version=7), "1 letters about nothing"),
+    "an ended session buys tokens": ("S", lambda w: outcome(w, 12, "ok"), "eve: signed out, and got new tokens"),
+    "a token counts for too long": ("S", lambda w: outcome(w, 13, "ok"), "eve: signed out, and let in 4.0 s later"),
+    "a token counts again": ("S", lambda w: outcome(w, 14, "ok"), "eve: refused, and let in again"),
+    "authorized for nobody": ("I2", lambda w: w.charges.append(Charge("authorize", "p9", 10)), "authorized at the"),
     "a version is missing": ("I7", lambda w: (w.published.pop(3), w.seen.pop(3)), "o2: versions [1, 3]"),
     "a decision without an event": ("I7", lambda w: w.entries.append(Entry("o1", 3, "OrderCancelled")), "3 entries"),
     "an order waits too long": ("I10", lambda w: swap(w.checkouts, 0, decided=30), "order o1: decided after 25.0 s"),

@@ -41,7 +41,6 @@ CONFLICTING: Sequence[tuple[str, str]] = (
 )
 CONFLICT_SHARE = 0.3
 ENDED_EVERY_SECONDS = 0.3
-BAIT_SECONDS = 1.0
 SPARE_WAL_BYTES = 48 << 20
 """What is free on the small disk before it is filled: three segments of the log."""
 
@@ -83,7 +82,7 @@ async def locks(scene: Scene) -> str:
 
 async def deadlocks(scene: Scene) -> str:
     """Lock products in the order in which nobody else does; the service is always the victim."""
-    until = time.monotonic() + scene.seconds(2 * RUDE_SECONDS, 2 * RUDE_SECONDS, full=FULL_RUDE_SECONDS)
+    until = time.monotonic() + scene.seconds(RUDE_SECONDS, RUDE_SECONDS, full=FULL_RUDE_SECONDS)
     async with rude(scene, "svc_inventory") as connection:
         counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         before = await connection.fetchval(counted)
@@ -92,7 +91,7 @@ async def deadlocks(scene: Scene) -> str:
             async with connection.transaction():
                 for skus in (scene.shop.plain, scene.shop.hot):
                     await connection.execute("SELECT FROM skus WHERE sku = ANY($1) ORDER BY sku FOR UPDATE", skus)
-                    await asyncio.sleep(BAIT_SECONDS)  # time for somebody to take a hot one and wait for a plain one
+                    await asyncio.sleep(0.3)
         await connection.execute("SELECT pg_stat_clear_snapshot()")
         met = await connection.fetchval(counted) - before
     return f"{met} deadlocks"

@@ -226,3 +226,60 @@ def test_post_refuses_what_no_rule_allows():
     """An assertion that stays on: a wrong rule stops the transaction."""
     with pytest.raises(AssertionError):
         rules.post(shelves(shelf("a", (1, 0))), [Movement("a", "w1", MovementKind.RESERVED, 0, 2)])
+
+
+@pytest.mark.parametrize(
+    ("kind", "on_hand", "reserved"),
+    [
+        (MovementKind.RESERVED, 0, 5),
+        (MovementKind.RELEASED, 0, -5),
+        (MovementKind.SHIPPED, -5, -5),
+        (MovementKind.RESTOCKED, 5, 0),
+    ],
+)
+def test_movements_of_an_order_are_summed_by_sku_and_warehouse(kind, on_hand, reserved):
+    """Held units are still on hand, shipped ones neither; what moves nothing is no movement."""
+    units = [("a", "w1", 2), ("a", "w2", 1), ("a", "w1", 3), ("b", "w1", 0)]
+    first, second = rules.movements(kind, UUID(int=1), units)
+    assert (first.sku, first.warehouse_id, first.kind, first.order_id) == ("a", "w1", kind, UUID(int=1))
+    assert (first.on_hand_delta, first.reserved_delta) == (on_hand, reserved)
+    assert (second.warehouse_id, abs(second.on_hand_delta or second.reserved_delta)) == ("w2", 1)
+
+
+def test_post_gives_every_movement_its_version_and_the_totals_after_it():
+    """Each SKU counts on from its own shelf, and every entry sees the one before it."""
+    shop = shelves(shelf("a", (4, 1), (2, 0), version=7), shelf("b", (1, 0)))
+    moved = [
+        Movement("a", "w1", MovementKind.RESERVED, 0, 2),
+        Movement("b", "w1", MovementKind.ADJUSTED, 3, 0),
+        Movement("a", "w1", MovementKind.SHIPPED, -3, -3),
+    ]
+    entries = rules.post(shop, moved)
+    assert [entry.movement for entry in entries] == moved
+    assert [(e.version, e.on_hand, e.reserved) for e in entries] == [(8, 6, 3), (1, 4, 0), (9, 3, 0)]
+
+
+def test_move_changes_one_warehouse_and_finds_room_for_a_new_one():
+    """The next decision about the SKU sees it, in the order in which orders draw from warehouses."""
+    before = shelf("a", (4, 1), (2, 2), version=3)
+    after = rules.move(before, Movement("a", "w2", MovementKind.SHIPPED, -1, -1))
+    assert after == Shelf("a", 4, (Level("w1", 4, 1), Level("w2", 1, 1)))
+    assert rules.move(before, Movement("a", "w9", MovementKind.ADJUSTED, 5, 0)).levels[-1] == Level("w9", 5, 0)
+
+
+def test_orders_of_one_batch_share_what_there_is():
+    """What one took of a warehouse is gone for the next, whose line is split over what is left."""
+    first, second, third = rules.reserve(
+        [order(1, ("a", 3)), order(2, ("a", 4)), order(3, ("a", 1))], shelves(shelf("a", (5, 0), (2, 0)))
+    )
+    assert [(part.warehouse_id, part.quantity) for part in first] == [("w1", 3)]
+    assert [(part.warehouse_id, part.quantity) for part in second] == [("w1", 2), ("w2", 2)]
+    assert isinstance(third, Refusal)
+    assert third.metadata["available"] == "0"
+
+
+def test_adjust_takes_a_sku_to_its_limit_and_into_a_new_warehouse():
+    """The last unit that may be is one."""
+    almost = shelf("a", (rules.MAX_UNITS_PER_SKU - 1, 0))
+    assert rules.adjust(almost, warehouse_id="w1", delta=1, reason="").on_hand_delta == 1
+    assert rules.adjust(shelf("a"), warehouse_id="w7", delta=0, reason="").warehouse_id == "w7"

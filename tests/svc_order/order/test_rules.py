@@ -62,6 +62,28 @@ def test_a_decided_order_is_not_confirmed_or_abandoned_again(status: OrderStatus
     assert rules.abandon(decided, "OUT_OF_STOCK", at=LATER) == Change(decided, None)
 
 
+def test_a_pending_order_is_confirmed_with_what_was_allocated_to_it() -> None:
+    change = rules.confirm(order(), {1: (("main", 2),)}, at=LATER)
+    assert (change.order.status, change.order.allocations) == (OrderStatus.CONFIRMED, {1: (("main", 2),)})
+    assert change.entry is not None
+    assert (change.entry.type, change.entry.version, change.entry.effective_at) == ("OrderConfirmed", 2, LATER)
+
+
+def test_an_order_that_counts_from_earlier_is_confirmed_as_of_then() -> None:
+    """An importer says when it was placed; its confirmation counts from that moment, and is recorded now."""
+    earlier = AT - timedelta(days=1)
+    entry = rules.confirm(order(effective_at=earlier), {}, at=LATER).entry
+    assert entry is not None
+    assert (entry.effective_at, entry.recorded_at) == (earlier, LATER)
+
+
+def test_a_pending_order_is_abandoned_with_its_reason() -> None:
+    change = rules.abandon(order(), "OUT_OF_STOCK", at=LATER)
+    assert (change.order.status, change.order.cancel_reason) == (OrderStatus.CANCELLED, "OUT_OF_STOCK")
+    assert change.entry is not None
+    assert (change.entry.type, change.entry.version) == ("OrderCancelled", 2)
+
+
 @pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.CONFIRMED])
 def test_an_order_that_has_not_left_can_be_cancelled_once(status: OrderStatus) -> None:
     change = rules.cancel(order(status), at=LATER)

@@ -45,3 +45,18 @@ def test_a_transfer_that_is_none_cannot_be_made(wrong):
     """It moves more than nothing, between two accounts, in one currency."""
     with pytest.raises(ValueError, match="transfer"):
         transfer(**wrong)
+
+
+def test_only_what_belongs_to_nobody_else_is_the_house():
+    """It alone may stand below zero, so an account of a user must never pass for its own."""
+    assert {ALICE.owner_kind, BOB.owner_kind} == {rules.OwnerKind.USER}
+    house = (rules.sales("GBP"), rules.clearing("psp_sim", "GBP"), rules.imported("GBP"))
+    assert {each.owner_kind for each in house} == {rules.OwnerKind.HOUSE}
+    assert len({each.account_id for each in house}) == 3
+
+
+def test_a_transfer_is_in_the_currency_of_its_accounts():
+    """And it is posted at once unless somebody says that it is pending."""
+    moved = Transfer(uuid.uuid4(), uuid.uuid4(), TransferKind.CREDIT, ALICE, BOB, 1)
+    assert ("GBP", False) == (moved.currency, moved.pending)
+    assert Delta(posted_debits=1) == rules.deltas([moved], [])[ALICE]

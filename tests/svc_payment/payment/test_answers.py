@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from svc_payment.payment import answers
@@ -91,3 +93,45 @@ def test_the_next_call_follows_from_where_the_payment_stands(status, has_token, 
 def test_a_notice_asks_where_it_tells_something_new(status, kind, amount_minor, wanted):
     """The rest repeats what is known."""
     assert wanted == answers.needs_query(card(status), notice(kind, amount_minor))
+
+
+def test_a_void_ends_only_what_was_being_voided():
+    """An answer that comes late finds another state, and leaves it alone."""
+    for status in Status:
+        wanted = S.VOIDED if status is S.VOIDING else status
+        assert answers.voided(card(status)).status is wanted
+
+
+def test_a_payment_keeps_the_reference_of_its_provider():
+    """Also when a later answer brings none."""
+    named = answers.authorized(card(S.IN_PROGRESS), answer(O.AUTHORIZED))
+    assert named.provider_reference == "ref"
+    silent = replace(answer(O.AUTHORIZED), provider_reference=None)
+    assert answers.authorized(named, silent).provider_reference == "ref"
+
+
+def test_an_action_without_a_page_changes_nothing():
+    """Nobody could be sent anywhere."""
+    pageless = replace(answer(O.ACTION_REQUIRED), action=None)
+    assert answers.authorized(card(S.IN_PROGRESS), pageless).status is S.IN_PROGRESS
+
+
+def test_what_a_provider_took_of_a_payment_that_was_let_go_has_to_come_back():
+    """As much as has not come back yet; of any other payment nothing."""
+    taken = seen(captured_minor=100, refunded_minor=30)
+    assert answers.late_capture_minor(card(S.VOIDING), taken) == 70
+    for status in (S.VOIDED, S.CAPTURED, S.AUTHORIZED):
+        assert answers.late_capture_minor(card(status), taken) == 0
+
+
+def test_a_tombstone_at_the_provider_is_ours_without_an_amount():
+    """It was voided before it was asked for; anything else without our amount is somebody else's."""
+    assert not answers.is_foreign(card(S.VOIDING), seen(is_voided=True, amount_minor=0, currency=None))
+    assert answers.is_foreign(card(S.VOIDING), seen(is_voided=True, amount_minor=99, currency="GBP"))
+    assert answers.is_foreign(card(S.VOIDING), seen(is_voided=False, amount_minor=0, currency=None))
+
+
+def test_nothing_is_left_to_ask_about_a_payment_that_is_settled():
+    """What is under way is asked for until it ends."""
+    settled = {status for status in Status if answers.is_settled(card(status))}
+    assert settled == {S.AUTHORIZED, S.CAPTURED, S.REFUSED, S.VOIDED}

@@ -37,3 +37,17 @@ def test_effects_of_a_card_payment():
     (moved,) = effects.of_change(card(S.CAPTURING), card(S.CAPTURED), transfer_id=transfer_id).transfers
     assert ("clearing.psp_sim", "sales", 100) == (moved.debit.code, moved.credit.code, moved.amount_minor)
     assert () == effects.of_change(card(S.VOIDING), card(S.VOIDED), transfer_id=transfer_id).transfers
+
+
+def test_a_payment_of_nothing_moves_nothing():
+    """It has its events all the same; a transfer of nothing could not even be made."""
+    for make in (by_wallet, card):
+        held, taken = make(S.AUTHORIZED, amount_minor=0), make(S.CAPTURED, amount_minor=0)
+        for before, after, event in ((None, held, EventType.AUTHORIZED), (held, taken, EventType.CAPTURED)):
+            follows = effects.of_change(before, after, transfer_id=uuid.uuid4())
+            assert ((), (), event) == (follows.transfers, follows.resolutions, follows.event)
+
+
+def test_a_wallet_that_was_never_held_is_given_nothing_back():
+    """A void of a payment that was refused, or came too late, resolves no transfer."""
+    assert () == effects.of_change(by_wallet(S.REFUSED), by_wallet(S.VOIDED), transfer_id=uuid.uuid4()).resolutions
