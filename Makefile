@@ -53,8 +53,18 @@ status:
 logs:
 	@$(PLAIN) -m control logs $(NAME)
 
+# Whole meshes in one process, everything else in another: each waits a lot, and two cores have room for both.
+WHOLE_MESHES := tests/journeys tests/faults
+
 test: setup
+ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
+else
+	@log=$$(mktemp); $(RUN) -m pytest $(WHOLE_MESHES) >"$$log" 2>&1 & meshes=$$!; \
+	trap 'kill $$meshes 2>/dev/null; rm -f "$$log"' EXIT; \
+	$(RUN) -m pytest $(WHOLE_MESHES:%=--ignore=%); status=$$?; \
+	wait $$meshes || status=$$?; printf '\nand %s:\n' "$(WHOLE_MESHES)"; cat "$$log"; exit $$status
+endif
 
 check: setup
 	@$(RUN) -m control.checks $(ARGS)

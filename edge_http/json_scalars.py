@@ -32,7 +32,8 @@ _INTEGERS: Mapping[int, tuple[int, int]] = {
     FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
     FieldDescriptor.TYPE_FIXED64: (0, 2**64 - 1),
 }
-_LARGEST_FLOAT = 3.4028234663852886e38
+_LARGEST_FLOAT = math.nextafter(2.0**128 - 2.0**103, 0)
+"""What still becomes the largest float of 32 bits, which is written rounded up, as 3.4028235e38."""
 
 
 class Unfit(ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ def postgres_server(titan_home: Path, secret_files: SecretFiles) -> Iterator[Pos
     data, log = titan_home / "data" / "postgres", titan_home / "log" / "postgres.log"
     with Postgres(data=data, log=log, secrets=secret_files, shelter=titan_home / "shelter") as server:
         yield server
+        if server.pid is not None:
+            os.kill(server.pid, signal.SIGQUIT)  # at once: nobody needs what a checkpoint would take seconds to write
 
 
 @pytest.fixture(scope="session")

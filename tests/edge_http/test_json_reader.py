@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from edge_http import json_reader, json_writer
 from mesh.refusals import InvalidInput
@@ -24,6 +24,7 @@ def read(value: Any) -> Any:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@example(pb.Everything(a_float=3.4028234663852886e38))
 @given(everything())
 def test_what_is_written_can_be_read(message: Any) -> None:
     """By us and as the library writes it, with either spelling of names."""
