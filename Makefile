@@ -61,7 +61,7 @@ ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
 else
 	@log=$$(mktemp); $(RUN) -m pytest $(WHOLE_MESHES) >"$$log" 2>&1 & meshes=$$!; \
-	trap 'kill $$meshes 2>/dev/null; rm -f "$$log"' EXIT; \
+	trap 'kill $$meshes 2>/dev/null; wait $$meshes; rm -f "$$log"' EXIT; \
 	$(RUN) -m pytest $(WHOLE_MESHES:%=--ignore=%); status=$$?; \
 	wait $$meshes || status=$$?; printf '\nand %s:\n' "$(WHOLE_MESHES)"; cat "$$log"; exit $$status
 endif

@@ -6,13 +6,11 @@ node or as one beside each package. It is pure: same topology, home and options,
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import grpc
-
+from control.edge_refusals import REFLECTION_PREFIX, failure, local_replies
 from control.envoy_names import (
     CA,
     DEVELOPER,
@@ -28,7 +26,6 @@ from control.envoy_names import (
 from control.home import Home
 from control.templates import dump, fill, part, template
 from mesh.contract import AccessKind, Contract
-from mesh.refusals import Refusal
 from mesh.topology import Bucket, Package, Topology
 
 LOCALHOST = "127.0.0.1"
@@ -36,7 +33,6 @@ LOCALHOST = "127.0.0.1"
 # A long connection keeps the certificate that it began with, so it ends after a third of that certificate's life.
 CONNECTIONS_PER_CERTIFICATE = 3
 
-REFLECTION_PREFIX = "/grpc.reflection."
 HEALTH_PREFIX = "/grpc.health.v1.Health/"
 # Which package a developer asks for its health; reflection and health say nothing about it in their path.
 TARGET_HEADER = "titan-target"
@@ -46,30 +42,6 @@ SESSION_MATCHES = ({"prefix": "/v1/sessions"}, {"path": "/v1/users"})
 SESSION_PREFIXES = ("/titan.auth.v1.AuthService/", "/titan.auth.v1.UserService/CreateUser")
 EVENTS_PATTERN = "/v1/.+:watch"
 
-# What the edge answers by itself: HTTP code -> status, reason, message.
-EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
-    400: ("INVALID_ARGUMENT", "INVALID_INPUT", "the request is malformed"),
-    401: ("UNAUTHENTICATED", "TOKEN_INVALID", "the access token is malformed, forged, expired or not meant for Titan"),
-    403: ("PERMISSION_DENIED", "ACCESS_DENIED", "the request is not allowed"),
-    404: ("NOT_FOUND", "ROUTE_NOT_FOUND", "there is no such route"),
-    408: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the request did not arrive in time"),
-    413: ("INVALID_ARGUMENT", "INVALID_INPUT", "the body is larger than 1 MiB"),
-    426: ("FAILED_PRECONDITION", "NOT_IMPLEMENTED", "HTTP/1.1 or HTTP/2 is needed"),
-    429: ("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls; ask again after the delay in retry-after"),
-    431: ("INVALID_ARGUMENT", "INVALID_INPUT", "the headers are too large or too many"),
-    502: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
-    503: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
-    504: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the answer did not come in time"),
-}
-EDGE_FAILURE = ("UNKNOWN", "INTERNAL", "the edge could not serve the request")
-# What it says differently over gRPC, where a route is a method.
-NO_METHOD = ("UNIMPLEMENTED", "NOT_IMPLEMENTED", "the edge serves no such method")
-NO_REFLECTION = (
-    "UNIMPLEMENTED",
-    "NOT_IMPLEMENTED",
-    "reflection is served at the developers' door, not at the edge: endpoints.json has its address as grpc",
-)
-RETRY_SECONDS = 1  # what the limits say in retry-after
 MAX_BODY_BYTES = 1024 * 1024
 LARGE_BODIES = "app_edge_http_large_bodies"
 
@@ -162,8 +134,8 @@ class _Renderer:
             bind=self._bind(EDGE),
             port=self.home.ports.edge,
             web_secret=secret_file(self.home, WEB),
-            local_replies=_local_replies(),
-            local_reply=_local_reply(*EDGE_FAILURE),
+            local_replies=local_replies(),
+            local_reply=failure(),
             tracing=self._tracing(EDGE),
             access_log=access_log(self.home, EDGE),
             allowed_origins=[{"exact": origin} for origin in topology.allowed_origins],
@@ -392,35 +364,3 @@ def _peer_name(caller: str, peer: str) -> str:
 
 def _limit(name: str, key: str, action: str, bucket: Bucket) -> Any:
     return part("limit", name=name, key=key, action=part(action), burst=bucket.burst, per_second=bucket.per_second)
-
-
-def _local_reply(status: str, reason: str, message: str) -> Any:
-    return part("local_reply", status=status, reason=reason, message=message)
-
-
-def _local_replies() -> list[Any]:
-    """Return what the edge says by itself; the first that fits counts, so gRPC and the special cases come first."""
-    is_grpc, is_token = part("is_grpc"), part("is_token")
-    is_reflection = part("is_reflection", prefix=REFLECTION_PREFIX)
-    over_grpc = [
-        (is_reflection, NO_REFLECTION),
-        (is_token, EDGE_REFUSALS[401]),
-        *((part("is_code", code=code), refusal) for code, refusal in {**EDGE_REFUSALS, 404: NO_METHOD}.items()),
-    ]
-    over_http = [(is_token, 401), *((part("is_code", code=code), code) for code in EDGE_REFUSALS)]
-    return [
-        *(part("grpc_reply_mapper", is_grpc=is_grpc, when=when, **_grpc_status(*no)) for when, no in over_grpc),
-        *(
-            part("local_reply_mapper", when=when, code=code, body=_local_reply(*EDGE_REFUSALS[code]))
-            for when, code in over_http
-        ),
-    ]
-
-
-def _grpc_status(code: str, reason: str, message: str) -> dict[str, str]:
-    """Return a refusal as the headers of a gRPC answer that is nothing but headers."""
-    refusal = Refusal(message, retry_after_seconds=RETRY_SECONDS if code == "RESOURCE_EXHAUSTED" else None)
-    refusal.code, refusal.reason = grpc.StatusCode[code], reason
-    status = refusal.to_status()
-    details = base64.b64encode(status.SerializeToString(deterministic=True)).rstrip(b"=").decode("ascii")
-    return {"status": str(status.code), "details": details, "message": message}

@@ -29,6 +29,11 @@ TESTS = Path(__file__).parent
 _FOLDER_PREFIX = "titan-test-"
 
 
+def pytest_configure() -> None:
+    """End on SIGTERM as on Ctrl-C, so that a run that is broken off or out of time takes its servers with it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 @pytest.fixture(scope="session")
 def titan_home() -> Iterator[Path]:
     """A folder for this test run, short enough for Unix sockets; folders of runs that were killed are removed."""

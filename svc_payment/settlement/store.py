@@ -17,8 +17,7 @@ import asyncpg
 
 LEASE_SECONDS = 3.0
 """What a crash in the middle waits for its second try: with a look of the sweeper, less than the five seconds in which
-everything has to be done after a restart. A call to a
-provider, or the wait for its turn, may take longer: see `renew`."""
+everything has to be done after a restart. A provider's call, or the wait for its turn, may take longer: see `renew`."""
 
 _ADD = """
 INSERT INTO provider_work (subject_id, subject_kind, provider, card_token, due_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -38,14 +39,14 @@ class Mesh:
         """Have the supervisor do something."""
         return await asyncio.to_thread(remote.ask, self.home / "run" / "supervisor.sock", request)
 
-    async def kill(self, name: str, signal: str = "SIGKILL") -> None:
+    async def kill(self, name: str, signal_name: str = "SIGKILL") -> None:
         """Send a process a signal."""
-        await self.ask(do="kill", name=name, signal=signal)
+        await self.ask(do="kill", name=name, signal=signal_name)
 
     @asynccontextmanager
-    async def without(self, name: str, signal: str = "SIGKILL") -> AsyncIterator[None]:
+    async def without(self, name: str, signal_name: str = "SIGKILL") -> AsyncIterator[None]:
         """End a process with a signal, and keep it down for as long as the context lives."""
-        await self.ask(do="hold", name=name, signal=signal)
+        await self.ask(do="hold", name=name, signal=signal_name)
         try:
             yield
         finally:
@@ -91,8 +92,9 @@ async def started(
         "PYTHONPATH": f"{root}:{root / 'gen'}",
         **settings,
     }
-    up = await asyncio.to_thread(_control, root, environment, "up", "--profile", "load")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # out of time is as Ctrl-C: the mesh goes too
     try:
+        up = await asyncio.to_thread(_control, root, environment, "up", "--profile", "load")
         if up.returncode:
             raise NotStarted(up.stdout + up.stderr)
         yield Mesh(home, json.loads((home / "endpoints.json").read_text()))

@@ -222,8 +222,8 @@ def mesh() -> Iterator[RunningMesh]:
     with tempfile.TemporaryDirectory(prefix="titan-j", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o711)
         running = RunningMesh(Path(folder, "m"), environment_of(Path(folder, "m")))
-        started = running.control("up", "--profile", "load")
         try:
+            started = running.control("up", "--profile", "load")
             assert started.returncode == 0, started.stdout + started.stderr
             running.read_endpoints()
             yield running
