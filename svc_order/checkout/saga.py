@@ -1,4 +1,4 @@
-"""The second half of placing an order: reserve, authorize, decide, close, reply, capture; or decide no and undo.
+"""The second half of placing an order: hold stock and money, decide, close, reply, capture; or decide no and undo.
 
 `_drive` is one order's whole path. It may be run again from its start at any time, by any process: participants
 remember what they answered, and the order row is the arbiter of the decision. The sweeper picks up what a dead process
@@ -34,6 +34,7 @@ from svc_order.order.rules import Allocations, Order
 from svc_order.order.values import datetime_of
 from svc_order.settings import OrderSettings
 from svc_order.vault import Unreadable, Vault
+from titan.inventory.v1 import inventory_service_pb2
 from titan.order.v1 import checkout_service_pb2
 from titan.payment.v1 import payment_pb2, payment_service_pb2
 
@@ -202,18 +203,16 @@ class Saga:
         return undone.payment_status
 
     async def _toward_decision(self, job: Job) -> Verdict | None:
-        """Hold stock, then money; None when the order now waits for its customer."""
-        assert job.method is not None, "a checkout keeps its payment method until it is decided"
+        """Hold stock and money; None when the order now waits for its customer."""
         order = job.order
         try:
-            reserved = await self._steps.reserve(order)
-            if reserved.HasField("error"):
-                return Verdict(job, payment_status=0, refusal=_refusal(reserved.error, order))
-            paid = await self._steps.authorize(order, job.method, lambda: self._is_slow(order.order_id))
+            reserved, paid = await self._hold(job)
         except (Refusal, Later):
             if job.given_up:
                 return Verdict(job, payment_status=0, refusal=_given_up(order, "CHECKOUT_TIMEOUT"))
             raise
+        if reserved.HasField("error"):
+            return Verdict(job, payment_status=0, refusal=_refusal(reserved.error, order))
         if paid.HasField("error"):
             return Verdict(job, payment_status=paid.status, refusal=_refusal(paid.error, order))
         if paid.status in (payment_pb2.PAYMENT_STATUS_AUTHORIZED, payment_pb2.PAYMENT_STATUS_CAPTURED):
@@ -224,6 +223,30 @@ class Saga:
             return Verdict(job, payment_status=paid.status, refusal=_given_up(order, "PAYMENT_ACTION_EXPIRED"))
         await self._rest(order, paid)
         return None
+
+    async def _hold(
+        self, job: Job
+    ) -> tuple[inventory_service_pb2.ReserveResult, payment_service_pb2.AuthorizeResult]:
+        """Hold the stock of an order and its money; without stock the money's answer does not count.
+
+        A wallet is ours, and what it holds is let go as surely as stock is, so both are asked at the same time. A
+        card's bank would tell its owner of money that is held for goods that there are none of: it is asked after.
+        """
+        if job.method is not None and job.method.HasField("wallet"):
+            held = await asyncio.gather(self._steps.reserve(job.order), self._pay(job), return_exceptions=True)
+            for failure in held:
+                if isinstance(failure, BaseException):
+                    raise failure
+            return held  # type: ignore[return-value]
+        reserved = await self._steps.reserve(job.order)
+        if reserved.HasField("error"):
+            return reserved, payment_service_pb2.AuthorizeResult()
+        return reserved, await self._pay(job)
+
+    async def _pay(self, job: Job) -> payment_service_pb2.AuthorizeResult:
+        assert job.method is not None, "a checkout keeps its payment method until it is decided"
+        order_id = job.order.order_id
+        return await self._steps.authorize(job.order, job.method, lambda: self._is_slow(order_id))
 
     async def _rest(self, order: Order, paid: payment_service_pb2.AuthorizeResult) -> None:
         expires_at = datetime_of(paid.next_action.expire_time)

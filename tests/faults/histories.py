@@ -20,6 +20,8 @@ Histories = dict[str, list[Step]]
 
 HELD_AND_REFUSED = {"INSUFFICIENT_FUNDS", "PAYMENT_DECLINED"}
 """Refusals that come after the stock was reserved."""
+MONEY_PERHAPS_HELD = {"OUT_OF_STOCK", "ORDER_CANCELLED"}
+"""Refusals of an order whose wallet was asked too: at the same time as the stock, or before it was given up."""
 
 
 def stock(evidence: Evidence) -> Histories:
@@ -78,7 +80,7 @@ def wallets(evidence: Evidence) -> Histories:
                 if op.outcome == "refused" and op.result["reason"] == "INSUFFICIENT_FUNDS":
                     step = Step(op.invoked_at, op.ended_at, "short", (op.arguments["total"],), label=op.key)
                     histories[op.arguments["user"]].append(step)
-                elif op.outcome == "refused" and op.result["reason"] != "ORDER_CANCELLED":
+                elif op.outcome == "refused" and op.result["reason"] not in MONEY_PERHAPS_HELD:
                     continue  # it never came to the money
                 elif order is not None:
                     back = refunds.get(order.order_id, [])
@@ -175,7 +177,8 @@ def _claim(
     if op.outcome == "ok":
         steps = [Step(begin, op.ended_at, "take", (amount,), label=op.key, rank=took)]
         return steps + [Step(at, rest, "add", (some,), label=f"back of {op.key}", rank=gave) for at, some in back]
-    # The stock of an order that was declined was held for a moment; of one that was given up, perhaps.
+    # The stock of an order that was declined was held for a moment; that of one that was given up, and the money of
+    # one that was out of stock, perhaps.
     certain = op.outcome == "refused" and op.result["reason"] in HELD_AND_REFUSED
     return [
         Step(begin, op.ended_at if certain else rest, "hold", (amount,), certain=certain, label=op.key, rank=took),
@@ -188,7 +191,7 @@ def _looked(asked_at: float, told_at: float, status: str, op: Operation) -> Step
 
 
 def _at_rest(evidence: Evidence, result: int | str) -> Step:
-    return Step(evidence.rested_at + 1, evidence.rested_at + 2, "read", (), result, label="at rest")
+    return Step(evidence.rested_at + 1, evidence.rested_at + 2, "rest", (), result, label="at rest")
 
 
 def _stock_ranks(evidence: Evidence) -> dict[tuple[str, str], list[int]]:

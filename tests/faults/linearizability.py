@@ -209,8 +209,9 @@ def counter(state: State, step: Step) -> Sequence[State]:
     The state is what is left, and, sorted, what is held for those who will not get it: an order whose card is
     declined had its units for a moment.
 
-    add(n), take(n): n more, n fewer. read() answers what is left. short(n) was refused because fewer than n were left,
-    and answers how many, or None. hold(n) and free(n): out of reach for a while. added(n) answers what is left then.
+    add(n), take(n): n more, n fewer. read() answers what is left; so does rest(), when nothing is held any more.
+    short(n) was refused because fewer than n were left, and answers how many, or None. hold(n) and free(n): out of
+    reach for a while. added(n) answers what is left then.
     """
     left, held = state  # type: ignore[misc]
     amount = step.arguments[0] if step.arguments else 0
@@ -218,6 +219,8 @@ def counter(state: State, step: Step) -> Sequence[State]:
     match step.name:
         case "read":
             return [state] if left == step.result else []
+        case "rest":
+            return [state] if left == step.result and not held else []
         case "short":
             return [state] if left < amount and step.result in (None, left) else []
         case "add":

@@ -379,6 +379,27 @@ def test_stock_that_was_held_for_a_declined_card_may_be_missed_by_others() -> No
     assert found.violations == []
 
 
+def test_money_that_was_held_beside_stock_that_was_short_may_be_missed_by_its_owner() -> None:
+    """They looked into their wallet in that moment; a moment after the refusal all of it has to be there again."""
+    world = good_world()
+    before = next(balance for balance in world.balances if balance.user_id == "ann")
+    left = before.posted_credits - before.posted_debits - before.pending_debits
+    short = {"user": "ann", "lines": [["mug", 700]], "total": 1, "by": "wallet"}
+    refusal = {"reason": "OUT_OF_STOCK", "sku": "mug", "requested": "700", "available": "0"}
+    world.operations += [
+        wish(9, "place", 20, "refused", key="k9", arguments=short, result=refusal),
+        wish(10, "wallet", 20.2, "ok", arguments={"user": "ann"}, result={"balance": left - 1}),
+    ]
+    world.orders.append(Order("o9", "ann", "CANCELLED", total_minor=1, lines=((1, "mug", 700),)))
+    world.checkouts.append(Checkout("o9", "ann", "k9", 20, 24, 25))
+    found = histories.linearizable(histories.wallets(world), (0, ()), counter)
+    assert found.violations == []
+
+    world.balances[world.balances.index(before)] = replace(before, pending_debits=before.pending_debits + 1)
+    found = histories.linearizable(histories.wallets(world), (0, ()), counter)
+    assert len(found.violations) == 1
+
+
 def replace_answer(op: Operation, reason: str, asked_at: float, told_at: float) -> Operation:
     """Return a wish that was refused after a while."""
     op.answers[:] = [Answer(asked_at, told_at, "refused", {"reason": reason})]

@@ -182,7 +182,7 @@ class Inventory(inventory_service_pb2_grpc.InventoryServiceServicer):
         self._world = world
 
     async def BatchReserve(self, request: Any, context: Any) -> inventory_service_pb2.BatchReserveResponse:
-        self._world.enter("reserve")
+        await self._world.enter_when_free("reserve")
         self._world.batch_sizes.append(len(request.reservations))
         return inventory_service_pb2.BatchReserveResponse(results=[self._reserve(r) for r in request.reservations])
 

@@ -98,8 +98,38 @@ async def test_out_of_stock_is_refused_stored_and_holds_nothing(shop: Shop, worl
     world.stock["pot"] = 100
     again = await refused(shop.place(user, key=key, lines=[("mug", 1), ("pot", 2)]))
 
+    order_id = harness.refusal_in(error).metadata["order_id"]
     assert harness.reason_of(error) == harness.reason_of(again) == "OUT_OF_STOCK"
     assert world.stock["mug"] == 1000
+    assert world.payments[order_id] == STATUS.PAYMENT_STATUS_VOIDED
+
+
+async def test_a_card_is_not_asked_for_goods_that_are_out_of_stock(shop: Shop, world: World) -> None:
+    """Its bank would tell its owner of money that is held for nothing."""
+    world.stock["pot"] = 1
+    error = await refused(shop.place(lines=[("pot", 2)], card="tok_good"))
+
+    assert harness.reason_of(error) == "OUT_OF_STOCK"
+    assert world.calls["authorize"] == 0
+
+
+async def test_what_a_wallet_says_of_goods_that_are_out_of_stock_does_not_count(shop: Shop, world: World) -> None:
+    user = uuid4()
+    world.stock["pot"] = 1
+    world.decline.add(str(user))
+
+    assert harness.reason_of(await refused(shop.place(user, lines=[("pot", 2)]))) == "OUT_OF_STOCK"
+
+
+async def test_stock_and_wallet_are_asked_at_the_same_time(shop: Shop, world: World) -> None:
+    world.hold["reserve"] = asyncio.Event()
+    placing = asyncio.create_task(shop.place())
+    async with asyncio.timeout(3):
+        while not world.calls["authorize"]:
+            await asyncio.sleep(0.01)
+    world.hold["reserve"].set()
+
+    assert (await placing).status == order_pb2.ORDER_STATUS_CONFIRMED
 
 
 async def test_a_declined_card_lets_the_stock_go(shop: Shop, world: World) -> None:
