@@ -142,7 +142,7 @@ class Mesh:
             migration.kill()
             migration.wait()
         if migration.returncode != 0:
-            raise StartFailed(f"the migrations failed. The end of {program.log}:\n{spawn.log_tail(program.log)}")
+            raise StartFailed(f"the migrations failed. {spawn.last_words(program.log)}")
 
     # The processes
 

@@ -108,9 +108,9 @@ def start_ready(program: Program, *, seconds: float) -> subprocess.Popen[bytes]:
         while not program.ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 late = process.returncode is None
-                why = f"was not ready in {seconds:.0f} s" if late else f"ended with status {process.returncode}"
-                stop(process, program)  # its last words belong into the message
-                raise StartFailed(f"{program.name} {why}:\n{log_tail(program.log)}")
+                why = too_late(seconds) if late else f"ended with status {process.returncode}"
+                stop(process, program)
+                raise StartFailed(f"{program.name} {why}. {last_words(program.log)}")
             time.sleep(_POLL_SECONDS)
     except BaseException:
         stop(process, program)
@@ -127,6 +127,19 @@ def stop(process: subprocess.Popen[bytes], program: Program) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     process.wait()
+
+
+def too_late(seconds: float) -> str:
+    """Return what to say of a process that lives and is not ready in time; a busy machine is the usual cause."""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    busy = f", on a busy machine: load {load:.0f} on {cores} cores" if load > 2 * cores else ""
+    return f"was not ready within {seconds:.0f} s{busy}"
+
+
+def last_words(log: Path) -> str:
+    """Return how a log ends, for a message; read it after the process was stopped."""
+    tail = log_tail(log)
+    return f"The end of {log}:\n{tail}" if tail else f"It had written nothing into {log}."
 
 
 def log_tail(log: Path, lines: int = 20) -> str:

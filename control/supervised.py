@@ -111,10 +111,9 @@ class Supervised:
         while not await self.healthy():
             gone = child.poll() is not None
             if gone or time.monotonic() > deadline:
-                why = f"ended with {_end_of(child)}" if gone else f"was not ready within {ready_seconds:.0f} s"
+                why = f"ended with {_end_of(child)}" if gone else spawn.too_late(ready_seconds)
                 await self.stop()
-                log = self.process.program.log
-                raise StartFailed(f"{self.name} {why}. The end of {log}:\n{spawn.log_tail(log)}")
+                raise StartFailed(f"{self.name} {why}. {spawn.last_words(self.process.program.log)}")
             await asyncio.sleep(_POLL_SECONDS)
         self.state = State.RUNNING
         self._watcher = asyncio.create_task(self._watch(child), name=f"watch {self.name}")

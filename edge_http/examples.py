@@ -75,10 +75,10 @@ def _gbp(minor_units: int) -> dict[str, str]:
 _ABSENT = object()
 _PRICE, _SUM, _TAX = _gbp(1250), _gbp(2500), _gbp(417)
 _STORY: Mapping[str, Any] = {
-    "auth.v1.CreateSessionResponse.expires_in_seconds": 900,
-    "auth.v1.CreateGuestSessionResponse.expires_in_seconds": 900,
-    "auth.v1.RefreshSessionResponse.expires_in_seconds": 900,
-    "auth.v1.ExchangeTokenResponse.expires_in_seconds": 900,
+    "auth.v1.CreateSessionResponse.expires_in_seconds": 600,
+    "auth.v1.CreateGuestSessionResponse.expires_in_seconds": 600,
+    "auth.v1.RefreshSessionResponse.expires_in_seconds": 600,
+    "auth.v1.ExchangeTokenResponse.expires_in_seconds": 600,
     "auth.v1.User.guest": False,
     "cart.v1.CartItem.quantity": 2,
     "cart.v1.CartItem.unit_price": _PRICE,

@@ -237,7 +237,7 @@ class _Document:
         }
         if method.server_streaming:
             return {
-                "description": f"{text} One event for each message; its data is the message, its id the version.",
+                "description": f"{text} One event for each message; its data is the message, its id the etag.",
                 "headers": headers,
                 "content": {
                     "text/event-stream": {

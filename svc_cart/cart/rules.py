@@ -52,7 +52,7 @@ def add(cart: Cart, sku: str, quantity: int, *, etag: str, new_id: UUID, at_micr
 
 
 def set_quantity(cart: Cart, sku: str, quantity: int, *, etag: str, at_microseconds: int) -> Cart:
-    """Return the cart with this quantity of a SKU that it holds; zero removes the line.
+    """Return the cart with this quantity, one at least, of a SKU that it holds.
 
     Asking for what is so already changes nothing, whatever the etag, so that asking again is safe.
 
@@ -61,8 +61,6 @@ def set_quantity(cart: Cart, sku: str, quantity: int, *, etag: str, at_microseco
         QuantityTooLarge: A line holds at most 10,000 units.
         CartChanged: The etag is not that of the cart.
     """
-    if quantity == 0:
-        return remove(cart, sku, etag=etag, at_microseconds=at_microseconds)
     if sku not in cart.lines:
         raise CartItemNotFound("the cart has no line of this SKU", sku=sku)
     if quantity > MAX_QUANTITY:

@@ -594,13 +594,15 @@ class CartKeeper:
         etag, what, units = self._etag, self._dice.random(), self._dice.randint(1, 3)
         if what < 0.6 or not self._lines:
             sku = self._dice.choice(self._shop.plain)
-            request: tuple[str, str, dict[str, Any]] = ("POST", "/v1/cart/items", {"sku": sku, "quantity": units})
+            body = {"sku": sku, "quantity": units, "etag": etag}
+            request: tuple[str, str, dict[str, Any] | None] = ("POST", "/v1/cart/items", body)
         else:
             sku = self._dice.choice(sorted(self._lines))
             units = units if what < 0.8 else 0
-            request = ("PATCH", f"/v1/cart/items/{sku}", {"quantity": units})
-        method, path, body = request
-        await self._ask("cart", {"sku": sku, "units": units}, method, path, {**body, "etag": etag})
+            path = f"/v1/cart/items/{sku}"
+            setting = "PATCH", path, {"quantity": units, "etag": etag}
+            request = setting if units else ("DELETE", f"{path}?etag={etag}", None)
+        await self._ask("cart", {"sku": sku, "units": units}, *request)
 
     async def _look(self) -> None:
         await self._ask("look", {}, "GET", "/v1/cart", None)

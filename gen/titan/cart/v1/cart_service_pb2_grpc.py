@@ -90,7 +90,7 @@ class CartServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateItem(self, request, context):
-        """Sets the quantity of a SKU that is in the caller's cart; zero removes the line.
+        """Sets the quantity of a SKU that is in the caller's cart; RemoveItem takes a line away.
 
         Asking for what is so already changes nothing, whatever the etag, so that asking again is safe.
         Fails with CART_ITEM_NOT_FOUND or CART_CHANGED.

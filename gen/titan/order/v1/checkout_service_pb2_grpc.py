@@ -54,8 +54,8 @@ class CheckoutServiceServicer:
     def PlaceOrder(self, request, context):
         """Places an order from the caller's cart, or from lines.
 
-        The same request id gives the same answer, byte for byte; a twin of a running call waits for its answer, and gets
-        the order as PENDING when its time is over. An order whose customer has something to do first is PENDING with
+        Once the order is decided, the same request id gives the same answer, byte for byte; a twin of a running call waits
+        for its answer, and gets the order as PENDING when its time is over. An order whose customer has something to do first is PENDING with
         `next_action`. One whose stock or payment is not heard of within some five seconds is PENDING too: it goes on, and
         GetOrder says how it ends.
         Fails with CART_EMPTY, CART_ALREADY_ORDERED, SKU_NOT_SOLD, PRICE_CHANGED, TOTAL_TOO_LARGE, CURRENCY_MIXED,
