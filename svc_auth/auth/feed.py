@@ -2,7 +2,7 @@
 
 A poll of a partial index, five times a second, rather than LISTEN: a notification takes a lock on the whole database at
 every commit that sends one, and a poll finds by itself what a lost connection would have missed. A session that ends in
-this process wakes the poll at once.
+this process wakes the poll at once. All of its times are the database's: the clocks of two processes need not agree.
 """
 
 from __future__ import annotations
@@ -58,11 +58,10 @@ class _Follower:
 
 
 class RevocationFeed:
-    """Run `follow` in the background. `view` is what this process itself verifies with."""
+    """Run `follow` in the background. `view` is what this process itself verifies with, by its own clock."""
 
     def __init__(self, db: Database, clock: Clock, *, poll_seconds: float, heartbeat_seconds: float) -> None:
         self._db = db
-        self._clock = clock
         self._poll = poll_seconds
         self._heartbeat = timedelta(seconds=heartbeat_seconds)
         self._known: dict[UUID, Ended] = {}
@@ -92,12 +91,11 @@ class RevocationFeed:
     async def look(self) -> None:
         """Read what is new, and tell everybody."""
         self._wanted.clear()
-        at = self._clock.now()
-        oldest = at - timedelta(seconds=rules.REVOCATION_SECONDS)
-        since = oldest if self._as_of is None else max(oldest, self._as_of - timedelta(seconds=OVERLAP_SECONDS))
+        since = None if self._as_of is None else self._as_of - timedelta(seconds=OVERLAP_SECONDS)
         async with self._db.hot_read() as connection:
-            rows = await store.list_revoked(connection, since=since)
-        new = [Ended(session_id, revoked_at) for session_id, revoked_at in rows if session_id not in self._known]
+            found = await store.list_revoked(connection, since=since)
+        at = found.as_of
+        new = [Ended(*session) for session in found.sessions if session[0] not in self._known]
         self._known.update((ended.session_id, ended) for ended in new)
         if len(self._known) > MAX_KNOWN_SESSIONS or not new:
             self._forget(at)

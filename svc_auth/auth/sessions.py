@@ -115,7 +115,7 @@ class Sessions:
                     tx, spent=spent, issued=issued, session_id=state.session_id, at=at, expires_at=refresh_end(at)
                 )
             elif state is not None and verdict is RefreshVerdict.REUSED:
-                await store.save_revoked(tx, state.session_id, at=at, reason=TOKEN_REUSED)
+                await store.save_revoked(tx, state.session_id, reason=TOKEN_REUSED)
             await failpoint("auth.refresh.before_commit")
             return verdict, state
 
@@ -130,9 +130,7 @@ class Sessions:
         """End the session of a refresh token, if there is one."""
         async with self._db.hot() as tx:
             session_id = await store.find_session(tx, store.token_hash(refresh_token))
-            ended = session_id is not None and await store.save_revoked(
-                tx, session_id, at=self._clock.now(), reason=SIGNED_OUT
-            )
+            ended = session_id is not None and await store.save_revoked(tx, session_id, reason=SIGNED_OUT)
         if ended:
             self._feed.wake()
 

@@ -1,6 +1,8 @@
 """All SQL about sessions, refresh tokens, sign-in attempts, signing keys and token exchanges.
 
-Written for asyncpg: signing in and refreshing are on the path of every shopper. Sessions are written as sets.
+Written for asyncpg: signing in and refreshing are on the path of every shopper. Sessions are written as sets. When a
+session ended is told by the database's own clock, as is what is listed of it, so that processes whose clocks disagree
+miss nothing of one another.
 """
 
 from __future__ import annotations
@@ -108,33 +110,46 @@ async def find_session(connection: asyncpg.Connection, hashed: bytes) -> UUID | 
     return found
 
 
-async def save_revoked(tx: asyncpg.Connection, session_id: UUID, *, at: datetime, reason: str) -> bool:
+async def save_revoked(tx: asyncpg.Connection, session_id: UUID, *, reason: str) -> bool:
     """End a session; False when it had ended already."""
     result: str = await tx.execute(
-        "UPDATE sessions SET revoked_at = $2, revoked_for = $3 WHERE session_id = $1 AND revoked_at IS NULL",
+        "UPDATE sessions SET revoked_at = now(), revoked_for = $2 WHERE session_id = $1 AND revoked_at IS NULL",
         session_id,
-        at,
         reason,
     )
     return result.endswith(" 1")
 
 
-async def save_all_revoked(tx: asyncpg.Connection, user_id: UUID, *, at: datetime, reason: str) -> None:
+async def save_all_revoked(tx: asyncpg.Connection, user_id: UUID, *, reason: str) -> None:
     """End every session of a user."""
     await tx.execute(
-        "UPDATE sessions SET revoked_at = $2, revoked_for = $3 WHERE user_id = $1 AND revoked_at IS NULL",
+        "UPDATE sessions SET revoked_at = now(), revoked_for = $2 WHERE user_id = $1 AND revoked_at IS NULL",
         user_id,
-        at,
         reason,
     )
 
 
-async def list_revoked(connection: asyncpg.Connection, *, since: datetime) -> list[tuple[UUID, datetime]]:
-    """Return the sessions that ended at this time or later, with when they did, the oldest first."""
-    rows = await connection.fetch(
-        "SELECT session_id, revoked_at FROM sessions WHERE revoked_at >= $1 ORDER BY revoked_at, session_id", since
-    )
-    return [(row["session_id"], row["revoked_at"]) for row in rows]
+@dataclass(frozen=True)
+class Revoked:
+    """The sessions that have ended, each with when it did, the oldest first, and the time of the look."""
+
+    sessions: Sequence[tuple[UUID, datetime]]
+    as_of: datetime
+
+
+_LIST_REVOKED = """
+SELECT now() AS as_of, s.session_id, s.revoked_at
+FROM (SELECT 1) AS always
+LEFT JOIN sessions s ON s.revoked_at >= greatest($1::timestamptz, now() - make_interval(secs => $2))
+ORDER BY s.revoked_at, s.session_id
+"""
+
+
+async def list_revoked(connection: asyncpg.Connection, *, since: datetime | None) -> Revoked:
+    """Return the sessions that ended at this time or later: no earlier ones than those whose tokens may still live."""
+    rows = await connection.fetch(_LIST_REVOKED, since, REVOCATION_SECONDS)
+    found = [(row["session_id"], row["revoked_at"]) for row in rows if row["session_id"] is not None]
+    return Revoked(found, rows[0]["as_of"])
 
 
 # --- sign-in attempts ---

@@ -47,7 +47,7 @@ async def _ensure(
         encoded = await passwords.hash(password)
         async with db.hot() as tx:
             await store.save_account(tx, user.user_id, password_hash=encoded, roles=sorted({*user.roles, role}))
-            await session_store.save_all_revoked(tx, user.user_id, at=clock.now(), reason=SIGNED_OUT)
+            await session_store.save_all_revoked(tx, user.user_id, reason=SIGNED_OUT)
         return
     user = User(ids.new(), email, role.capitalize(), (role,), 1, clock.now())
     try:

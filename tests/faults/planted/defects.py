@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from types import ModuleType
 from typing import Any
 
@@ -403,12 +404,13 @@ def revocations_live_in_redis(module: ModuleType) -> None:
     live: Any = redis.asyncio.from_url(os.environ["TITAN_PLANTED_REDIS"], decode_responses=True)
     original = module.lock_refresh
 
-    async def save_revoked(tx: Any, session_id: uuid.UUID, *, at: Any, reason: str) -> bool:
-        return bool(await live.hset("ended", str(session_id), at.isoformat()))
+    async def save_revoked(tx: Any, session_id: uuid.UUID, *, reason: str) -> bool:
+        return bool(await live.hset("ended", str(session_id), (await tx.fetchval("SELECT now()")).isoformat()))
 
-    async def list_revoked(connection: Any, *, since: Any) -> list[Any]:
-        ended = {key: type(since).fromisoformat(value) for key, value in (await live.hgetall("ended")).items()}
-        return [(uuid.UUID(key), at) for key, at in ended.items() if at >= since]
+    async def list_revoked(connection: Any, *, since: Any) -> Any:
+        ended = {key: datetime.fromisoformat(value) for key, value in (await live.hgetall("ended")).items()}
+        found = [(uuid.UUID(key), at) for key, at in ended.items() if since is None or at >= since]
+        return module.Revoked(found, await connection.fetchval("SELECT now()"))
 
     async def lock_refresh(tx: Any, hashed: bytes) -> Any:
         state = await original(tx, hashed)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import grpc
 import jwt
 import pytest
 
+from mesh.database import Database
 from mesh.identity import key_of_jwk
 from mesh.refusals import SessionRevoked
 from svc_auth.auth import store
@@ -212,6 +214,44 @@ async def test_every_replica_tells_its_followers_of_an_ended_session(titan: Repl
     other.passwords.close()
 
 
+@pytest.mark.parametrize("minutes", [-10, 10])
+async def test_clocks_that_disagree_hide_no_ended_session(auth_db: Database, auth_secrets: Path, minutes: int):
+    """One replica's clock is ten minutes off: what ends there is known to the other's followers within a second, and
+    the other way around, and whoever comes later hears of both."""
+    right, wrong = await build_replica(auth_db, auth_secrets), await build_replica(auth_db, auth_secrets)
+    wrong.clock.ahead = timedelta(minutes=minutes)
+    followers = [each.feed.watch() for each in (right, wrong)]
+    following = [asyncio.create_task(each.feed.follow()) for each in (right, wrong)]
+    try:
+        for stream in followers:
+            await anext(stream)
+        here, there = await right.sessions.open_guest(), await right.sessions.open_guest()
+        ended = {right.caller(pair.access_token).session_id for pair in (here, there)}
+
+        await right.sessions.revoke(here.refresh_token)
+        await wrong.sessions.revoke(there.refresh_token)
+
+        async with asyncio.timeout(1):
+            for stream in followers:
+                heard: set[UUID] = set()
+                while not ended <= heard:
+                    heard |= {each.session_id for each in (await anext(stream)).ended}
+        for pair in (here, there):
+            with pytest.raises(SessionRevoked):
+                right.caller(pair.access_token)
+        for replica in (right, wrong, late := await build_replica(auth_db, auth_secrets)):
+            first = await anext(replica.feed.watch())
+            assert ended <= {each.session_id for each in first.ended}
+            assert all(each.forget_at > first.as_of for each in first.ended)
+        late.passwords.close()
+    finally:
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
+        for replica in (right, wrong):
+            replica.passwords.close()
+
+
 async def test_a_new_follower_hears_all_that_matters_and_then_heartbeats(titan: Replica):
     """Its view has an age even while nothing happens; what is older than a token's life is left out."""
     guest, forgotten = await titan.guest(), await titan.guest()
@@ -219,7 +259,8 @@ async def test_a_new_follower_hears_all_that_matters_and_then_heartbeats(titan: 
     old = titan.caller(forgotten.access_token).session_id
     await titan.revoke(guest.refresh_token)
     async with titan.db.hot() as tx:
-        await store.save_revoked(tx, old, at=titan.clock.now() - timedelta(hours=1), reason="SIGNED_OUT")
+        await store.save_revoked(tx, old, reason="SIGNED_OUT")
+        await tx.execute("UPDATE sessions SET revoked_at = now() - interval '1 hour' WHERE session_id = $1", old)
     await titan.feed.look()
     following = asyncio.create_task(titan.feed.follow())
     call = titan.auth.WatchRevocations(pb.WatchRevocationsRequest(), metadata=as_service("svc_cart"))
