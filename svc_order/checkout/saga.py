@@ -224,24 +224,25 @@ class Saga:
         await self._rest(order, paid)
         return None
 
-    async def _hold(
-        self, job: Job
-    ) -> tuple[inventory_service_pb2.ReserveResult, payment_service_pb2.AuthorizeResult]:
+    async def _hold(self, job: Job) -> tuple[inventory_service_pb2.ReserveResult, payment_service_pb2.AuthorizeResult]:
         """Hold the stock of an order and its money; without stock the money's answer does not count.
 
         A wallet is ours, and what it holds is let go as surely as stock is, so both are asked at the same time. A
         card's bank would tell its owner of money that is held for goods that there are none of: it is asked after.
         """
-        if job.method is not None and job.method.HasField("wallet"):
-            held = await asyncio.gather(self._steps.reserve(job.order), self._pay(job), return_exceptions=True)
-            for failure in held:
-                if isinstance(failure, BaseException):
-                    raise failure
-            return held  # type: ignore[return-value]
-        reserved = await self._steps.reserve(job.order)
-        if reserved.HasField("error"):
-            return reserved, payment_service_pb2.AuthorizeResult()
-        return reserved, await self._pay(job)
+        if job.method is None or not job.method.HasField("wallet"):
+            reserved = await self._steps.reserve(job.order)
+            if reserved.HasField("error"):
+                return reserved, payment_service_pb2.AuthorizeResult()
+            return reserved, await self._pay(job)
+        stock, money = await asyncio.gather(self._steps.reserve(job.order), self._pay(job), return_exceptions=True)
+        if isinstance(stock, BaseException):
+            raise stock
+        if stock.HasField("error"):
+            return stock, payment_service_pb2.AuthorizeResult()
+        if isinstance(money, BaseException):
+            raise money
+        return stock, money
 
     async def _pay(self, job: Job) -> payment_service_pb2.AuthorizeResult:
         assert job.method is not None, "a checkout keeps its payment method until it is decided"

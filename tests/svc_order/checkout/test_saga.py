@@ -121,6 +121,19 @@ async def test_what_a_wallet_says_of_goods_that_are_out_of_stock_does_not_count(
     assert harness.reason_of(await refused(shop.place(user, lines=[("pot", 2)]))) == "OUT_OF_STOCK"
 
 
+async def test_goods_that_are_out_of_stock_are_refused_while_the_wallet_is_away(shop: Shop, world: World) -> None:
+    """Without stock the order ends, whatever its money does; that is let go when somebody can be asked."""
+    world.stock["pot"] = 1
+    world.fail["authorize"] = 1000
+
+    error = await refused(shop.place(lines=[("pot", 2)]))
+
+    order_id = harness.refusal_in(error).metadata["order_id"]
+    assert harness.reason_of(error) == "OUT_OF_STOCK"
+    await finished(shop, order_id)
+    assert world.payments[order_id] == STATUS.PAYMENT_STATUS_VOIDED
+
+
 async def test_stock_and_wallet_are_asked_at_the_same_time(shop: Shop, world: World) -> None:
     world.hold["reserve"] = asyncio.Event()
     placing = asyncio.create_task(shop.place())
