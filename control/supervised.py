@@ -203,16 +203,17 @@ class Supervised:
             if time.monotonic() - started >= STEADY_SECONDS:
                 delay = FIRST_BACKOFF_SECONDS
             asked, self._restart_asked = self._restart_asked, False
-            if not self._released.is_set():
-                _say(f"{self.name} ended with {self.last_end}; it is held down")
-                self.state, asked = State.HELD, True
-                await self._released.wait()
             self.state = State.BACKOFF
             while True:
-                if not asked:
+                if not asked and self._released.is_set():
                     _say(f"{self.name} ended with {self.last_end}; it starts again in {delay:.1f} s")
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, LONGEST_BACKOFF_SECONDS)
+                if not self._released.is_set():
+                    _say(f"{self.name} ended with {self.last_end}; it is held down")
+                    self.state = State.HELD
+                    await self._released.wait()
+                    self.state = State.BACKOFF
                 self.restarts += 1
                 try:
                     child = self._spawn()

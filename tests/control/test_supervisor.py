@@ -127,6 +127,25 @@ async def test_what_is_held_stays_down_until_it_is_released(tmp_path: Path):
         await until(lambda: worker.restarts == 2 and worker.pid is not None)
 
 
+async def test_a_process_that_has_just_died_is_held_before_it_starts_again(tmp_path: Path):
+    """Whoever was told that it is down must not meet it a moment later."""
+    marker = tmp_path / "broken"
+    script = f"import os, sys; os.path.exists({str(marker)!r}) and sys.exit(7); {SLEEPER}"
+    async with running(plan_of([process(tmp_path, "worker", script)])) as supervisor:
+        worker = supervisor.processes["worker"]
+        marker.touch()
+        supervisor.kill("worker")
+        await until(lambda: worker.restarts == 2 and worker.state is State.BACKOFF)
+
+        await supervisor.hold("worker")
+
+        await until(lambda: worker.state is not State.BACKOFF)
+        assert (State.HELD, None, 2) == (worker.state, worker.pid, worker.restarts)
+        marker.unlink()
+        supervisor.release("worker")
+        await until(lambda: worker.pid is not None)
+
+
 async def test_a_mesh_stops_with_a_process_that_is_held(tmp_path: Path):
     """Nothing waits for the release of what is not wanted any more."""
     async with running(plan_of([process(tmp_path, "worker")])) as supervisor, asyncio.timeout(5):
