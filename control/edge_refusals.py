@@ -13,6 +13,7 @@ import grpc
 
 from control.templates import part
 from mesh.refusals import Refusal
+from mesh.topology import MAX_BODY_BYTES
 
 REFLECTION_PREFIX = "/grpc.reflection."
 
@@ -23,7 +24,7 @@ EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
     403: ("PERMISSION_DENIED", "ACCESS_DENIED", "the request is not allowed"),
     404: ("NOT_FOUND", "ROUTE_NOT_FOUND", "there is no such route"),
     408: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the request did not arrive in time"),
-    413: ("INVALID_ARGUMENT", "INVALID_INPUT", "the body is larger than 1 MiB"),
+    413: ("INVALID_ARGUMENT", "INVALID_INPUT", f"the body is larger than {MAX_BODY_BYTES // 1024**2} MiB"),
     426: ("FAILED_PRECONDITION", "NOT_IMPLEMENTED", "HTTP/1.1 or HTTP/2 is needed"),
     429: ("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls; ask again after the delay in retry-after"),
     431: ("INVALID_ARGUMENT", "INVALID_INPUT", "the headers are too large or too many"),

@@ -26,7 +26,7 @@ from control.envoy_names import (
 from control.home import Home
 from control.templates import dump, fill, part, template
 from mesh.contract import AccessKind, Contract
-from mesh.topology import Bucket, Package, Topology
+from mesh.topology import MAX_BODY_BYTES, Bucket, Package, Topology
 
 LOCALHOST = "127.0.0.1"
 
@@ -42,7 +42,6 @@ SESSION_MATCHES = ({"prefix": "/v1/sessions"}, {"path": "/v1/users"})
 SESSION_PREFIXES = ("/titan.auth.v1.AuthService/", "/titan.auth.v1.UserService/CreateUser")
 EVENTS_PATTERN = "/v1/.+:watch"
 
-MAX_BODY_BYTES = 1024 * 1024
 LARGE_BODIES = "app_edge_http_large_bodies"
 
 
@@ -140,6 +139,7 @@ class _Renderer:
             access_log=access_log(self.home, EDGE),
             allowed_origins=[{"exact": origin} for origin in topology.allowed_origins],
             routes=self._edge_routes(app, out),
+            max_body_bytes=MAX_BODY_BYTES,
             limit_address=_limit("address", "masked_remote_address", "by_address", limits.address),
             limit_sessions_off=part("limit_off", name="sessions"),
             limit_user=_limit("user", "user", "by_user", limits.user),

@@ -29,8 +29,8 @@ from mesh.clients import Clients
 from mesh.contract import AccessKind, Contract
 from mesh.interceptors.admission import overloaded
 from mesh.refusals import DeadlineExceeded, InternalError, Refusal, RouteNotFound, Unavailable
+from mesh.topology import MAX_BODY_BYTES
 
-MAX_BODY_BYTES = 1024 * 1024
 MAX_DISCARDED_BYTES = 16 * MAX_BODY_BYTES
 """Of a body that is too large this much is read away, for a client that hears nothing while it sends."""
 

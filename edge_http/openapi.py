@@ -13,13 +13,13 @@ from google.api import httpbody_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from edge_http import examples, schemas
-from edge_http.asgi import MAX_BODY_BYTES
 from edge_http.binding import IDEMPOTENCY_KEY, is_landing
 from edge_http.comments import Comments
 from edge_http.endpoint import PUBLIC_SECONDS
 from edge_http.router import parse
 from edge_http.schemas import COMPONENTS, Schema
 from mesh.contract import Access, AccessKind, Contract, HttpRule, Idempotency, Method, Route
+from mesh.topology import MAX_BODY_BYTES
 
 SHOWN_QUERY_LEVELS = 3
 ERROR = "Error"

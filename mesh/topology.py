@@ -14,6 +14,9 @@ from typing import Any
 
 KNOWN_SERVERS = frozenset({"postgres", "redis", "kafka", "psp", "smtp"})
 
+MAX_BODY_BYTES = 1024 * 1024
+"""The largest body of a request that the edge takes: its Envoy holds so much, and edge_http reads so much."""
+
 
 class TopologyError(ValueError):
     """The topology contradicts itself or the contract; the text says where, and how to mend it."""

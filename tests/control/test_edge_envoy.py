@@ -22,9 +22,9 @@ from control.authority import Authority
 from control.envoy_names import EDGE, admin_socket, config_file
 from control.home import Home
 from control.membership import Membership
-from control.render import MAX_BODY_BYTES
 from control.servers import envoy
 from mesh.refusals import refusal_of_call
+from mesh.topology import MAX_BODY_BYTES
 from tests.control.small_mesh import SAY, TELL, prepare
 
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -13,6 +13,7 @@ from control import render
 from control.envoy_validate import problems
 from control.home import Home, Ports
 from control.render import Options, Surface
+from edge_http import asgi
 from mesh import contract, topology
 from tests.control.small_mesh import SAY, SURFACE, TELL, WATCH, read_topology
 
@@ -68,6 +69,17 @@ def test_rendering_is_a_pure_function(shipped: topology.Topology) -> None:
     assert first == second
     assert {"edge", "mesh"} == set(first)
     assert not any(re.search(r"\$\{", text) for text in first.values())
+
+
+def test_the_edge_holds_bodies_of_the_size_that_the_app_reads(configs: dict[str, Any]) -> None:
+    """One number says so in both: else the edge would refuse what the app takes, or hold what it refuses."""
+    (edge,) = listeners(configs["edge"]).values()
+    (buffer,) = [each for each in manager(edge)["http_filters"] if each["name"] == "envoy.filters.http.buffer"]
+    too_large = routes(edge)[0]["match"]["headers"][0]
+
+    assert asgi.MAX_BODY_BYTES is topology.MAX_BODY_BYTES
+    assert topology.MAX_BODY_BYTES == buffer["typed_config"]["max_request_bytes"]
+    assert ("content-length", topology.MAX_BODY_BYTES + 1) == (too_large["name"], too_large["range_match"]["start"])
 
 
 def test_every_door_admits_exactly_the_callers_of_the_topology(
