@@ -37,7 +37,9 @@ class OrderStatus(enum.StrEnum):
 
 
 MAX_VERSION = 1000
-"""How many entries a journal may have; refunds, the only ones without an end of their own, stop some before it."""
+"""How many entries a journal may have. Refunds of a part are the only ones without an end of their own."""
+VERSIONS_FOR_THE_END = 10
+"""How many of them are kept for what ends an order: refunds of a part stop before; the last penny always goes back."""
 CUSTOMER = "CUSTOMER"
 """Why an order was cancelled that its customer cancelled; their own words are personal, and sealed."""
 CANCELLABLE = frozenset({OrderStatus.PENDING, OrderStatus.CONFIRMED})
@@ -197,7 +199,7 @@ def refund(
     """Return the order with a refund decided on it; without an amount all that has not gone back yet.
 
     Raises:
-        OrderNotRefundable: It is pending, cancelled or refunded, or has had too many refunds.
+        OrderNotRefundable: It is pending, cancelled or refunded, or has had too many refunds of a part.
         SupportRequired: Its owner asks, and the parcel has left: they could keep the goods and the money.
         RefundAmountInvalid: The amount is not more than zero, or in another currency.
         RefundExceedsOrder: It is more than what has not gone back yet.
@@ -208,8 +210,6 @@ def refund(
         raise SupportRequired(
             f"the order is {order.status.lower()}: our support decides on its refunds", status=order.status
         )
-    if order.version >= MAX_VERSION - 10:
-        raise OrderNotRefundable("the order has had too many refunds")
     left_minor = order.total_minor - order.refunded_minor
     if amount_minor is None:
         amount_minor, currency = left_minor, order.currency
@@ -220,6 +220,8 @@ def refund(
     if amount_minor > left_minor:
         raise RefundExceedsOrder("more than is left of the order", left_minor=left_minor, currency=order.currency)
     full = amount_minor == left_minor
+    if not full and order.version >= MAX_VERSION - VERSIONS_FOR_THE_END:
+        raise OrderNotRefundable("the order has had too many refunds: only all that is left can go back")
     # Goods that never left go back on the shelf with the last penny; returned goods are another decision.
     release = full and order.status is OrderStatus.CONFIRMED
     return _refunded(order, refund_id, amount_minor, full=full, release=release, at=at)

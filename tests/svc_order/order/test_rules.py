@@ -214,6 +214,20 @@ def test_nothing_goes_back_where_nothing_was_taken(status: OrderStatus) -> None:
         refund(order(status), 1)
 
 
+def test_an_order_has_so_many_refunds_and_comes_to_its_end_all_the_same() -> None:
+    """A journal is bounded, so pennies stop at some point; the rest, the parcel and its arrival do not."""
+    now, parts = order(OrderStatus.CONFIRMED, total_minor=100_000, version=2), 0
+    with pytest.raises(OrderNotRefundable, match="too many refunds"):
+        while True:
+            now, parts = refund(now, 1).order, parts + 1
+    assert (parts, now.refunded_minor) == (988, 988)
+    assert refund(now, None, None).order.status is OrderStatus.REFUNDED
+    for step in ("ship without a code", "ship", "deliver", "rest"):
+        now = STEPS[step](now).order
+    assert (now.status, now.refunded_minor) == (OrderStatus.REFUNDED, 100_000)
+    assert now.version <= rules.MAX_VERSION
+
+
 @pytest.mark.parametrize(
     ("status", "release"), [(OrderStatus.CONFIRMED, True), (OrderStatus.SHIPPED, False), (OrderStatus.DELIVERED, False)]
 )
