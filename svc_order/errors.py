@@ -66,7 +66,7 @@ class OrderNotRefundable(Refusal):
 
 
 class SupportRequired(Refusal):
-    """The parcel has left, so its buyer no longer decides on a refund."""
+    """The parcel has left, or would leave with a part of its price taken back: its buyer does not decide on it."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 

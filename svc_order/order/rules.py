@@ -200,7 +200,8 @@ def refund(
 
     Raises:
         OrderNotRefundable: It is pending, cancelled or refunded, or has had too many refunds of a part.
-        SupportRequired: Its owner asks, and the parcel has left: they could keep the goods and the money.
+        SupportRequired: Its owner asks, and the parcel has left, or it would leave with a part of its price taken back:
+            they could keep the goods and the money.
         RefundAmountInvalid: The amount is not more than zero, or in another currency.
         RefundExceedsOrder: It is more than what has not gone back yet.
     """
@@ -220,6 +221,10 @@ def refund(
     if amount_minor > left_minor:
         raise RefundExceedsOrder("more than is left of the order", left_minor=left_minor, currency=order.currency)
     full = amount_minor == left_minor
+    if by_owner and not full:
+        raise SupportRequired(
+            "the parcel is still to leave: take all back, or ask our support for a part", status=order.status
+        )
     if not full and order.version >= MAX_VERSION - VERSIONS_FOR_THE_END:
         raise OrderNotRefundable("the order has had too many refunds: only all that is left can go back")
     # Goods that never left go back on the shelf with the last penny; returned goods are another decision.

@@ -306,6 +306,8 @@ def _refunded(
         refusal = "SUPPORT_REQUIRED"
     elif amount > total - refunded:
         refusal = "REFUND_EXCEEDS_ORDER"
+    elif by == "owner" and amount < total - refunded:
+        refusal = "SUPPORT_REQUIRED"
     elif result in (None, amount):  # None: nobody knows whether it was answered
         return ("REFUNDED" if amount == total - refunded else status), refunded + amount
     else:

@@ -71,6 +71,9 @@ async def undone(shop: Shop, order_id: str) -> None:
     await until(nothing_is_due)
 
 
+SUPPORT = ("support",)
+
+
 def cancel(shop: Shop, order_id: str, user: UUID, reason: str = "") -> Any:
     request = pb.CancelOrderRequest(order_id=order_id, reason=reason)
     return shop.orders.CancelOrder(request, metadata=harness.as_user(user))
@@ -150,7 +153,7 @@ async def test_events_show_amounts_as_money_and_words_in_fields_of_their_own(sho
     """The pairs of `details` are data, so JSON can neither write their keys as names nor their amounts as money."""
     user = uuid4()
     order = await captured(shop, user)
-    back = (await refund(shop, order.order_id, user, 400)).refund
+    back = (await refund(shop, order.order_id, user, 400, roles=SUPPORT)).refund
     await shop.orders.ShipOrder(pb.ShipOrderRequest(order_id=order.order_id, tracking_code="T1"), metadata=CLERK)
     placed, _, refunded, shipped = await journal(shop, order.order_id, user)
     assert placed.total == order.total and not placed.HasField("amount")
@@ -365,10 +368,10 @@ async def test_a_refund_without_a_key_is_refused(shop: Shop, world: World) -> No
 async def test_a_refund_is_decided_once_per_key_and_the_money_follows(shop: Shop, world: World) -> None:
     user = uuid4()
     order = await captured(shop, user)
-    first = await refund(shop, order.order_id, user, 400, key="back")
-    again = await refund(shop, order.order_id, user, 400, key="back")
+    first = await refund(shop, order.order_id, user, 400, key="back", roles=SUPPORT)
+    again = await refund(shop, order.order_id, user, 400, key="back", roles=SUPPORT)
     assert first == again
-    assert await refused(refund(shop, order.order_id, user, 401, key="back")) == "IDEMPOTENCY_KEY_REUSED"
+    assert await refused(refund(shop, order.order_id, user, 401, key="back", roles=SUPPORT)) == "IDEMPOTENCY_KEY_REUSED"
     await until(lambda: first.refund.refund_id in world.refunds)
     assert (await read(shop, order.order_id, user)).refunded.minor_units == 400
     assert await refused(refund(shop, order.order_id, user, 851)) == "REFUND_EXCEEDS_ORDER"
@@ -389,7 +392,7 @@ async def test_a_refund_before_the_capture_waits_for_it(shop: Shop, world: World
     world.fail["capture"] = 8
     user = uuid4()
     order = await shop.place(user)
-    await refund(shop, order.order_id, user, 100)
+    await refund(shop, order.order_id, user, 100, roles=SUPPORT)
     sweeping = asyncio.create_task(shop.saga.sweep())
     await until(lambda: len(world.refunds) == 1, seconds=8)
     sweeping.cancel()
@@ -410,7 +413,7 @@ async def test_once_the_parcel_has_left_its_buyer_needs_the_shop_for_a_refund(
     """Goods and money are not both the buyer's to take; a key that was answered before keeps its answer."""
     user = uuid4()
     order = await captured(shop, user)
-    early = await refund(shop, order.order_id, user, 100, key="early")
+    early = await refund(shop, order.order_id, user, 100, key="early", roles=SUPPORT)
     await ship(shop, order.order_id)
     if delivered:
         await shop.orders.DeliverOrder(pb.DeliverOrderRequest(order_id=order.order_id), metadata=CLERK)
@@ -419,7 +422,7 @@ async def test_once_the_parcel_has_left_its_buyer_needs_the_shop_for_a_refund(
     assert harness.reason_of(refusal.value) == "SUPPORT_REQUIRED"
     assert refusal.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "our support decides" in (refusal.value.details() or "")
-    assert await refund(shop, order.order_id, user, 100, key="early") == early
+    assert await refund(shop, order.order_id, user, 100, key="early", roles=SUPPORT) == early
     assert (await read(shop, order.order_id, user)).refunded.minor_units == 100
     assert await refused(refund(shop, order.order_id, uuid4(), minor)) == "ORDER_NOT_FOUND"
     for role in sorted(REFUND_ROLES):
@@ -430,7 +433,7 @@ async def test_concurrent_refunds_never_exceed_the_order(shop: Shop) -> None:
     user = uuid4()
     order = await captured(shop, user)
     outcomes = await asyncio.gather(
-        *(refund(shop, order.order_id, user, 500) for _ in range(6)), return_exceptions=True
+        *(refund(shop, order.order_id, user, 500, roles=SUPPORT) for _ in range(6)), return_exceptions=True
     )
     assert sum(not isinstance(o, BaseException) for o in outcomes) == 2
 
@@ -471,7 +474,7 @@ async def test_receipts_that_have_no_room_in_an_answer_are_named(shop: Shop) -> 
 async def test_an_order_row_can_be_rebuilt_from_its_journal(shop: Shop) -> None:
     user = uuid4()
     order = await captured(shop, user)
-    await refund(shop, order.order_id, user, 100)
+    await refund(shop, order.order_id, user, 100, roles=SUPPORT)
     await settled(shop, order.order_id, user)
     before = await read(shop, order.order_id, user)
     async with shop.db.hot() as tx:

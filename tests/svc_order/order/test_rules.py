@@ -175,9 +175,19 @@ def test_a_refund_is_more_than_zero_of_the_orders_currency(amount: int, currency
         refund(order(OrderStatus.CONFIRMED), amount, currency)
 
 
-@pytest.mark.parametrize("amount", [400, None])
-def test_an_owner_refunds_while_the_goods_are_here(amount: int | None) -> None:
-    assert refund(order(OrderStatus.CONFIRMED), amount, by_owner=True).entry is not None
+@pytest.mark.parametrize(("amount", "before"), [(1000, 0), (None, 0), (600, 400), (None, 400)])
+def test_an_owner_takes_all_back_while_the_goods_are_here(amount: int | None, before: int) -> None:
+    """All that is left: the shop may have sent a part back already."""
+    after = refund(order(OrderStatus.CONFIRMED, refunded_minor=before), amount, by_owner=True).order
+    assert after.status is OrderStatus.REFUNDED
+
+
+@pytest.mark.parametrize("amount", [1, 999])
+def test_an_owner_takes_no_part_of_the_price_of_a_parcel_that_will_leave(amount: int) -> None:
+    """All but a penny taken back would have the goods sent for a penny."""
+    with pytest.raises(SupportRequired, match="still to leave"):
+        refund(order(OrderStatus.CONFIRMED), amount, by_owner=True)
+    assert refund(order(OrderStatus.CONFIRMED), amount).entry is not None
 
 
 @pytest.mark.parametrize("status", [OrderStatus.SHIPPED, OrderStatus.DELIVERED])

@@ -161,9 +161,9 @@ class OrderServiceServicer:
     def CreateRefund(self, request, context):
         """Sends a part of an order's money back, or all of it; never more than was taken.
 
-        The owner may do so while the order is CONFIRMED. Once the parcel has left, the shop has to agree: a caller with the
-        role support, finance or admin refunds any CONFIRMED, SHIPPED or DELIVERED order, and its owner hears
-        SUPPORT_REQUIRED. The same request id gives the same answer.
+        The owner takes all back while the order is CONFIRMED, and its goods stay here. For a part of it, or once the parcel
+        has left, the shop has to agree: a caller with the role support, finance or admin refunds any CONFIRMED, SHIPPED or
+        DELIVERED order, and its owner hears SUPPORT_REQUIRED. The same request id gives the same answer.
         Fails with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID,
         IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
         """
