@@ -77,7 +77,7 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         RefundSubjects(clock),
         TopUpSubjects(clock, answer=top_up_response),
     )
-    worker = Worker(db, clock, {each.kind: ProviderSettler(db, clock, providers, each) for each in owed})
+    worker = Worker(db, {each.kind: ProviderSettler(db, providers, each) for each in owed})
     return Parts(
         payments=PaymentService(db, clock, ids, worker, providers, currencies=settings.currencies),
         wallets=WalletService(db, clock, ids, worker, currencies=settings.currencies),

@@ -182,7 +182,7 @@ class PaymentService:
             if not answers.needs_query(payment, notice):
                 return []
             work = [Work(SubjectKind.PAYMENT, payment_id, request.provider)]
-            await settlement.add(tx, work, at=self._clock.now(), keep_token=True)
+            await settlement.add(tx, work, keep_token=True)
             return work
 
         work = await self._db.transact(take)
@@ -234,7 +234,7 @@ class PaymentService:
             for _, after in changes
             if not rules.is_done(after)
         ]
-        await settlement.add(tx, work, at=at)
+        await settlement.add(tx, work)
         for saved in await store.save(tx, changes, ids=self._ids, at=at):
             results[saved.order_id] = Decided(saved)
         return results, work
@@ -247,7 +247,7 @@ class PaymentService:
             if payment is None or payment.status not in rules.UNDECIDED:
                 return []
             work = [Work(SubjectKind.PAYMENT, payment_id, payment.provider or "")]
-            await settlement.add(tx, work, at=self._clock.now(), keep_token=True)
+            await settlement.add(tx, work, keep_token=True)
             return work
 
         self._worker.start(await self._db.transact(hasten))

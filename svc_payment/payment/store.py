@@ -81,7 +81,7 @@ async def authorize(
         for each in new
         if each.by_provider
     ]
-    await settlement.add(tx, work, at=at)
+    await settlement.add(tx, work)
     decided = await _hold(tx, on_wallets)
     free = [each for each in new if each.status is Status.AUTHORIZED]
     saved = await save(tx, [(None, each) for each in (*decided, *free)], ids=ids, at=at)

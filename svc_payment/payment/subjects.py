@@ -80,7 +80,7 @@ class PaymentSubjects:
             return Next.NOTHING
         if answers.is_settled(before) and not answers.is_settled(after):
             # A yes that came after another worker's end of it: that one removed the work, and money is held again.
-            await settlement.add(tx, [Work(SubjectKind.PAYMENT, subject_id, after.provider or "")], at=at)
+            await settlement.add(tx, [Work(SubjectKind.PAYMENT, subject_id, after.provider or "")])
         if after.status not in rules.UNDECIDED and answers.next_call(after, has_token=False) is not call:
             return Next.AT_ONCE  # A capture or a void was decided while the call was under way.
         return Next.CUSTOMER if after.status is Status.ACTION_REQUIRED else Next.LATER

@@ -121,7 +121,7 @@ async def _save(
         for r in new
         if r.status is RefundStatus.IN_PROGRESS
     ]
-    await settlement.add(tx, work, at=at)
+    await settlement.add(tx, work)
     done = [r for r in new if r.status is RefundStatus.DONE and r.amount_minor]
     await _book(tx, _versioned(done, locked), at=at)
     return work

@@ -7,14 +7,13 @@ from one kind to the next, which call is due and what an answer makes of the sub
 from __future__ import annotations
 
 import uuid
-from datetime import timedelta
 from enum import Enum, auto
 from typing import Generic, Protocol, TypeVar
 
 import asyncpg
 
 from mesh.database import Database
-from mesh.seams import Clock, failpoint
+from mesh.seams import failpoint
 from svc_payment.providers.interface import (
     Provider,
     ProviderMismatch,
@@ -78,9 +77,8 @@ class Subjects(Protocol[Subject, Answer]):
 class ProviderSettler(Generic[Subject, Answer]):
     """Goes on with the subjects of one kind."""
 
-    def __init__(self, db: Database, clock: Clock, providers: Providers, subjects: Subjects[Subject, Answer]) -> None:
+    def __init__(self, db: Database, providers: Providers, subjects: Subjects[Subject, Answer]) -> None:
         self._db = db
-        self._clock = clock
         self._providers = providers
         self._subjects = subjects
 
@@ -140,5 +138,4 @@ class ProviderSettler(Generic[Subject, Answer]):
             pause = rules.CUSTOMER_POLL_SECONDS
         else:
             pause = rules.retry_seconds(attempts)
-        until = self._clock.now() + timedelta(seconds=pause)
-        await store.postpone(tx, subject_id, until=until, problem=problem.text if problem else None)
+        await store.postpone(tx, subject_id, seconds=pause, problem=problem.text if problem else None)

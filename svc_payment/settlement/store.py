@@ -2,7 +2,8 @@
 
 A row is a lease as much as a task: `due_at` lies ahead while somebody works on it, and is moved on as long as that
 process lives, so a crash gives it back by itself. Leases only save double work. Providers know every call by its id, so
-two workers on one row do no harm.
+two workers on one row do no harm. All times are the database's: a process whose clock is wrong neither keeps work from
+the others nor takes theirs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from enum import StrEnum
 
 import asyncpg
@@ -21,7 +21,7 @@ everything has to be done after a restart. A provider's call, or the wait for it
 
 _ADD = """
 INSERT INTO provider_work (subject_id, subject_kind, provider, card_token, due_at)
-SELECT subject_id, subject_kind, provider, card_token, $5
+SELECT subject_id, subject_kind, provider, card_token, now() + make_interval(secs => $5)
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS w (subject_id, subject_kind, provider, card_token)
 ORDER BY subject_id
 ON CONFLICT (subject_id) DO UPDATE
@@ -29,8 +29,9 @@ SET due_at = EXCLUDED.due_at, attempts = 0, problem = NULL,
     card_token = CASE WHEN $6 THEN provider_work.card_token ELSE EXCLUDED.card_token END
 """
 _RENEW = """
-UPDATE provider_work w SET due_at = $2
-FROM (SELECT subject_id FROM provider_work WHERE subject_id = ANY($1::uuid[]) AND due_at < $3
+UPDATE provider_work w SET due_at = now() + make_interval(secs => $2::float8)
+FROM (SELECT subject_id FROM provider_work
+      WHERE subject_id = ANY($1::uuid[]) AND due_at < now() + make_interval(secs => $2::float8 / 2)
       ORDER BY subject_id FOR UPDATE SKIP LOCKED) AS held
 WHERE w.subject_id = held.subject_id
 """
@@ -45,8 +46,8 @@ WITH RECURSIVE known (provider) AS (
 SELECT provider FROM known WHERE provider IS NOT NULL
 """
 _CLAIM_DUE = """
-UPDATE provider_work w SET due_at = $3, attempts = w.attempts + 1
-FROM (SELECT subject_id FROM provider_work WHERE provider = $1 AND due_at <= $2 ORDER BY due_at LIMIT $4
+UPDATE provider_work w SET due_at = now() + make_interval(secs => $2), attempts = w.attempts + 1
+FROM (SELECT subject_id FROM provider_work WHERE provider = $1 AND due_at <= now() ORDER BY due_at LIMIT $3
       FOR UPDATE SKIP LOCKED) AS due
 WHERE w.subject_id = due.subject_id
 RETURNING w.subject_kind, w.subject_id, w.provider
@@ -80,7 +81,7 @@ class Open:
     problem: str | None = None
 
 
-async def add(tx: asyncpg.Connection, work: Sequence[Work], *, at: datetime, keep_token: bool = False) -> None:
+async def add(tx: asyncpg.Connection, work: Sequence[Work], *, keep_token: bool = False) -> None:
     """Store work, leased to the caller, who starts it after the commit.
 
     Work that is stored already is leased again; its card token goes, unless `keep_token` says that it is still needed.
@@ -93,7 +94,7 @@ async def add(tx: asyncpg.Connection, work: Sequence[Work], *, at: datetime, kee
         [w.kind.value for w in work],
         [w.provider for w in work],
         [w.card_token for w in work],
-        at + timedelta(seconds=LEASE_SECONDS),
+        LEASE_SECONDS,
         keep_token,
     )
 
@@ -106,11 +107,10 @@ async def find(connection: asyncpg.Connection, subject_id: uuid.UUID) -> Open | 
     return None if row is None else Open(row["card_token"], row["attempts"], row["problem"])
 
 
-async def renew(tx: asyncpg.Connection, subject_ids: Sequence[uuid.UUID], *, at: datetime) -> None:
+async def renew(tx: asyncpg.Connection, subject_ids: Sequence[uuid.UUID]) -> None:
     """Hold on to work that the caller has, where its lease is half over; what is just being settled is left alone."""
     if subject_ids:
-        half, whole = at + timedelta(seconds=LEASE_SECONDS / 2), at + timedelta(seconds=LEASE_SECONDS)
-        await tx.execute(_RENEW, subject_ids, whole, half)
+        await tx.execute(_RENEW, subject_ids, LEASE_SECONDS)
 
 
 async def list_providers(connection: asyncpg.Connection) -> list[str]:
@@ -118,9 +118,9 @@ async def list_providers(connection: asyncpg.Connection) -> list[str]:
     return [row["provider"] for row in await connection.fetch(_PROVIDERS)]
 
 
-async def claim_due(tx: asyncpg.Connection, provider: str, *, at: datetime, limit: int) -> list[Work]:
+async def claim_due(tx: asyncpg.Connection, provider: str, *, limit: int) -> list[Work]:
     """Lease at most `limit` pieces of a provider's due work, the oldest first; what is under way is skipped."""
-    rows = await tx.fetch(_CLAIM_DUE, provider, at, at + timedelta(seconds=LEASE_SECONDS), limit)
+    rows = await tx.fetch(_CLAIM_DUE, provider, LEASE_SECONDS, limit)
     return [Work(SubjectKind(row["subject_kind"]), row["subject_id"], row["provider"]) for row in rows]
 
 
@@ -137,12 +137,12 @@ async def finish(tx: asyncpg.Connection, subject_id: uuid.UUID) -> None:
 
 
 async def postpone(
-    tx: asyncpg.Connection, subject_id: uuid.UUID, *, until: datetime, problem: str | None = None
+    tx: asyncpg.Connection, subject_id: uuid.UUID, *, seconds: float, problem: str | None = None
 ) -> None:
     """Give work back for a later try; `problem` says, for a person, why it did not end."""
     await tx.execute(
-        "UPDATE provider_work SET due_at = $2, problem = $3 WHERE subject_id = $1",
+        "UPDATE provider_work SET due_at = now() + make_interval(secs => $2), problem = $3 WHERE subject_id = $1",
         subject_id,
-        until,
+        seconds,
         problem,
     )

@@ -20,7 +20,7 @@ import asyncpg
 from mesh import calls
 from mesh.database import Database
 from mesh.refusals import Refusal
-from mesh.seams import Clock, failpoint
+from mesh.seams import failpoint
 from mesh.telemetry import get_logger
 from svc_payment.settlement import store
 from svc_payment.settlement.store import SubjectKind, Work
@@ -63,14 +63,12 @@ class Worker:
     def __init__(
         self,
         db: Database,
-        clock: Clock,
         settlers: Mapping[SubjectKind, Settler],
         *,
         max_running: int = MAX_RUNNING_CALLS,
         max_jobs: int = MAX_JOBS,
     ) -> None:
         self._db = db
-        self._clock = clock
         self._settlers = settlers
         self._max_running = max_running
         self._max_jobs = max_jobs
@@ -116,12 +114,11 @@ class Worker:
         """Take up what is due and has room; returns how many pieces of work."""
 
         async def claim(tx: asyncpg.Connection) -> list[Work]:
-            at = self._clock.now()
-            await store.renew(tx, list(self._jobs), at=at)
+            await store.renew(tx, list(self._jobs))
             due: list[Work] = []
             for provider in await store.list_providers(tx):
                 if (room := self._room(provider)) > 0:
-                    due += await store.claim_due(tx, provider, at=at, limit=room)
+                    due += await store.claim_due(tx, provider, limit=room)
             return due
 
         due = await self._db.transact(claim)

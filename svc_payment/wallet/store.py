@@ -123,7 +123,7 @@ async def begin_top_up(
     if stored.is_settled:
         return stored, []
     work = [Work(SubjectKind.TOP_UP, stored.top_up_id, stored.provider, card_token if stored is top_up else None)]
-    await settlement.add(tx, work, at=at, keep_token=stored is not top_up)
+    await settlement.add(tx, work, keep_token=stored is not top_up)
     await failpoint("payment.top_up.before_commit")
     return stored, work
 

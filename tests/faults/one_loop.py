@@ -411,7 +411,7 @@ class OneLoop:
                     order_ids,
                 )
         async with self._db["svc_payment"].hot() as tx:
-            await tx.execute("UPDATE provider_work SET due_at = $1 WHERE due_at > $1", self.clock.now())
+            await tx.execute("UPDATE provider_work SET due_at = now() WHERE due_at > now()")
 
     async def sweep(self, name: str, *, everything: bool = True) -> None:
         """Let leases and pauses be over, and one process take up what is due; its tasks run until they stand or end."""

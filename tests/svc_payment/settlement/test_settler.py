@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from types import SimpleNamespace
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
@@ -16,7 +15,6 @@ from svc_payment.settlement.rules import Call
 from svc_payment.settlement.settler import Next, ProviderSettler
 from svc_payment.settlement.store import SubjectKind, Work
 
-NOW = datetime(2026, 11, 21, tzinfo=UTC)
 AWAY, REFUSED = ProviderUnavailable("away", sent=True), ProviderRefused("voided", "no")
 
 
@@ -52,13 +50,18 @@ class Told:
         return self.goes_on
 
 
+async def now(db) -> datetime:
+    """Return the time of the database."""
+    async with db.hot_read() as connection:
+        return await connection.fetchval("SELECT now()")
+
+
 async def settle(db, told: Told, providers=("psp_sim",)) -> tuple[bool, asyncpg.Record | None]:
     """Settle leased work once; returns whether there is more to ask, and what is stored of the work."""
     subject_id = uuid4()
     async with db.hot() as tx:
-        await store.add(tx, [Work(SubjectKind.PAYMENT, subject_id, "psp_sim", "tok_visa")], at=NOW)
-    clock = SimpleNamespace(now=lambda: NOW)
-    more = await ProviderSettler(db, clock, dict.fromkeys(providers, "provider"), told).settle(subject_id)
+        await store.add(tx, [Work(SubjectKind.PAYMENT, subject_id, "psp_sim", "tok_visa")])
+    more = await ProviderSettler(db, dict.fromkeys(providers, "provider"), told).settle(subject_id)
     async with db.hot() as tx:
         return more, await tx.fetchrow("DELETE FROM provider_work WHERE subject_id = $1 RETURNING *", subject_id)
 
@@ -77,10 +80,16 @@ async def settle(db, told: Told, providers=("psp_sim",)) -> tuple[bool, asyncpg.
     ],
 )
 async def test_the_pause_follows_from_the_answer(db, answer, goes_on, pause_seconds, problem):
-    """A problem decides before the subject does. What goes on at once keeps its lease; an answer ends the token."""
+    """A problem decides before the subject does. What goes on at once keeps its lease; an answer ends the token.
+
+    The database's clock counts, not the process's.
+    """
+    began = await now(db)
     more, work = await settle(db, Told(answer, goes_on))
+    ended = await now(db)
     assert (goes_on is Next.AT_ONCE) is more
-    assert (pause_seconds, problem) == ((work["due_at"] - NOW).total_seconds(), work["problem"])
+    assert began <= work["due_at"] - timedelta(seconds=pause_seconds) <= ended
+    assert problem == work["problem"]
     assert (None if answer == "yes" else "tok_visa") == work["card_token"]
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
-from mesh.seams import SystemClock
 from svc_payment.settlement import store
 from svc_payment.settlement.store import SubjectKind, Work
 from svc_payment.settlement.worker import MAX_WAITING_CALLS, SWEEP_SECONDS, Worker
@@ -41,7 +39,7 @@ async def make(db, settler):
     made = []
 
     def worker(**limits: int) -> Worker:
-        made.append(Worker(db, SystemClock(), {SubjectKind.PAYMENT: settler}, **limits))
+        made.append(Worker(db, {SubjectKind.PAYMENT: settler}, **limits))
         return made[-1]
 
     yield worker
@@ -55,7 +53,8 @@ async def owed(db, provider: str, count: int) -> list[Work]:
     """Store work of a provider that is due now."""
     work = [Work(SubjectKind.PAYMENT, uuid4(), provider) for _ in range(count)]
     async with db.hot() as tx:
-        await store.add(tx, work, at=SystemClock().now() - timedelta(seconds=store.LEASE_SECONDS))
+        await store.add(tx, work)
+        await tx.execute("UPDATE provider_work SET due_at = now() WHERE provider = $1", provider)
     return work
 
 
