@@ -1,20 +1,25 @@
 """`python -m tests.faults.check FOLDER`: judge a run by its files and databases alone; non-zero if anything broke.
 
-It is a process of its own, which nobody who took part in the run can talk to.
+It is a process of its own, which nobody who took part in the run can talk to. With `--figures` it prints the figures of
+a long run in place of the table of invariants; what breaks an invariant is printed all the same.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
+import resource
 import sys
+import time
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.faults import evidence as evidences
-from tests.faults import histories
+from tests.faults import figures, histories
 from tests.faults.invariants import INVARIANTS, Finding, shown
 
 Judged = list[tuple[str, str, Finding]]
@@ -44,17 +49,34 @@ def table(judged: Judged) -> Table:
     return rows
 
 
-def main(folder: Path) -> int:
-    """Judge a folder; writes `verdict.json` into it."""
-    judged = judge(asyncio.run(evidences.load(folder)))
+def main(folder: Path, *, with_figures: bool = False) -> int:
+    """Judge a folder; writes `verdict.json` into it, and with figures `figures.json`."""
+    began = time.monotonic()
+    evidence = asyncio.run(evidences.load(folder))
+    loaded = time.monotonic()
+    judged = judge(evidence)
     console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 150)
-    console.print(table(judged))
+    told = figures.of(evidence) if with_figures else []
+    if with_figures:
+        checked = sum(finding.checked for _, _, finding in judged)
+        count = sum(len(finding.violations) for _, _, finding in judged)
+        names = ", ".join(name for name, _, _ in judged)
+        told.append(figures.Figure(f"violations of {names}", str(count), checked, "0", not count, count))
+        console.print(figures.table(told, "A long run: what was promised, and what is true"))
+        (folder / "figures.json").write_text(json.dumps([asdict(each) for each in told], indent=2) + "\n")
+        _say_cost(evidence, loaded - began, time.monotonic() - loaded)
+    else:
+        console.print(table(judged))
     for name, _, finding in judged:
         for line in shown(finding.violations):
             console.print(f"{name}: {line}", style="red", markup=False, highlight=False)
         if not finding.checked:
             console.print(f"{name}: nothing was checked, so nothing is proven", style="red", markup=False)
     broken = any(finding.violations or not finding.checked for _, _, finding in judged)
+    for each in told:
+        if each.holds is False:
+            console.print(f"{each.what}: {each.value}, wanted {each.wanted}", style="red", markup=False)
+            broken = True
     verdict = {
         name: {"what": sentence, "checked": finding.checked, "violations": finding.violations}
         for name, sentence, finding in judged
@@ -63,5 +85,20 @@ def main(folder: Path) -> int:
     return 1 if broken else 0
 
 
+def _say_cost(evidence: evidences.Evidence, read_seconds: float, judge_seconds: float) -> None:
+    """Say what judging cost, so that nobody has to guess how long a run can be."""
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    orders = max(1, len(evidence.orders)) / 10_000
+    print(
+        f"judged {len(evidence.orders):,} orders: read in {read_seconds:.0f} s, checked in {judge_seconds:.0f} s,"
+        f" {megabytes:.0f} MB; for 10,000 orders {(read_seconds + judge_seconds) / orders:.1f} s"
+        f" and {megabytes / orders:.0f} MB"
+    )
+
+
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    _parser = argparse.ArgumentParser(prog="python -m tests.faults.check", description="Judge a run.")
+    _parser.add_argument("folder", type=Path)
+    _parser.add_argument("--figures", action="store_true", help="print the figures of a long run")
+    _options = _parser.parse_args()
+    sys.exit(main(_options.folder, with_figures=_options.figures))

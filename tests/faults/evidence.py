@@ -223,6 +223,8 @@ class Disturbance:
     over: float
     began_at: float = 0.0
     lifted_at: float = 0.0
+    recovery_seconds: float = 0.0
+    recovered: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,20 @@ class Sample:
     name: str
     checked: int = 0
     wrong: tuple[str, ...] = ()
+    at: float = 0.0
+    """When, on the monotonic clock of the journal."""
+
+    deep: bool = False
+    """Whether it added up everything there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """How long after its death the broker had every event from before it again, and how many had to come."""
+
+    seconds: float
+    events: int
+    done: bool = True
 
 
 @dataclass
@@ -266,6 +282,7 @@ class Evidence:
     charges: list[Charge] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    drained: list[Drained] = field(default_factory=list)
 
 
 async def load(folder: Path) -> Evidence:
@@ -277,12 +294,22 @@ async def load(folder: Path) -> Evidence:
         operations=journal.read(folder / "journal.ndjson"),
         charges=read_charges(Path(run["psp_log"])),
         disturbances=[
-            Disturbance(each["name"], each["began_wall"], each["over_wall"], each["began"], each["lifted"])
+            Disturbance(
+                each["name"],
+                each["began_wall"],
+                each["over_wall"],
+                each["began"],
+                each["lifted"],
+                each.get("recovery_seconds", 0.0),
+                each.get("recovered", True),
+            )
             for each in _lines(folder / "faults.ndjson")
         ],
+        drained=[Drained(**each) for each in _lines(folder / "drained.ndjson")],
         seen=[Seen(**each) for each in _lines(folder / "events.ndjson")],
         samples=[
-            Sample(each["name"], each["checked"], tuple(each["wrong"])) for each in _lines(folder / "samples.ndjson")
+            Sample(each["name"], each["checked"], tuple(each["wrong"]), each.get("at", 0.0), each.get("deep", False))
+            for each in _lines(folder / "samples.ndjson")
         ],
     )
     await _load_orders(evidence, run["postgres_reader"]["svc_order"])

@@ -24,6 +24,7 @@ class Answer:
     told_at: float
     outcome: str
     result: Mapping[str, Any]
+    attempt: int = 0
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Operation:
     wall: float
     attempts: int = 0
     answers: list[Answer] = field(default_factory=list)
+    at_once: int = 1
+    """How many attempts were sent side by side at first; those after them came one by one."""
 
     @property
     def settled(self) -> Answer | None:
@@ -69,11 +72,11 @@ class Journal:
         self._file = path.open("x", buffering=1)
         self._operations = 0
 
-    def begin(self, worker: str, kind: str, arguments: Mapping[str, Any], *, key: str = "") -> int:
+    def begin(self, worker: str, kind: str, arguments: Mapping[str, Any], *, key: str = "", at_once: int = 1) -> int:
         """Number a new operation; every attempt names it."""
         self._operations += 1
         line = {"operation": self._operations, "worker": worker, "kind": kind, "key": key, "arguments": arguments}
-        self._write("begin", line)
+        self._write("begin", {**line, "at_once": at_once} if at_once > 1 else line)
         return self._operations
 
     def invoke(self, operation: int, attempt: int) -> None:
@@ -109,10 +112,12 @@ def fold(lines: Iterable[Mapping[str, Any]]) -> list[Operation]:
             operations[number] = Operation(
                 number, line["worker"], line["kind"], line["key"], line["arguments"], at, line["wall"]
             )
+            operations[number].at_once = line.get("at_once", 1)
         elif line["event"] == "invoke":
             operations[number].attempts += 1
             asked[number, line["attempt"]] = at
         else:
-            answer = Answer(asked[number, line["attempt"]], at, line["event"], line["result"])
+            attempt = line["attempt"]
+            answer = Answer(asked.pop((number, attempt)), at, line["event"], line["result"], attempt)
             operations[number].answers.append(answer)
     return list(operations.values())

@@ -50,7 +50,7 @@ def routes(
     calm: dict[str, list[float]] = defaultdict(list)
     disturbed: dict[str, list[float]] = defaultdict(list)
     for op in operations:
-        name = _name(op)
+        name = route_of(op)
         for answer in op.answers:
             seconds = answer.told_at - answer.asked_at
             if any(began <= answer.asked_at <= over for began, over in slow):
@@ -70,7 +70,7 @@ def p99(values: Sequence[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))] if values else 0.0
 
 
-def _name(op: Operation) -> str:
+def route_of(op: Operation) -> str:
     """Return the route of a wish. Orders stand apart by what they are paid with: not all need the provider."""
     if op.kind != "place":
         return op.kind

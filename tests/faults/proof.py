@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -81,6 +81,10 @@ class Injected:
         """From the end of the disturbance until everything worked."""
         return self.over - self.lifted
 
+    def as_line(self) -> dict[str, Any]:
+        """Return all of it for a file."""
+        return {**asdict(self), "recovery_seconds": self.recovery_seconds}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one proof; returns the exit status."""
@@ -91,19 +95,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"there is no fault {unknown}; there are {', '.join((*SETS, *FAULTS))}", file=sys.stderr)
         return 2
     load = Load(options.seed, shoppers=options.shoppers, per_second=options.per_second)
-    folder = Path(options.keep or tempfile.mkdtemp(prefix="titan-p"))
+    return in_folder(
+        options.keep,
+        lambda folder: prove(
+            folder, load, names, options.seconds, options.port_base, full=options.full, once=options.once
+        ),
+    )
+
+
+def in_folder(keep: str | None, run: Callable[[Path], Awaitable[int]]) -> int:
+    """Run in a folder, which is left behind if that is wished for or something is to be found there."""
+    folder = Path(keep or tempfile.mkdtemp(prefix="titan-p"))
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # the account that Postgres runs as has to pass through
     try:
-        status = asyncio.run(prove(folder, load, names, options.seconds, options.port_base, full=options.full))
+        status = asyncio.run(_awaited(run(folder)))
     except (NotStarted, Stuck) as problem:
         print(problem, file=sys.stderr)
         status = 2
-    if status == 0 and not options.keep:
+    if status == 0 and not keep:
         shutil.rmtree(folder, ignore_errors=True)
     else:
         print(f"what there is to look at: {folder}")
     return status
+
+
+async def _awaited(run: Awaitable[int]) -> int:
+    return await run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -113,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seconds", type=float, default=60.0, help="how long shoppers buy")
     parser.add_argument("--faults", nargs="*", default=["short"], help="names, or sets: " + ", ".join(SETS))
+    parser.add_argument(
+        "--once", action="store_true", help="every fault once and no more; those that did not come count"
+    )
     parser.add_argument("--full", action="store_true", help="let faults last as long as they do in the world")
     parser.add_argument("--shoppers", type=int, default=12)
     parser.add_argument("--per-second", type=float, default=25.0, help="how many wishes begin in a second")
@@ -122,33 +143,26 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def prove(
-    folder: Path, load: Load, names: tuple[str, ...], seconds: float, port_base: int | None, *, full: bool = False
+    folder: Path,
+    load: Load,
+    names: tuple[str, ...],
+    seconds: float,
+    port_base: int | None,
+    *,
+    full: bool = False,
+    once: bool = False,
 ) -> int:
     """Start, disturb, wait, judge; returns the exit status."""
     began = time.monotonic()
-    _say(
-        f"seed {load.seed}, {seconds:g} s, {len(names)} faults, {load.shoppers} shoppers, {load.per_second:g} wishes/s"
-    )
+    say(f"seed {load.seed}, {seconds:g} s, {len(names)} faults, {load.shoppers} shoppers, {load.per_second:g} wishes/s")
     async with meshes.started(folder / "m", port_base=port_base) as mesh:
-        _say(f"the mesh runs after {time.monotonic() - began:.0f} s")
+        say(f"the mesh runs after {time.monotonic() - began:.0f} s")
         with _witnesses(mesh, folder) as witnesses:
-            injected = await _buy_and_disturb(mesh, folder, load, names, seconds, full=full)
+            injected, missing = await _buy_and_disturb(mesh, folder, load, names, seconds, full=full, once=once)
             await _rest(mesh)
-            run = {"seed": load.seed, "rested_at": time.monotonic(), "rested_wall": time.time(), **_places(mesh)}
-            file = folder / "run.json"
-            file.touch(mode=0o600)  # it names passwords
-            file.write_text(json.dumps(run, indent=2) + "\n")
-            gone = [witness for witness in witnesses if witness.poll() is not None]
-            for witness in witnesses:
-                witness.terminate()
-            for witness in witnesses:
-                await asyncio.to_thread(witness.wait, WITNESS_SECONDS)
-        judge = [sys.executable, "-m", "tests.faults.check", str(folder)]
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
-        status = await asyncio.to_thread(subprocess.call, judge, cwd=ROOT, env=environment)
-        if gone:
-            print(f"{len(gone)} of those who look on ended before the end: what they missed is not proven")
-            status = 1
+            write_run(folder, mesh, load.seed)
+            missed = await end(witnesses)
+        status = await judged(folder) or missed
     console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(_table(injected))
     routes = latencies.routes(
@@ -161,7 +175,9 @@ async def prove(
     for each in injected:
         if each.wrong:
             print(f"{each.name}: {each.wrong}")
-    recovered = all(each.recovered and not each.wrong for each in injected)
+    if missing:
+        print(f"{seconds:g} s were not enough for {', '.join(missing)}")
+    recovered = not missing and all(each.recovered and not each.wrong for each in injected)
     _write_result(folder, load, seconds, injected, routes, status)
     outcome = "proven" if status == 0 and recovered else "BROKEN"
     print(f"seed {load.seed}: {outcome}, in {time.monotonic() - began:.0f} s")
@@ -169,8 +185,8 @@ async def prove(
 
 
 async def _buy_and_disturb(
-    mesh: Mesh, folder: Path, load: Load, names: tuple[str, ...], seconds: float, *, full: bool
-) -> list[Injected]:
+    mesh: Mesh, folder: Path, load: Load, names: tuple[str, ...], seconds: float, *, full: bool, once: bool
+) -> tuple[list[Injected], list[str]]:
     edge, journal = Edge.at(mesh.endpoints), Journal(folder / "journal.ndjson")
     shop = Shop(edge, journal, load)
     try:
@@ -179,22 +195,27 @@ async def _buy_and_disturb(
         buying = asyncio.create_task(buy(shop))
         talking = asyncio.create_task(_talk(shop))
         scene = Scene(mesh, shop, random.Random(f"{load.seed}/faults"), full)
-        injected = await _disturb(scene, folder, names, seconds)
+        injected, missing = await _disturb(scene, folder, names, seconds, once=once)
         shop.over.set()
-        _say("the shop closes; everybody waits for an answer")
+        say("the shop closes; everybody waits for an answer")
         await asyncio.wait_for(buying, CLOSING_SECONDS)
         talking.cancel()
-        _say(_counts(shop))
-        return injected
+        say(counts(shop))
+        return injected, missing
     finally:
-        await edge.http.aclose()
+        await edge.aclose()
         journal.close()
 
 
-async def _disturb(scene: Scene, folder: Path, names: tuple[str, ...], seconds: float) -> list[Injected]:
-    """Inject one fault after the other until the time is over; each is written down when it is over."""
+async def _disturb(
+    scene: Scene, folder: Path, names: tuple[str, ...], seconds: float, *, once: bool
+) -> tuple[list[Injected], list[str]]:
+    """Inject one fault after the other until the time is over; each is written down when it is over.
+
+    Returns the faults, and the names of those that had to come once and did not.
+    """
     deadline = time.monotonic() + seconds
-    plan = order_of(names, random.Random(f"{scene.shop.load.seed}/plan"), 10_000)
+    plan = order_of(names, random.Random(f"{scene.shop.load.seed}/plan"), len(names) if once else 10_000)
     injected: list[Injected] = []
     await asyncio.sleep(WARM_UP_SECONDS)
     with (folder / "faults.ndjson").open("w", buffering=1) as lines:
@@ -205,21 +226,24 @@ async def _disturb(scene: Scene, folder: Path, names: tuple[str, ...], seconds: 
             if name in skipped:
                 continue
             try:
-                fault = await _inject(scene, name)
+                fault = await inject(scene, name)
             except Skipped as why:
-                _say(f"{name}: skipped, {why}")
+                say(f"{name}: skipped, {why}")
                 skipped.add(name)
                 continue
-            lines.write(json.dumps(asdict(fault)) + "\n")
+            lines.write(json.dumps(fault.as_line()) + "\n")
             injected.append(fault)
             note = f" ({fault.note})" if fault.note else ""
-            _say(f"{name}{note}: well again {fault.recovery_seconds:.1f} s after it{fault.wrong and ', but WRONG'}")
+            say(f"{name}{note}: well again {fault.recovery_seconds:.1f} s after it{fault.wrong and ', but WRONG'}")
             await asyncio.sleep(CALM_SECONDS)
-    await asyncio.sleep(max(0.0, deadline - time.monotonic()))
-    return injected
+    if not once:
+        await asyncio.sleep(max(0.0, deadline - time.monotonic()))
+        return injected, []
+    came = skipped | {fault.name for fault in injected}
+    return injected, [name for name in names if name not in came]
 
 
-async def _inject(scene: Scene, name: str) -> Injected:
+async def inject(scene: Scene, name: str) -> Injected:
     began, began_wall = time.monotonic(), time.time()
     note = wrong = ""
     try:
@@ -246,7 +270,7 @@ async def _rest(mesh: Mesh) -> None:
     deadline = time.monotonic() + REST_SECONDS
     while (left := await unfinished(mesh)) and time.monotonic() < deadline:
         await asyncio.sleep(0.2)
-    _say("the mesh rests" if not left else f"the mesh does not rest: {left} things are left")
+    say("the mesh rests" if not left else f"the mesh does not rest: {left} things are left")
     await asyncio.sleep(1.0)  # the tail of the ledger is sealed within a second
 
 
@@ -284,6 +308,33 @@ def _witnesses(mesh: Mesh, folder: Path) -> Iterator[list[subprocess.Popen[bytes
             witness.wait()
 
 
+def write_run(folder: Path, mesh: Mesh, seed: int) -> None:
+    """Write down for the checker when the mesh rested, and where its databases are."""
+    run = {"seed": seed, "rested_at": time.monotonic(), "rested_wall": time.time(), **_places(mesh)}
+    file = folder / "run.json"
+    file.touch(mode=0o600)  # it names passwords
+    file.write_text(json.dumps(run, indent=2) + "\n")
+
+
+async def end(witnesses: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Let those who look on write down what they saw; returns 1 if one of them had ended before."""
+    gone = [witness for witness in witnesses if witness.poll() is not None]
+    for witness in witnesses:
+        witness.terminate()
+    for witness in witnesses:
+        await asyncio.to_thread(witness.wait, WITNESS_SECONDS)
+    if gone:
+        print(f"{len(gone)} of those who look on ended before the end: what they missed is not proven")
+    return 1 if gone else 0
+
+
+async def judged(folder: Path, *arguments: str) -> int:
+    """Have another process judge a run; returns its exit status."""
+    judge = [sys.executable, "-m", "tests.faults.check", str(folder), *arguments]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
+    return await asyncio.to_thread(subprocess.call, judge, cwd=ROOT, env=environment)
+
+
 def _places(mesh: Mesh) -> dict[str, Any]:
     return {name: mesh.endpoints[name] for name in ("postgres_reader", "psp_log")}
 
@@ -291,10 +342,10 @@ def _places(mesh: Mesh) -> dict[str, Any]:
 async def _talk(shop: Shop) -> None:
     while True:
         await asyncio.sleep(SAY_SECONDS)
-        _say(_counts(shop))
+        say(counts(shop))
 
 
-def _counts(shop: Shop) -> str:
+def counts(shop: Shop) -> str:
     counts = shop.counts
     return (
         f"{counts['place']} orders asked for: {counts['place ok']} confirmed, {counts['place refused']} refused,"
@@ -341,12 +392,12 @@ def _write_result(
         "holds": status == 0,
         "invariants": json.loads(verdict.read_text()) if verdict.exists() else None,
         "routes": [{**asdict(route), "ratio": route.ratio} for route in routes],
-        "faults": [{**asdict(fault), "recovery_seconds": fault.recovery_seconds} for fault in injected],
+        "faults": [fault.as_line() for fault in injected],
     }
     (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
-def _say(what: str) -> None:
+def say(what: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {what}", flush=True)
 
 

@@ -10,6 +10,7 @@ out and try to come in again. Everything goes through the journal.
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import random
 import ssl
@@ -54,6 +55,8 @@ PLAIN_UNITS = 100_000
 HOT_UNITS = 60
 """Few enough that hot products run out and are delivered again, over and over."""
 
+SHELF_SECONDS = 0.5
+
 POCKET_MINOR = 4_000
 CARDS = ("tok_visa",) * 6 + ("tok_action",) * 3
 CARDS += ("tok_declined", "tok_insufficient", "tok_lost_reply", "tok_processing", "tok_lost_capture")
@@ -88,6 +91,16 @@ class Load:
     keepers: int = 3
     """How many do nothing but fill their carts and look into them."""
 
+    hot_units: int = HOT_UNITS
+    shelf_seconds: float = SHELF_SECONDS
+    """How often the clerk looks whether hot products have run out."""
+
+    first_pause_seconds: float = FIRST_PAUSE_SECONDS
+    """How long somebody waits who was not answered, before asking again for the first time."""
+
+    backlog_seconds: float = 0.2
+    """How much of the time in which nobody could begin anything is made up for afterwards, by beginning faster."""
+
 
 @dataclass
 class Edge:
@@ -113,12 +126,13 @@ class Edge:
             headers["idempotency-key"] = key
         try:
             response = await self.http.request(method, path, json=body, headers=headers)
-            content = response.json()
-        except (httpx.HTTPError, ValueError) as problem:
+        except httpx.HTTPError as problem:
             return "unknown", {"reason": type(problem).__name__}
-        if response.status_code == 200:
-            return "ok", content
-        return _refused(response.status_code, content)
+        return reply_of(response.status_code, response.content)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self.http.aclose()
 
 
 @dataclass
@@ -161,6 +175,15 @@ class Session:
         self.access, self.user, self.refresh = said["accessToken"], said["userId"], said.get("refreshToken", "")
         self.stale_at = time.monotonic() + REFRESH_SHARE * float(said["expiresInSeconds"])
         return True
+
+
+def reply_of(status: int, body: bytes) -> Reply:
+    """Return what an answer of the edge says; one that cannot be read says nothing."""
+    try:
+        content = json.loads(body)
+    except ValueError as problem:
+        return "unknown", {"reason": type(problem).__name__, "status": status}
+    return ("ok", content) if status == 200 else _refused(status, content)
 
 
 def _refused(status: int, content: Any) -> Reply:
@@ -207,7 +230,8 @@ class Shop:
 
     async def pace(self) -> None:
         """Wait for the next wish's turn."""
-        self.next_at = max(self.next_at + 1 / (self.load.per_second * self.factor), time.monotonic() - 0.2)
+        earliest = time.monotonic() - self.load.backlog_seconds
+        self.next_at = max(self.next_at + 1 / (self.load.per_second * self.factor), earliest)
         await asyncio.sleep(self.next_at - time.monotonic())
 
     async def wish(
@@ -221,8 +245,8 @@ class Shop:
         at_once: int = 1,
     ) -> Reply:
         """Send until the answer is known, `at_once` times side by side, and return it."""
-        number, attempt = self.journal.begin(worker, kind, arguments, key=key), 0
-        deadline, pause = time.monotonic() + SETTLE_SECONDS, FIRST_PAUSE_SECONDS
+        number, attempt = self.journal.begin(worker, kind, arguments, key=key, at_once=at_once), 0
+        deadline, pause = time.monotonic() + SETTLE_SECONDS, self.load.first_pause_seconds
 
         async def ask(attempt: int) -> Reply:
             asked_at = time.monotonic()
@@ -246,7 +270,7 @@ class Shop:
             self.counts["asked again"] += 1
             at_once = 1
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            pause = max(pause, min(2 * pause, LONGEST_PAUSE_SECONDS))
 
 
 class Stuck(Exception):
@@ -270,7 +294,8 @@ async def open_shop(shop: Shop, endpoints: Mapping[str, Any]) -> None:
         variant = {"sku": sku, "price": gbp(PRICE_MINOR)}
         product = {"product": {"title": sku, "variants": [variant]}}
         await _insist(shop, "POST", "/v1/products", product, shop.admin.access)
-        await deliver(shop, "opening", sku, HOT_UNITS if sku in shop.hot else PLAIN_UNITS, key=f"opening-{sku}")
+        units = shop.load.hot_units if sku in shop.hot else PLAIN_UNITS
+        await deliver(shop, "opening", sku, units, key=f"opening-{sku}")
 
 
 async def _insist(shop: Shop, method: str, path: str, body: Any, token: str = "") -> dict[str, Any]:
@@ -308,8 +333,8 @@ async def keep_shelves(shop: Shop) -> None:
             outcome, said = await shop.wish("clerk", "stock", {"sku": sku}, look)
             if outcome == "ok" and said["available"] == 0:
                 number += 1
-                await deliver(shop, "clerk", sku, HOT_UNITS, key=f"delivery-{number}")
-        await _sleep(shop, 0.5)
+                await deliver(shop, "clerk", sku, shop.load.hot_units, key=f"delivery-{number}")
+        await _sleep(shop, shop.load.shelf_seconds)
 
 
 async def buy(shop: Shop) -> None:
@@ -392,6 +417,8 @@ async def visit(shop: Shop, name: str, *, eager: bool = False, until: float = ma
 class Guest:
     """One shopper, from the first visit to the last look into the wallet."""
 
+    pocket_minor = POCKET_MINOR
+
     def __init__(self, shop: Shop, name: str, dice: random.Random, *, eager: bool = False) -> None:
         """Describe a guest who has not come yet."""
         self._eager = eager
@@ -405,9 +432,7 @@ class Guest:
 
     async def live(self, until: float = math.inf) -> None:
         """Come, pay in, wish for things in twos and threes, and look at the wallet once more."""
-        self._session.take("ok", await _insist(self._shop, "POST", "/v1/sessions:guest", {}))
-        self._user = self._session.user
-        await self._top_up()
+        await self.come()
         if self._eager:  # the same money several times at once
             spree = (self._order(self._shop.plain[:1], SPREE_UNITS, {"wallet": {}}, 1) for _ in range(SPREE_ORDERS))
             await asyncio.gather(*spree)
@@ -416,6 +441,12 @@ class Guest:
                 break
             await asyncio.gather(*(self._choose() for _ in range(self._dice.randint(1, 3))))
         await self._look_into_wallet()
+
+    async def come(self) -> None:
+        """Begin a session and pay into the wallet."""
+        self._session.take("ok", await _insist(self._shop, "POST", "/v1/sessions:guest", {}))
+        self._user = self._session.user
+        await self._top_up()
 
     def _choose(self) -> Awaitable[None]:
         """Draw the next wish. All dice are rolled here, so that the answers of the mesh do not change the sequence."""
@@ -538,13 +569,13 @@ class Guest:
         await self._shop.pace()
         self._keys += 1
         key = f"{self._name}-{self._keys}"
-        body = {"amount": gbp(POCKET_MINOR), "cardToken": "tok_visa"}
+        body = {"amount": gbp(self.pocket_minor), "cardToken": "tok_visa"}
 
         async def send() -> Reply:
             outcome, said = await self._send("POST", "/v1/wallet:topUp", body, key=key)
             return outcome, {"balance": _minor(said["wallet"]["balance"])} if outcome == "ok" else said
 
-        arguments = {"user": self._user, "amount": POCKET_MINOR}
+        arguments = {"user": self._user, "amount": self.pocket_minor}
         await self._shop.wish(self._name, "top_up", arguments, send, key=key)
 
 

@@ -1,7 +1,9 @@
 """`python -m tests.faults.watch ENDPOINTS FILE`: look at ledger and stock every second, all the while.
 
 What it looks for must be true in every committed state, not only at rest. A database that is away is asked again a
-second later; each look is one snapshot through the role that can only read.
+second later; each look is one snapshot through the role that can only read. A look that adds up everything there is
+takes longer the more there is: it comes every second until it would cost more than its share of the time, and then
+less often. What balances and shelves say by themselves is looked at every second, however long the run.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import json
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,11 +20,31 @@ import asyncpg
 
 LOOK_SECONDS = 1.0
 ANSWER_SECONDS = 5.0
+DEEP_ANSWER_SECONDS = 20.0
+DEEP_SHARE = 0.04
+"""Of the time, for each look that adds up everything."""
+
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a database that dies under a statement looks like: at times the driver stumbles over its own state."""
 
-# Each statement answers how many rows it looked at, and the words for what is wrong with them.
+# Each statement answers a row for everything that it looked at: the words for what is wrong with it.
 LOOKS: Mapping[str, str] = {
+    "svc_payment": """
+        SELECT CASE WHEN drift <> 0 THEN format('%s: %s out of nowhere', currency, drift) ELSE '' END AS wrong
+        FROM (SELECT currency, sum(posted_credits - posted_debits + pending_credits - pending_debits) AS drift
+              FROM balances GROUP BY currency) AS totals
+        UNION ALL
+        SELECT CASE WHEN posted_credits - posted_debits - pending_debits < 0
+               THEN format('wallet %s is below zero', account_id) ELSE '' END
+        FROM balances JOIN accounts USING (account_id) WHERE user_id IS NOT NULL
+    """,
+    "svc_inventory": """
+        SELECT CASE WHEN reserved NOT BETWEEN 0 AND on_hand
+               THEN format('%s: %s on hand, %s reserved', sku, on_hand, reserved) ELSE '' END AS wrong
+        FROM stock
+    """,
+}
+DEEP_LOOKS: Mapping[str, str] = {
     "svc_payment": """
         WITH legs AS (
             SELECT debit_account AS account_id, -amount_minor AS posted, 0 AS pending FROM transfers WHERE NOT pending
@@ -67,17 +90,21 @@ LOOKS: Mapping[str, str] = {
 }
 
 
-async def look(name: str, url: str) -> dict[str, object] | None:
-    """Return one sample of a database, or None when it does not answer now."""
+async def look(
+    name: str, url: str, statement: str, seconds: float = ANSWER_SECONDS, *, deep: bool = False
+) -> dict[str, object] | None:
+    """Return one sample of a database, or None when it does not answer within so many seconds."""
+    at = time.monotonic()
     try:
-        connection = await asyncpg.connect(url, timeout=ANSWER_SECONDS, command_timeout=ANSWER_SECONDS)
+        connection = await asyncpg.connect(url, timeout=ANSWER_SECONDS, command_timeout=seconds)
         try:
-            rows = await connection.fetch(LOOKS[name])
+            rows = await connection.fetch(statement)
         finally:
             connection.terminate()
     except AWAY:
         return None
-    return {"name": name, "checked": len(rows), "wrong": [row["wrong"] for row in rows if row["wrong"]]}
+    wrong = [row["wrong"] for row in rows if row["wrong"]]
+    return {"name": name, "at": round(at, 3), "deep": deep, "checked": len(rows), "wrong": wrong}
 
 
 async def watch(urls: Mapping[str, str], file: Path) -> None:
@@ -85,14 +112,23 @@ async def watch(urls: Mapping[str, str], file: Path) -> None:
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
     with file.open("w", buffering=1) as lines:
-        while not over.is_set():
-            for sample in await asyncio.gather(*(look(name, urls[name]) for name in LOOKS)):
+
+        async def go_on(name: str, statement: str, *, deep: bool) -> None:
+            while not over.is_set():
+                began = time.monotonic()
+                seconds = DEEP_ANSWER_SECONDS if deep else ANSWER_SECONDS
+                sample = await look(name, urls[name], statement, seconds, deep=deep)
                 if sample is not None:
                     lines.write(json.dumps(sample) + "\n")
-            try:
-                await asyncio.wait_for(over.wait(), LOOK_SECONDS)
-            except TimeoutError:
-                pass
+                took = time.monotonic() - began
+                try:
+                    await asyncio.wait_for(over.wait(), max(LOOK_SECONDS - took, took / DEEP_SHARE if deep else 0.0))
+                except TimeoutError:
+                    pass
+
+        quick = (go_on(name, statement, deep=False) for name, statement in LOOKS.items())
+        deep = (go_on(name, statement, deep=True) for name, statement in DEEP_LOOKS.items())
+        await asyncio.gather(*quick, *deep)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,97 @@
+"""Says which process spent the machine's time while a mesh was at work, also when the processes die and come again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+
+import psutil
+
+from tests.faults.mesh import Mesh
+
+LOOK_SECONDS = 3.0
+"""What a process spends after the last look before its death is missed."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The seconds of CPU of all processes of one name."""
+
+    name: str
+    seconds: float
+
+
+class Meter:
+    """Adds up by name what every process and its children spend from the first look on."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        """Describe a meter that has not looked yet."""
+        self._mesh = mesh
+        self._first: dict[tuple[str, int], float] = {}
+        self._last: dict[tuple[str, int], float] = {}
+        self._began: float | None = None
+        self._busy = 0.0
+
+    async def run(self) -> None:
+        """Look now and then, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Note what everybody has spent until now. A process that was born after the first look began with nothing."""
+        running = {name: row["pid"] for name, row in (await self._mesh.rows()).items() if row["pid"]}
+        ours = psutil.Process()
+        running |= {"buyers": ours.pid}
+        witnesses = [child.pid for child in ours.children() if _is_witness(child)]
+        for name, pid in [*running.items(), *(("witnesses", pid) for pid in witnesses)]:
+            spent = _spent(pid, alone=pid == os.getpid())
+            if spent is not None:
+                self._last[name, pid] = spent
+                self._first.setdefault((name, pid), spent if self._began is None else 0.0)
+        busy = _busy_seconds()
+        if self._began is None:
+            self._began = busy
+        self._busy = busy - self._began
+
+    def spent(self) -> list[Spent]:
+        """Return what was spent, the most first; what nobody here spent is that of others on this machine."""
+        names = dict.fromkeys(name for name, _ in self._last)
+        by_name = {
+            name: sum(last - self._first[key] for key, last in self._last.items() if key[0] == name) for name in names
+        }
+        by_name["others on this machine"] = max(0.0, self._busy - sum(by_name.values()))
+        return [Spent(name, round(seconds, 2)) for name, seconds in sorted(by_name.items(), key=lambda each: -each[1])]
+
+
+def _spent(pid: int, *, alone: bool = False) -> float | None:
+    """Return the seconds of a process, of the children that it buried and of those that live; None when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        times = process.cpu_times()
+        seconds = float(times.user + times.system)
+        if alone:
+            return seconds
+        seconds += times.children_user + times.children_system
+        for child in process.children(recursive=True):
+            try:
+                spent = child.cpu_times()
+            except psutil.Error:
+                continue
+            seconds += spent.user + spent.system
+    except psutil.Error:
+        return None
+    return seconds
+
+
+def _is_witness(process: psutil.Process) -> bool:
+    try:
+        return any(word.startswith("tests.faults.") for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _busy_seconds() -> float:
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system)
