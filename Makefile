@@ -5,8 +5,9 @@
 #   make down      stop it        make status   what runs        make logs   what it writes (NAME=svc_order for one)
 #   make test      every test     make check    lint, types, imports, contracts
 #   make gen       generate gen/ from protos/      make compose   render deploy/compose.yaml
-#   make proof     disturb a mesh of its own while shoppers buy, and check it from outside; proof-short takes 2 minutes
-#                  then let processes exit, hang and raise at every step of an order (the crash matrix)
+#   make proof     a long run of orders while something dies every 9 s, every other fault once, and the crash matrix: an hour
+#   make proof-short   two minutes of it: shoppers buy, a mesh of their own is disturbed, and checked from outside
+#   make proof-long    the long run alone; ARGS="--seconds 90 --per-second 20" shortens it
 #   make proof-harness   plant known defects and mutate the rules: does the proof, and do the tests, notice? 15 minutes
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file FROM=2010-12-01 DAYS=1   place a day of a real shop's invoices
@@ -15,7 +16,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-harness figures replay clean
+.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness figures replay clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -75,9 +76,16 @@ compose: setup
 gen: setup
 	@$(RUN) -m control.codegen
 
+# Each part runs, whatever became of the one before it.
 proof: setup
-	@$(RUN) -m tests.faults.proof --seconds 2400 --shoppers 24 --full --faults all $(if $(SEED),--seed $(SEED)) $(ARGS)
-	@$(RUN) -m tests.faults.matrix
+	@status=0; \
+	$(RUN) -m tests.faults.endurance --seconds 1800 $(if $(SEED),--seed $(SEED)) || status=1; \
+	$(RUN) -m tests.faults.proof --once --seconds 720 --shoppers 24 --faults others $(if $(SEED),--seed $(SEED)) || status=1; \
+	$(RUN) -m tests.faults.matrix || status=1; \
+	exit $$status
+
+proof-long: setup
+	@$(RUN) -m tests.faults.endurance $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 proof-short: setup
 	@$(RUN) -m tests.faults.proof --seconds 75 --faults short $(if $(SEED),--seed $(SEED)) $(ARGS)

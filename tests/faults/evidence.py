@@ -7,7 +7,7 @@ text, money is minor units.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -495,9 +495,8 @@ def _seconds(value: Any) -> Any:
     return value.timestamp() if isinstance(value, datetime) else value
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """Read JSON lines; a torn last one is not there, and neither is a file that nobody wrote."""
-    if not path.exists():
-        return []
-    with path.open() as lines:
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield JSON lines; a torn last one is not there, and neither is a file that nobody wrote."""
+    if path.exists():
+        with path.open() as lines:
+            yield from (json.loads(line) for line in lines if line.endswith("\n"))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from dataclasses import dataclass
 
 import psutil
 
 from tests.faults.mesh import Mesh
+from tests.faults.shoppers import Shop
 
+OTHERS = "others on this machine"
 LOOK_SECONDS = 3.0
 """What a process spends after the last look before its death is missed."""
 
@@ -25,9 +28,12 @@ class Spent:
 class Meter:
     """Adds up by name what every process and its children spend from the first look on."""
 
-    def __init__(self, mesh: Mesh) -> None:
+    def __init__(self, mesh: Mesh, shop: Shop) -> None:
         """Describe a meter that has not looked yet."""
         self._mesh = mesh
+        self._shop = shop
+        self._orders: tuple[int, int] = (0, 0)
+        self._times: tuple[float, float] = (0.0, 0.0)
         self._first: dict[tuple[str, int], float] = {}
         self._last: dict[tuple[str, int], float] = {}
         self._began: float | None = None
@@ -50,10 +56,10 @@ class Meter:
             if spent is not None:
                 self._last[name, pid] = spent
                 self._first.setdefault((name, pid), spent if self._began is None else 0.0)
-        busy = _busy_seconds()
+        busy, now, orders = _busy_seconds(), time.monotonic(), self._shop.counts["place ok"]
         if self._began is None:
-            self._began = busy
-        self._busy = busy - self._began
+            self._began, self._times, self._orders = busy, (now, now), (orders, orders)
+        self._busy, self._times, self._orders = busy - self._began, (self._times[0], now), (self._orders[0], orders)
 
     def spent(self) -> list[Spent]:
         """Return what was spent, the most first; what nobody here spent is that of others on this machine."""
@@ -61,8 +67,25 @@ class Meter:
         by_name = {
             name: sum(last - self._first[key] for key, last in self._last.items() if key[0] == name) for name in names
         }
-        by_name["others on this machine"] = max(0.0, self._busy - sum(by_name.values()))
+        by_name[OTHERS] = max(0.0, self._busy - sum(by_name.values()))
         return [Spent(name, round(seconds, 2)) for name, seconds in sorted(by_name.items(), key=lambda each: -each[1])]
+
+    def told(self) -> list[str]:
+        """Return for people what bounds the orders of a second: how busy the machine was, and with what."""
+        spent = self.spent()
+        whole = max(1.0, (self._times[1] - self._times[0]) * (psutil.cpu_count() or 1))
+        others = sum(each.seconds for each in spent if each.name == OTHERS)
+        orders = max(1, self._orders[1] - self._orders[0])
+        each_order = sum(each.seconds for each in spent if each.name != OTHERS) * 1000 / orders
+        shown = [
+            f"{each.name} {each.seconds * 1000 / orders:.1f}" for each in spent if each.seconds and each.name != OTHERS
+        ]
+        return [
+            f"{psutil.cpu_count()} cores: {1 - others / whole:.0%} of them were there for this run, and"
+            f" {max(0.0, 1 - self._busy / whole):.0%} stayed idle; others on this machine took {others / whole:.0%}",
+            f"CPU of an acknowledged order, restarts included, {each_order:.1f} ms:",
+            f"  {', '.join(shown)}",
+        ]
 
 
 def _spent(pid: int, *, alone: bool = False) -> float | None:

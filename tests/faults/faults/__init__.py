@@ -24,6 +24,16 @@ _KINDS: Mapping[str, Mapping[str, Fault]] = {
 
 FAULTS: Mapping[str, Fault] = {name: fault for kind in _KINDS.values() for name, fault in kind.items()}
 
+DEADLY = (
+    *(f"kill {name}" for name in (*processes.PACKAGES, *processes.PROXIES)),
+    "postgres stops at once",
+    "kill postgres",
+    "redis forgets",
+    "kill redis",
+    "kill kafka",
+)
+"""What dies in a long run, over and over."""
+
 SETS: Mapping[str, tuple[str, ...]] = {
     "none": (),
     "first": ("kill svc_order",),
@@ -40,6 +50,8 @@ SETS: Mapping[str, tuple[str, ...]] = {
         "storm",
     ),
     **{kind: tuple(faults) for kind, faults in _KINDS.items()},
+    "deadly": DEADLY,
+    "others": tuple(name for name in FAULTS if name not in DEADLY),
     "all": tuple(FAULTS),
 }
 
@@ -66,4 +78,4 @@ def order_of(names: tuple[str, ...], dice: random.Random, count: int) -> list[st
     return drawn[:count]
 
 
-__all__ = ["FAULTS", "SETS", "Fault", "Scene", "Skipped", "Wrong", "chosen", "order_of"]
+__all__ = ["DEADLY", "FAULTS", "SETS", "Fault", "Scene", "Skipped", "Wrong", "chosen", "order_of"]
