@@ -64,6 +64,8 @@ def main(folder: Path, *, with_figures: bool = False) -> int:
         told.append(figures.Figure(f"violations of {names}", str(count), checked, "0", not count, count))
         console.print(figures.table(told, "A long run: what was promised, and what is true"))
         (folder / "figures.json").write_text(json.dumps([asdict(each) for each in told], indent=2) + "\n")
+        if short := figures.fewer(told):
+            print(short)
         _say_cost(evidence, loaded - began, time.monotonic() - loaded)
     else:
         console.print(table(judged))

@@ -44,6 +44,8 @@ class Figure:
     wanted: str = ""
     holds: bool | None = None
     failures: int | None = None
+    aim: int = 0
+    """The number of things that the issue wants it to be about."""
 
     @property
     def bound(self) -> float | None:
@@ -74,12 +76,14 @@ def _orders(evidence: Evidence) -> Iterator[Figure]:
         for order in acknowledged
     )
     count, faults = len(acknowledged), len(evidence.disturbances)
-    yield Figure("acknowledged orders lost", str(lost), count, f"0 of {AIM_ORDERS:,}", lost == 0, lost)
+    yield Figure("acknowledged orders lost", str(lost), count, f"0 of {AIM_ORDERS:,}", lost == 0, lost, AIM_ORDERS)
     began = min((op.invoked_at for op in evidence.operations if op.kind == "place"), default=0.0)
     ended = max((op.invoked_at for op in evidence.operations if op.kind == "place"), default=0.0)
     seconds = max(ended - began, 1.0)
     yield Figure("acknowledged orders a second", f"{count / seconds:.1f}", count, f"{AIM_ORDERS / 1800:.1f}")
-    yield Figure("faults", f"{faults}, one every {seconds / max(1, faults):.1f} s", faults, f"{AIM_FAULTS}")
+    yield Figure(
+        "faults", f"{faults}, one every {seconds / max(1, faults):.1f} s", faults, f"{AIM_FAULTS}", aim=AIM_FAULTS
+    )
 
 
 def _hot(evidence: Evidence) -> Iterator[Figure]:
@@ -99,7 +103,7 @@ def _hot(evidence: Evidence) -> Iterator[Figure]:
         over = max(0, promised[sku] - delivered[sku])
         value = f"{over} ({promised[sku]:,} of {delivered[sku]:,} units sold, {refused[sku]:,} refused)"
         wanted = f"0 of {AIM_ATTEMPTS:,}"
-        yield Figure("units oversold of a hot SKU", value, attempts[sku], wanted, over == 0, over)
+        yield Figure("units oversold of a hot SKU", value, attempts[sku], wanted, over == 0, over, AIM_ATTEMPTS)
 
 
 def _charges(evidence: Evidence) -> Figure:
@@ -108,7 +112,9 @@ def _charges(evidence: Evidence) -> Figure:
     orders = Counter(each.order_id for each in evidence.payments if each.payment_id in captures)
     double = sum(count > 1 for count in captures.values()) + sum(count > 1 for count in orders.values())
     wanted = f"0 of {AIM_CHARGES:,}"
-    return Figure("double charges in the provider's log", str(double), len(captures), wanted, double == 0, double)
+    return Figure(
+        "double charges in the provider's log", str(double), len(captures), wanted, double == 0, double, AIM_CHARGES
+    )
 
 
 def _drift(evidence: Evidence) -> Iterator[Figure]:
@@ -184,6 +190,12 @@ def _recovery(evidence: Evidence) -> Iterator[Figure]:
         value, wanted = f"{longest:.1f} s (up to {most:,} events)", f"{MOST_BACKLOG_SECONDS:g} s at most"
         holds = not lost and longest <= MOST_BACKLOG_SECONDS
         yield Figure("broker backlog drained, longest", value, len(evidence.drained), wanted, holds, lost)
+
+
+def fewer(figures: Iterable[Figure]) -> str:
+    """Return a sentence on the figures that are about less than the issue wants; empty when there are none."""
+    short = [f"{each.what}: {each.of:,} of {each.aim:,}" for each in figures if each.of < each.aim]
+    return f"a shorter run than the one that is wanted ({'; '.join(short)})" if short else ""
 
 
 def table(figures: Iterable[Figure], title: str) -> Table:

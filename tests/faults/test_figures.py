@@ -65,6 +65,7 @@ def test_a_run_in_which_all_went_well_holds() -> None:
     assert {found[name].of for name in (LOST, DRIFT)} == {3}
     assert (found[HOT].of, found[HOT].value) == (2, "0 (2 of 3 units sold, 1 refused)")
     assert found[LOST].bound == 1.0
+    assert f"{LOST}: 3 of 100,000" in figures.fewer(found.values())
     assert found[DATA].value == "7.0 s"
 
 
