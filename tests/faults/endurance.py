@@ -44,7 +44,7 @@ from tests.faults.shoppers import (
     sign_out,
 )
 from tests.faults.spending import Meter
-from tests.faults.watch import AWAY
+from tests.faults.watch import ANSWER_SECONDS, AWAY
 from tests.faults.wire import Wire
 
 EVERY_SECONDS = 9.0
@@ -227,8 +227,8 @@ async def _disturb(scene: Scene, folder: Path, seconds: float, every: float) -> 
     plan = plan_of(scene.shop.load.seed)
     await asyncio.sleep(proof.WARM_UP_SECONDS)
     with (folder / "faults.ndjson").open("w", buffering=1) as lines:
-        while (wait := began + every * (len(injected) + 0.5) - time.monotonic()) < began + seconds - time.monotonic():
-            await asyncio.sleep(max(wait, CALM_SECONDS if injected else 0.0))
+        while (at := _next_at(began, every, len(injected), time.monotonic())) < began + seconds:
+            await asyncio.sleep(max(0.0, at - time.monotonic()))
             name = next(plan)
             if name in BROKER:
                 draining.append(asyncio.create_task(_drained(scene.mesh, await _broker(scene.mesh))))
@@ -242,6 +242,11 @@ async def _disturb(scene: Scene, folder: Path, seconds: float, every: float) -> 
         for each in await asyncio.gather(*draining):
             lines.write(json.dumps(asdict(each)) + "\n")
     return injected
+
+
+def _next_at(began: float, every: float, number: int, now: float) -> float:
+    """Return when the next thing dies: in its turn, and when the last one has been well again for a while."""
+    return max(began + every * (number + 0.5), now + CALM_SECONDS if number else now)
 
 
 def plan_of(seed: int) -> Iterator[str]:
@@ -290,7 +295,7 @@ async def _unpublished(mesh: Mesh, before: float) -> int | None:
     left = 0
     try:
         for url in mesh.endpoints["postgres_reader"].values():
-            connection = await asyncpg.connect(url, timeout=proof.WITNESS_SECONDS)
+            connection = await asyncpg.connect(url, timeout=ANSWER_SECONDS)
             try:
                 if await connection.fetchval("SELECT to_regclass('outbox')") is not None:
                     left += await connection.fetchval(

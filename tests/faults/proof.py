@@ -46,7 +46,9 @@ CALM_SECONDS = 2.0
 RECOVERY_SECONDS = 60.0
 REST_SECONDS = 90.0
 CLOSING_SECONDS = 150.0
-WITNESS_SECONDS = 30.0
+WITNESS_SECONDS = 120.0
+"""Whoever listened to half a million events needs a while to write them down."""
+
 SAY_SECONDS = 5.0
 
 UNFINISHED = {

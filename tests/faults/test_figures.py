@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 
 from tests.faults import figures
-from tests.faults.endurance import BROKER_ROUNDS, plan_of
+from tests.faults.endurance import BROKER_ROUNDS, CALM_SECONDS, _next_at, plan_of
 from tests.faults.evidence import Charge, Disturbance, Drained, Evidence, Order, Sample
 from tests.faults.faults import DEADLY, FAULTS
 from tests.faults.figures import BROKER, DATABASE, Figure, is_available
@@ -144,3 +144,9 @@ def test_everything_dies_before_anything_dies_twice_and_the_broker_now_and_then(
     }
     assert drawn == list(islice(plan_of(7), len(drawn)))
     assert drawn != list(islice(plan_of(8), len(drawn)))
+
+
+def test_a_mesh_that_is_slow_to_come_back_does_not_make_the_run_longer() -> None:
+    assert _next_at(100, 9, 0, 103) == 104.5
+    assert _next_at(100, 9, 3, 110) == 131.5
+    assert _next_at(100, 9, 3, 160) == 160 + CALM_SECONDS
