@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+FLEETING = frozenset({"CART_ALREADY_ORDERED", "CART_EMPTY", "PRICE_CHANGED"})
+"""Refusals that nothing was stored for: they burn no key, so a twin that is still under way may yet be served."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -25,6 +28,11 @@ class Answer:
     outcome: str
     result: Mapping[str, Any]
     attempt: int = 0
+
+    @property
+    def is_fleeting(self) -> bool:
+        """Whether another attempt under the same key may be told something else."""
+        return self.outcome == "refused" and self.result.get("reason") in FLEETING
 
 
 @dataclass(slots=True)
@@ -45,8 +53,15 @@ class Operation:
 
     @property
     def settled(self) -> Answer | None:
-        """The first answer that says what became of it; None when nobody knows."""
-        return next((each for each in self.answers if each.outcome != "unknown"), None)
+        """The first answer that says what became of it; None when nobody knows.
+
+        Where that is a fleeting one, a twin that had been asked before it was told knows better.
+        """
+        known = [each for each in self.answers if each.outcome != "unknown"]
+        if not known or not known[0].is_fleeting:
+            return known[0] if known else None
+        twins = (each for each in known if each.asked_at < known[0].told_at and not each.is_fleeting)
+        return next(twins, known[0])
 
     @property
     def outcome(self) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 import httpx
 
-from tests.faults.journal import Journal
+from tests.faults.journal import FLEETING, Journal
 
 CALL_SECONDS = 12.0
 MOST_CONNECTIONS = 256
@@ -244,9 +244,14 @@ class Shop:
         key: str = "",
         at_once: int = 1,
     ) -> Reply:
-        """Send until the answer is known, `at_once` times side by side, and return it."""
+        """Send until the answer is known, `at_once` times side by side, and return it.
+
+        An attempt that was not heard of may still be under way: until it can't be any more, a fleeting no is not
+        believed.
+        """
         number, attempt = self.journal.begin(worker, kind, arguments, key=key, at_once=at_once), 0
         deadline, pause = time.monotonic() + SETTLE_SECONDS, self.load.first_pause_seconds
+        open_until = 0.0
 
         async def ask(attempt: int) -> Reply:
             asked_at = time.monotonic()
@@ -262,8 +267,10 @@ class Shop:
         while True:
             replies = await asyncio.gather(*(ask(attempt + each) for each in range(at_once)))
             attempt += at_once
-            known = [reply for reply in replies if reply[0] != "unknown"]
-            if known or time.monotonic() > deadline:
+            known = sorted((reply for reply in replies if reply[0] != "unknown"), key=_is_fleeting)
+            open_until = time.monotonic() + CALL_SECONDS if len(known) < len(replies) else open_until
+            is_told = bool(known) and (not _is_fleeting(known[0]) or time.monotonic() > open_until)
+            if is_told or time.monotonic() > deadline:
                 reply = known[0] if known else replies[0]
                 self.counts[f"{kind} {reply[0]}"] += 1
                 return reply
@@ -271,6 +278,10 @@ class Shop:
             at_once = 1
             await asyncio.sleep(pause)
             pause = max(pause, min(2 * pause, LONGEST_PAUSE_SECONDS))
+
+
+def _is_fleeting(reply: Reply) -> bool:
+    return reply[0] == "refused" and reply[1].get("reason") in FLEETING
 
 
 class Stuck(Exception):

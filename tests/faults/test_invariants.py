@@ -210,7 +210,7 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
     ),
     "a yes and a no under one key": (
         "I2",
-        lambda w: answers(w, 2, Answer(6, 7, "refused", {"reason": "CART_EMPTY"})),
+        lambda w: answers(w, 2, Answer(8, 9, "refused", {"reason": "CART_EMPTY"})),
         "place k1: 2 different answers",
     ),
     "two sagas under one key": ("I2", lambda w: swap(w.checkouts, 1, request_id="k1"), "key k1 of user ann: 2 orders"),
@@ -355,6 +355,21 @@ def test_refusals_that_were_never_stored_may_differ() -> None:
     )
     answers(world, -1, Answer(21, 22, "refused", {"reason": "PRICE_CHANGED"}))
     assert INVARIANTS["I2"](world).violations == []
+
+
+def test_a_twin_that_left_earlier_may_be_served_where_the_other_was_refused_for_the_moment() -> None:
+    """The cart's other order was live when one of them looked, and gone when the next one did."""
+    world = good_world()
+    placed = next(op for op in world.operations if op.kind == "place" and op.outcome == "ok")
+    first = placed.answers[0]
+    early = Answer(first.asked_at, first.asked_at + 0.01, "refused", {"reason": "CART_ALREADY_ORDERED"})
+    placed.answers.insert(0, early)
+    assert INVARIANTS["I1"](world).violations == []
+    assert INVARIANTS["I2"](world).violations == []
+    assert placed.outcome == "ok"
+
+    placed.answers.append(replace(early, asked_at=first.told_at + 1, told_at=first.told_at + 2))
+    assert INVARIANTS["I2"](world).violations
 
 
 def test_stock_that_was_held_for_a_declined_card_may_be_missed_by_others() -> None:
