@@ -19,12 +19,12 @@ from pathlib import Path
 import asyncpg
 
 from tests.faults.faults.processes import kill, stop
-from tests.faults.faults.scene import Fault, Scene, Skipped, Wrong
+from tests.faults.faults.scene import DATABASE_SECONDS, Fault, Scene, Skipped, Wrong, within
 from tests.faults.watch import AWAY
 
 LONGEST_DOWN_SECONDS = 5.0
-DEATHS, FULL_DEATHS = 3, 8
-RUDE_SECONDS, FULL_RUDE_SECONDS = 5.0, 20.0
+DEATHS, FULL_DEATHS = 3, 4
+RUDE_SECONDS, FULL_RUDE_SECONDS = 5.0, 10.0
 LOCKED: Sequence[tuple[str, str]] = (
     ("svc_inventory", "stock"),
     ("svc_order", "orders"),
@@ -331,18 +331,21 @@ async def rude(scene: Scene, package: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-FAULTS: Mapping[str, Fault] = {
-    "kill postgres": partial(kill, name="postgres"),
-    "postgres stops at once": partial(kill, name="postgres", signal="SIGQUIT"),
-    "stop postgres": partial(stop, name="postgres"),
-    "postgres is down": down,
-    "postgres dies again and again": die_again,
-    "tables are locked": locks,
-    "deadlocks": deadlocks,
-    "transactions conflict": conflicts,
-    "sessions are ended": end_sessions,
-    "no connection is left": hog_connections,
-    "the disk is full": disk_full,
-    "postgres is unsafe": unsafe,
-    "a migration runs": migrate,
-}
+FAULTS: Mapping[str, Fault] = within(
+    DATABASE_SECONDS,
+    {
+        "kill postgres": partial(kill, name="postgres"),
+        "postgres stops at once": partial(kill, name="postgres", signal="SIGQUIT"),
+        "stop postgres": partial(stop, name="postgres"),
+        "postgres is down": down,
+        "postgres dies again and again": die_again,
+        "tables are locked": locks,
+        "deadlocks": deadlocks,
+        "transactions conflict": conflicts,
+        "sessions are ended": end_sessions,
+        "no connection is left": hog_connections,
+        "the disk is full": disk_full,
+        "postgres is unsafe": unsafe,
+        "a migration runs": migrate,
+    },
+)
