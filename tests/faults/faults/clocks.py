@@ -27,7 +27,7 @@ async def skew(scene: Scene, name: str) -> str:
     path = f"{SKEWED}:{ROOT}:{ROOT / 'gen'}"
     await scene.mesh.restart(name, PYTHONPATH=path, TITAN_PROOF_CLOCK_SKEW_SECONDS=str(seconds))
     try:
-        await asyncio.sleep(scene.seconds(3, 4, full=6))
+        await asyncio.sleep(scene.seconds(3, 4))
     finally:
         await scene.mesh.restart(name)
         if name == PROVIDER:

@@ -44,7 +44,7 @@ async def two_of(scene: Scene, package: str) -> None:
     """Give a package a second process for a while: two relays, two coordinators, two sweepers on one database."""
     await scene.mesh.ask(do="scale", package=package, replicas=2)
     try:
-        await asyncio.sleep(scene.seconds(2, 4, full=6))
+        await asyncio.sleep(scene.seconds(2, 4))
         await scene.mesh.kill(package)  # the second takes over what the first was at
         await asyncio.sleep(2)
     finally:

@@ -12,7 +12,7 @@ import httpx
 from tests.faults.faults.processes import kill, stop
 from tests.faults.faults.scene import SERVICE_SECONDS, Fault, Scene, within
 
-PROVIDER_SECONDS, FULL_SECONDS = 4.0, 6.0
+PROVIDER_SECONDS = 4.0
 SLOW_SECONDS = 5.0
 LATE_SECONDS = 30.0
 """Later than a checkout waits. That webhooks a day late change nothing, the interleavings prove."""
@@ -28,12 +28,12 @@ async def behave(mesh_psp: str, **behaviour: Any) -> None:
         (await control.post("/control", json={**USUAL, **behaviour})).raise_for_status()
 
 
-async def misbehave(scene: Scene, *, least: float = PROVIDER_SECONDS, **behaviour: Any) -> None:
+async def misbehave(scene: Scene, *, seconds: float = PROVIDER_SECONDS, **behaviour: Any) -> None:
     """Let the provider misbehave for a while."""
     psp = scene.mesh.endpoints["psp"]
     await behave(psp, seed=scene.dice.randrange(2**31), **behaviour)
     try:
-        await asyncio.sleep(scene.seconds(least, least, full=FULL_SECONDS))
+        await asyncio.sleep(seconds)
     finally:
         await behave(psp)
 
@@ -59,7 +59,7 @@ FAULTS: Mapping[str, Fault] = within(
         "provider loses replies": partial(misbehave, lose_replies=0.5),
         "provider fails after capture": partial(misbehave, fail_after_capture=0.5),
         "provider is away": partial(misbehave, unavailable=1.0),
-        SLOW: partial(misbehave, least=3 * SLOW_SECONDS, latency_seconds=SLOW_SECONDS),
+        SLOW: partial(misbehave, seconds=3 * SLOW_SECONDS, latency_seconds=SLOW_SECONDS),
         "provider answers after the deadline": partial(misbehave, latency_seconds=LATE_SECONDS),
         "webhooks come twice, late and shuffled": partial(
             misbehave, webhooks={"duplicate": 1.0, "shuffle": 1.0, "delay_seconds": 1.0}
