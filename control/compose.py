@@ -21,6 +21,7 @@ from control.envoy_names import EDGE, config_file
 from control.home import Home, Ports
 from control.servers.postgres import SETTINGS, SUPERUSER
 from mesh import topology as topologies
+from mesh.consumer import SESSION_TIMEOUT_MS
 from mesh.topology import Package, Topology
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -255,6 +256,7 @@ def _kafka() -> dict[str, Any]:
             "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
             "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
             "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+            "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": str(SESSION_TIMEOUT_MS),
         },
         "healthcheck": _healthcheck(["CMD-SHELL", f"nc -z localhost {KAFKA_PORT}"]),
         "networks": [KAFKA],

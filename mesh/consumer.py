@@ -36,8 +36,11 @@ MAX_BUFFERED_EVENTS = 1000
 """A partition with so many waiting is not fetched until they are applied."""
 POLL_SECONDS = 0.25
 DROP_SECONDS = 10.0
-SESSION_TIMEOUT_MS = 6000
-"""The least that Apache Kafka allows by default; the embedded broker makes a first assignment wait for half of it."""
+SESSION_TIMEOUT_MS = 2000
+"""How long a member that died keeps its partitions from the next one: about as long as that one needs to start."""
+
+LEAST_SESSION_TIMEOUT_MS = 6000
+"""The least that Apache Kafka allows where nobody has lowered its `group.min.session.timeout.ms`."""
 REJOIN_SECONDS = 60.0
 PRUNE_SECONDS = 600.0
 
@@ -84,8 +87,7 @@ class Consumer:
             "client.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
-            "session.timeout.ms": session_timeout_ms,
-            "heartbeat.interval.ms": session_timeout_ms // 4,
+            **_session(session_timeout_ms),
             "allow.auto.create.topics": False,
             "topic.metadata.refresh.interval.ms": 2000,
             "fetch.wait.max.ms": 100,
@@ -154,6 +156,9 @@ class Consumer:
     def _take(self, message: Message) -> None:
         error = message.error()
         if error is not None:
+            if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
+                self._settings |= _session(LEAST_SESSION_TIMEOUT_MS)
+                raise KafkaException(error)
             if error.fatal():
                 raise KafkaException(error)
             # A topic that its relay has not made yet appears with a later refresh of the metadata.
@@ -288,3 +293,8 @@ class Consumer:
                 pass
             except asyncpg.PostgresError as error:
                 log.exception("the inbox was not pruned", error, consumer=self._group)
+
+
+def _session(timeout_ms: int) -> dict[str, int]:
+    """Return the settings of a member that its group gives up when it was silent for so long."""
+    return {"session.timeout.ms": timeout_ms, "heartbeat.interval.ms": timeout_ms // 4}

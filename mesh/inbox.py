@@ -36,7 +36,8 @@ tracer = trace.get_tracer("mesh.inbox")
 
 TRIES_PER_EVENT = 3
 FIRST_BACKOFF_SECONDS = 0.1
-MAX_BACKOFF_SECONDS = 30.0
+MAX_BACKOFF_SECONDS = 4.0
+"""Also how long a partition may go on waiting for what is back already."""
 KEPT_DAYS = 30
 PRUNE_ROWS = 5000
 

@@ -166,7 +166,6 @@ def confirmed_orders_are_covered(evidence: Evidence) -> Finding:
 def money_moves_for_live_orders_only(evidence: Evidence) -> Finding:
     """I4: at the provider and in the ledger, captures minus refunds are what an order is worth, and nothing is held."""
     finding, orders = Finding(), _orders(evidence)
-    _refunded_as_told(evidence, finding)
     provider, provider_holds = _at_provider(evidence)
     ledger, ledger_holds = _in_ledger(evidence)
     captured = {each.payment_id for each in evidence.charges if each.kind == "capture"}
@@ -220,8 +219,9 @@ def _in_ledger(evidence: Evidence) -> tuple[Counter[str], Counter[str]]:
     return moved, held
 
 
-def _refunded_as_told(evidence: Evidence, finding: Finding) -> None:
-    """Hold what customers and support were told of refunds against the orders."""
+def refunds_are_as_told(evidence: Evidence) -> Finding:
+    """I4: customers and support were told of every refund that an order notes, and of no other."""
+    finding = Finding()
     told: Counter[str] = Counter()
     for op in evidence.operations:
         if op.kind == "refund" and op.outcome == "ok":
@@ -232,6 +232,7 @@ def _refunded_as_told(evidence: Evidence, finding: Finding) -> None:
                 order.refunded_minor == told[order.order_id],
                 f"order {order.order_id}: {told[order.order_id]} of refunds promised, {order.refunded_minor} noted",
             )
+    return finding
 
 
 def stock_adds_up(evidence: Evidence) -> Finding:
@@ -486,6 +487,7 @@ INVARIANTS: Mapping[str, Invariant] = {
     "I2": one_order_and_one_capture_per_key,
     "I3": confirmed_orders_are_covered,
     "I4": money_moves_for_live_orders_only,
+    "I4 told": refunds_are_as_told,
     "I5": stock_adds_up,
     "I6": ledger_adds_up,
     "I7": events_are_complete,

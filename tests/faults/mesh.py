@@ -94,7 +94,10 @@ async def started(
     }
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # out of time is as Ctrl-C: the mesh goes too
     try:
-        up = await asyncio.to_thread(_control, root, environment, "up", "--profile", "load")
+        try:
+            up = await asyncio.to_thread(_control, root, environment, "up", "--profile", "load")
+        except subprocess.TimeoutExpired as late:
+            raise NotStarted(f"the mesh did not start within {START_SECONDS:.0f} s") from late
         if up.returncode:
             raise NotStarted(up.stdout + up.stderr)
         yield Mesh(home, json.loads((home / "endpoints.json").read_text()))

@@ -20,10 +20,6 @@ MOMENTS: Mapping[str, str] = {
 CONVERGE_SECONDS = 5.0
 """Within this after the restart, which is when the new process serves, everything has to be done."""
 
-BACKLOG_SECONDS = 60.0
-"""The same for events: a broker gives the partitions of a member that died to the next one when its session is over,
-after six seconds at least."""
-
 
 @dataclass(frozen=True)
 class Place:
@@ -33,7 +29,6 @@ class Place:
         package: In whose process it is armed.
         walk: Who comes through, by the name in `tests.faults.walks.WALKS`; empty where nobody can be sent.
         why: Why nobody can be sent.
-        seconds: How long after the restart everything has to be done.
     """
 
     name: str
@@ -42,16 +37,11 @@ class Place:
     moment: str
     walk: str = ""
     why: str = ""
-    seconds: float = CONVERGE_SECONDS
 
 
-def _of(package: str, step: str, walk: str, *, seconds: float = CONVERGE_SECONDS, **moments: str) -> list[Place]:
+def _of(package: str, step: str, walk: str, **moments: str) -> list[Place]:
     """Return the places of one step: by moment their names, several divided by spaces."""
-    return [
-        Place(name, package, step, moment, walk, seconds=seconds)
-        for moment, names in moments.items()
-        for name in names.split()
-    ]
+    return [Place(name, package, step, moment, walk) for moment, names in moments.items() for name in names.split()]
 
 
 def _closed(package: str, step: str, why: str, **moments: str) -> list[Place]:
@@ -224,7 +214,6 @@ PLACES: tuple[Place, ...] = (
         "svc_notify",
         "inbox",
         "letter",
-        seconds=BACKLOG_SECONDS,
         before="inbox.before_apply",
         effect="inbox.before_commit",
         recorded="inbox.before_offset",

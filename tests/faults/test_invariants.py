@@ -290,7 +290,7 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
     "a cart holds something else": ("I9", lambda w: looked(w, 9, lines={"cup": 1}), "and was {'mug': 1}"),
     "a saved cart is old": ("I9", lambda w: swap(w.carts, 0, version=4), "version 4, and 5 was acknowledged"),
     "a cart was never saved": ("I9", lambda w: w.carts.clear(), "cart of bob: never saved"),
-    "a refund was forgotten": ("I4", lambda w: refunded(w, noted=0), "5 of refunds promised, 0 noted"),
+    "a refund was forgotten": ("I4 told", lambda w: refunded(w, noted=0), "5 of refunds promised, 0 noted"),
     "a refund is not in the ledger": ("I4", lambda w: refunded(w, noted=5), "worth 5, the ledger moved 10"),
     "a parcel left nothing behind": ("I5", lambda w: w.entries.append(Entry("o1", 3, "OrderShipped")), "2 shipped, 9"),
     "a parcel comes back": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from typing import ClassVar
 
@@ -47,6 +48,48 @@ async def test_a_group_survives_a_broker_that_loses_everything(db, database_url,
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        kill(broker)
+
+
+MEMBER = """
+import sys
+from confluent_kafka import Consumer
+address, group, topic, session = sys.argv[1:]
+member = Consumer({"bootstrap.servers": address, "group.id": group, "session.timeout.ms": session})
+member.subscribe([topic], on_assign=lambda _, partitions: print("assigned", flush=True))
+while True:
+    member.poll(0.1)
+"""
+START_SECONDS, REJOINED_SECONDS = 1.5, 5.0
+"""What a service needs to start again after its death, and when it has to be at its work again."""
+
+
+async def test_a_member_that_was_killed_has_a_successor_at_once(db, database_url, shelf, titan_home):
+    """The dead one still holds its partitions; nobody has told the broker."""
+    broker = Broker(data=titan_home / "data" / "kafka-rejoin", log=titan_home / "log" / "kafka-rejoin.log")
+    await asyncio.to_thread(broker.start)
+    relay = asyncio.create_task(Relay(database_url, broker.url, "svc_mesh", cell="local").run())
+    consuming: asyncio.Task[None] | None = None
+    arguments = [broker.url, "readers", TOPIC, str(consumer_module.SESSION_TIMEOUT_MS)]
+    await add(db, "a", 1)
+    member = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", MEMBER, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        await asyncio.wait_for(member.stdout.readline(), 20)
+        member.kill()
+        died = time.monotonic()
+        await asyncio.sleep(START_SECONDS)
+        consuming = asyncio.create_task(Consumer(broker.url, "readers", [TOPIC], db, shelf).run())
+        await until_seen(db, 1)
+        assert time.monotonic() - died < REJOINED_SECONDS
+    finally:
+        for task in filter(None, (relay, consuming)):
+            task.cancel()
+        await asyncio.gather(*filter(None, (relay, consuming)), return_exceptions=True)
+        if member.returncode is None:
+            member.kill()
+        await member.wait()
         kill(broker)
 
 
@@ -138,6 +181,29 @@ async def test_a_member_forgets_what_the_last_membership_wanted(db, shelf, membe
     consumer._orders.append(("commit", (TOPIC, 0), 99))
     await run_until_committed(consumer, members)
     assert [[1]] == [member.committed for member in members]
+
+
+class Refusal:
+    """The broker's answer to a member whose session it finds too short."""
+
+    def error(self):
+        return KafkaError(KafkaError.INVALID_SESSION_TIMEOUT)
+
+
+async def test_a_broker_that_allows_no_short_session_gets_a_longer_one(db, shelf, members, monkeypatch):
+    asked = []
+
+    class Choosy(FakeMember):
+        def __init__(self, settings) -> None:
+            super().__init__(settings)
+            asked.append((settings["session.timeout.ms"], settings["heartbeat.interval.ms"]))
+            if settings["session.timeout.ms"] < consumer_module.LEAST_SESSION_TIMEOUT_MS:
+                self.messages = [Refusal()]
+
+    monkeypatch.setattr(consumer_module, "KafkaConsumer", Choosy)
+    await run_until_committed(Consumer("", "readers", [TOPIC], db, shelf), members)
+    assert [(2000, 500), (6000, 1500)] == asked
+    assert [("member", 1)] == await seen(db)
 
 
 async def run_until_committed(consumer: Consumer, members: list[FakeMember]) -> None:

@@ -160,6 +160,26 @@ async def test_a_failing_dependency_pauses_and_resumes(db, inbox, shelf, dead, f
     assert [] == dead.messages
 
 
+async def test_after_a_long_outage_a_partition_goes_on_within_seconds(db, inbox, shelf, monkeypatch):
+    """However often it was tried: a service is to be at its work five seconds after what it needs is back."""
+    pauses, sleep = [], asyncio.sleep
+
+    async def note(seconds):
+        pauses.append(seconds)
+        await sleep(0)
+
+    shelf.failures["a", 1] = [Unavailable("x")]
+    monkeypatch.setattr(asyncio, "sleep", note)
+    applying = asyncio.create_task(inbox.apply([FakeMessage("a", 1)]))
+    while len(pauses) < 20:
+        await sleep(0.001)
+    shelf.failures.clear()
+    await applying
+
+    assert [("a", 1)] == await seen(db)
+    assert 2 < max(pauses) < 5
+
+
 async def test_dead_letters_wait_for_the_broker(db, inbox, shelf, dead):
     """An event is not dropped because the dead letters cannot be written."""
     dead.away = 2

@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from tests.faults.faults.scene import Fault, Scene
+from tests.faults.faults.scene import Fault, Scene, within
 from tests.faults.shoppers import visit
 
 STORM_GUESTS = 40
 STORM_SECONDS, FULL_STORM_SECONDS = 5.0, 60.0
 STORM_FACTOR = 10.0
+RECOVERY_SECONDS = 10.0
+"""How soon the mesh has to be well again after it."""
 
 
 async def storm(scene: Scene) -> None:
@@ -33,4 +35,4 @@ async def storm(scene: Scene) -> None:
         shop.factor = 1.0
 
 
-FAULTS: Mapping[str, Fault] = {"storm": storm}
+FAULTS: Mapping[str, Fault] = within(RECOVERY_SECONDS, {"storm": storm})

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.faults.faults.processes import PACKAGES
 from tests.faults.faults.provider import behave
-from tests.faults.faults.scene import Fault, Scene
+from tests.faults.faults.scene import SERVICE_SECONDS, Fault, Scene, within
 from tests.faults.mesh import ROOT
 
 SKEW_SECONDS = 600
@@ -27,7 +27,7 @@ async def skew(scene: Scene, name: str) -> str:
     path = f"{SKEWED}:{ROOT}:{ROOT / 'gen'}"
     await scene.mesh.restart(name, PYTHONPATH=path, TITAN_PROOF_CLOCK_SKEW_SECONDS=str(seconds))
     try:
-        await asyncio.sleep(scene.seconds(4, 6, full=20))
+        await asyncio.sleep(scene.seconds(3, 4))
     finally:
         await scene.mesh.restart(name)
         if name == PROVIDER:
@@ -35,6 +35,7 @@ async def skew(scene: Scene, name: str) -> str:
     return f"{seconds:+} s"
 
 
-FAULTS: Mapping[str, Fault] = {
-    f"clock of {name} is ten minutes off": partial(skew, name=name) for name in (*PACKAGES, PROVIDER)
-}
+FAULTS: Mapping[str, Fault] = within(
+    SERVICE_SECONDS,
+    {f"clock of {name} is ten minutes off": partial(skew, name=name) for name in (*PACKAGES, PROVIDER)},
+)

@@ -19,12 +19,12 @@ from pathlib import Path
 import asyncpg
 
 from tests.faults.faults.processes import kill, stop
-from tests.faults.faults.scene import Fault, Scene, Skipped, Wrong
+from tests.faults.faults.scene import DATABASE_SECONDS, Fault, Scene, Skipped, Wrong, within
 from tests.faults.watch import AWAY
 
 LONGEST_DOWN_SECONDS = 5.0
-DEATHS, FULL_DEATHS = 3, 8
-RUDE_SECONDS, FULL_RUDE_SECONDS = 5.0, 20.0
+DEATHS = 3
+RUDE_SECONDS = 5.0
 LOCKED: Sequence[tuple[str, str]] = (
     ("svc_inventory", "stock"),
     ("svc_order", "orders"),
@@ -62,18 +62,17 @@ async def down(scene: Scene) -> str:
 
 async def die_again(scene: Scene) -> str:
     """End Postgres without a word every 5 to 20 s, sometimes while it still recovers."""
-    deaths = FULL_DEATHS if scene.full else DEATHS
-    for number in range(deaths):
+    for number in range(DEATHS):
         if number:
             await asyncio.sleep(scene.seconds(5, 8, full=20))
         await scene.mesh.kill("postgres")
-    return f"{deaths} times"
+    return f"{DEATHS} times"
 
 
 async def locks(scene: Scene) -> str:
     """Hold a table that orders need, for longer than a service waits for it."""
     package, table = scene.dice.choice(LOCKED)
-    seconds = scene.seconds(2, 8, full=FULL_RUDE_SECONDS)
+    seconds = scene.seconds(2, 8)
     async with rude(scene, package) as connection, connection.transaction():
         await connection.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
         await asyncio.sleep(seconds)
@@ -82,7 +81,7 @@ async def locks(scene: Scene) -> str:
 
 async def deadlocks(scene: Scene) -> str:
     """Lock products in the order in which nobody else does; the service is always the victim."""
-    until = time.monotonic() + scene.seconds(RUDE_SECONDS, RUDE_SECONDS, full=FULL_RUDE_SECONDS)
+    until = time.monotonic() + RUDE_SECONDS
     async with rude(scene, "svc_inventory") as connection:
         counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
         before = await connection.fetchval(counted)
@@ -113,7 +112,7 @@ async def conflicts(scene: Scene) -> str:
                 FOR EACH STATEMENT EXECUTE FUNCTION proof_conflict()
         """)
         try:
-            await asyncio.sleep(scene.seconds(RUDE_SECONDS, RUDE_SECONDS, full=FULL_RUDE_SECONDS))
+            await asyncio.sleep(RUDE_SECONDS)
         finally:
             await connection.execute(f"DROP TRIGGER proof_conflict ON {table}; DROP FUNCTION proof_conflict()")
     return table
@@ -121,7 +120,7 @@ async def conflicts(scene: Scene) -> str:
 
 async def end_sessions(scene: Scene) -> str:
     """End every session of every service, over and over."""
-    until = time.monotonic() + scene.seconds(RUDE_SECONDS, RUDE_SECONDS, full=FULL_RUDE_SECONDS)
+    until = time.monotonic() + RUDE_SECONDS
     ended = 0
     async with rude(scene, "svc_order") as connection:
         while time.monotonic() < until:
@@ -133,9 +132,8 @@ async def end_sessions(scene: Scene) -> str:
 async def hog_connections(scene: Scene) -> str:
     """Take every connection that Postgres has, those of the services as well."""
     url = scene.mesh.endpoints["postgres"]["svc_order"]
-    seconds = scene.seconds(RUDE_SECONDS, RUDE_SECONDS, full=FULL_RUDE_SECONDS)
     async with AsyncExitStack() as held:
-        taken, until = 0, time.monotonic() + seconds
+        taken, until = 0, time.monotonic() + RUDE_SECONDS
 
         async def take() -> bool:
             try:
@@ -331,18 +329,21 @@ async def rude(scene: Scene, package: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-FAULTS: Mapping[str, Fault] = {
-    "kill postgres": partial(kill, name="postgres"),
-    "postgres stops at once": partial(kill, name="postgres", signal="SIGQUIT"),
-    "stop postgres": partial(stop, name="postgres"),
-    "postgres is down": down,
-    "postgres dies again and again": die_again,
-    "tables are locked": locks,
-    "deadlocks": deadlocks,
-    "transactions conflict": conflicts,
-    "sessions are ended": end_sessions,
-    "no connection is left": hog_connections,
-    "the disk is full": disk_full,
-    "postgres is unsafe": unsafe,
-    "a migration runs": migrate,
-}
+FAULTS: Mapping[str, Fault] = within(
+    DATABASE_SECONDS,
+    {
+        "kill postgres": partial(kill, name="postgres"),
+        "postgres stops at once": partial(kill, name="postgres", signal="SIGQUIT"),
+        "stop postgres": partial(stop, name="postgres"),
+        "postgres is down": down,
+        "postgres dies again and again": die_again,
+        "tables are locked": locks,
+        "deadlocks": deadlocks,
+        "transactions conflict": conflicts,
+        "sessions are ended": end_sessions,
+        "no connection is left": hog_connections,
+        "the disk is full": disk_full,
+        "postgres is unsafe": unsafe,
+        "a migration runs": migrate,
+    },
+)

@@ -10,10 +10,9 @@ from typing import Any
 import httpx
 
 from tests.faults.faults.processes import kill, stop
-from tests.faults.faults.scene import Fault, Scene
+from tests.faults.faults.scene import SERVICE_SECONDS, Fault, Scene, within
 
-PROVIDER_SECONDS = 5.0
-FULL_SECONDS = 20.0
+PROVIDER_SECONDS = 4.0
 SLOW_SECONDS = 5.0
 LATE_SECONDS = 30.0
 """Later than a checkout waits. That webhooks a day late change nothing, the interleavings prove."""
@@ -29,12 +28,12 @@ async def behave(mesh_psp: str, **behaviour: Any) -> None:
         (await control.post("/control", json={**USUAL, **behaviour})).raise_for_status()
 
 
-async def misbehave(scene: Scene, *, least: float = PROVIDER_SECONDS, **behaviour: Any) -> None:
+async def misbehave(scene: Scene, *, seconds: float = PROVIDER_SECONDS, **behaviour: Any) -> None:
     """Let the provider misbehave for a while."""
     psp = scene.mesh.endpoints["psp"]
     await behave(psp, seed=scene.dice.randrange(2**31), **behaviour)
     try:
-        await asyncio.sleep(scene.seconds(least, least, full=FULL_SECONDS))
+        await asyncio.sleep(seconds)
     finally:
         await behave(psp)
 
@@ -52,18 +51,23 @@ async def die(scene: Scene) -> None:
 SLOW = "provider takes 5 s"
 """While it lasts, routes that need no provider keep their pace."""
 
-FAULTS: Mapping[str, Fault] = {
-    "kill psp_sim": die,
-    "stop psp_sim": partial(stop, name="psp_sim"),
-    "provider loses replies": partial(misbehave, lose_replies=0.5),
-    "provider fails after capture": partial(misbehave, fail_after_capture=0.5),
-    "provider is away": partial(misbehave, unavailable=1.0),
-    SLOW: partial(misbehave, least=2 * SLOW_SECONDS, latency_seconds=SLOW_SECONDS),
-    "provider answers after the deadline": partial(misbehave, latency_seconds=LATE_SECONDS),
-    "webhooks come twice, late and shuffled": partial(
-        misbehave, webhooks={"duplicate": 1.0, "shuffle": 1.0, "delay_seconds": 1.0}
-    ),
-    "webhooks come when all is over": partial(misbehave, webhooks={"duplicate": 0.5, "delay_seconds": LATE_SECONDS}),
-    "webhooks are wrong": partial(misbehave, webhooks={"wrong_amount": 0.5, "bad_signature": 0.5}),
-    "webhooks are lost": partial(misbehave, webhooks={"drop": 1.0}),
-}
+FAULTS: Mapping[str, Fault] = within(
+    SERVICE_SECONDS,
+    {
+        "kill psp_sim": die,
+        "stop psp_sim": partial(stop, name="psp_sim"),
+        "provider loses replies": partial(misbehave, lose_replies=0.5),
+        "provider fails after capture": partial(misbehave, fail_after_capture=0.5),
+        "provider is away": partial(misbehave, unavailable=1.0),
+        SLOW: partial(misbehave, seconds=3 * SLOW_SECONDS, latency_seconds=SLOW_SECONDS),
+        "provider answers after the deadline": partial(misbehave, latency_seconds=LATE_SECONDS),
+        "webhooks come twice, late and shuffled": partial(
+            misbehave, webhooks={"duplicate": 1.0, "shuffle": 1.0, "delay_seconds": 1.0}
+        ),
+        "webhooks come when all is over": partial(
+            misbehave, webhooks={"duplicate": 0.5, "delay_seconds": LATE_SECONDS}
+        ),
+        "webhooks are wrong": partial(misbehave, webhooks={"wrong_amount": 0.5, "bad_signature": 0.5}),
+        "webhooks are lost": partial(misbehave, webhooks={"drop": 1.0}),
+    },
+)

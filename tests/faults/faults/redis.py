@@ -8,7 +8,7 @@ from functools import partial
 import redis.asyncio
 
 from tests.faults.faults.processes import kill, stop
-from tests.faults.faults.scene import Fault, Scene
+from tests.faults.faults.scene import SERVICE_SECONDS, Fault, Scene, within
 
 
 async def flush(scene: Scene) -> None:
@@ -17,9 +17,12 @@ async def flush(scene: Scene) -> None:
         await client.flushall()
 
 
-FAULTS: Mapping[str, Fault] = {
-    "kill redis": partial(kill, name="valkey"),
-    "stop redis": partial(stop, name="valkey"),
-    "redis forgets": flush,
-}
+FAULTS: Mapping[str, Fault] = within(
+    SERVICE_SECONDS,
+    {
+        "kill redis": partial(kill, name="valkey"),
+        "stop redis": partial(stop, name="valkey"),
+        "redis forgets": flush,
+    },
+)
 """Those that forget are named in `invariants.REDIS_LOSES` too."""

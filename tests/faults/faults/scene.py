@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,8 +26,30 @@ class Scene:
         return self.dice.uniform(least, max(most, full) if self.full else most)
 
 
-Fault = Callable[[Scene], Awaitable[str | None]]
-"""Begins a fault and returns when nothing disturbs any more, with a word on what it met, if there is one."""
+SERVICE_SECONDS = 5.0
+DATABASE_SECONDS = 10.0
+BACKLOG_SECONDS = 60.0
+"""How soon the mesh has to be well again: after a process, after the database, and after the broker, whose backlog is
+then applied as well."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A way to disturb a mesh.
+
+    Attributes:
+        inject: Begins the fault and returns when nothing disturbs any more, with a word on what it met, if there is
+            one.
+        limit_seconds: How soon after that the mesh has to be well again.
+    """
+
+    inject: Callable[[Scene], Awaitable[str | None]]
+    limit_seconds: float = SERVICE_SECONDS
+
+
+def within(limit_seconds: float, faults: Mapping[str, Callable[[Scene], Awaitable[str | None]]]) -> dict[str, Fault]:
+    """Return faults after which the mesh is well again within the same limit."""
+    return {name: Fault(inject, limit_seconds) for name, inject in faults.items()}
 
 
 class Skipped(Exception):

@@ -397,6 +397,20 @@ def carts_live_in_redis(module: ModuleType) -> None:
     module.list_carts = list_carts
 
 
+def save_replaces_newer(module: ModuleType) -> None:
+    """A save that comes late, as one does that was sent again, replaces what was saved since."""
+    original, earlier = module.save_carts, {}
+    module._SAVE = module._SAVE.replace("c.version < excluded.version AND", "")
+
+    async def save_carts(tx: Any, carts: Any) -> Any:
+        written = await original(tx, carts)
+        await original(tx, [earlier[cart.user_id] for cart in carts if cart.user_id in earlier])
+        earlier.update((cart.user_id, cart) for cart in carts)
+        return written
+
+    module.save_carts = save_carts
+
+
 def revocations_live_in_redis(module: ModuleType) -> None:
     """That a session has ended stands in Redis, and nowhere else."""
     import redis.asyncio
@@ -455,6 +469,7 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
     "acknowledged before applied": {"mesh.consumer": acknowledged_before_applied},
     "inbox without memory": {"mesh.inbox": inbox_without_memory, "svc_notify.notification.store": letter_per_message},
     "carts live in Redis": {"svc_cart.cart.archive": carts_live_in_redis},
+    "save replaces a newer cart": {"svc_cart.cart.archive": save_replaces_newer},
     "revocations live in Redis": {"svc_auth.auth.store": revocations_live_in_redis},
 }
 

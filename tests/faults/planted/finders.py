@@ -74,5 +74,6 @@ FINDERS: Mapping[str, Table | Shopping] = {
     "acknowledged before applied": Shopping("svc_notify", ("I7 once",), rounds.notify_dies_at_work, "kill svc_notify"),
     "inbox without memory": Shopping("svc_notify", ("I7 once",), rounds.publish_again, "all is published again"),
     "carts live in Redis": Shopping("svc_cart", ("I9",), rounds.redis_forgets, "redis forgets"),
+    "save replaces a newer cart": Shopping("svc_cart", ("I9",)),
     "revocations live in Redis": Shopping("svc_auth", ("S",), rounds.redis_forgets, "redis forgets"),
 }

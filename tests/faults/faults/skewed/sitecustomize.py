@@ -1,14 +1,17 @@
 """Python imports this at its start, where it is on the path: then the time of day is off, and nothing else is.
 
 `time.monotonic` stays as it is, as it does on a machine whose clock is set wrong. What C code asks the system itself
-(TLS, gRPC's deadlines) is not bent.
+(TLS, gRPC's deadlines) is not bent. So the Python of gRPC, which reckons with the C code's times, keeps the true ones:
+on a machine whose clock is wrong the two agree, and a call that may take two seconds is not over before it begins.
 """
 
 from __future__ import annotations
 
 import datetime
+import importlib
 import os
 import time
+from types import ModuleType
 from typing import Any
 
 SECONDS = int(os.environ.get("TITAN_PROOF_CLOCK_SKEW_SECONDS", "0"))
@@ -61,7 +64,25 @@ class SkewedDatetime(_true_datetime, metaclass=_LooksTrue):
         return _true_datetime.combine(*arguments, **named)
 
 
+GRPC = ("grpc._cython.cygrpc", "grpc._common", "grpc._channel", "grpc.aio._utils")
+"""The modules of gRPC that ask for the time of day."""
+
+
+def _leave_true(names: tuple[str, ...]) -> None:
+    """Have modules keep the time as it is."""
+    true = ModuleType("time")
+    true.__dict__.update(vars(time))
+    for name in names:
+        try:
+            module: Any = importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue  # a process without gRPC
+        assert module.time is time, f"{name} asks for the time in another way"
+        module.time = true
+
+
 if SECONDS:
+    _leave_true(GRPC)
     time.time = lambda: _true_time() + SECONDS
     time.time_ns = lambda: _true_time_ns() + SECONDS * 1_000_000_000
     datetime.datetime = SkewedDatetime  # type: ignore[misc]
