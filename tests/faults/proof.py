@@ -181,7 +181,9 @@ async def prove(
         print(f"{seconds:g} s were not enough for {', '.join(missing)}")
     late = too_late(injected)
     print("\n".join(late), end="\n" if late else "")
-    recovered = not missing and not late and all(each.recovered and not each.wrong for each in injected)
+    # A short proof runs beside whatever else its machine does: there the limits are told, and not held.
+    in_time = not late or not (once or full)
+    recovered = not missing and in_time and all(each.recovered and not each.wrong for each in injected)
     _write_result(folder, load, seconds, injected, routes, status)
     outcome = "proven" if status == 0 and recovered else "BROKEN"
     print(f"seed {load.seed}: {outcome}, in {time.monotonic() - began:.0f} s")
