@@ -59,3 +59,9 @@ class TooManyAddresses(Refusal):
     """The user keeps as many addresses as they may."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class SessionNotFound(Refusal):
+    """The caller has no such session."""
+
+    code = grpc.StatusCode.NOT_FOUND

@@ -50,6 +50,7 @@ sessions = Table(
     Column("expires_at", _time, nullable=False),
     Column("revoked_at", _time),
     Column("revoked_for", Text),
+    Column("client_name", Text, nullable=False),
 )
 
 refresh_tokens = Table(

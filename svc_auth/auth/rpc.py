@@ -6,18 +6,22 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from mesh.identity import caller_of
-from mesh.refusals import AccessDenied
+from mesh import pages
+from mesh.identity import Caller, caller_of
+from mesh.refusals import AccessDenied, PageTokenInvalid
 from mesh.seams import Clock
 from svc_auth.auth import rules
 from svc_auth.auth.feed import Ended, RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
 from svc_auth.auth.sessions import Sessions
+from svc_auth.auth.store import LiveSession
+from svc_auth.inputs import in_person, plain
 from svc_auth.keys import KeyRing, StoredKey
 from titan.auth.v1 import auth_service_pb2 as pb
 from titan.auth.v1 import session_pb2
 
 MAX_REVOCATIONS = 1_000
+_LIST = "AuthService.ListSessions"
 
 
 class AuthServicer:
@@ -34,7 +38,9 @@ class AuthServicer:
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Any) -> pb.CreateSessionResponse:
         """Refuses with CREDENTIALS_INVALID or SIGN_IN_THROTTLED."""
-        pair = await self._sessions.sign_in(request.email, request.password)
+        pair = await self._sessions.sign_in(
+            request.email, request.password, client_name=plain("client_name", request.client_name)
+        )
         return pb.CreateSessionResponse(
             access_token=pair.access_token,
             refresh_token=pair.refresh_token,
@@ -46,7 +52,7 @@ class AuthServicer:
         self, request: pb.CreateGuestSessionRequest, context: Any
     ) -> pb.CreateGuestSessionResponse:
         """Has no refusals of its own."""
-        pair = await self._sessions.open_guest()
+        pair = await self._sessions.open_guest(client_name=plain("client_name", request.client_name))
         return pb.CreateGuestSessionResponse(
             access_token=pair.access_token,
             refresh_token=pair.refresh_token,
@@ -68,6 +74,25 @@ class AuthServicer:
         """Has no refusals of its own: an unknown token is answered like a known one."""
         await self._sessions.revoke(request.refresh_token)
         return pb.RevokeSessionResponse()
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Any) -> pb.ListSessionsResponse:
+        """Refuses with PAGE_TOKEN_INVALID; with ACCESS_DENIED where the caller acts for somebody."""
+        caller = in_person(caller_of(context))
+        user_id = caller.require_user_id()
+        size = pages.page_size(request.page_size)
+        before = _before(pages.decode(request.page_token, _LIST, user_id))
+        found = await self._sessions.list_live(user_id, before=before, limit=size + 1)
+        shown, more = found[:size], len(found) > size
+        return pb.ListSessionsResponse(
+            sessions=[to_session(session, caller) for session in shown],
+            next_page_token=pages.encode(_LIST, [str(shown[-1].session_id)], user_id) if more else "",
+        )
+
+    async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Any) -> pb.DeleteSessionResponse:
+        """Refuses with SESSION_NOT_FOUND; with ACCESS_DENIED where the caller acts for somebody."""
+        caller = in_person(caller_of(context))
+        await self._sessions.end(caller.require_user_id(), UUID(request.session_id))
+        return pb.DeleteSessionResponse()
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Any) -> pb.ExchangeTokenResponse:
         """Refuses with USER_NOT_FOUND; with ACCESS_DENIED where the caller acts for somebody already."""
@@ -105,6 +130,27 @@ class AuthServicer:
                 revocations=[to_revocation(ended) for ended in news.ended[whole:]],
                 as_of_time=news.as_of,
             )
+
+
+def _before(position: list[str | int | None] | None) -> UUID | None:
+    if position is None:
+        return None
+    try:
+        return UUID(str(position[0]))
+    except (ValueError, IndexError):
+        raise PageTokenInvalid("the page token is not one that this method gave") from None
+
+
+def to_session(session: LiveSession, caller: Caller) -> session_pb2.Session:
+    """Return a session as its user sees it."""
+    return session_pb2.Session(
+        session_id=str(session.session_id),
+        create_time=session.created_at,
+        refresh_time=session.refreshed_at,
+        expire_time=session.expires_at,
+        client_name=session.client_name,
+        current=session.session_id == caller.session_id,
+    )
 
 
 def to_jwk(key: StoredKey) -> session_pb2.Jwk:

@@ -15,9 +15,9 @@ from mesh.seams import Clock, Ids, failpoint
 from svc_auth.auth import rules, store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import SIGNED_OUT, TOKEN_REUSED, RefreshState, RefreshVerdict, Subject
-from svc_auth.auth.store import Exchange, NewSession
+from svc_auth.auth.store import Exchange, LiveSession, NewSession
 from svc_auth.auth.tokens import Issuer, Pair, new_refresh_token, refresh_end
-from svc_auth.errors import CredentialsInvalid, RefreshTokenInvalid, UserNotFound
+from svc_auth.errors import CredentialsInvalid, RefreshTokenInvalid, SessionNotFound, UserNotFound
 from svc_auth.passwords import Passwords
 from svc_auth.user import store as user_store
 from svc_auth.user.rules import normalise_email, normalise_password
@@ -64,7 +64,7 @@ class Sessions:
         # Guests come in crowds; those that come together share a transaction.
         self.guests: Batcher[NewSession, None] = Batcher(self._open_guests, name="auth.guests")
 
-    async def sign_in(self, email: str, password: str) -> Pair:
+    async def sign_in(self, email: str, password: str, *, client_name: str = "") -> Pair:
         """Open a session for whoever knows the password.
 
         Raises:
@@ -82,7 +82,7 @@ class Sessions:
                 await self._count_failure(hashed)
                 raise CredentialsInvalid("address and password do not belong together")
         stronger = await self._passwords.hash(secret) if self._passwords.outdated(found.password_hash) else None
-        session, refresh = self._new_session(found.subject.user_id)
+        session, refresh = self._new_session(found.subject.user_id, client_name)
         at = self._clock.now()
         async with self._db.hot() as tx:
             if attempts is not None:
@@ -92,9 +92,9 @@ class Sessions:
             await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
         return self._issuer.pair(found.subject, session_id=session.session_id, refresh_token=refresh)
 
-    async def open_guest(self) -> Pair:
+    async def open_guest(self, *, client_name: str = "") -> Pair:
         """Make a guest and open their session."""
-        session, refresh = self._new_session(self._ids.new())
+        session, refresh = self._new_session(self._ids.new(), client_name)
         await self.guests.submit(session)
         return self._issuer.pair(Subject(session.user_id, True), session_id=session.session_id, refresh_token=refresh)
 
@@ -134,6 +134,24 @@ class Sessions:
         if ended:
             self._feed.wake()
 
+    async def list_live(self, user_id: UUID, *, before: UUID | None, limit: int) -> list[LiveSession]:
+        """Return the sessions of a user that still count, the newest first, at most `limit`, older than `before`."""
+        async with self._db.hot_read() as connection:
+            return await store.list_sessions(connection, user_id, at=self._clock.now(), before=before, limit=limit)
+
+    async def end(self, user_id: UUID, session_id: UUID) -> None:
+        """End one session of a user; one that has ended stays as it is.
+
+        Raises:
+            SessionNotFound: There is none of this id, or it is somebody else's.
+        """
+        async with self._db.hot() as tx:
+            if not await store.is_session_of(tx, user_id, session_id):
+                raise SessionNotFound("there is no such session")
+            ended = await store.save_revoked(tx, session_id, reason=SIGNED_OUT)
+        if ended:
+            self._feed.wake()
+
     async def exchange(self, *, actor_id: UUID, session_id: UUID, subject_id: UUID) -> str:
         """Return an access token that acts for a customer, and record that it was given.
 
@@ -151,9 +169,9 @@ class Sessions:
             await store.save_exchange(tx, exchange, at=self._clock.now())
         return self._issuer.access_token(subject, session_id=session_id, actor_id=actor_id)
 
-    def _new_session(self, user_id: UUID) -> tuple[NewSession, str]:
+    def _new_session(self, user_id: UUID, client_name: str) -> tuple[NewSession, str]:
         refresh = new_refresh_token()
-        return NewSession(self._ids.new(), user_id, store.token_hash(refresh)), refresh
+        return NewSession(self._ids.new(), user_id, store.token_hash(refresh), client_name), refresh
 
     async def _open_guests(self, sessions: list[NewSession]) -> Sequence[None]:
         at = self._clock.now()

@@ -42,12 +42,14 @@ class NewSession:
     session_id: UUID
     user_id: UUID
     token_hash: bytes
+    client_name: str = ""
 
 
 _INSERT_SESSIONS = """
 WITH opened AS (
-    INSERT INTO sessions (session_id, user_id, created_at, expires_at)
-    SELECT session_id, user_id, $4, $5 FROM unnest($1::uuid[], $2::uuid[]) AS n (session_id, user_id)
+    INSERT INTO sessions (session_id, user_id, client_name, created_at, expires_at)
+    SELECT session_id, user_id, client_name, $4, $5
+    FROM unnest($1::uuid[], $2::uuid[], $6::text[]) AS n (session_id, user_id, client_name)
 )
 INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
 SELECT token_hash, session_id, $4, $5 FROM unnest($1::uuid[], $3::bytea[]) AS n (session_id, token_hash)
@@ -65,6 +67,7 @@ async def insert_sessions(
         [s.token_hash for s in sessions],
         at,
         expires_at,
+        [s.client_name for s in sessions],
     )
 
 
@@ -108,6 +111,40 @@ async def find_session(connection: asyncpg.Connection, hashed: bytes) -> UUID | 
     query = "SELECT session_id FROM refresh_tokens WHERE token_hash = $1"
     found: UUID | None = await connection.fetchval(query, hashed)
     return found
+
+
+async def is_session_of(connection: asyncpg.Connection, user_id: UUID, session_id: UUID) -> bool:
+    """Return whether a session is this user's, ended or not."""
+    query = "SELECT EXISTS (SELECT FROM sessions WHERE session_id = $1 AND user_id = $2)"
+    found: bool = await connection.fetchval(query, session_id, user_id)
+    return found
+
+
+@dataclass(frozen=True)
+class LiveSession:
+    """A session that still counts, as its user sees it."""
+
+    session_id: UUID
+    created_at: datetime
+    refreshed_at: datetime
+    expires_at: datetime
+    client_name: str
+
+
+_LIST_SESSIONS = """
+SELECT s.session_id, s.created_at, t.issued_at AS refreshed_at, s.expires_at, s.client_name
+FROM sessions s JOIN refresh_tokens t ON t.session_id = s.session_id AND t.spent_at IS NULL
+WHERE s.user_id = $1 AND s.revoked_at IS NULL AND s.expires_at > $2 AND ($3::uuid IS NULL OR s.session_id < $3)
+ORDER BY s.session_id DESC LIMIT $4
+"""
+
+
+async def list_sessions(
+    connection: asyncpg.Connection, user_id: UUID, *, at: datetime, before: UUID | None, limit: int
+) -> list[LiveSession]:
+    """Return the sessions of a user that still count, the newest first, at most `limit`, older than `before`."""
+    rows = await connection.fetch(_LIST_SESSIONS, user_id, at, before, limit)
+    return [LiveSession(**row) for row in rows]
 
 
 async def save_revoked(tx: asyncpg.Connection, session_id: UUID, *, reason: str) -> bool:

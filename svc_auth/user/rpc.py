@@ -7,9 +7,10 @@ from uuid import UUID
 
 from mesh.database import Database
 from mesh.identity import Caller, caller_of
-from mesh.refusals import AccessDenied, InvalidInput
+from mesh.refusals import AccessDenied
 from mesh.seams import Clock, Ids
 from svc_auth.errors import EmailTaken, TooManyAddresses
+from svc_auth.inputs import in_person, plain
 from svc_auth.passwords import Passwords
 from svc_auth.user import rules, store
 from svc_auth.user.rules import User
@@ -30,9 +31,7 @@ class UserServicer:
 
     async def CreateUser(self, request: pb.CreateUserRequest, context: Any) -> pb.CreateUserResponse:
         """Refuses with EMAIL_TAKEN, PASSWORD_TOO_WEAK or ALREADY_REGISTERED."""
-        caller = caller_of(context)
-        if caller.actor_id is not None:
-            raise AccessDenied("whoever acts for somebody sets no credentials")
+        caller = in_person(caller_of(context))
         name = plain("display_name", request.display_name)
         rules.check_password(request.password, email=request.email)
         email = rules.normalise_email(request.email)
@@ -130,17 +129,6 @@ class UserServicer:
             user = rules.register(guest, email=credentials.email, display_name=display_name)
             await store.save_registered(tx, user, credentials, at=self._clock.now())
         return user
-
-
-def plain(field: str, text: str) -> str:
-    """Let a text pass that Postgres can hold.
-
-    Raises:
-        InvalidInput: It contains a NUL character.
-    """
-    if "\x00" in text:
-        raise InvalidInput.of(field, "must not contain a NUL character")
-    return text
 
 
 def to_wire(user: User) -> user_pb2.User:

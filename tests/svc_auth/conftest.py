@@ -72,8 +72,10 @@ class Replica:
         response = await self.user.CreateUser(request, metadata=metadata)
         return email, response.user.user_id
 
-    async def sign_in(self, email: str, password: str = PASSWORD) -> Any:
-        return await self.auth.CreateSession(auth_service_pb2.CreateSessionRequest(email=email, password=password))
+    async def sign_in(self, email: str, password: str = PASSWORD, *, client_name: str = "") -> Any:
+        return await self.auth.CreateSession(
+            auth_service_pb2.CreateSessionRequest(email=email, password=password, client_name=client_name)
+        )
 
     async def guest(self) -> Any:
         return await self.auth.CreateGuestSession(auth_service_pb2.CreateGuestSessionRequest())
@@ -83,6 +85,12 @@ class Replica:
 
     async def revoke(self, refresh_token: str) -> Any:
         return await self.auth.RevokeSession(auth_service_pb2.RevokeSessionRequest(refresh_token=refresh_token))
+
+    async def later(self, seconds: float) -> None:
+        """Move the clock forward, with a view of ended sessions that is fresh then, though the database's stays behind."""
+        await self.feed.look()
+        self.clock.advance(seconds)
+        self.feed.view.apply((), as_of=self.clock.now().timestamp())
 
     async def events_of(self, user_id: str | UUID) -> list[tuple[str, int]]:
         """Return the types and versions of a user's events."""

@@ -55,6 +55,16 @@ class AuthServiceStub:
                 request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.SerializeToString,
                 response_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.FromString,
                 _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/titan.auth.v1.AuthService/ListSessions',
+                request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.DeleteSession = channel.unary_unary(
+                '/titan.auth.v1.AuthService/DeleteSession',
+                request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionRequest.SerializeToString,
+                response_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionResponse.FromString,
+                _registered_method=True)
         self.ExchangeToken = channel.unary_unary(
                 '/titan.auth.v1.AuthService/ExchangeToken',
                 request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenRequest.SerializeToString,
@@ -114,6 +124,25 @@ class AuthServiceServicer:
         """Ends the session of a refresh token; its access tokens stop counting within a second.
 
         Revoking twice is safe, and an unknown token is answered like a known one: it has no refusals of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """Lists the caller's own sessions that still count, the newest first.
+
+        Fails with PAGE_TOKEN_INVALID, or with ACCESS_DENIED for a token that acts for somebody else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSession(self, request, context):
+        """Ends one of the caller's own sessions, the current one too; its access tokens stop counting within a second.
+
+        Ending twice is safe. Somebody else's session is answered like one that never was.
+        Fails with SESSION_NOT_FOUND, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +209,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.RevokeSession,
                     request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.FromString,
                     response_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.FromString,
+                    response_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'DeleteSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSession,
+                    request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionRequest.FromString,
+                    response_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionResponse.SerializeToString,
             ),
             'ExchangeToken': grpc.unary_unary_rpc_method_handler(
                     servicer.ExchangeToken,
@@ -311,6 +350,60 @@ class AuthService:
             '/titan.auth.v1.AuthService/RevokeSession',
             titan_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionRequest.SerializeToString,
             titan_dot_auth_dot_v1_dot_auth__service__pb2.RevokeSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.auth.v1.AuthService/ListSessions',
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.auth.v1.AuthService/DeleteSession',
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionRequest.SerializeToString,
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,
