@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from mesh.database import Database
 from mesh.identity import key_of_jwk
 from mesh.refusals import SessionRevoked
 from svc_auth.auth import store
+from svc_auth.auth.rules import Attempts
 from svc_auth.errors import CredentialsInvalid
 from svc_auth.settings import Settings
 from tests.harness import as_service, reason_of, refusal_in
@@ -60,6 +62,39 @@ async def test_the_password_of_nobody_is_checked_as_long(titan: Replica):
 
     encoded = await titan.passwords.hash(PASSWORD)
     assert 0.5 < await seconds_of(encoded) / await seconds_of(None) < 2
+
+
+async def test_a_known_and_an_unknown_address_are_refused_in_the_same_time(titan: Replica):
+    """The whole call, not the hash alone. One of each in turn, so that whatever slows the machine slows both."""
+    known = [(await titan.register())[0] for _ in range(4)]
+    taken: dict[str, list[float]] = {"known": [], "unknown": []}
+
+    for email in known * 4:
+        for kind, address in (("known", email), ("unknown", f"not.{email}")):
+            began = time.perf_counter()
+            assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(address, "not the password")))
+            taken[kind].append(time.perf_counter() - began)
+
+    assert 0.67 < statistics.median(taken["known"]) / statistics.median(taken["unknown"]) < 1.5
+
+
+async def test_guessing_for_days_keeps_the_owner_out_for_a_minute_at_most(titan: Replica):
+    """Nobody is locked out for good by somebody who knows their address."""
+    email, _ = await titan.register()
+    blocked = Attempts(10_000, titan.clock.now(), titan.clock.now())
+    async with titan.db.hot() as tx:
+        await store.lock_attempts(tx, store.email_hash(email), at=titan.clock.now())
+        await store.save_attempts(tx, store.email_hash(email), blocked)
+
+    await refused(titan.sign_in(email, "guess"))
+    throttled = await refused(titan.sign_in(email))
+    async with titan.db.hot() as tx:  # a minute goes by
+        minute = "UPDATE sign_in_attempts SET blocked_until = blocked_until - interval '60 s' WHERE email_hash = $1"
+        await tx.execute(minute, store.email_hash(email))
+
+    assert "SIGN_IN_THROTTLED" == reason_of(throttled)
+    assert 50 < refusal_in(throttled).retry_after_seconds <= 60
+    await titan.sign_in(email)
 
 
 async def test_the_eleventh_guess_waits_even_with_the_right_password(titan: Replica):
