@@ -37,9 +37,14 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 # Which package a developer asks for its health; reflection and health say nothing about it in their path.
 TARGET_HEADER = "titan-target"
 
-# The calls that try a password or a refresh token, or cost the hash of a new one: what is posted over HTTP, and gRPC.
-SESSION_MATCHES = ({"prefix": "/v1/sessions"}, {"path": "/v1/users"})
-SESSION_PREFIXES = ("/titan.auth.v1.AuthService/", "/titan.auth.v1.UserService/CreateUser")
+# The calls that try a password, a code or a refresh token, or cost the hash of a new password: what is posted over
+# HTTP, and gRPC.
+SESSION_MATCHES = ({"prefix": "/v1/sessions"}, {"path": "/v1/users"}, {"prefix": "/v1/users/me/secondFactor"})
+SESSION_PREFIXES = (
+    "/titan.auth.v1.AuthService/",
+    "/titan.auth.v1.SecondFactorService/",
+    "/titan.auth.v1.UserService/CreateUser",
+)
 EVENTS_PATTERN = "/v1/.+:watch"
 
 LARGE_BODIES = "app_edge_http_large_bodies"

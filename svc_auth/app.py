@@ -10,8 +10,12 @@ from svc_auth.auth.keeper import KeyKeeper
 from svc_auth.auth.rpc import AuthServicer
 from svc_auth.auth.sessions import Sessions
 from svc_auth.auth.tokens import Issuer
+from svc_auth.auth.trials import PasswordTrials
+from svc_auth.factor.factors import Factors
+from svc_auth.factor.rpc import SecondFactorServicer
 from svc_auth.keys import KeyRing, MasterKey
 from svc_auth.passwords import Passwords
+from svc_auth.sealing import SECOND_FACTORS, Seal
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.rpc import UserServicer
 
@@ -29,7 +33,9 @@ async def build(runtime: Runtime) -> Hosted:
     )
     passwords = Passwords()
     issuer = Issuer(ring, clock, ids, issuer=mesh.token_issuer, audience=mesh.token_audience, cell=mesh.cell)
-    sessions = Sessions(db, issuer, passwords, feed, clock, ids)
+    trials = PasswordTrials(db, passwords, clock)
+    factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
+    sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     await keeper.load()
     await feed.look()
     await ensure_accounts(db, passwords, runtime.settings.secrets_dir, clock, ids)
@@ -40,6 +46,7 @@ async def build(runtime: Runtime) -> Hosted:
     return Hosted(
         servicers={
             "titan.auth.v1.AuthService": AuthServicer(sessions, ring, keeper, feed, clock),
+            "titan.auth.v1.SecondFactorService": SecondFactorServicer(factors),
             "titan.auth.v1.UserService": UserServicer(db, passwords, clock, ids),
         },
         background=[keeper.follow, feed.follow, *relay.work_of(runtime)],

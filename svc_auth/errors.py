@@ -65,3 +65,33 @@ class SessionNotFound(Refusal):
     """The caller has no such session."""
 
     code = grpc.StatusCode.NOT_FOUND
+
+
+class ChallengeInvalid(Refusal):
+    """The challenge of the sign-in is unknown, answered or expired."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class CodeInvalid(Refusal):
+    """The code is wrong, or was used before; which of the two is not told."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class SecondFactorNotFound(Refusal):
+    """The caller has no second factor, or none that waits to be confirmed."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class SecondFactorActive(Refusal):
+    """The caller's second factor is in force already."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class NotRegistered(Refusal):
+    """The caller is a guest."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION

@@ -7,7 +7,6 @@ the database signs nothing. Which key signs when is decided in `auth/rules.py`; 
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -31,26 +26,17 @@ from mesh.identity import TOKEN_TYPE, KeySet, key_of_jwk
 from mesh.refusals import Unavailable
 from svc_auth.auth import rules
 from svc_auth.auth.rules import KeyTimes
+from svc_auth.sealing import MASTER_KEY_FILE, SIGNING_KEYS, MasterKeyUnusable, Seal
 from svc_auth.secret_files import read_or_make
 
 ALGORITHM = "ES256"
-MASTER_KEY_FILE = "auth_master_key"
-_NONCE_BYTES = 12
-_LEAST_MASTER_CHARACTERS = 32
-
-
-class MasterKeyUnusable(Exception):
-    """The master key is too short, or not the one that the stored keys were encrypted with."""
 
 
 class MasterKey:
-    """Encrypts private keys (AES-256-GCM), each bound to its key id."""
+    """Encrypts private keys, each bound to its key id."""
 
     def __init__(self, secret: bytes) -> None:
-        if len(secret) < _LEAST_MASTER_CHARACTERS:
-            raise MasterKeyUnusable(f"the master key has less than {_LEAST_MASTER_CHARACTERS} characters")
-        derive = HKDF(hashes.SHA256(), length=32, salt=None, info=b"titan svc_auth signing keys")
-        self._cipher = AESGCM(derive.derive(secret))
+        self._seal = Seal(secret, SIGNING_KEYS)
 
     @classmethod
     def of_folder(cls, folder: Path) -> MasterKey:
@@ -59,9 +45,7 @@ class MasterKey:
 
     def seal(self, kid: str, key: ec.EllipticCurvePrivateKey) -> bytes:
         """Return a private key as it is stored."""
-        der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, der, kid.encode())
+        return self._seal.close(kid, key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
 
     def open(self, kid: str, sealed: bytes) -> ec.EllipticCurvePrivateKey:
         """Return a private key from what is stored.
@@ -69,13 +53,7 @@ class MasterKey:
         Raises:
             MasterKeyUnusable: It was encrypted with another master key, or belongs to another key id.
         """
-        try:
-            der = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], kid.encode())
-        except InvalidTag:
-            raise MasterKeyUnusable(
-                f"signing key {kid} was encrypted with another master key: restore {MASTER_KEY_FILE}"
-            ) from None
-        key = load_der_private_key(der, password=None)
+        key = load_der_private_key(self._seal.open(kid, sealed), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise MasterKeyUnusable(f"signing key {kid} is of another kind")
         return key

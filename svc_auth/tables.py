@@ -1,6 +1,7 @@
 """The tables of this package's database, as its migrations leave them.
 
-`user/store.py` writes `users` and `addresses`; `auth/store.py` writes all others.
+`user/store.py` writes `users` and `addresses`, `factor/store.py` `second_factors` and `recovery_codes`; `auth/store.py`
+writes all others.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ sessions = Table(
     Column("revoked_at", _time),
     Column("revoked_for", Text),
     Column("client_name", Text, nullable=False),
+    Column("amr", ARRAY(Text), nullable=False),
 )
 
 refresh_tokens = Table(
@@ -70,6 +72,32 @@ sign_in_attempts = Table(
     Column("failures", Integer, nullable=False),
     Column("failed_at", _time, nullable=False),
     Column("blocked_until", _time, nullable=False),
+)
+
+sign_in_challenges = Table(
+    "sign_in_challenges",
+    metadata,
+    Column("challenge_hash", LargeBinary, primary_key=True),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id"), nullable=False),
+    Column("client_name", Text, nullable=False),
+    Column("expires_at", _time, nullable=False),
+)
+
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id"), primary_key=True),
+    Column("secret", LargeBinary, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    Column("created_at", _time, nullable=False),
+    Column("confirmed_at", _time),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("code_hash", LargeBinary, primary_key=True),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("second_factors.user_id"), nullable=False),
 )
 
 signing_keys = Table(

@@ -13,12 +13,13 @@ from mesh.seams import Clock
 from svc_auth.auth import rules
 from svc_auth.auth.feed import Ended, RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
-from svc_auth.auth.sessions import Sessions
+from svc_auth.auth.sessions import Challenge, Sessions
 from svc_auth.auth.store import LiveSession
+from svc_auth.factor.rpc import from_wire
 from svc_auth.inputs import in_person, plain
 from svc_auth.keys import KeyRing, StoredKey
 from titan.auth.v1 import auth_service_pb2 as pb
-from titan.auth.v1 import session_pb2
+from titan.auth.v1 import second_factor_pb2, session_pb2
 
 MAX_REVOCATIONS = 1_000
 _LIST = "AuthService.ListSessions"
@@ -38,10 +39,25 @@ class AuthServicer:
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Any) -> pb.CreateSessionResponse:
         """Refuses with CREDENTIALS_INVALID or SIGN_IN_THROTTLED."""
-        pair = await self._sessions.sign_in(
+        opened = await self._sessions.sign_in(
             request.email, request.password, client_name=plain("client_name", request.client_name)
         )
+        if isinstance(opened, Challenge):
+            challenge = second_factor_pb2.SecondFactorChallenge(
+                challenge_token=opened.token, expires_in_seconds=opened.expires_in_seconds
+            )
+            return pb.CreateSessionResponse(challenge=challenge)
         return pb.CreateSessionResponse(
+            access_token=opened.access_token,
+            refresh_token=opened.refresh_token,
+            expires_in_seconds=opened.expires_in_seconds,
+            user_id=str(opened.user_id),
+        )
+
+    async def CompleteSession(self, request: pb.CompleteSessionRequest, context: Any) -> pb.CompleteSessionResponse:
+        """Refuses with CHALLENGE_INVALID, CODE_INVALID or SIGN_IN_THROTTLED."""
+        pair = await self._sessions.complete(request.challenge_token, from_wire(request.proof))
+        return pb.CompleteSessionResponse(
             access_token=pair.access_token,
             refresh_token=pair.refresh_token,
             expires_in_seconds=pair.expires_in_seconds,

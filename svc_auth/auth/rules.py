@@ -16,6 +16,9 @@ REFRESH_TOKEN_SECONDS = 30 * 86_400
 REVOCATION_SECONDS = ACCESS_TOKEN_SECONDS + 60
 """A revocation matters until the last token of its session has expired, with a minute for clocks that disagree."""
 
+CHALLENGE_SECONDS = 300
+"""How long a right password waits for the second factor: the time to find a telephone."""
+
 SIGNED_OUT = "SIGNED_OUT"
 TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105
 """Why a session ended."""
@@ -50,9 +53,10 @@ def access_claims(
     issuer: str,
     audience: str,
     cell: str,
+    amr: Sequence[str] = (),
     actor_id: UUID | None = None,
 ) -> dict[str, Any]:
-    """Return the claims of an access token (RFC 9068; `act` as RFC 8693 writes it)."""
+    """Return the claims of an access token (RFC 9068; `act` as RFC 8693 writes it, `amr` as RFC 8176)."""
     issued = int(at.timestamp())
     claims: dict[str, Any] = {
         "iss": issuer,
@@ -67,6 +71,8 @@ def access_claims(
         "exp": issued + ACCESS_TOKEN_SECONDS,
         "jti": str(token_id),
     }
+    if amr:
+        claims["amr"] = list(amr)
     if actor_id is not None:
         claims["act"] = {"sub": str(actor_id)}
     return claims
@@ -102,6 +108,7 @@ class RefreshState:
     expires_at: datetime
     spent_at: datetime | None
     revoked_at: datetime | None
+    amr: tuple[str, ...] = ()
 
 
 def judge_refresh(state: RefreshState | None, *, at: datetime) -> RefreshVerdict:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -15,88 +15,118 @@ from mesh.seams import Clock, Ids, failpoint
 from svc_auth.auth import rules, store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import SIGNED_OUT, TOKEN_REUSED, RefreshState, RefreshVerdict, Subject
-from svc_auth.auth.store import Exchange, LiveSession, NewSession
+from svc_auth.auth.store import Exchange, LiveSession, NewSession, OpenChallenge
 from svc_auth.auth.tokens import Issuer, Pair, new_refresh_token, refresh_end
-from svc_auth.errors import CredentialsInvalid, RefreshTokenInvalid, SessionNotFound, UserNotFound
-from svc_auth.passwords import Passwords
+from svc_auth.auth.trials import PasswordTrials
+from svc_auth.errors import (
+    ChallengeInvalid,
+    CodeInvalid,
+    RefreshTokenInvalid,
+    SecondFactorNotFound,
+    SessionNotFound,
+    UserNotFound,
+)
+from svc_auth.factor import rules as factor_rules
+from svc_auth.factor.factors import Factors, Proof
 from svc_auth.user import store as user_store
-from svc_auth.user.rules import normalise_email, normalise_password
 
 
-class Turns:
-    """One try at a time per address: a hundred guesses sent at once are counted like a hundred in a row.
+@dataclass(frozen=True)
+class Challenge:
+    """What a right password is answered with where the user has a second factor."""
 
-    Counting before the password is checked would do as well, but would throttle an owner who signs in twice at once.
-    """
-
-    def __init__(self) -> None:
-        self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
-
-    @asynccontextmanager
-    async def of(self, key: bytes) -> AsyncIterator[None]:
-        """Wait for the turn of this key."""
-        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
-        self._locks[key] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
+    token: str = field(repr=False)
+    expires_in_seconds: int = rules.CHALLENGE_SECONDS
 
 
 class Sessions:
     """The sessions of this package's database."""
 
     def __init__(
-        self, db: Database, issuer: Issuer, passwords: Passwords, feed: RevocationFeed, clock: Clock, ids: Ids
+        self,
+        db: Database,
+        issuer: Issuer,
+        trials: PasswordTrials,
+        factors: Factors,
+        feed: RevocationFeed,
+        clock: Clock,
+        ids: Ids,
     ) -> None:
         self._db = db
         self._issuer = issuer
-        self._passwords = passwords
+        self._trials = trials
+        self._factors = factors
         self._feed = feed
         self._clock = clock
         self._ids = ids
-        self._turns = Turns()
         # Guests come in crowds; those that come together share a transaction.
         self.guests: Batcher[NewSession, None] = Batcher(self._open_guests, name="auth.guests")
 
-    async def sign_in(self, email: str, password: str, *, client_name: str = "") -> Pair:
-        """Open a session for whoever knows the password.
+    async def sign_in(self, email: str, password: str, *, client_name: str = "") -> Pair | Challenge:
+        """Open a session for whoever knows the password; where the user has a second factor, ask for that first.
 
         Raises:
             CredentialsInvalid: Address and password do not belong together.
             SignInThrottled: The address has seen too many wrong ones.
         """
-        address, secret = normalise_email(email), normalise_password(password)
-        hashed = store.email_hash(address)
-        async with self._turns.of(hashed):
-            async with self._db.hot_read() as connection:
-                found, attempts = await store.find_credentials(connection, address)
-            rules.admit_attempt(attempts, at=self._clock.now())
-            known = found.password_hash if found is not None else None
-            if not await self._passwords.verify(known, secret) or found is None:
-                await self._count_failure(hashed)
-                raise CredentialsInvalid("address and password do not belong together")
-        stronger = await self._passwords.hash(secret) if self._passwords.outdated(found.password_hash) else None
-        session, refresh = self._new_session(found.subject.user_id, client_name)
+        passed = await self._trials.of(email, password)
+        found = passed.credentials
+        session, refresh = self._new_session(found.subject.user_id, client_name, factor_rules.BY_PASSWORD)
+        challenge = Challenge(new_refresh_token())
         at = self._clock.now()
         async with self._db.hot() as tx:
-            if attempts is not None:
-                await store.forget_attempts(tx, hashed)
-            if stronger is not None:
-                await user_store.save_password_hash(tx, found.subject.user_id, old=found.password_hash, new=stronger)
+            if passed.tries_hash is not None:
+                await store.forget_attempts(tx, passed.tries_hash)
+            if passed.stronger_hash is not None:
+                user_id, old = found.subject.user_id, found.password_hash
+                await user_store.save_password_hash(tx, user_id, old=old, new=passed.stronger_hash)
+            if found.second_factor:
+                await store.insert_challenge(
+                    tx,
+                    OpenChallenge(store.token_hash(challenge.token), found.subject.user_id, client_name),
+                    expires_at=at + timedelta(seconds=rules.CHALLENGE_SECONDS),
+                )
+                return challenge
             await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
-        return self._issuer.pair(found.subject, session_id=session.session_id, refresh_token=refresh)
+        return self._pair(found.subject, session, refresh)
+
+    async def complete(self, challenge_token: str, proof: Proof) -> Pair:
+        """Open the session of a challenge for whoever has the second factor.
+
+        Raises:
+            ChallengeInvalid: It is unknown, answered or expired, or the second factor has ended meanwhile.
+            CodeInvalid: The proof does not count.
+            SignInThrottled: There were too many wrong ones.
+        """
+        hashed = store.token_hash(challenge_token)
+
+        async def answer(tx: asyncpg.Connection) -> Pair | None:
+            at = self._clock.now()
+            challenge = await store.lock_challenge(tx, hashed, at=at)
+            if challenge is None:
+                raise ChallengeInvalid("the challenge is unknown, answered or expired: sign in again")
+            amr = await self._factors.prove(tx, challenge.user_id, proof)
+            if amr is None:
+                return None
+            subject = store.subject_of(await user_store.get_user(tx, challenge.user_id))
+            session, refresh = self._new_session(challenge.user_id, challenge.client_name, amr)
+            await store.remove_challenge(tx, hashed)
+            await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
+            return self._pair(subject, session, refresh)
+
+        try:
+            pair = await self._db.transact(answer)
+        except SecondFactorNotFound:
+            raise ChallengeInvalid("the second factor has ended: sign in again") from None
+        if pair is None:
+            raise CodeInvalid("the code is wrong, or was used before")
+        return pair
 
     async def open_guest(self, *, client_name: str = "") -> Pair:
         """Make a guest and open their session."""
         session, refresh = self._new_session(self._ids.new(), client_name)
         await self.guests.submit(session)
-        return self._issuer.pair(Subject(session.user_id, True), session_id=session.session_id, refresh_token=refresh)
+        return self._pair(Subject(session.user_id, True), session, refresh)
 
     async def refresh(self, refresh_token: str) -> Pair:
         """Trade a refresh token for the next pair. A spent one ends the session.
@@ -124,7 +154,7 @@ class Sessions:
             self._feed.wake()
         if verdict is not RefreshVerdict.ROTATE or state is None:
             raise RefreshTokenInvalid("the refresh token is unknown, spent, expired or revoked")
-        return self._issuer.pair(state.subject, session_id=state.session_id, refresh_token=fresh)
+        return self._issuer.pair(state.subject, session_id=state.session_id, amr=state.amr, refresh_token=fresh)
 
     async def revoke(self, refresh_token: str) -> None:
         """End the session of a refresh token, if there is one."""
@@ -169,9 +199,12 @@ class Sessions:
             await store.save_exchange(tx, exchange, at=self._clock.now())
         return self._issuer.access_token(subject, session_id=session_id, actor_id=actor_id)
 
-    def _new_session(self, user_id: UUID, client_name: str) -> tuple[NewSession, str]:
+    def _new_session(self, user_id: UUID, client_name: str, amr: tuple[str, ...] = ()) -> tuple[NewSession, str]:
         refresh = new_refresh_token()
-        return NewSession(self._ids.new(), user_id, store.token_hash(refresh), client_name), refresh
+        return NewSession(self._ids.new(), user_id, store.token_hash(refresh), client_name, amr), refresh
+
+    def _pair(self, subject: Subject, session: NewSession, refresh: str) -> Pair:
+        return self._issuer.pair(subject, session_id=session.session_id, amr=session.amr, refresh_token=refresh)
 
     async def _open_guests(self, sessions: list[NewSession]) -> Sequence[None]:
         at = self._clock.now()
@@ -179,8 +212,3 @@ class Sessions:
             await user_store.insert_guests(tx, [session.user_id for session in sessions], at=at)
             await store.insert_sessions(tx, sessions, at=at, expires_at=refresh_end(at))
         return [None] * len(sessions)
-
-    async def _count_failure(self, hashed: bytes) -> None:
-        async with self._db.hot() as tx:
-            attempts = await store.lock_attempts(tx, hashed, at=self._clock.now())
-            await store.save_attempts(tx, hashed, rules.after_failure(attempts, at=self._clock.now()))

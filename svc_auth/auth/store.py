@@ -27,6 +27,11 @@ def token_hash(refresh_token: str) -> bytes:
     return hashlib.sha256(refresh_token.encode()).digest()
 
 
+def factor_key(user_id: UUID) -> bytes:
+    """Return the key under which wrong codes of a user's second factor are counted."""
+    return hashlib.sha256(b"second factor " + user_id.bytes).digest()
+
+
 def email_hash(email: str) -> bytes:
     """Return the key under which attempts on an address are counted, whether it exists or not."""
     return hashlib.sha256(b"sign-in " + email.encode()).digest()
@@ -43,13 +48,14 @@ class NewSession:
     user_id: UUID
     token_hash: bytes
     client_name: str = ""
+    amr: tuple[str, ...] = ()
 
 
 _INSERT_SESSIONS = """
 WITH opened AS (
-    INSERT INTO sessions (session_id, user_id, client_name, created_at, expires_at)
-    SELECT session_id, user_id, client_name, $4, $5
-    FROM unnest($1::uuid[], $2::uuid[], $6::text[]) AS n (session_id, user_id, client_name)
+    INSERT INTO sessions (session_id, user_id, client_name, amr, created_at, expires_at)
+    SELECT session_id, user_id, client_name, string_to_array(amr, ' '), $4, $5
+    FROM unnest($1::uuid[], $2::uuid[], $6::text[], $7::text[]) AS n (session_id, user_id, client_name, amr)
 )
 INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
 SELECT token_hash, session_id, $4, $5 FROM unnest($1::uuid[], $3::bytea[]) AS n (session_id, token_hash)
@@ -68,11 +74,12 @@ async def insert_sessions(
         at,
         expires_at,
         [s.client_name for s in sessions],
+        [" ".join(s.amr) for s in sessions],
     )
 
 
 _LOCK_REFRESH = """
-SELECT t.session_id, t.expires_at, t.spent_at, s.revoked_at, s.user_id
+SELECT t.session_id, t.expires_at, t.spent_at, s.revoked_at, s.user_id, s.amr
 FROM refresh_tokens t JOIN sessions s USING (session_id)
 WHERE t.token_hash = $1
 FOR UPDATE
@@ -86,7 +93,8 @@ async def lock_refresh(tx: asyncpg.Connection, hashed: bytes) -> RefreshState | 
         return None
     user = await tx.fetchrow("SELECT email IS NULL AS guest, roles FROM users WHERE user_id = $1", row["user_id"])
     subject = Subject(row["user_id"], user["guest"], tuple(user["roles"]))
-    return RefreshState(row["session_id"], subject, row["expires_at"], row["spent_at"], row["revoked_at"])
+    times = row["expires_at"], row["spent_at"], row["revoked_at"]
+    return RefreshState(row["session_id"], subject, *times, tuple(row["amr"]))
 
 
 async def save_rotated(
@@ -194,19 +202,21 @@ async def list_revoked(connection: asyncpg.Connection, *, since: datetime | None
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who has an address, and the hash of their password."""
+    """Who has an address, the hash of their password, and whether a second factor is in force."""
 
     subject: Subject
     password_hash: str
+    second_factor: bool
 
 
 async def find_credentials(connection: asyncpg.Connection, email: str) -> tuple[Credentials | None, Attempts | None]:
     """Return who has an address, if anybody, and the wrong passwords that it saw, if any."""
     row = await connection.fetchrow(
         """
-        SELECT u.user_id, u.roles, u.password_hash, a.failures, a.failed_at, a.blocked_until
+        SELECT u.user_id, u.roles, u.password_hash, f.confirmed_at, a.failures, a.failed_at, a.blocked_until
         FROM (SELECT 1) AS always
         LEFT JOIN users u ON u.email = $1
+        LEFT JOIN second_factors f ON f.user_id = u.user_id
         LEFT JOIN sign_in_attempts a ON a.email_hash = $2
         """,
         email,
@@ -215,7 +225,8 @@ async def find_credentials(connection: asyncpg.Connection, email: str) -> tuple[
     attempts = None if row["failures"] is None else Attempts(row["failures"], row["failed_at"], row["blocked_until"])
     if row["user_id"] is None:
         return None, attempts
-    return Credentials(Subject(row["user_id"], False, tuple(row["roles"])), row["password_hash"]), attempts
+    subject = Subject(row["user_id"], False, tuple(row["roles"]))
+    return Credentials(subject, row["password_hash"], row["confirmed_at"] is not None), attempts
 
 
 async def lock_attempts(tx: asyncpg.Connection, hashed: bytes, *, at: datetime) -> Attempts | None:
@@ -246,6 +257,45 @@ async def save_attempts(tx: asyncpg.Connection, hashed: bytes, attempts: Attempt
 async def forget_attempts(tx: asyncpg.Connection, hashed: bytes) -> None:
     """Forget the wrong passwords of an address: its owner has come."""
     await tx.execute("DELETE FROM sign_in_attempts WHERE email_hash = $1", hashed)
+
+
+# --- challenges of sign-ins ---
+
+
+@dataclass(frozen=True)
+class OpenChallenge:
+    """A sign-in whose password was right, and that waits for the second factor."""
+
+    challenge_hash: bytes
+    user_id: UUID
+    client_name: str
+
+
+async def insert_challenge(tx: asyncpg.Connection, challenge: OpenChallenge, *, expires_at: datetime) -> None:
+    """Store a new challenge."""
+    await tx.execute(
+        "INSERT INTO sign_in_challenges (challenge_hash, user_id, client_name, expires_at) VALUES ($1, $2, $3, $4)",
+        challenge.challenge_hash,
+        challenge.user_id,
+        challenge.client_name,
+        expires_at,
+    )
+
+
+async def lock_challenge(tx: asyncpg.Connection, hashed: bytes, *, at: datetime) -> OpenChallenge | None:
+    """Return a challenge that still counts, locked."""
+    row = await tx.fetchrow(
+        "SELECT challenge_hash, user_id, client_name FROM sign_in_challenges"
+        " WHERE challenge_hash = $1 AND expires_at > $2 FOR UPDATE",
+        hashed,
+        at,
+    )
+    return None if row is None else OpenChallenge(**row)
+
+
+async def remove_challenge(tx: asyncpg.Connection, hashed: bytes) -> None:
+    """Forget a challenge: it was answered."""
+    await tx.execute("DELETE FROM sign_in_challenges WHERE challenge_hash = $1", hashed)
 
 
 # --- acting for somebody ---
@@ -323,7 +373,8 @@ DELETE FROM sessions WHERE session_id IN (
 
 
 async def prune(tx: asyncpg.Connection, *, at: datetime) -> None:
-    """Forget retired keys, sessions that expired and old attempts: a thousand sessions at most at a time."""
+    """Forget retired keys, expired sessions and challenges, and old attempts: at most a thousand sessions a time."""
     await tx.execute(_PRUNE_KEYS, at - timedelta(seconds=2 * KEY_KEPT_SECONDS))
     await tx.execute(_PRUNE_SESSIONS, at - timedelta(seconds=2 * REVOCATION_SECONDS))
+    await tx.execute("DELETE FROM sign_in_challenges WHERE expires_at < $1", at)
     await tx.execute("DELETE FROM sign_in_attempts WHERE failed_at < $1", at - timedelta(seconds=2 * FORGET_SECONDS))

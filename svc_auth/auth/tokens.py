@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -46,7 +47,9 @@ class Issuer:
         self._audience = audience
         self._cell = cell
 
-    def access_token(self, subject: Subject, *, session_id: UUID, actor_id: UUID | None = None) -> str:
+    def access_token(
+        self, subject: Subject, *, session_id: UUID, amr: Sequence[str] = (), actor_id: UUID | None = None
+    ) -> str:
         """Return a signed access token.
 
         Raises:
@@ -61,10 +64,11 @@ class Issuer:
             issuer=self._issuer,
             audience=self._audience,
             cell=self._cell,
+            amr=amr,
             actor_id=actor_id,
         )
         return self._ring.sign(claims, at=at)
 
-    def pair(self, subject: Subject, *, session_id: UUID, refresh_token: str) -> Pair:
+    def pair(self, subject: Subject, *, session_id: UUID, amr: Sequence[str], refresh_token: str) -> Pair:
         """Return the pair of a session whose refresh token is stored."""
-        return Pair(self.access_token(subject, session_id=session_id), refresh_token, subject.user_id)
+        return Pair(self.access_token(subject, session_id=session_id, amr=amr), refresh_token, subject.user_id)

@@ -21,13 +21,23 @@ from svc_auth.auth.keeper import KeyKeeper
 from svc_auth.auth.rpc import AuthServicer
 from svc_auth.auth.sessions import Sessions
 from svc_auth.auth.tokens import Issuer
+from svc_auth.auth.trials import PasswordTrials
+from svc_auth.factor.factors import Factors
+from svc_auth.factor.rpc import SecondFactorServicer
 from svc_auth.keys import KeyRing, MasterKey
 from svc_auth.passwords import Passwords
+from svc_auth.sealing import SECOND_FACTORS, Seal
 from svc_auth.settings import Settings
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.rpc import UserServicer
 from tests.harness import Metadata, serve
-from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
+from titan.auth.v1 import (
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    second_factor_service_pb2_grpc,
+    user_service_pb2,
+    user_service_pb2_grpc,
+)
 
 PASSWORD = "correct horse battery staple"
 
@@ -55,10 +65,12 @@ class Replica:
     keeper: KeyKeeper
     feed: RevocationFeed
     sessions: Sessions
+    factors: Factors
     passwords: Passwords
     verifier: TokenVerifier
     auth: Any = None
     user: Any = None
+    factor: Any = None
     target: str = ""
 
     def caller(self, access_token: str) -> Caller:
@@ -120,11 +132,13 @@ async def build_replica(db: Database, secrets_dir: Path) -> Replica:
     feed = RevocationFeed(db, clock, poll_seconds=0.05, heartbeat_seconds=0.2)
     passwords = Passwords()
     issuer = Issuer(ring, clock, ids, issuer="https://titan.local", audience="titan", cell="local")
-    sessions = Sessions(db, issuer, passwords, feed, clock, ids)
+    trials = PasswordTrials(db, passwords, clock)
+    factors = Factors(db, trials, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
+    sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     await keeper.load()
     await feed.look()
     verifier = TokenVerifier(ring.verifying, revocations=feed.view, cell="local", now=lambda: clock.now().timestamp())
-    return Replica(db, clock, ring, keeper, feed, sessions, passwords, verifier)
+    return Replica(db, clock, ring, keeper, feed, sessions, factors, passwords, verifier)
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +167,14 @@ async def titan(auth_db: Database, auth_secrets: Path) -> AsyncIterator[Replica]
         "titan.auth.v1.AuthService": AuthServicer(
             replica.sessions, replica.ring, replica.keeper, replica.feed, replica.clock
         ),
+        "titan.auth.v1.SecondFactorService": SecondFactorServicer(replica.factors),
         "titan.auth.v1.UserService": UserServicer(auth_db, replica.passwords, replica.clock, SystemIds()),
     }
     async with serve(servicers, verifier=replica.verifier) as channel:
         replica.target = channel.target
         replica.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
         replica.user = user_service_pb2_grpc.UserServiceStub(channel)
+        replica.factor = second_factor_service_pb2_grpc.SecondFactorServiceStub(channel)
         yield replica
     replica.passwords.close()
 

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from mesh.refusals import Unavailable
-from svc_auth.keys import KeyRing, MasterKey, MasterKeyUnusable, make_key
+from svc_auth.keys import KeyRing, MasterKey, make_key
+from svc_auth.sealing import MasterKeyUnusable
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

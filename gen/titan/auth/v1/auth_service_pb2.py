@@ -25,11 +25,12 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from titan.auth.v1 import second_factor_pb2 as titan_dot_auth_dot_v1_dot_second__factor__pb2
 from titan.auth.v1 import session_pb2 as titan_dot_auth_dot_v1_dot_session__pb2
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/auth/v1/auth_service.proto\x12\rtitan.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btitan/auth/v1/session.proto\x1a\x1etitan/options/v1/options.proto\"m\n\x14\x43reateSessionRequest\x12\x19\n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xfe\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1c\n\x0b\x63lient_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18P\"q\n\x15\x43reateSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07user_id\x18\x04 \x01(\t\"9\n\x19\x43reateGuestSessionRequest\x12\x1c\n\x0b\x63lient_name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18P\"v\n\x1a\x43reateGuestSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07user_id\x18\x04 \x01(\t\":\n\x15RefreshSessionRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"r\n\x16RefreshSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07user_id\x18\x04 \x01(\t\"9\n\x14RevokeSessionRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"\x17\n\x15RevokeSessionResponse\"Q\n\x13ListSessionsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"Y\n\x14ListSessionsResponse\x12(\n\x08sessions\x18\x01 \x03(\x0b\x32\x16.titan.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x14\x44\x65leteSessionRequest\x12\x1c\n\nsession_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteSessionResponse\"9\n\x14\x45xchangeTokenRequest\x12!\n\x0fsubject_user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"Z\n\x15\x45xchangeTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x02 \x01(\x05\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"\x10\n\x0eGetJwksRequest\"3\n\x0fGetJwksResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.titan.auth.v1.Jwk\"\x19\n\x17RotateSigningKeyRequest\"j\n\x18RotateSigningKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.titan.auth.v1.Jwk\x12-\n\tsign_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x19\n\x17WatchRevocationsRequest\"z\n\x18WatchRevocationsResponse\x12.\n\x0brevocations\x18\x01 \x03(\x0b\x32\x19.titan.auth.v1.Revocation\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xbc\n\n\x0b\x41uthService\x12|\n\rCreateSession\x12#.titan.auth.v1.CreateSessionRequest\x1a$.titan.auth.v1.CreateSessionResponse\" \x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/sessions:\x01*\x12\x91\x01\n\x12\x43reateGuestSession\x12(.titan.auth.v1.CreateGuestSessionRequest\x1a).titan.auth.v1.CreateGuestSessionResponse\"&\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x17\"\x12/v1/sessions:guest:\x01*\x12\x87\x01\n\x0eRefreshSession\x12$.titan.auth.v1.RefreshSessionRequest\x1a%.titan.auth.v1.RefreshSessionResponse\"(\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x19\"\x14/v1/sessions:refresh:\x01*\x12\x83\x01\n\rRevokeSession\x12#.titan.auth.v1.RevokeSessionRequest\x1a$.titan.auth.v1.RevokeSessionResponse\"\'\x90\x02\x02\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\"\x13/v1/sessions:revoke:\x01*\x12v\n\x0cListSessions\x12\".titan.auth.v1.ListSessionsRequest\x1a#.titan.auth.v1.ListSessionsResponse\"\x1d\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x86\x01\n\rDeleteSession\x12#.titan.auth.v1.DeleteSessionRequest\x1a$.titan.auth.v1.DeleteSessionResponse\"*\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1b*\x19/v1/sessions/{session_id}\x12\x8d\x01\n\rExchangeToken\x12#.titan.auth.v1.ExchangeTokenRequest\x1a$.titan.auth.v1.ExchangeTokenResponse\"1\x90\x02\x00\xaa\xbb\x18\n\x1a\x08importer\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/sessions:exchange:\x01*\x12q\n\x07GetJwks\x12\x1d.titan.auth.v1.GetJwksRequest\x1a\x1e.titan.auth.v1.GetJwksResponse\"\'\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12\x94\x01\n\x10RotateSigningKey\x12&.titan.auth.v1.RotateSigningKeyRequest\x1a\'.titan.auth.v1.RotateSigningKeyResponse\"/\x90\x02\x00\xaa\xbb\x18\x07\x1a\x05\x61\x64min\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/signingKeys:rotate:\x01*\x12p\n\x10WatchRevocations\x12&.titan.auth.v1.WatchRevocationsRequest\x1a\'.titan.auth.v1.WatchRevocationsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/auth/v1/auth_service.proto\x12\rtitan.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a!titan/auth/v1/second_factor.proto\x1a\x1btitan/auth/v1/session.proto\x1a\x1etitan/options/v1/options.proto\"m\n\x14\x43reateSessionRequest\x12\x19\n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xfe\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x1c\n\x0b\x63lient_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18P\"\xaa\x01\n\x15\x43reateSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07user_id\x18\x04 \x01(\t\x12\x37\n\tchallenge\x18\x05 \x01(\x0b\x32$.titan.auth.v1.SecondFactorChallenge\"v\n\x16\x43ompleteSessionRequest\x12#\n\x0f\x63hallenge_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\x12\x37\n\x05proof\x18\x02 \x01(\x0b\x32 .titan.auth.v1.SecondFactorProofB\x06\xbaH\x03\xc8\x01\x01\"s\n\x17\x43ompleteSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07user_id\x18\x04 \x01(\t\"9\n\x19\x43reateGuestSessionRequest\x12\x1c\n\x0b\x63lient_name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18P\"v\n\x1a\x43reateGuestSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07user_id\x18\x04 \x01(\t\":\n\x15RefreshSessionRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"r\n\x16RefreshSessionResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x15\n\rrefresh_token\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x03 \x01(\x05\x12\x0f\n\x07user_id\x18\x04 \x01(\t\"9\n\x14RevokeSessionRequest\x12!\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04\"\x17\n\x15RevokeSessionResponse\"Q\n\x13ListSessionsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"Y\n\x14ListSessionsResponse\x12(\n\x08sessions\x18\x01 \x03(\x0b\x32\x16.titan.auth.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x14\x44\x65leteSessionRequest\x12\x1c\n\nsession_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteSessionResponse\"9\n\x14\x45xchangeTokenRequest\x12!\n\x0fsubject_user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"Z\n\x15\x45xchangeTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x02 \x01(\x05\x12\x0f\n\x07user_id\x18\x03 \x01(\t\"\x10\n\x0eGetJwksRequest\"3\n\x0fGetJwksResponse\x12 \n\x04keys\x18\x01 \x03(\x0b\x32\x12.titan.auth.v1.Jwk\"\x19\n\x17RotateSigningKeyRequest\"j\n\x18RotateSigningKeyResponse\x12\x1f\n\x03key\x18\x01 \x01(\x0b\x32\x12.titan.auth.v1.Jwk\x12-\n\tsign_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x19\n\x17WatchRevocationsRequest\"z\n\x18WatchRevocationsResponse\x12.\n\x0brevocations\x18\x01 \x03(\x0b\x32\x19.titan.auth.v1.Revocation\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xca\x0b\n\x0b\x41uthService\x12|\n\rCreateSession\x12#.titan.auth.v1.CreateSessionRequest\x1a$.titan.auth.v1.CreateSessionResponse\" \x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/sessions:\x01*\x12\x8b\x01\n\x0f\x43ompleteSession\x12%.titan.auth.v1.CompleteSessionRequest\x1a&.titan.auth.v1.CompleteSessionResponse\")\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/sessions:complete:\x01*\x12\x91\x01\n\x12\x43reateGuestSession\x12(.titan.auth.v1.CreateGuestSessionRequest\x1a).titan.auth.v1.CreateGuestSessionResponse\"&\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x17\"\x12/v1/sessions:guest:\x01*\x12\x87\x01\n\x0eRefreshSession\x12$.titan.auth.v1.RefreshSessionRequest\x1a%.titan.auth.v1.RefreshSessionResponse\"(\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x19\"\x14/v1/sessions:refresh:\x01*\x12\x83\x01\n\rRevokeSession\x12#.titan.auth.v1.RevokeSessionRequest\x1a$.titan.auth.v1.RevokeSessionResponse\"\'\x90\x02\x02\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\"\x13/v1/sessions:revoke:\x01*\x12v\n\x0cListSessions\x12\".titan.auth.v1.ListSessionsRequest\x1a#.titan.auth.v1.ListSessionsResponse\"\x1d\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/sessions\x12\x86\x01\n\rDeleteSession\x12#.titan.auth.v1.DeleteSessionRequest\x1a$.titan.auth.v1.DeleteSessionResponse\"*\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1b*\x19/v1/sessions/{session_id}\x12\x8d\x01\n\rExchangeToken\x12#.titan.auth.v1.ExchangeTokenRequest\x1a$.titan.auth.v1.ExchangeTokenResponse\"1\x90\x02\x00\xaa\xbb\x18\n\x1a\x08importer\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/sessions:exchange:\x01*\x12q\n\x07GetJwks\x12\x1d.titan.auth.v1.GetJwksRequest\x1a\x1e.titan.auth.v1.GetJwksResponse\"\'\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12\x94\x01\n\x10RotateSigningKey\x12&.titan.auth.v1.RotateSigningKeyRequest\x1a\'.titan.auth.v1.RotateSigningKeyResponse\"/\x90\x02\x00\xaa\xbb\x18\x07\x1a\x05\x61\x64min\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/signingKeys:rotate:\x01*\x12p\n\x10WatchRevocations\x12&.titan.auth.v1.WatchRevocationsRequest\x1a\'.titan.auth.v1.WatchRevocationsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +43,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATESESSIONREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
   _globals['_CREATESESSIONREQUEST'].fields_by_name['client_name']._loaded_options = None
   _globals['_CREATESESSIONREQUEST'].fields_by_name['client_name']._serialized_options = b'\272H\004r\002\030P'
+  _globals['_COMPLETESESSIONREQUEST'].fields_by_name['challenge_token']._loaded_options = None
+  _globals['_COMPLETESESSIONREQUEST'].fields_by_name['challenge_token']._serialized_options = b'\272H\007r\005\020\001\030\200\004'
+  _globals['_COMPLETESESSIONREQUEST'].fields_by_name['proof']._loaded_options = None
+  _globals['_COMPLETESESSIONREQUEST'].fields_by_name['proof']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CREATEGUESTSESSIONREQUEST'].fields_by_name['client_name']._loaded_options = None
   _globals['_CREATEGUESTSESSIONREQUEST'].fields_by_name['client_name']._serialized_options = b'\272H\004r\002\030P'
   _globals['_REFRESHSESSIONREQUEST'].fields_by_name['refresh_token']._loaded_options = None
@@ -58,6 +63,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXCHANGETOKENREQUEST'].fields_by_name['subject_user_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_AUTHSERVICE'].methods_by_name['CreateSession']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['CreateSession']._serialized_options = b'\220\002\000\252\273\030\002\010\001\202\323\344\223\002\021\"\014/v1/sessions:\001*'
+  _globals['_AUTHSERVICE'].methods_by_name['CompleteSession']._loaded_options = None
+  _globals['_AUTHSERVICE'].methods_by_name['CompleteSession']._serialized_options = b'\220\002\000\252\273\030\002\010\001\202\323\344\223\002\032\"\025/v1/sessions:complete:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['CreateGuestSession']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['CreateGuestSession']._serialized_options = b'\220\002\000\252\273\030\002\010\001\202\323\344\223\002\027\"\022/v1/sessions:guest:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['RefreshSession']._loaded_options = None
@@ -76,46 +83,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHSERVICE'].methods_by_name['RotateSigningKey']._serialized_options = b'\220\002\000\252\273\030\007\032\005admin\202\323\344\223\002\033\"\026/v1/signingKeys:rotate:\001*'
   _globals['_AUTHSERVICE'].methods_by_name['WatchRevocations']._loaded_options = None
   _globals['_AUTHSERVICE'].methods_by_name['WatchRevocations']._serialized_options = b'\220\002\001\252\273\030\002 \001'
-  _globals['_CREATESESSIONREQUEST']._serialized_start=204
-  _globals['_CREATESESSIONREQUEST']._serialized_end=313
-  _globals['_CREATESESSIONRESPONSE']._serialized_start=315
-  _globals['_CREATESESSIONRESPONSE']._serialized_end=428
-  _globals['_CREATEGUESTSESSIONREQUEST']._serialized_start=430
-  _globals['_CREATEGUESTSESSIONREQUEST']._serialized_end=487
-  _globals['_CREATEGUESTSESSIONRESPONSE']._serialized_start=489
-  _globals['_CREATEGUESTSESSIONRESPONSE']._serialized_end=607
-  _globals['_REFRESHSESSIONREQUEST']._serialized_start=609
-  _globals['_REFRESHSESSIONREQUEST']._serialized_end=667
-  _globals['_REFRESHSESSIONRESPONSE']._serialized_start=669
-  _globals['_REFRESHSESSIONRESPONSE']._serialized_end=783
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=785
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=842
-  _globals['_REVOKESESSIONRESPONSE']._serialized_start=844
-  _globals['_REVOKESESSIONRESPONSE']._serialized_end=867
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=869
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=950
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=952
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1041
-  _globals['_DELETESESSIONREQUEST']._serialized_start=1043
-  _globals['_DELETESESSIONREQUEST']._serialized_end=1095
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=1097
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=1120
-  _globals['_EXCHANGETOKENREQUEST']._serialized_start=1122
-  _globals['_EXCHANGETOKENREQUEST']._serialized_end=1179
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=1181
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=1271
-  _globals['_GETJWKSREQUEST']._serialized_start=1273
-  _globals['_GETJWKSREQUEST']._serialized_end=1289
-  _globals['_GETJWKSRESPONSE']._serialized_start=1291
-  _globals['_GETJWKSRESPONSE']._serialized_end=1342
-  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_start=1344
-  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_end=1369
-  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_start=1371
-  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_end=1477
-  _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=1479
-  _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=1504
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=1506
-  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=1628
-  _globals['_AUTHSERVICE']._serialized_start=1631
-  _globals['_AUTHSERVICE']._serialized_end=2971
+  _globals['_CREATESESSIONREQUEST']._serialized_start=239
+  _globals['_CREATESESSIONREQUEST']._serialized_end=348
+  _globals['_CREATESESSIONRESPONSE']._serialized_start=351
+  _globals['_CREATESESSIONRESPONSE']._serialized_end=521
+  _globals['_COMPLETESESSIONREQUEST']._serialized_start=523
+  _globals['_COMPLETESESSIONREQUEST']._serialized_end=641
+  _globals['_COMPLETESESSIONRESPONSE']._serialized_start=643
+  _globals['_COMPLETESESSIONRESPONSE']._serialized_end=758
+  _globals['_CREATEGUESTSESSIONREQUEST']._serialized_start=760
+  _globals['_CREATEGUESTSESSIONREQUEST']._serialized_end=817
+  _globals['_CREATEGUESTSESSIONRESPONSE']._serialized_start=819
+  _globals['_CREATEGUESTSESSIONRESPONSE']._serialized_end=937
+  _globals['_REFRESHSESSIONREQUEST']._serialized_start=939
+  _globals['_REFRESHSESSIONREQUEST']._serialized_end=997
+  _globals['_REFRESHSESSIONRESPONSE']._serialized_start=999
+  _globals['_REFRESHSESSIONRESPONSE']._serialized_end=1113
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=1115
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=1172
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1174
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1197
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1199
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1280
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1282
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1371
+  _globals['_DELETESESSIONREQUEST']._serialized_start=1373
+  _globals['_DELETESESSIONREQUEST']._serialized_end=1425
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=1427
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=1450
+  _globals['_EXCHANGETOKENREQUEST']._serialized_start=1452
+  _globals['_EXCHANGETOKENREQUEST']._serialized_end=1509
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=1511
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=1601
+  _globals['_GETJWKSREQUEST']._serialized_start=1603
+  _globals['_GETJWKSREQUEST']._serialized_end=1619
+  _globals['_GETJWKSRESPONSE']._serialized_start=1621
+  _globals['_GETJWKSRESPONSE']._serialized_end=1672
+  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_start=1674
+  _globals['_ROTATESIGNINGKEYREQUEST']._serialized_end=1699
+  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_start=1701
+  _globals['_ROTATESIGNINGKEYRESPONSE']._serialized_end=1807
+  _globals['_WATCHREVOCATIONSREQUEST']._serialized_start=1809
+  _globals['_WATCHREVOCATIONSREQUEST']._serialized_end=1834
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_start=1836
+  _globals['_WATCHREVOCATIONSRESPONSE']._serialized_end=1958
+  _globals['_AUTHSERVICE']._serialized_start=1961
+  _globals['_AUTHSERVICE']._serialized_end=3443
 # @@protoc_insertion_point(module_scope)

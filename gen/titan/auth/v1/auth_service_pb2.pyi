@@ -3,6 +3,7 @@ import datetime
 from buf.validate import validate_pb2 as _validate_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from titan.auth.v1 import second_factor_pb2 as _second_factor_pb2
 from titan.auth.v1 import session_pb2 as _session_pb2
 from titan.options.v1 import options_pb2 as _options_pb2
 from google.protobuf.internal import containers as _containers
@@ -24,6 +25,28 @@ class CreateSessionRequest(_message.Message):
     def __init__(self, email: _Optional[str] = ..., password: _Optional[str] = ..., client_name: _Optional[str] = ...) -> None: ...
 
 class CreateSessionResponse(_message.Message):
+    __slots__ = ("access_token", "refresh_token", "expires_in_seconds", "user_id", "challenge")
+    ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_IN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CHALLENGE_FIELD_NUMBER: _ClassVar[int]
+    access_token: str
+    refresh_token: str
+    expires_in_seconds: int
+    user_id: str
+    challenge: _second_factor_pb2.SecondFactorChallenge
+    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., expires_in_seconds: _Optional[int] = ..., user_id: _Optional[str] = ..., challenge: _Optional[_Union[_second_factor_pb2.SecondFactorChallenge, _Mapping]] = ...) -> None: ...
+
+class CompleteSessionRequest(_message.Message):
+    __slots__ = ("challenge_token", "proof")
+    CHALLENGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    challenge_token: str
+    proof: _second_factor_pb2.SecondFactorProof
+    def __init__(self, challenge_token: _Optional[str] = ..., proof: _Optional[_Union[_second_factor_pb2.SecondFactorProof, _Mapping]] = ...) -> None: ...
+
+class CompleteSessionResponse(_message.Message):
     __slots__ = ("access_token", "refresh_token", "expires_in_seconds", "user_id")
     ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]

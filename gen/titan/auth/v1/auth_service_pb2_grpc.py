@@ -40,6 +40,11 @@ class AuthServiceStub:
                 request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CreateSessionRequest.SerializeToString,
                 response_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CreateSessionResponse.FromString,
                 _registered_method=True)
+        self.CompleteSession = channel.unary_unary(
+                '/titan.auth.v1.AuthService/CompleteSession',
+                request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CompleteSessionRequest.SerializeToString,
+                response_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CompleteSessionResponse.FromString,
+                _registered_method=True)
         self.CreateGuestSession = channel.unary_unary(
                 '/titan.auth.v1.AuthService/CreateGuestSession',
                 request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CreateGuestSessionRequest.SerializeToString,
@@ -94,8 +99,19 @@ class AuthServiceServicer:
     def CreateSession(self, request, context):
         """Signs a user in with a password.
 
+        A user with a second factor is answered with a challenge instead of tokens: see CompleteSession.
         The answer and its time are the same for an unknown address and a wrong password.
         Fails with CREDENTIALS_INVALID or SIGN_IN_THROTTLED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteSession(self, request, context):
+        """Answers the challenge of a sign-in with a code of the second factor, and opens the session.
+
+        A challenge opens one session, and so does a code; a wrong code leaves the challenge as it is.
+        Fails with CHALLENGE_INVALID, CODE_INVALID or SIGN_IN_THROTTLED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,6 +211,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CreateSessionRequest.FromString,
                     response_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CreateSessionResponse.SerializeToString,
             ),
+            'CompleteSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteSession,
+                    request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CompleteSessionRequest.FromString,
+                    response_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CompleteSessionResponse.SerializeToString,
+            ),
             'CreateGuestSession': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateGuestSession,
                     request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.CreateGuestSessionRequest.FromString,
@@ -269,6 +290,33 @@ class AuthService:
             '/titan.auth.v1.AuthService/CreateSession',
             titan_dot_auth_dot_v1_dot_auth__service__pb2.CreateSessionRequest.SerializeToString,
             titan_dot_auth_dot_v1_dot_auth__service__pb2.CreateSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.auth.v1.AuthService/CompleteSession',
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.CompleteSessionRequest.SerializeToString,
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.CompleteSessionResponse.FromString,
             options,
             channel_credentials,
             insecure,

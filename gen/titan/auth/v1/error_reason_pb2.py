@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/auth/v1/error_reason.proto\x12\rtitan.auth.v1*\x8d\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12$\n ERROR_REASON_CREDENTIALS_INVALID\x10\x01\x12\"\n\x1e\x45RROR_REASON_SIGN_IN_THROTTLED\x10\x02\x12&\n\"ERROR_REASON_REFRESH_TOKEN_INVALID\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x04\x12\x1c\n\x18\x45RROR_REASON_EMAIL_TAKEN\x10\x05\x12\"\n\x1e\x45RROR_REASON_PASSWORD_TOO_WEAK\x10\x06\x12#\n\x1f\x45RROR_REASON_ALREADY_REGISTERED\x10\x07\x12\x1d\n\x19\x45RROR_REASON_USER_CHANGED\x10\x08\x12#\n\x1f\x45RROR_REASON_TOO_MANY_ADDRESSES\x10\t\x12\"\n\x1e\x45RROR_REASON_SESSION_NOT_FOUND\x10\nb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/auth/v1/error_reason.proto\x12\rtitan.auth.v1*\xc2\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12$\n ERROR_REASON_CREDENTIALS_INVALID\x10\x01\x12\"\n\x1e\x45RROR_REASON_SIGN_IN_THROTTLED\x10\x02\x12&\n\"ERROR_REASON_REFRESH_TOKEN_INVALID\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_USER_NOT_FOUND\x10\x04\x12\x1c\n\x18\x45RROR_REASON_EMAIL_TAKEN\x10\x05\x12\"\n\x1e\x45RROR_REASON_PASSWORD_TOO_WEAK\x10\x06\x12#\n\x1f\x45RROR_REASON_ALREADY_REGISTERED\x10\x07\x12\x1d\n\x19\x45RROR_REASON_USER_CHANGED\x10\x08\x12#\n\x1f\x45RROR_REASON_TOO_MANY_ADDRESSES\x10\t\x12\"\n\x1e\x45RROR_REASON_SESSION_NOT_FOUND\x10\n\x12\"\n\x1e\x45RROR_REASON_CHALLENGE_INVALID\x10\x0b\x12\x1d\n\x19\x45RROR_REASON_CODE_INVALID\x10\x0c\x12(\n$ERROR_REASON_SECOND_FACTOR_NOT_FOUND\x10\r\x12%\n!ERROR_REASON_SECOND_FACTOR_ACTIVE\x10\x0e\x12\x1f\n\x1b\x45RROR_REASON_NOT_REGISTERED\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.auth.v1.error_reason_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=52
-  _globals['_ERRORREASON']._serialized_end=449
+  _globals['_ERRORREASON']._serialized_end=630
 # @@protoc_insertion_point(module_scope)

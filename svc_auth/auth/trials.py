@@ -1,0 +1,87 @@
+"""Tries of a password, wherever one is asked for: one at a time per address, the wrong ones counted and slowed down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from mesh.database import Database
+from mesh.seams import Clock
+from svc_auth.auth import rules, store
+from svc_auth.auth.store import Credentials
+from svc_auth.errors import CredentialsInvalid
+from svc_auth.passwords import Passwords
+from svc_auth.user.rules import normalise_email, normalise_password
+
+
+class Turns:
+    """One try at a time per address: a hundred guesses sent at once are counted like a hundred in a row.
+
+    Counting before the password is checked would do as well, but would throttle an owner who signs in twice at once.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[bytes, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def of(self, key: bytes) -> AsyncIterator[None]:
+        """Wait for the turn of this key."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A password that was right. `tries_hash` is where wrong ones before it were counted, if there were any."""
+
+    credentials: Credentials
+    tries_hash: bytes | None
+    stronger_hash: str | None
+
+
+class PasswordTrials:
+    """The tries of one process. A try costs the same time whether the address is known or not."""
+
+    def __init__(self, db: Database, passwords: Passwords, clock: Clock) -> None:
+        self._db = db
+        self._passwords = passwords
+        self._clock = clock
+        self._turns = Turns()
+
+    async def of(self, email: str, password: str) -> Passed:
+        """Return whose address and password these are.
+
+        `stronger_hash` is a hash of the password with the parameters of today, where the stored one has others.
+
+        Raises:
+            CredentialsInvalid: Address and password do not belong together.
+            SignInThrottled: The address has seen too many wrong ones.
+        """
+        address, secret = normalise_email(email), normalise_password(password)
+        hashed = store.email_hash(address)
+        async with self._turns.of(hashed):
+            async with self._db.hot_read() as connection:
+                found, attempts = await store.find_credentials(connection, address)
+            rules.admit_attempt(attempts, at=self._clock.now())
+            known = found.password_hash if found is not None else None
+            if not await self._passwords.verify(known, secret) or found is None:
+                await self._count_failure(hashed)
+                raise CredentialsInvalid("address and password do not belong together")
+        stronger = await self._passwords.hash(secret) if self._passwords.outdated(found.password_hash) else None
+        return Passed(found, None if attempts is None else hashed, stronger)
+
+    async def _count_failure(self, hashed: bytes) -> None:
+        async with self._db.hot() as tx:
+            attempts = await store.lock_attempts(tx, hashed, at=self._clock.now())
+            await store.save_attempts(tx, hashed, rules.after_failure(attempts, at=self._clock.now()))

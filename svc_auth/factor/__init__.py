@@ -1,0 +1,1 @@
+"""SecondFactorService: codes by time, and recovery codes."""
