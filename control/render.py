@@ -37,11 +37,18 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 # Which package a developer asks for its health; reflection and health say nothing about it in their path.
 TARGET_HEADER = "titan-target"
 
-# The calls that try a password, a code or a refresh token, or cost the hash of a new password: what is posted over
-# HTTP, and gRPC.
-SESSION_MATCHES = ({"prefix": "/v1/sessions"}, {"path": "/v1/users"}, {"prefix": "/v1/users/me/secondFactor"})
+# The calls that try a password, a code or a token, cost the hash of a new password, or send a letter: what is posted
+# over HTTP, and gRPC.
+SESSION_MATCHES = (
+    {"prefix": "/v1/sessions"},
+    {"path": "/v1/users"},
+    {"prefix": "/v1/users/me/secondFactor"},
+    {"prefix": "/v1/emails"},
+    {"prefix": "/v1/passwords"},
+)
 SESSION_PREFIXES = (
     "/titan.auth.v1.AuthService/",
+    "/titan.auth.v1.LinkService/",
     "/titan.auth.v1.SecondFactorService/",
     "/titan.auth.v1.UserService/CreateUser",
 )

@@ -82,12 +82,16 @@ class RelaySender(Sender, Protocol):
         ...
 
 
-def work_of(runtime: Runtime) -> list[Background]:
-    """Return the relay of a process as background work: none where the settings name no broker."""
+def work_of(runtime: Runtime, *, topics: Sequence[str] | None = None) -> list[Background]:
+    """Return the relay of a process as background work: none where the settings name no broker.
+
+    The topics are those of `Relay`.
+    """
     if not runtime.settings.kafka:
         return []
     settings = runtime.settings
-    return [Relay(settings.database_url, settings.kafka, runtime.package, cell=runtime.topology.cell).run]
+    cell = runtime.topology.cell
+    return [Relay(settings.database_url, settings.kafka, runtime.package, cell=cell, topics=topics).run]
 
 
 class Relay:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from mesh import relay
-from mesh.runtime import Hosted, Runtime
+from functools import partial
+
+import asyncpg
+
+from mesh import housekeeping, relay
+from mesh.database import Database
+from mesh.runtime import Background, Hosted, Runtime
+from mesh.seams import Clock
 from svc_auth import settings as auth_settings
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
@@ -14,8 +20,12 @@ from svc_auth.auth.trials import PasswordTrials
 from svc_auth.factor.factors import Factors
 from svc_auth.factor.rpc import SecondFactorServicer
 from svc_auth.keys import KeyRing, MasterKey
+from svc_auth.link import store as link_store
+from svc_auth.link.links import Links
+from svc_auth.link.rpc import LinkServicer
 from svc_auth.passwords import Passwords
-from svc_auth.sealing import SECOND_FACTORS, Seal
+from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
+from svc_auth.user import store as user_store
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.rpc import UserServicer
 
@@ -36,6 +46,7 @@ async def build(runtime: Runtime) -> Hosted:
     trials = PasswordTrials(db, passwords, clock)
     factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
+    links = Links(db, passwords, feed, Seal.of_folder(runtime.settings.secrets_dir, LINKS), clock, ids)
     await keeper.load()
     await feed.look()
     await ensure_accounts(db, passwords, runtime.settings.secrets_dir, clock, ids)
@@ -46,11 +57,25 @@ async def build(runtime: Runtime) -> Hosted:
     return Hosted(
         servicers={
             "titan.auth.v1.AuthService": AuthServicer(sessions, ring, keeper, feed, clock),
+            "titan.auth.v1.LinkService": LinkServicer(links),
             "titan.auth.v1.SecondFactorService": SecondFactorServicer(factors),
             "titan.auth.v1.UserService": UserServicer(db, passwords, clock, ids),
         },
-        background=[keeper.follow, feed.follow, *relay.work_of(runtime)],
+        background=[
+            keeper.follow,
+            feed.follow,
+            links.follow,
+            _housekeeping(db, clock),
+            *relay.work_of(runtime, topics=(user_store.TOPIC, link_store.TOPIC)),
+        ],
         on_stop=[sessions.guests.close, close_passwords],
         keys=ring.verifying,
         revocations=feed.view,
     )
+
+
+def _housekeeping(db: Database, clock: Clock) -> Background:
+    async def old_links(tx: asyncpg.Connection) -> int:
+        return await link_store.prune(tx, at=clock.now(), limit=housekeeping.PRUNE_ROWS)
+
+    return partial(housekeeping.run, db, old_links)

@@ -95,3 +95,15 @@ class NotRegistered(Refusal):
     """The caller is a guest."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class LinkInvalid(Refusal):
+    """The one-time link is unknown, used, replaced by a newer one, or expired."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class EmailVerified(Refusal):
+    """The caller's e-mail address is verified already."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION

@@ -19,6 +19,7 @@ from svc_auth.secret_files import read_or_make
 MASTER_KEY_FILE = "auth_master_key"
 SIGNING_KEYS = b"titan svc_auth signing keys"
 SECOND_FACTORS = b"titan svc_auth second factors"
+LINKS = b"titan svc_auth one-time links"
 _NONCE_BYTES = 12
 _LEAST_MASTER_CHARACTERS = 32
 

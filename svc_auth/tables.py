@@ -1,7 +1,7 @@
 """The tables of this package's database, as its migrations leave them.
 
-`user/store.py` writes `users` and `addresses`, `factor/store.py` `second_factors` and `recovery_codes`; `auth/store.py`
-writes all others.
+`user/store.py` writes `users` and `addresses`, `factor/store.py` `second_factors` and `recovery_codes`, `link/store.py`
+`links` and `link_requests`; `auth/store.py` writes all others.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ users = Table(
     Column("version", BigInteger, nullable=False),
     Column("created_at", _time, nullable=False),
     Column("updated_at", _time, nullable=False),
+    Column("email_verified_at", _time),
 )
 
 addresses = Table(
@@ -98,6 +99,28 @@ recovery_codes = Table(
     metadata,
     Column("code_hash", LargeBinary, primary_key=True),
     Column("user_id", UUID(as_uuid=True), ForeignKey("second_factors.user_id"), nullable=False),
+)
+
+link_requests = Table(
+    "link_requests",
+    metadata,
+    Column("request_id", UUID(as_uuid=True), primary_key=True),
+    Column("user_id", UUID(as_uuid=True)),
+    Column("purpose", Text, nullable=False),
+    Column("requested_at", _time, nullable=False),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("link_id", UUID(as_uuid=True), primary_key=True),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id"), nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    Column("sealed_token", LargeBinary),
+    Column("created_at", _time, nullable=False),
+    Column("expires_at", _time, nullable=False),
+    Column("closed_at", _time),
 )
 
 signing_keys = Table(

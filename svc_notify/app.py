@@ -14,10 +14,11 @@ from mesh.seams import Clock
 from svc_notify import settings as notify_settings
 from svc_notify.channels.email import EmailChannel
 from svc_notify.notification import store
-from svc_notify.notification.consumer import GROUP, TOPICS, OrderEvents
+from svc_notify.notification.consumer import GROUP, TOPICS, MessageEvents
 from svc_notify.notification.gate import Gate
 from svc_notify.notification.rpc import NotificationServicer
 from svc_notify.notification.worker import Worker
+from titan.auth.v1 import link_service_pb2_grpc
 from titan.order.v1 import order_service_pb2_grpc
 
 
@@ -30,14 +31,16 @@ async def build(runtime: Runtime) -> Hosted:
     worker = Worker(
         runtime.db,
         runtime.clients.get(order_service_pb2_grpc.OrderServiceStub),
+        runtime.clients.get(link_service_pb2_grpc.LinkServiceStub),
         {email.kind: email},
         runtime.clock,
         gate,
         shop=settings.shop_name,
+        shop_url=settings.shop_url,
     )
     background: list[Background] = [worker.run, _housekeeping(runtime.db, runtime.clock)]
     if runtime.settings.kafka:
-        handle = OrderEvents(
+        handle = MessageEvents(
             runtime.clock, runtime.ids, gate, channel=email.kind, domain=settings.message_id_domain, wake=worker.wake
         )
         background.append(Consumer(runtime.settings.kafka, GROUP, TOPICS, runtime.db, handle).run)

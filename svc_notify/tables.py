@@ -18,7 +18,7 @@ notifications = Table(
     Column("channel", Text, nullable=False),
     Column("template", Text, nullable=False),
     Column("user_id", Uuid, nullable=False),
-    Column("order_id", Uuid, nullable=False),
+    Column("order_id", Uuid),
     Column("order_version", BigInteger, nullable=False),
     Column("details", JSONB, nullable=False),
     Column("recipient", Text, nullable=False),
@@ -29,4 +29,5 @@ notifications = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("due_at", DateTime(timezone=True), nullable=False),
     Column("sent_at", DateTime(timezone=True)),
+    Column("link_id", Uuid),
 )

@@ -21,6 +21,7 @@ from svc_auth.auth.trials import PasswordTrials
 from svc_auth.errors import (
     ChallengeInvalid,
     CodeInvalid,
+    CredentialsInvalid,
     RefreshTokenInvalid,
     SecondFactorNotFound,
     SessionNotFound,
@@ -75,6 +76,8 @@ class Sessions:
         challenge = Challenge(new_refresh_token())
         at = self._clock.now()
         async with self._db.hot() as tx:
+            if not await user_store.hold_password(tx, found.subject.user_id, found.password_hash):
+                raise CredentialsInvalid("address and password do not belong together")  # it was reset meanwhile
             if passed.tries_hash is not None:
                 await store.forget_attempts(tx, passed.tries_hash)
             if passed.stronger_hash is not None:

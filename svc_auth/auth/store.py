@@ -298,6 +298,11 @@ async def remove_challenge(tx: asyncpg.Connection, hashed: bytes) -> None:
     await tx.execute("DELETE FROM sign_in_challenges WHERE challenge_hash = $1", hashed)
 
 
+async def remove_challenges(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Forget every challenge of a user: the password that earned them counts no more."""
+    await tx.execute("DELETE FROM sign_in_challenges WHERE user_id = $1", user_id)
+
+
 # --- acting for somebody ---
 
 

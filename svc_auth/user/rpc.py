@@ -141,6 +141,7 @@ def to_wire(user: User) -> user_pb2.User:
         roles=sorted(user.roles),
         create_time=user.created_at,
         etag=user.etag,
+        email_verified=user.email_verified_at is not None,
     )
 
 

@@ -33,6 +33,7 @@ class User:
     roles: tuple[str, ...]
     version: int
     created_at: datetime
+    email_verified_at: datetime | None = None
 
     @property
     def guest(self) -> bool:

@@ -20,7 +20,7 @@ from titan.auth.v1 import events_pb2
 
 TOPIC = "titan.auth.v1"
 
-_USER = "user_id, email, display_name, roles, version, created_at"
+_USER = "user_id, email, display_name, roles, version, created_at, email_verified_at"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ def _user(row: asyncpg.Record | Mapping[str, object]) -> User:
         tuple(row["roles"]),  # type: ignore[arg-type]
         row["version"],  # type: ignore[arg-type]
         row["created_at"],  # type: ignore[arg-type]
+        row["email_verified_at"],  # type: ignore[arg-type]
     )
 
 
@@ -149,8 +150,7 @@ async def save_profile(tx: AsyncConnection, user: User, *, at: datetime) -> None
         .where(users.c.user_id == user.user_id)
         .values(display_name=user.display_name, version=user.version, updated_at=at)
     )
-    payload = events_pb2.UserUpdated(user_id=str(user.user_id))
-    await outbox.append(tx, [_event("UserUpdated", user.user_id, user.version, payload.SerializeToString())])
+    await outbox.append(tx, [_updated(user.user_id, user.version)])
 
 
 async def lock_profile(tx: AsyncConnection, user_id: UUID) -> User:
@@ -164,6 +164,28 @@ async def lock_profile(tx: AsyncConnection, user_id: UUID) -> User:
     if row is None:
         raise UserNotFound("there is no such user")
     return _user(row._mapping)
+
+
+async def save_verified(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:
+    """Note that a locked user reads the mail of their address, with the event."""
+    await tx.execute(
+        "UPDATE users SET email_verified_at = $2, version = $3, updated_at = $2 WHERE user_id = $1",
+        user.user_id,
+        at,
+        user.version + 1,
+    )
+    await outbox.append(tx, [_updated(user.user_id, user.version + 1)])
+
+
+async def save_new_password(tx: asyncpg.Connection, user: User, password_hash: str) -> None:
+    """Give a locked user another password."""
+    await tx.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", user.user_id, password_hash)
+
+
+async def hold_password(tx: asyncpg.Connection, user_id: UUID, password_hash: str) -> bool:
+    """Keep the password from being changed until the end of the transaction; False where it has been."""
+    query = "SELECT true FROM users WHERE user_id = $1 AND password_hash = $2 FOR SHARE"
+    return await tx.fetchval(query, user_id, password_hash) is True
 
 
 async def save_password_hash(tx: asyncpg.Connection, user_id: UUID, *, old: str, new: str) -> None:
@@ -280,6 +302,11 @@ def created(user_id: UUID, *, guest: bool) -> Event:
     """Return the first event of a user."""
     payload = events_pb2.UserCreated(user_id=str(user_id), guest=guest)
     return _event("UserCreated", user_id, 1, payload.SerializeToString())
+
+
+def _updated(user_id: UUID, version: int) -> Event:
+    payload = events_pb2.UserUpdated(user_id=str(user_id))
+    return _event("UserUpdated", user_id, version, payload.SerializeToString())
 
 
 def _event(name: str, user_id: UUID, version: int, payload: bytes) -> Event:

@@ -1,4 +1,4 @@
-"""Turns the events of orders into messages to send, each in the transaction that notes its event.
+"""Turns the events of orders and of one-time links into messages to send, each in the transaction that notes its event.
 
 Sending happens elsewhere and later: a mail server that hangs must not hold a transaction open, and one message that it
 refuses must not hold up the orders behind it in the partition. So what pauses the partition is what this handler itself
@@ -7,7 +7,7 @@ needs: its database, and room in the queue, which ends when a channel is down fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -17,18 +17,19 @@ from mesh.database import after_commit
 from mesh.received import Poison, Received
 from mesh.seams import Clock, Ids
 from svc_notify.channels.interface import ChannelKind
-from svc_notify.notification import rules, store
+from svc_notify.notification import rules, store, wire
 from svc_notify.notification.gate import Gate
 from svc_notify.notification.rules import Notification
+from titan.auth.v1 import events_pb2 as auth_events_pb2
 from titan.order.v1 import events_pb2
 
 GROUP = "svc_notify"
-TOPICS = ("titan.order.v1",)
+TOPICS = ("titan.order.v1", "titan.auth.mail.v1")
 
 _MESSAGES: dict[str, type[Any]] = {name: getattr(events_pb2, name.rpartition(".")[2]) for name in rules.TEMPLATES}
 
 
-class OrderEvents:
+class MessageEvents:
     """The handler of the inbox."""
 
     def __init__(
@@ -52,23 +53,44 @@ class OrderEvents:
         """Write the message that an event makes, if it makes one.
 
         Raises:
-            Poison: The event names no order or no user.
+            Poison: The event names no order, no link or no user, or a purpose that has no letter.
             Unavailable: The queue is full while its channel is down.
         """
         template = rules.template_of(received.type)
-        if template is None:
+        if template is not None:
+            self._gate.check()
+            notification = self._of_order(received, template)
+        elif received.type == rules.LINK_REQUESTED:
+            self._gate.check()
+            notification = self._of_link(received)
+        else:
             return
-        self._gate.check()
-        notification = self._decode(received, template)
         await store.add(tx, notification, only_after_receipt=template in rules.AFTER_A_RECEIPT)
         after_commit(self._wake)
 
-    def _decode(self, received: Received, template: str) -> Notification:
+    def _of_order(self, received: Received, template: str) -> Notification:
         event = _MESSAGES[received.type].FromString(received.payload)
-        try:
-            order_id, user_id = UUID(event.order_id), UUID(event.user_id)
-        except ValueError:
-            raise Poison(f"{received.type} without an order or a user") from None
+        order_id, user_id = _ids_of(received, event.order_id, event.user_id)
+        return self._new(received, template, user_id, order_id=order_id, details=_details(event))
+
+    def _of_link(self, received: Received) -> Notification:
+        event = auth_events_pb2.LinkRequested.FromString(received.payload)
+        link_id, user_id = _ids_of(received, event.link_id, event.user_id)
+        template = rules.LINK_TEMPLATES.get(wire.purpose_from_wire(event.purpose))
+        if template is None:
+            raise Poison(f"{received.type} with a purpose that has no letter")
+        return self._new(received, template, user_id, link_id=link_id)
+
+    def _new(
+        self,
+        received: Received,
+        template: str,
+        user_id: UUID,
+        *,
+        order_id: UUID | None = None,
+        link_id: UUID | None = None,
+        details: Mapping[str, str] | None = None,
+    ) -> Notification:
         notification_id = self._ids.new()
         return Notification(
             notification_id=notification_id,
@@ -80,8 +102,16 @@ class OrderEvents:
             order_version=received.version,
             message_id=rules.message_id(notification_id, self._domain),
             created_at=self._clock.now(),
-            details=_details(event),
+            details=details or {},
+            link_id=link_id,
         )
+
+
+def _ids_of(received: Received, about: str, user: str) -> tuple[UUID, UUID]:
+    try:
+        return UUID(about), UUID(user)
+    except ValueError:
+        raise Poison(f"{received.type} does not say what or whom it is about") from None
 
 
 def _details(event: Any) -> dict[str, str]:

@@ -19,6 +19,7 @@ FIRST_PAUSE_SECONDS = 0.25
 MAX_PAUSE_SECONDS = 15.0
 
 UNKNOWN_ORDER = "ORDER UNKNOWN"
+LINK_OVER = "LINK OVER"
 NO_ADDRESS = "NO ADDRESS"
 UNWRITABLE = "LETTER UNWRITABLE"
 
@@ -33,14 +34,18 @@ class NotificationStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A message to a customer. `recipient` is masked, and empty until the address was first asked for."""
+    """A message to a customer, about an order or else a one-time link.
+
+    `order_version` is the version of its event: messages about one order leave in that order. `recipient` is masked,
+    and empty until the address was first asked for.
+    """
 
     notification_id: UUID
     event_id: UUID
     channel: ChannelKind
     template: str
     user_id: UUID
-    order_id: UUID
+    order_id: UUID | None
     order_version: int
     message_id: str
     created_at: datetime
@@ -50,6 +55,7 @@ class Notification:
     attempts: int = 0
     problem: str = ""
     sent_at: datetime | None = None
+    link_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,10 @@ TEMPLATES = {
 }
 """A shopper expects a receipt, a note when the parcel leaves, and one when an order that counted no longer does or
 money goes back. That an order was placed they see before them, and that it arrived too."""
+
+LINK_REQUESTED = "titan.auth.v1.LinkRequested"
+LINK_TEMPLATES = {"EMAIL_VERIFICATION": "email_verification", "PASSWORD_RESET": "password_reset"}
+"""By the purpose of the link."""
 
 AFTER_A_RECEIPT = frozenset({"order_cancelled"})
 """Sent only to who had a receipt: an order that was never confirmed ended in its own answer, and was never promised."""

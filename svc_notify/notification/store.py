@@ -26,8 +26,8 @@ RECEIPTS_KEPT_DAYS = 1095
 _ADD = """
 INSERT INTO notifications
     (notification_id, event_id, channel, template, user_id, order_id, order_version, details, message_id,
-     created_at, due_at)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10
+     created_at, due_at, link_id)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $12
 WHERE NOT $11 OR EXISTS (SELECT FROM notifications WHERE order_id = $6 AND template = 'order_confirmed')
 ON CONFLICT (event_id) DO NOTHING
 """
@@ -59,7 +59,6 @@ DELETE FROM notifications WHERE notification_id IN (
     WHERE status = 'SENT' AND (template = 'order_confirmed') = $3 AND sent_at < $1 ORDER BY sent_at LIMIT $2
 )
 """
-_GIVE_BACK = "UPDATE notifications SET due_at = $2 WHERE notification_id = ANY($1) AND status = 'PENDING'"
 _RENEW = "UPDATE notifications SET due_at = $2 WHERE notification_id = ANY($1) AND status = 'PENDING' AND due_at < $2"
 _WAITING = "SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'PENDING' LIMIT $1) AS w"
 
@@ -79,6 +78,7 @@ async def add(tx: asyncpg.Connection, wanted: Notification, *, only_after_receip
         wanted.message_id,
         wanted.created_at,
         only_after_receipt,
+        wanted.link_id,
     )
     return result.endswith(" 1")
 
@@ -86,7 +86,7 @@ async def add(tx: asyncpg.Connection, wanted: Notification, *, only_after_receip
 async def claim_due(
     tx: asyncpg.Connection, *, at: datetime, limit: int, lease_seconds: float = LEASE_SECONDS
 ) -> list[Notification]:
-    """Lease at most `limit` messages that are due, at most one per order, in the order of their ids."""
+    """Lease at most `limit` messages that are due, at most one about each order, in the order of their ids."""
     rows = await tx.fetch(_CLAIM, at, at + timedelta(seconds=lease_seconds), limit)
     return sorted((_from_row(row) for row in rows), key=lambda n: n.notification_id)
 
@@ -109,11 +109,6 @@ async def save_results(tx: asyncpg.Connection, results: Sequence[Result]) -> Non
 async def renew(tx: asyncpg.Connection, notification_ids: Sequence[UUID], *, at: datetime) -> None:
     """Hold on to messages that the caller is sending."""
     await tx.execute(_RENEW, list(notification_ids), at + timedelta(seconds=LEASE_SECONDS))
-
-
-async def give_back(tx: asyncpg.Connection, notification_ids: Sequence[UUID], *, at: datetime) -> None:
-    """End leases: these messages may be taken at once."""
-    await tx.execute(_GIVE_BACK, list(notification_ids), at)
 
 
 async def prune_letters(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:
@@ -174,4 +169,5 @@ def _from_row(row: Any) -> Notification:
         attempts=row["attempts"],
         problem=row["problem"],
         sent_at=row["sent_at"],
+        link_id=row["link_id"],
     )

@@ -9,7 +9,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from svc_notify.channels.interface import ChannelKind
 from svc_notify.notification.rules import Notification, NotificationStatus
-from svc_notify.templates.facts import Amount, Line, Order
+from svc_notify.templates.facts import Amount, Line, Link, Order
+from titan.auth.v1 import link_pb2
 from titan.notify.v1 import notification_pb2 as pb
 from titan.order.v1 import order_pb2
 from titan.type.v1 import address_pb2, money_pb2
@@ -30,7 +31,7 @@ def to_wire(notification: Notification) -> pb.Notification:
         template=notification.template,
         recipient=notification.recipient,
         user_id=str(notification.user_id),
-        order_id=str(notification.order_id),
+        order_id=str(notification.order_id or ""),
         status=STATUSES[notification.status],
         attempts=notification.attempts,
         message_id=notification.message_id,
@@ -66,6 +67,17 @@ def order_from_wire(order: order_pb2.Order) -> Order:
         recipient_name=order.shipping_address.full_name,
         address=_envelope(order.shipping_address),
     )
+
+
+def link_from_wire(link: link_pb2.Link) -> Link:
+    """Return what letters need of a one-time link."""
+    return Link(token=link.token, expires_at=link.expire_time.ToDatetime(tzinfo=UTC))
+
+
+def purpose_from_wire(number: int) -> str:
+    """Return what a link is for, as `rules.LINK_TEMPLATES` has it; empty for what is not known here."""
+    known = number in link_pb2.LinkPurpose.values()
+    return link_pb2.LinkPurpose.Name(number).removeprefix("LINK_PURPOSE_") if known else ""  # type: ignore[arg-type]
 
 
 def _envelope(address: address_pb2.Address) -> tuple[str, ...]:

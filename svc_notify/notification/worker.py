@@ -1,8 +1,9 @@
-"""Sends the messages that wait: leases a few, asks for their orders and addresses in one call, hands them to a channel.
+"""Sends the messages that wait: leases a few, asks for what they are about in one call each, hands them to a channel.
 
-Addresses and orders live in memory for one round and are stored nowhere. A crash between a channel's yes and its note
-sends the message again, under the same Message-ID. While a channel or OrderService is down nothing is tried and no try
-is counted; the worker as a whole waits, longer each time, and shuts the gate when the queue grows full.
+Orders, one-time links and addresses live in memory for one round and are stored nowhere. A crash between a channel's
+yes and its note sends the message again, under the same Message-ID. While a channel is down, or the service that knows
+what a message is about, such messages are not tried and no try is counted; the worker as a whole waits, longer each
+time, and shuts the gate when the queue grows full.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +27,9 @@ from svc_notify.notification import rules, store, wire
 from svc_notify.notification.gate import Gate
 from svc_notify.notification.rules import Notification, NotificationStatus, Result
 from svc_notify.templates import html, plain
-from svc_notify.templates.letters import LETTERS
+from svc_notify.templates.letters import LETTERS, LINK_LETTERS, Letter
+from titan.auth.v1 import link_pb2
+from titan.auth.v1 import link_service_pb2 as links_pb
 from titan.order.v1 import order_pb2
 from titan.order.v1 import order_service_pb2 as orders_pb
 
@@ -37,6 +40,7 @@ GATHER_SECONDS = 0.25
 POLL_SECONDS = 1.0
 """For what another process wrote or gave back; this one's own events wake the worker."""
 RECEIPTS_TIMEOUT_SECONDS = 5.0
+LINKS_TIMEOUT_SECONDS = 5.0
 FINISH_SECONDS = 5.0
 RENEW_SECONDS = 0.75
 """Well within `store.LEASE_SECONDS`: a slow server must not let another process send the same letters."""
@@ -57,6 +61,29 @@ class Round:
     down: str = ""
 
 
+_NO_ORDER = Outcome(Verdict.LATER, rules.UNKNOWN_ORDER)
+"""Its event came from OrderService, so that may be behind for a moment, as after a restored backup."""
+_NO_LINK = Outcome(Verdict.REFUSED, rules.LINK_OVER)
+"""It was used, replaced by a newer one or is too old: it will never count again."""
+
+
+@dataclass
+class _Found:
+    """What the messages of a round are about, and what becomes of those whose service is away."""
+
+    orders: Mapping[UUID, order_pb2.Order] = field(default_factory=dict)
+    links: Mapping[UUID, link_pb2.Link] = field(default_factory=dict)
+    no_orders: Outcome = _NO_ORDER
+    no_links: Outcome = _NO_LINK
+
+    def of(self, notification: Notification) -> order_pb2.Order | link_pb2.Link | Outcome:
+        """Return what a message is about, or what becomes of it without."""
+        if notification.link_id is not None:
+            return self.links.get(notification.link_id, self.no_links)
+        assert notification.order_id is not None, "a message is about an order or a link"
+        return self.orders.get(notification.order_id, self.no_orders)
+
+
 class Worker:
     """The sender of one process; any number of processes may have one."""
 
@@ -64,11 +91,13 @@ class Worker:
         self,
         db: Database,
         orders: Any,
+        links: Any,
         channels: Mapping[ChannelKind, Channel],
         clock: Clock,
         gate: Gate,
         *,
         shop: str,
+        shop_url: str,
         poll_seconds: float = POLL_SECONDS,
         gather_seconds: float = GATHER_SECONDS,
         first_pause_seconds: float = rules.FIRST_PAUSE_SECONDS,
@@ -76,10 +105,12 @@ class Worker:
     ) -> None:
         self._db = db
         self._orders = orders
+        self._links = links
         self._channels = channels
         self._clock = clock
         self._gate = gate
         self._shop = shop
+        self._shop_url = shop_url
         self._poll_seconds = poll_seconds
         self._gather_seconds = gather_seconds
         self._first_pause_seconds = first_pause_seconds
@@ -124,16 +155,12 @@ class Worker:
         ids = [n.notification_id for n in claimed]
         results: list[Result] = []
         down = ""
-        try:
-            async with self._held(ids):
-                found = await self._ask_for_orders(claimed)
-                for kind in {n.channel for n in claimed}:
-                    tried = await self._send_by(kind, [n for n in claimed if n.channel is kind], found)
-                    results += [result for result, _ in tried]
-                    down = next((o.problem or kind.value for _, o in tried if o.verdict is Verdict.DOWN), down)
-        except Refusal as refusal:
-            await self._db.transact(lambda tx: store.give_back(tx, ids, at=self._clock.now()))
-            return Round(len(claimed), down=f"orders: {refusal.reason}")
+        async with self._held(ids):
+            found = await self._ask(claimed)
+            for kind in {n.channel for n in claimed}:
+                tried = await self._send_by(kind, [n for n in claimed if n.channel is kind], found)
+                results += [result for result, _ in tried]
+                down = next((o.problem or kind.value for _, o in tried if o.verdict is Verdict.DOWN), down)
         await failpoint("notify.after_send")
         await self._db.transact(lambda tx: store.save_results(tx, results))
         await failpoint("notify.after_save")
@@ -157,8 +184,29 @@ class Worker:
             except Refusal as refusal:
                 log.warning("a lease is not renewed", why=refusal.reason)
 
-    async def _ask_for_orders(self, claimed: Sequence[Notification]) -> dict[UUID, order_pb2.Order]:
-        order_ids = sorted({str(n.order_id) for n in claimed})
+    async def _ask(self, claimed: Sequence[Notification]) -> _Found:
+        """Return what the messages are about. While one of the services is away, the messages of the other still go."""
+        order_ids = sorted({str(n.order_id) for n in claimed if n.order_id is not None})
+        link_ids = sorted({str(n.link_id) for n in claimed if n.link_id is not None})
+        found = _Found()
+        try:
+            found.orders = await self._ask_for_orders(order_ids)
+        except Refusal as refusal:
+            found.no_orders = Outcome(Verdict.DOWN, f"orders: {refusal.reason}")
+        try:
+            found.links = await self._ask_for_links(link_ids)
+        except Refusal as refusal:
+            found.no_links = Outcome(Verdict.DOWN, f"links: {refusal.reason}")
+        return found
+
+    async def _ask_for_links(self, link_ids: list[str]) -> dict[UUID, link_pb2.Link]:
+        if not link_ids:
+            return {}
+        request = links_pb.BatchGetLinksRequest(link_ids=link_ids)
+        answer = await self._links.BatchGetLinks(request, timeout=LINKS_TIMEOUT_SECONDS)
+        return {UUID(each.link_id): each.link for each in answer.results if each.HasField("link")}
+
+    async def _ask_for_orders(self, order_ids: list[str]) -> dict[UUID, order_pb2.Order]:
         found: dict[UUID, order_pb2.Order] = {}
         while order_ids:
             asked, order_ids = order_ids[:RECEIPTS_PER_CALL], order_ids[RECEIPTS_PER_CALL:]
@@ -170,13 +218,13 @@ class Worker:
         return found
 
     async def _send_by(
-        self, kind: ChannelKind, wanted: Sequence[Notification], found: Mapping[UUID, order_pb2.Order]
+        self, kind: ChannelKind, wanted: Sequence[Notification], found: _Found
     ) -> list[tuple[Result, Outcome]]:
         channel = self._channels[kind]
         composed: list[tuple[Notification, Message]] = []
         outcomes: dict[UUID, tuple[Outcome, str]] = {}
         for notification in wanted:
-            message = self._compose(notification, found.get(notification.order_id))
+            message = self._compose(notification, found)
             if isinstance(message, Outcome):
                 outcomes[notification.notification_id] = (message, "")
             else:
@@ -196,15 +244,15 @@ class Worker:
             tried.append((result, outcome))
         return tried
 
-    def _compose(self, notification: Notification, order: order_pb2.Order | None) -> Message | Outcome:
-        if order is None:
-            # Its event came from OrderService, so it may be behind for a moment, as after a restored backup.
-            return Outcome(Verdict.LATER, rules.UNKNOWN_ORDER)
-        recipient = _ADDRESSES[notification.channel](order)
+    def _compose(self, notification: Notification, found: _Found) -> Message | Outcome:
+        about = found.of(notification)
+        if isinstance(about, Outcome):
+            return about
+        recipient = _ADDRESSES[notification.channel](about)
         if not recipient:
             return Outcome(Verdict.REFUSED, rules.NO_ADDRESS)
         try:
-            letter = LETTERS[notification.template](wire.order_from_wire(order), notification.details, self._shop)
+            letter = self._letter(notification, about)
             text, page = plain.render(letter), html.render(letter)
         except (ValueError, LookupError) as error:
             # A letter that cannot be written is a defect of ours, of this letter alone; its neighbours still go.
@@ -218,6 +266,11 @@ class Worker:
             message_id=notification.message_id,
             created_at=notification.created_at,
         )
+
+    def _letter(self, notification: Notification, about: order_pb2.Order | link_pb2.Link) -> Letter:
+        if isinstance(about, link_pb2.Link):
+            return LINK_LETTERS[notification.template](wire.link_from_wire(about), self._shop, self._shop_url)
+        return LETTERS[notification.template](wire.order_from_wire(about), notification.details, self._shop)
 
     async def _pause(self, failures: int, why: str) -> None:
         seconds = rules.backoff_seconds(failures, self._jitter(), self._first_pause_seconds, rules.MAX_PAUSE_SECONDS)
@@ -240,13 +293,13 @@ class Worker:
             return
 
 
-def _email_of(order: order_pb2.Order) -> str:
-    address: str = order.contact_email
+def _email_of(about: order_pb2.Order | link_pb2.Link) -> str:
+    address: str = about.email if isinstance(about, link_pb2.Link) else about.contact_email
     return address
 
 
-_ADDRESSES: dict[ChannelKind, Callable[[order_pb2.Order], str]] = {ChannelKind.EMAIL: _email_of}
-"""Where each channel finds its address in an order."""
+_ADDRESSES: dict[ChannelKind, Callable[[order_pb2.Order | link_pb2.Link], str]] = {ChannelKind.EMAIL: _email_of}
+"""Where each channel finds its address."""
 
 
 def _tell(notification: Notification, result: Result) -> None:
@@ -256,7 +309,7 @@ def _tell(notification: Notification, result: Result) -> None:
     fields = {
         "notification_id": str(result.notification_id),
         "template": notification.template,
-        "order_id": str(notification.order_id),
+        "about": str(notification.order_id or notification.link_id),
         "attempts": result.attempts,
     }
     if result.status is NotificationStatus.SENT:

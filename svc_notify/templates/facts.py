@@ -1,4 +1,4 @@
-"""What a letter is written from: an order, in the terms of this package."""
+"""What a letter is written from: an order or a one-time link, in the terms of this package."""
 
 from __future__ import annotations
 
@@ -54,6 +54,14 @@ class Order:
     total: Amount
     recipient_name: str = field(repr=False)
     address: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A one-time link."""
+
+    token: str = field(repr=False)
+    expires_at: datetime
 
 
 Details = Mapping[str, str]

@@ -1,4 +1,5 @@
-"""Prints a letter as a small HTML page: one column, no images, no scripts, no links, readable without its styles."""
+"""Prints a letter as a small HTML page: one column, no images, no scripts, no link but a one-time one,
+readable without its styles."""
 
 from __future__ import annotations
 
@@ -20,8 +21,11 @@ def render(letter: Letter) -> str:
         f'<body style="{_BODY}"><h1 style="font-size:22px">{_(letter.heading)}</h1>',
         f"<p>{_(letter.greeting)}</p>",
         *(f"<p>{_(paragraph)}</p>" for paragraph in letter.opening),
-        "<p>" + "<br>".join(f"{_(name)}: <b>{_(value)}</b>" for name, value in letter.facts) + "</p>",
     ]
+    if letter.facts:
+        parts.append("<p>" + "<br>".join(f"{_(name)}: <b>{_(value)}</b>" for name, value in letter.facts) + "</p>")
+    if letter.link:
+        parts.append(f'<p><a href="{_(letter.link)}" rel="noreferrer">{_(letter.link)}</a></p>')
     if letter.lines or letter.sums:
         parts.append(_table(letter))
     if letter.address:

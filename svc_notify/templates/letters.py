@@ -1,16 +1,16 @@
-"""The letters about an order: what each says."""
+"""The letters: what each says, about an order or with a one-time link."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from svc_notify.templates.facts import Amount, Details, Line, Order
+from svc_notify.templates.facts import Amount, Details, Line, Link, Order
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter as content. The lines and sums stand between the opening and the closing paragraphs."""
+    """A letter as content. The lines and sums, or the link, stand between the opening and the closing paragraphs."""
 
     subject: str
     heading: str
@@ -22,6 +22,7 @@ class Letter:
     address: tuple[str, ...] = field(default=(), repr=False)
     closing: tuple[str, ...] = ()
     signature: str = ""
+    link: str = field(default="", repr=False)
 
 
 def confirmed(order: Order, details: Details, shop: str) -> Letter:
@@ -100,6 +101,55 @@ LETTERS: dict[str, Callable[[Order, Details, str], Letter]] = {
     "order_refunded": refunded,
 }
 """By the name of the template, as `Notification.template` gives it."""
+
+
+def email_verification(link: Link, shop: str, shop_url: str) -> Letter:
+    """Return the letter whose link shows that an address is read by its user."""
+    return Letter(
+        subject=f"Confirm your e-mail address for {shop}",
+        heading="Confirm your e-mail address",
+        greeting="Hello,",
+        opening=(f"Please follow this link to confirm that this address is yours. {_until(link)}",),
+        facts=(),
+        closing=(
+            f"If you have no account at {shop}, somebody mistyped their address: do nothing, and nothing happens.",
+        ),
+        signature=shop,
+        link=_address_of(shop_url, "verify-email", link),
+    )
+
+
+def password_reset(link: Link, shop: str, shop_url: str) -> Letter:
+    """Return the letter whose link sets a new password."""
+    return Letter(
+        subject=f"Set a new password for {shop}",
+        heading="Set a new password",
+        greeting="Hello,",
+        opening=(f"Somebody, most likely you, asked for a new password. Follow this link to set it. {_until(link)}",),
+        facts=(),
+        closing=(
+            "When the new password is set, you are signed out everywhere.",
+            "If it was not you, do nothing: your password stays as it is. We never ask for it by e-mail or telephone.",
+        ),
+        signature=shop,
+        link=_address_of(shop_url, "reset-password", link),
+    )
+
+
+LINK_LETTERS: dict[str, Callable[[Link, str, str], Letter]] = {
+    "email_verification": email_verification,
+    "password_reset": password_reset,
+}
+"""By the name of the template, as `Notification.template` gives it."""
+
+
+def _until(link: Link) -> str:
+    return f"It works once, and until {link.expires_at:%H:%M} UTC."
+
+
+def _address_of(shop_url: str, page: str, link: Link) -> str:
+    # Behind the number sign: a browser sends that part to no server, so the token stands in no access log.
+    return f"{shop_url}/{page}#token={link.token}"
 
 
 def _greeting(order: Order) -> str:

@@ -24,6 +24,8 @@ def render(letter: Letter) -> str:
             blocks += _line(line)
         blocks.append("-" * LINE_COLUMNS)
     blocks += [f"{name:>{LINE_COLUMNS - _MONEY_COLUMNS}}{amount!s:>{_MONEY_COLUMNS}}" for name, amount in letter.sums]
+    if letter.link:
+        blocks.append(_clean(letter.link))
     if letter.address:
         blocks += ["", "It goes to:", *(f"  {_clean(part)}" for part in letter.address)]
     for paragraph in letter.closing:

@@ -18,6 +18,7 @@ DOMAINS = sorted(package for package in TOPOLOGY.packages if package.startswith(
 
 CALLS = {
     Call("svc_cart", "titan.catalog.v1.ProductService", "BatchGetVariants"),
+    Call("svc_notify", "titan.auth.v1.LinkService", "BatchGetLinks"),
     Call("svc_notify", "titan.order.v1.OrderService", "BatchGetReceipts"),
     Call("svc_order", "titan.cart.v1.CartService", "BatchCloseCarts"),
     Call("svc_order", "titan.cart.v1.CartService", "BatchGetCarts"),

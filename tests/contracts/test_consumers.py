@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -22,6 +23,8 @@ from mesh.refusals import AccessDenied, Refusal, SessionRevoked
 from mesh.seams import SystemClock, SystemIds
 from svc_cart.cart.prices import Prices
 from svc_notify.notification import wire as letters
+from svc_notify.notification.consumer import TOPICS
+from svc_notify.notification.rules import LINK_REQUESTED, LINK_TEMPLATES
 from svc_order.checkout.intake import Ask, Intake, Priced
 from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund
 from svc_order.checkout.rules import Wanted
@@ -31,7 +34,15 @@ from svc_order.settings import OrderSettings
 from svc_order.vault import Vault
 from tests.contracts.world import PRICE_MINOR, World, gbp, open_world, order
 from tests.harness import as_user, titan_contract
-from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
+from titan.auth.v1 import (
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    link_service_pb2,
+    link_service_pb2_grpc,
+    user_service_pb2,
+    user_service_pb2_grpc,
+)
+from titan.auth.v1 import events_pb2 as auth_events_pb2
 from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 from titan.catalog.v1 import product_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
@@ -466,6 +477,47 @@ async def test_a_receipt_has_all_that_a_letter_needs(world: World):
     assert [(sku, f"Title of {sku}", 2)] == [(line.sku, line.title, line.quantity) for line in letter.lines]
     assert 2 * PRICE_MINOR == letter.total.minor_units and "Ada Byron" == letter.recipient_name
     await clients.close()
+
+
+# One-time links
+
+
+@relies_on("svc_notify", "BatchGetLinks")
+async def test_a_link_that_was_asked_for_has_all_that_a_letter_needs(world: World):
+    """From the event alone: its purpose has a template, its id an address, a token and an end."""
+    users = world.stub(user_service_pb2_grpc.UserServiceStub, "titan.auth.v1.UserService")
+    edge = world.stub(link_service_pb2_grpc.LinkServiceStub, "titan.auth.v1.LinkService")
+    email = f"ada.{uuid4().hex}@example.com"
+    user = (await users.CreateUser(user_service_pb2.CreateUserRequest(email=email, password="a row of words"))).user
+    await edge.RequestPasswordReset(link_service_pb2.RequestPasswordResetRequest(email=email))
+    event = await requested_link(world, user.user_id)
+    clients = world.clients("svc_notify")
+    links = clients.get(link_service_pb2_grpc.LinkServiceStub)
+    unknown = str(uuid4())
+
+    asked = link_service_pb2.BatchGetLinksRequest(link_ids=[unknown, event.link_id])
+    results = (await links.BatchGetLinks(asked, timeout=5.0)).results
+    link = letters.link_from_wire(results[1].link)
+
+    assert [(unknown, False), (event.link_id, True)] == [(r.link_id, r.HasField("link")) for r in results]
+    assert "password_reset" == LINK_TEMPLATES[letters.purpose_from_wire(event.purpose)]
+    assert email == results[1].link.email and link.expires_at > datetime.now(UTC)
+    await edge.ResetPassword(link_service_pb2.ResetPasswordRequest(token=link.token, password="another row of words"))
+    await clients.close()
+
+
+async def requested_link(world: World, user_id: str) -> auth_events_pb2.LinkRequested:
+    """Wait for the event of the link that a user has asked for."""
+    query = "SELECT type, payload FROM outbox WHERE topic = $1"
+    async with asyncio.timeout(5):
+        while True:
+            async with world.databases["svc_auth"].hot_read() as connection:
+                for row in await connection.fetch(query, "titan.auth.mail.v1"):
+                    event = auth_events_pb2.LinkRequested.FromString(row["payload"])
+                    if event.user_id == user_id:
+                        assert "titan.auth.mail.v1" in TOPICS and LINK_REQUESTED == row["type"]
+                        return event
+            await asyncio.sleep(0.05)
 
 
 async def place(world: World, sku: str) -> order_pb2.Order:

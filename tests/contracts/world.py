@@ -170,7 +170,7 @@ async def _join(stack: AsyncExitStack, world: World, package: str, url: str, red
         stack.push_async_callback(ending)
     if package == "svc_auth":
         for work in hosted.background:
-            if "follow" in work.__qualname__:
+            if "follow" in getattr(work, "__qualname__", ""):
                 stack.push_async_callback(_ended, asyncio.create_task(work()))
     callers = {service: frozenset(TOPOLOGY.callers_of(service)) for service in hosted.servicers}
     channel = await stack.enter_async_context(serve(hosted.servicers, callers=callers))

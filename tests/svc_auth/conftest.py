@@ -25,8 +25,10 @@ from svc_auth.auth.trials import PasswordTrials
 from svc_auth.factor.factors import Factors
 from svc_auth.factor.rpc import SecondFactorServicer
 from svc_auth.keys import KeyRing, MasterKey
+from svc_auth.link.links import Links
+from svc_auth.link.rpc import LinkServicer
 from svc_auth.passwords import Passwords
-from svc_auth.sealing import SECOND_FACTORS, Seal
+from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.settings import Settings
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.rpc import UserServicer
@@ -34,6 +36,7 @@ from tests.harness import Metadata, serve
 from titan.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
+    link_service_pb2_grpc,
     second_factor_service_pb2_grpc,
     user_service_pb2,
     user_service_pb2_grpc,
@@ -66,11 +69,13 @@ class Replica:
     feed: RevocationFeed
     sessions: Sessions
     factors: Factors
+    links: Links
     passwords: Passwords
     verifier: TokenVerifier
     auth: Any = None
     user: Any = None
     factor: Any = None
+    link: Any = None
     target: str = ""
 
     def caller(self, access_token: str) -> Caller:
@@ -135,10 +140,11 @@ async def build_replica(db: Database, secrets_dir: Path) -> Replica:
     trials = PasswordTrials(db, passwords, clock)
     factors = Factors(db, trials, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
+    links = Links(db, passwords, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
     await keeper.load()
     await feed.look()
     verifier = TokenVerifier(ring.verifying, revocations=feed.view, cell="local", now=lambda: clock.now().timestamp())
-    return Replica(db, clock, ring, keeper, feed, sessions, factors, passwords, verifier)
+    return Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, verifier)
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +173,7 @@ async def titan(auth_db: Database, auth_secrets: Path) -> AsyncIterator[Replica]
         "titan.auth.v1.AuthService": AuthServicer(
             replica.sessions, replica.ring, replica.keeper, replica.feed, replica.clock
         ),
+        "titan.auth.v1.LinkService": LinkServicer(replica.links),
         "titan.auth.v1.SecondFactorService": SecondFactorServicer(replica.factors),
         "titan.auth.v1.UserService": UserServicer(auth_db, replica.passwords, replica.clock, SystemIds()),
     }
@@ -174,6 +181,7 @@ async def titan(auth_db: Database, auth_secrets: Path) -> AsyncIterator[Replica]
         replica.target = channel.target
         replica.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
         replica.user = user_service_pb2_grpc.UserServiceStub(channel)
+        replica.link = link_service_pb2_grpc.LinkServiceStub(channel)
         replica.factor = second_factor_service_pb2_grpc.SecondFactorServiceStub(channel)
         yield replica
     replica.passwords.close()

@@ -1,10 +1,11 @@
-"""Notifications on a real Postgres and a real mailbox; OrderService is a fake that knows receipts."""
+"""Notifications on a real Postgres and a real mailbox; OrderService and LinkService are fakes that know what to say."""
 
 from __future__ import annotations
 
 import email
 import email.policy
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from uuid import UUID, uuid4
@@ -17,9 +18,12 @@ from mesh.refusals import Unavailable
 from mesh.seams import ManualClock, SystemIds
 from svc_notify.channels.email import EmailChannel, SmtpSettings
 from svc_notify.channels.interface import ChannelKind, Outcome, Verdict
-from svc_notify.notification.consumer import OrderEvents
+from svc_notify.notification.consumer import MessageEvents
 from svc_notify.notification.gate import Gate
 from svc_notify.notification.worker import Worker
+from titan.auth.v1 import events_pb2 as auth_events_pb2
+from titan.auth.v1 import link_pb2
+from titan.auth.v1 import link_service_pb2 as links_pb
 from titan.order.v1 import events_pb2, order_pb2
 from titan.order.v1 import order_service_pb2 as orders_pb
 from titan.type.v1 import address_pb2, money_pb2
@@ -77,6 +81,23 @@ class FakeOrders:
         )
 
 
+class FakeLinks:
+    """What LinkService answers to BatchGetLinks; it counts the calls, and can be away."""
+
+    def __init__(self) -> None:
+        self.known: dict[UUID, link_pb2.Link] = {}
+        self.calls: list[list[str]] = []
+        self.away = False
+
+    async def BatchGetLinks(self, request, *, timeout):  # noqa: ASYNC109
+        self.calls.append(list(request.link_ids))
+        if self.away:
+            raise Unavailable("away")
+        return links_pb.BatchGetLinksResponse(
+            results=[links_pb.LinkResult(link_id=i, link=self.known.get(UUID(i))) for i in request.link_ids]
+        )
+
+
 class ListChannel:
     """A channel that keeps what it takes; `answers` says what becomes of the next messages."""
 
@@ -116,6 +137,11 @@ def orders() -> FakeOrders:
 
 
 @pytest.fixture
+def links() -> FakeLinks:
+    return FakeLinks()
+
+
+@pytest.fixture
 def gate() -> Gate:
     return Gate(max_waiting=3)
 
@@ -123,20 +149,22 @@ def gate() -> Gate:
 class Desk:
     """The consumer and the worker of one process, and the events that tests give them."""
 
-    def __init__(self, db, orders, channel, clock, gate) -> None:
-        self.db, self.orders, self.clock, self.gate = db, orders, clock, gate
+    def __init__(self, db, orders, links, channel, clock, gate) -> None:
+        self.db, self.orders, self.links, self.clock, self.gate = db, orders, links, clock, gate
         self.worker = Worker(
             db,
             orders,
+            links,
             {channel.kind: channel},
             clock,
             gate,
             shop="Titan",
+            shop_url="https://shop.titan.local",
             poll_seconds=0.05,
             first_pause_seconds=0.02,
             jitter=lambda: 0.0,
         )
-        self.handle = OrderEvents(
+        self.handle = MessageEvents(
             clock, SystemIds(), gate, channel=channel.kind, domain="titan.local", wake=self.worker.wake
         )
 
@@ -144,6 +172,16 @@ class Desk:
         order_id = uuid4()
         self.orders.known[order_id] = an_order(order_id, **fields)
         return order_id
+
+    def link(self, purpose: str = "PASSWORD_RESET", *, to: str = "ada@example.com") -> UUID:
+        link_id = uuid4()
+        self.links.known[link_id] = link_pb2.Link(
+            purpose=link_pb2.LinkPurpose.Value(f"LINK_PURPOSE_{purpose}"),
+            email=to,
+            token="s3cret-token",
+            expire_time=datetime(2026, 3, 4, 9, 56, tzinfo=UTC),
+        )
+        return link_id
 
     async def happens(self, received: Received) -> None:
         await self.db.transact(lambda tx: self.handle(tx, received))
@@ -159,9 +197,9 @@ def channel() -> ListChannel:
 
 
 @pytest.fixture
-def desk(db, orders, channel, clock, gate) -> Desk:
+def desk(db, orders, links, channel, clock, gate) -> Desk:
     """A desk whose channel is a list."""
-    return Desk(db, orders, channel, clock, gate)
+    return Desk(db, orders, links, channel, clock, gate)
 
 
 def received(kind: str, order_id: UUID, *, version: int = 2, user_id: UUID | None = None, **fields) -> Received:
@@ -181,6 +219,19 @@ def received(kind: str, order_id: UUID, *, version: int = 2, user_id: UUID | Non
         traceparent=None,
         partition=0,
         offset=0,
+    )
+
+
+def link_requested(link_id: UUID, purpose: str = "PASSWORD_RESET", *, user_id: UUID | None = None) -> Received:
+    """Return the event of a one-time link as it comes out of the broker."""
+    number = link_pb2.LinkPurpose.Value(f"LINK_PURPOSE_{purpose}")
+    event = auth_events_pb2.LinkRequested(link_id=str(link_id), user_id=str(user_id or uuid4()), purpose=number)
+    return replace(
+        received("OrderConfirmed", link_id, version=1),
+        topic="titan.auth.mail.v1",
+        type="titan.auth.v1.LinkRequested",
+        source="svc_auth",
+        payload=event.SerializeToString(),
     )
 
 

@@ -25,6 +25,10 @@ def test_the_mailbox_is_found_from_the_environment():
         {"TITAN_SMTP": "host:99999"},
         {"TITAN_MAIL_FROM": "nobody"},
         {"TITAN_SMTP_SECURITY": "perhaps"},
+        {"TITAN_SHOP_URL": "http://shop.example"},
+        {"TITAN_SHOP_URL": "https://"},
+        {"TITAN_SHOP_URL": "https://shop.example/?next=1"},
+        {"TITAN_SHOP_URL": "https://eve@shop.example"},
         {"TITAN_SMTP_USER": "me"},
         {"TITAN_SMTP_USER": "me", "TITAN_SMTP_SECURITY": "tls", "TITAN_SMTP_PASSWORD_FILE": "/nowhere"},
     ],
@@ -46,3 +50,9 @@ def test_a_password_is_not_shown(tmp_path):
         }
     )
     assert "hunter2" == read.smtp.password and "hunter2" not in repr(read)
+
+
+def test_links_in_letters_open_pages_of_the_storefront():
+    """The slash at the end is not doubled."""
+    assert "https://shop.titan.local" == settings.read({}).shop_url
+    assert "https://shop.example/en" == settings.read({"TITAN_SHOP_URL": "https://shop.example/en/"}).shop_url

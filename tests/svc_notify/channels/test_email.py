@@ -11,7 +11,7 @@ import pytest
 
 from svc_notify.channels.email import EmailChannel, SmtpSettings
 from svc_notify.channels.interface import Message, Outcome, Verdict
-from tests.svc_notify.conftest import Desk, letters, received
+from tests.svc_notify.conftest import Desk, letters, link_requested, received
 
 MESSAGE = Message(
     recipient="ada@example.com",
@@ -55,9 +55,9 @@ async def server(
         listening.close()
 
 
-async def test_a_receipt_reaches_the_mailbox(db, orders, clock, gate, email_channel, mailbox):
+async def test_a_receipt_reaches_the_mailbox(db, orders, links, clock, gate, email_channel, mailbox):
     """One event, one letter: text and HTML of the same order, with the fixed Message-ID."""
-    desk = Desk(db, orders, email_channel, clock, gate)
+    desk = Desk(db, orders, links, email_channel, clock, gate)
     event = received("OrderConfirmed", desk.order())
     await desk.happens(event)
     await desk.happens(event)
@@ -71,9 +71,23 @@ async def test_a_receipt_reaches_the_mailbox(db, orders, clock, gate, email_chan
     assert "Mug & saucer" in text and "Mug &amp; saucer" in page and "Ada &lt;b&gt;" in page
 
 
-async def test_a_mailbox_that_was_down_gets_everything_when_it_is_up(db, orders, clock, gate, email_channel, mailbox):
+async def test_a_one_time_link_reaches_the_mailbox(db, orders, links, clock, gate, email_channel, mailbox):
+    """Whole, in text and in HTML: a link that is broken over two lines opens nothing."""
+    desk = Desk(db, orders, links, email_channel, clock, gate)
+    await desk.happens(link_requested(desk.link()))
+    await desk.worker.send_due()
+    (letter,) = letters(mailbox)
+    assert "ada@example.com" == letter["To"]
+    for kind in ("plain", "html"):
+        body = letter.get_body((kind,)).get_content()
+        assert "https://shop.titan.local/reset-password#token=s3cret-token" in body
+
+
+async def test_a_mailbox_that_was_down_gets_everything_when_it_is_up(
+    db, orders, links, clock, gate, email_channel, mailbox
+):
     """No try is counted meanwhile, and each letter arrives once."""
-    desk = Desk(db, orders, email_channel, clock, gate)
+    desk = Desk(db, orders, links, email_channel, clock, gate)
     mailbox.stop()
     running = asyncio.create_task(desk.worker.run())
     try:

@@ -9,7 +9,7 @@ import pytest
 
 from mesh.received import Poison
 from mesh.refusals import Unavailable
-from tests.svc_notify.conftest import gbp, received
+from tests.svc_notify.conftest import gbp, link_requested, received
 
 
 async def test_a_confirmed_order_makes_a_receipt(desk):
@@ -82,3 +82,26 @@ async def test_a_shut_gate_pauses_the_partition(desk, gate):
     gate.open()
     await desk.happens(received("OrderConfirmed", desk.order()))
     assert 1 == len(await desk.rows())
+
+
+async def test_a_link_that_was_asked_for_makes_a_letter(desk):
+    """One for each purpose, about no order; the same event twice makes one."""
+    for purpose in ("EMAIL_VERIFICATION", "PASSWORD_RESET"):
+        event = link_requested(desk.link(purpose), purpose)
+        await desk.happens(event)
+        await desk.happens(event)
+    rows = await desk.rows()
+    assert ["email_verification", "password_reset"] == [row["template"] for row in rows]
+    assert list(desk.links.known) == [row["link_id"] for row in rows]
+    assert {None} == {row["order_id"] for row in rows}
+
+
+async def test_a_link_without_a_letter_is_poison(desk):
+    """Neither a purpose that is not known here nor a missing id is mended by repetition."""
+    for event in (
+        link_requested(desk.link(), "UNSPECIFIED"),
+        replace(link_requested(desk.link()), payload=b""),
+        replace(link_requested(desk.link()), payload=b"\x18\x63"),
+    ):
+        with pytest.raises(Poison):
+            await desk.happens(event)

@@ -115,13 +115,12 @@ async def test_a_message_for_later_is_due_again_after_its_pause(db, clock):
     assert [1] == [n.attempts for n in await claim(db, clock)]
 
 
-async def test_messages_given_back_are_due_at_once(db, clock):
+async def test_messages_that_a_channel_spoiled_are_due_at_once(db, clock):
     """A channel that was down takes no lease with it."""
     await add(db, a_notification(clock))
     (one,) = await claim(db, clock)
-    async with db.hot() as tx:
-        await store.give_back(tx, [one.notification_id], at=clock.now())
-    assert [one] == await claim(db, clock)
+    await settle(db, clock, one, Verdict.DOWN)
+    assert [one.notification_id] == [each.notification_id for each in await claim(db, clock)]
 
 
 async def test_a_cancellation_follows_a_receipt_only(db, clock):

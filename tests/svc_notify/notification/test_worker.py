@@ -16,7 +16,7 @@ from svc_notify.channels.interface import Outcome, Verdict
 from svc_notify.notification import store
 from svc_notify.notification import worker as workers
 from svc_notify.notification.worker import POLL_SECONDS, Round
-from tests.svc_notify.conftest import received
+from tests.svc_notify.conftest import link_requested, received
 
 
 @contextlib.asynccontextmanager
@@ -232,3 +232,60 @@ async def test_a_round_under_way_is_finished_when_the_process_stops(desk, channe
     go.set()
     await asyncio.gather(task, return_exceptions=True)
     assert ["SENT"] == [row["status"] for row in await desk.rows()]
+
+
+async def test_a_round_asks_once_for_all_links(desk, links, orders, channel):
+    """Beside the orders of the same round; the letter goes to the address that the link belongs to."""
+    await desk.happens(received("OrderConfirmed", desk.order()))
+    for purpose in ("EMAIL_VERIFICATION", "PASSWORD_RESET"):
+        await desk.happens(link_requested(desk.link(purpose, to="bob@example.com"), purpose))
+    assert Round(3) == await desk.worker.send_due()
+    assert (1, 1, 2) == (len(orders.calls), len(links.calls), len(links.calls[0]))
+    assert {"ada@example.com", "bob@example.com"} == {message.recipient for message in channel.taken}
+    rows = [(row["template"], row["status"], row["recipient"], row["order_id"]) for row in await desk.rows()][1:]
+    assert [("email_verification", "SENT", "b***", None), ("password_reset", "SENT", "b***", None)] == rows
+
+
+async def test_a_token_is_neither_stored_nor_logged(desk, monkeypatch):
+    """Whoever reads rows or logs opens nobody's account."""
+    lines: list[str] = []
+
+    class Stream:
+        def write(self, text):
+            lines.append(text)
+
+        def flush(self):
+            pass
+
+    monkeypatch.setattr(telemetry.SINK, "stream", Stream())
+    monkeypatch.setattr(telemetry.SINK, "level", logging.INFO)
+    await desk.happens(link_requested(desk.link()))
+    await desk.worker.send_due()
+    assert "message sent" in "".join(lines)
+    for text in ("".join(lines), str([dict(row) for row in await desk.rows()])):
+        assert "s3cret" not in text and "ada@" not in text
+
+
+async def test_a_link_that_is_over_is_not_sent(desk, links, channel):
+    """A newer letter has taken its place, or half an hour has gone by."""
+    await desk.happens(link_requested(link_id := desk.link()))
+    del links.known[link_id]
+    assert Round(1) == await desk.worker.send_due()
+    assert [("FAILED", "LINK OVER")] == [(row["status"], row["problem"]) for row in await desk.rows()]
+    assert not channel.taken
+
+
+@pytest.mark.parametrize(
+    ("away", "down", "sent"), [("links", "links", "receipt"), ("orders", "orders", "new password")]
+)
+async def test_while_one_service_is_away_the_letters_of_the_other_go(desk, channel, away, down, sent):
+    """A forgotten password does not wait for OrderService, and no try of what waits is counted."""
+    await desk.happens(received("OrderConfirmed", desk.order()))
+    await desk.happens(link_requested(desk.link()))
+    getattr(desk, away).away = True
+    assert Round(2, f"{down}: UNAVAILABLE") == await desk.worker.send_due()
+    (first,) = channel.taken
+    assert sent in first.subject
+    getattr(desk, away).away = False
+    assert Round(1) == await desk.worker.send_due()
+    assert [("SENT", 1), ("SENT", 1)] == [(row["status"], row["attempts"]) for row in await desk.rows()]

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from svc_notify.templates import html, plain
-from svc_notify.templates.facts import Amount, Line, Order
-from svc_notify.templates.letters import LETTERS
+from svc_notify.templates.facts import Amount, Line, Link, Order
+from svc_notify.templates.letters import LETTERS, LINK_LETTERS
 
 
 def gbp(minor: int) -> Amount:
@@ -102,3 +102,22 @@ def test_subjects_are_one_line_without_personal_data(template):
     """Subjects are written to logs of mail servers."""
     subject = letter(template, amount_minor="1", currency="GBP", full="true").subject
     assert "\n" not in subject and "Ada" not in subject and subject.isprintable()
+
+
+LINK = Link(token="a-token_1", expires_at=datetime(2010, 12, 1, 8, 56, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("template", "page"), [("email_verification", "verify-email"), ("password_reset", "reset-password")]
+)
+def test_a_letter_with_a_link_has_it_whole_and_says_how_long_it_counts(template, page):
+    """The token stands behind the number sign, where no server reads it, and on one line."""
+    written = LINK_LETTERS[template](LINK, "Titan", "https://shop.example")
+    link = f"https://shop.example/{page}#token=a-token_1"
+    text, shown = plain.render(written), html.render(written)
+    assert link in text.splitlines()
+    assert f'<a href="{link}"' in shown and 1 == shown.count("<a ")
+    for body in (text, shown):
+        assert "until 08:56 UTC" in " ".join(body.split())
+    assert "token" not in written.subject and written.subject.isprintable()
+    assert "a-token_1" not in repr(written)

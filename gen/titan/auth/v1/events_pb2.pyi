@@ -1,6 +1,7 @@
+from titan.auth.v1 import link_pb2 as _link_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Optional as _Optional
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -23,3 +24,13 @@ class UserUpdated(_message.Message):
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class LinkRequested(_message.Message):
+    __slots__ = ("link_id", "user_id", "purpose")
+    LINK_ID_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    link_id: str
+    user_id: str
+    purpose: _link_pb2.LinkPurpose
+    def __init__(self, link_id: _Optional[str] = ..., user_id: _Optional[str] = ..., purpose: _Optional[_Union[_link_pb2.LinkPurpose, str]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""LinkService: one-time links by e-mail."""

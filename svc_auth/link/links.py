@@ -1,0 +1,177 @@
+"""What happens to one-time links, transaction by transaction: asked for, made, read by the letter writer, used.
+
+Asking writes one row, the same for an address that nobody has, and is answered then; links are made of the rows
+afterwards. So neither the answer nor its time tells who is registered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from mesh.database import Database
+from mesh.refusals import Unavailable
+from mesh.seams import Clock, Ids
+from svc_auth.auth import store as session_store
+from svc_auth.auth.feed import RevocationFeed
+from svc_auth.auth.rules import PASSWORD_RESET
+from svc_auth.errors import EmailVerified, LinkInvalid, NotRegistered
+from svc_auth.link import rules, store
+from svc_auth.link.rules import LinkPurpose, OpenLink
+from svc_auth.link.store import NewLink
+from svc_auth.passwords import Passwords
+from svc_auth.sealing import Seal
+from svc_auth.user import store as user_store
+from svc_auth.user.rules import check_password, normalise_email, normalise_password
+
+BATCH_REQUESTS = 100
+POLL_SECONDS = 2.0
+"""For what a process left behind that ended; its own requests wake this one."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A link as its letter needs it."""
+
+    link_id: UUID
+    purpose: LinkPurpose
+    email: str = field(repr=False)
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+class Links:
+    """The links of this package's database. Run `follow` in the background."""
+
+    def __init__(
+        self, db: Database, passwords: Passwords, feed: RevocationFeed, seal: Seal, clock: Clock, ids: Ids
+    ) -> None:
+        self._db = db
+        self._passwords = passwords
+        self._feed = feed
+        self._seal = seal
+        self._clock = clock
+        self._ids = ids
+        self._asked = asyncio.Event()
+
+    async def request_verification(self, user_id: UUID) -> None:
+        """Ask for a link that verifies the address of a user.
+
+        Raises:
+            UserNotFound: There is no such user.
+            NotRegistered: The user has no address.
+            EmailVerified: It is verified already.
+        """
+        async with self._db.hot_read() as connection:
+            user = await user_store.get_user(connection, user_id)
+        if user.email is None:
+            raise NotRegistered("register first: there is no address to verify")
+        if user.email_verified_at is not None:
+            raise EmailVerified("the address is verified already")
+        await self._request(user.email, LinkPurpose.EMAIL_VERIFICATION)
+
+    async def request_reset(self, email: str) -> None:
+        """Ask for a link that sets a new password for whoever has an address, if anybody has."""
+        await self._request(normalise_email(email), LinkPurpose.PASSWORD_RESET)
+
+    async def follow(self) -> None:
+        """Make links of requests until cancelled."""
+        while True:
+            self._asked.clear()
+            try:
+                if await self.make_requested() >= BATCH_REQUESTS:
+                    continue
+            except Unavailable:
+                pass  # the requests wait in the database
+            try:
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._asked.wait()
+            except TimeoutError:
+                continue
+
+    async def make_requested(self) -> int:
+        """Make links of the oldest requests, those that are wanted, and say how many requests there were."""
+        return await self._db.transact(self._make)
+
+    async def show(self, link_ids: Sequence[UUID]) -> dict[UUID, Shown]:
+        """Return those of the links that still count."""
+        async with self._db.hot_read() as connection:
+            found = await store.list_open(connection, link_ids, at=self._clock.now())
+        return {link.link_id: self._shown(link) for link in found}
+
+    async def verify_email(self, token: str) -> None:
+        """Note that the user of a link reads the mail of their address.
+
+        Raises:
+            LinkInvalid: It is unknown, used, replaced or expired.
+        """
+        link, at = await self._find(token, LinkPurpose.EMAIL_VERIFICATION), self._clock.now()
+        async with self._db.hot() as tx:
+            user = await user_store.lock_user(tx, link.user_id)
+            await self._use(tx, link, at=at)
+            if user.email_verified_at is None:
+                await user_store.save_verified(tx, user, at=at)
+
+    async def reset_password(self, token: str, password: str) -> None:
+        """Give the user of a link another password, and end all that the old one opened.
+
+        Raises:
+            LinkInvalid: It is unknown, used, replaced or expired.
+            PasswordTooWeak: The password is; the link stays.
+        """
+        link = await self._find(token, LinkPurpose.PASSWORD_RESET)
+        check_password(password, email=link.email)
+        encoded = await self._passwords.hash(normalise_password(password))
+        async with self._db.hot() as tx:
+            # The lock comes first: a sign-in with the old password holds the user too, until its session is stored.
+            user, at = await user_store.lock_user(tx, link.user_id), self._clock.now()
+            await self._use(tx, link, at=at)
+            await user_store.save_new_password(tx, user, encoded)
+            if user.email_verified_at is None:
+                await user_store.save_verified(tx, user, at=at)
+            await session_store.forget_attempts(tx, session_store.email_hash(link.email))
+            # Challenges before sessions: one that is being answered is a session by the time that it can be removed.
+            await session_store.remove_challenges(tx, user.user_id)
+            await session_store.save_all_revoked(tx, user.user_id, reason=PASSWORD_RESET)
+        self._feed.wake()
+
+    async def _request(self, email: str, purpose: LinkPurpose) -> None:
+        async with self._db.hot() as tx:
+            await store.insert_request(tx, self._ids.new(), purpose, email=email, at=self._clock.now())
+        self._asked.set()
+
+    async def _make(self, tx: asyncpg.Connection) -> int:
+        requests = await store.take_requests(tx, limit=BATCH_REQUESTS)
+        known = {(request.user_id, request.purpose) for request in requests if request.user_id is not None}
+        for user_id, purpose in sorted(known):  # in one order, for whoever does the same beside us
+            user, at = await user_store.lock_user(tx, user_id), self._clock.now()
+            last_made_at = await store.last_made(tx, user_id, purpose)
+            if rules.wanted(user, purpose, last_made_at=last_made_at, at=at):
+                await store.insert_link(tx, self._new(user_id, purpose), at=at, expires_at=rules.link_end(at))
+        return len(requests)
+
+    def _new(self, user_id: UUID, purpose: LinkPurpose) -> NewLink:
+        link_id, token = self._ids.new(), secrets.token_urlsafe(rules.TOKEN_BYTES)
+        sealed = self._seal.close(str(link_id), token.encode())
+        return NewLink(link_id, user_id, purpose, rules.token_hash(token), sealed)
+
+    def _shown(self, link: OpenLink) -> Shown:
+        token = self._seal.open(str(link.link_id), link.sealed_token).decode()
+        return Shown(link.link_id, link.purpose, link.email, token, link.expires_at)
+
+    async def _find(self, token: str, purpose: LinkPurpose) -> OpenLink:
+        async with self._db.hot_read() as connection:
+            link = await store.find_open(connection, rules.token_hash(token), purpose, at=self._clock.now())
+        if link is None:
+            raise LinkInvalid("the link is unknown, used, replaced by a newer one, or expired: ask for another")
+        return link
+
+    async def _use(self, tx: asyncpg.Connection, link: OpenLink, *, at: datetime) -> None:
+        if not await store.close_link(tx, link.link_id, at=at):
+            raise LinkInvalid("the link was used or replaced meanwhile: ask for another")

@@ -1,0 +1,68 @@
+"""Pure decisions about one-time links: what they are for, how long they count, and when another one is made."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from svc_auth.user.rules import HOUSE_ACCOUNTS, User
+
+LINK_SECONDS = 1800
+TOKEN_BYTES = 32
+SEND_EVERY_SECONDS = 60
+"""Nobody's mailbox is filled by somebody who knows the address."""
+KEPT_SECONDS = 86_400
+"""How long a link is kept after its time, for whoever asks why it no longer works."""
+
+
+class LinkPurpose(enum.StrEnum):
+    """What a link is for; the twin of `titan.auth.v1.LinkPurpose`."""
+
+    EMAIL_VERIFICATION = "EMAIL_VERIFICATION"
+    PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Request:
+    """A link that was asked for; `user_id` is None where nobody has the address."""
+
+    request_id: UUID
+    user_id: UUID | None
+    purpose: LinkPurpose
+
+
+@dataclass(frozen=True)
+class OpenLink:
+    """A link that counts, with the address of its user; `sealed_token` is sealed under the link's id."""
+
+    link_id: UUID
+    user_id: UUID
+    purpose: LinkPurpose
+    email: str = field(repr=False)
+    sealed_token: bytes = field(repr=False)
+    expires_at: datetime
+
+
+def token_hash(token: str) -> bytes:
+    """Return what a link is found by. The token is 256 random bits, so a fast hash is enough."""
+    return hashlib.sha256(b"link " + token.encode()).digest()
+
+
+def link_end(at: datetime) -> datetime:
+    """Return until when a link counts that is made now."""
+    return at + timedelta(seconds=LINK_SECONDS)
+
+
+def wanted(user: User | None, purpose: LinkPurpose, *, last_made_at: datetime | None, at: datetime) -> bool:
+    """Return whether a request makes a link.
+
+    The accounts of the house have their passwords from secret files, and a second link within a minute is not sent.
+    """
+    if user is None or user.email is None or user.email in HOUSE_ACCOUNTS:
+        return False
+    if purpose is LinkPurpose.EMAIL_VERIFICATION and user.email_verified_at is not None:
+        return False
+    return last_made_at is None or at - last_made_at >= timedelta(seconds=SEND_EVERY_SECONDS)
