@@ -150,7 +150,8 @@ class Links:
         requests = await store.take_requests(tx, limit=BATCH_REQUESTS)
         known = {(request.user_id, request.purpose) for request in requests if request.user_id is not None}
         for user_id, purpose in sorted(known):  # in one order, for whoever does the same beside us
-            user, at = await user_store.lock_user(tx, user_id), self._clock.now()
+            # A user who is gone since is sent nothing, and holds up nobody.
+            user, at = await user_store.find_locked(tx, user_id), self._clock.now()
             last_made_at = await store.last_made(tx, user_id, purpose)
             if rules.wanted(user, purpose, last_made_at=last_made_at, at=at):
                 await store.insert_link(tx, self._new(user_id, purpose), at=at, expires_at=rules.link_end(at))

@@ -67,16 +67,22 @@ async def get_user(connection: asyncpg.Connection, user_id: UUID) -> User:
     return user
 
 
+async def find_locked(tx: asyncpg.Connection, user_id: UUID) -> User | None:
+    """Return a user and hold the row, or None."""
+    row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR UPDATE", user_id)
+    return None if row is None else _user(row)
+
+
 async def lock_user(tx: asyncpg.Connection, user_id: UUID) -> User:
     """Return a user and hold the row.
 
     Raises:
         UserNotFound: There is none.
     """
-    row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR UPDATE", user_id)
-    if row is None:
+    user = await find_locked(tx, user_id)
+    if user is None:
         raise UserNotFound("there is no such user")
-    return _user(row)
+    return user
 
 
 async def insert_guests(tx: asyncpg.Connection, user_ids: Sequence[UUID], *, at: datetime) -> None:

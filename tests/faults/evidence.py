@@ -456,7 +456,10 @@ async def _load_letters(evidence: Evidence, url: str) -> None:
             row["event_id"] for row in await reader("SELECT event_id::text FROM inbox WHERE topic = 'titan.order.v1'")
         ]
         evidence.letters = [
-            Letter(**row) for row in await reader("SELECT order_id::text, order_version, template FROM notifications")
+            Letter(**row)
+            for row in await reader(
+                "SELECT order_id::text, order_version, template FROM notifications WHERE order_id IS NOT NULL"
+            )
         ]
 
 

@@ -104,7 +104,7 @@ class Replica:
         return await self.auth.RevokeSession(auth_service_pb2.RevokeSessionRequest(refresh_token=refresh_token))
 
     async def later(self, seconds: float) -> None:
-        """Move the clock forward, with a view of ended sessions that is fresh then, though the database's stays behind."""
+        """Move the clock forward, with a view of ended sessions that is fresh then: the database's clock stays."""
         await self.feed.look()
         self.clock.advance(seconds)
         self.feed.view.apply((), as_of=self.clock.now().timestamp())

@@ -255,6 +255,22 @@ async def test_an_unknown_address_is_answered_like_a_known_one(titan: Replica):
     assert 0 == await titan.links.make_requested()
 
 
+async def test_a_request_of_a_user_who_is_gone_holds_up_nobody(titan: Replica):
+    """The others' links are made in the same round."""
+    email, user_id = await titan.register()
+    async with titan.db.hot() as tx:
+        await tx.execute(
+            "INSERT INTO link_requests (request_id, user_id, purpose, requested_at) VALUES ($1, $1, $2, $3)",
+            uuid4(),
+            "PASSWORD_RESET",
+            titan.clock.now(),
+        )
+
+    await forget(titan, email)
+
+    assert 1 == len(await events_of(titan, user_id))
+
+
 async def test_the_accounts_of_the_house_are_sent_nothing(titan: Replica):
     """Their passwords are in secret files, and their addresses no mailboxes."""
     admin = await titan.sign_in("admin@titan.local", "an administrator's long secret")

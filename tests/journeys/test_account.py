@@ -1,0 +1,64 @@
+"""An account from both ends: a second factor, a forgotten password, and the letter between them."""
+
+from __future__ import annotations
+
+import base64
+import email
+import email.policy
+import re
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from svc_auth.factor import rules
+from tests.journeys.conftest import RunningMesh, Shopper, reason, until
+
+OLD, NEW = "correct horse battery", "three words in a row"
+
+
+def link_sent(mesh: RunningMesh, address: str, page: str) -> str:
+    """Wait for the letter to an address that opens a page, and return the token of its link."""
+
+    def look() -> str | None:
+        for path in Path(mesh.endpoints["mail_dir"], "new").iterdir():
+            message = email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+            body = message.get_body(("plain",))
+            found = re.search(rf"/{page}#token=(\S+)$", body.get_content() if body else "", re.MULTILINE)
+            if found and message["To"] == address:
+                return found[1]
+        return None
+
+    token: str = until(look, seconds=20)
+    return token
+
+
+@pytest.mark.timeout(120)
+def test_a_forgotten_password_is_replaced_by_letter_and_the_second_factor_stays(mesh: RunningMesh) -> None:
+    """Everybody who was signed in is out within a second or two; who comes back shows a code."""
+    address = f"ada-{uuid4().hex[:8]}@example.com"
+    mesh.guest().ok("POST", "/v1/users", {"email": address, "password": OLD})
+    shopper = mesh.sign_in(address, OLD)
+    shopper.ok("POST", "/v1/emails:requestVerification", {})
+    shopper.ok("POST", "/v1/emails:verify", {"token": link_sent(mesh, address, "verify-email")})
+    assert shopper.ok("GET", "/v1/users/me")["user"]["emailVerified"] is True
+    enrolled = shopper.ok("POST", "/v1/users/me/secondFactor:enrol", {"password": OLD})
+    secret = base64.b32decode(enrolled["secret"])
+    code = rules.code_at(secret, int(time.time()) // rules.STEP_SECONDS)
+    recovery = shopper.ok("POST", "/v1/users/me/secondFactor:confirm", {"code": code})["recoveryCodes"]
+
+    with mesh.http() as http:
+        assert http.post("/v1/passwords:requestReset", json={"email": address}).json() == {}
+        token = link_sent(mesh, address, "reset-password")
+        assert http.post("/v1/passwords:reset", json={"token": token, "password": NEW}).status_code == 200
+        assert reason(http.post("/v1/passwords:reset", json={"token": token, "password": NEW})) == "LINK_INVALID"
+        refused = until(lambda: answer if (answer := shopper.send("GET", "/v1/cart")).is_error else None, seconds=2)
+        assert reason(refused) == "SESSION_REVOKED"
+        opened = http.post("/v1/sessions", json={"email": address, "password": NEW}).json()
+        assert not opened["accessToken"]
+        proof = {"challengeToken": opened["challenge"]["challengeToken"], "proof": {"recoveryCode": recovery[0]}}
+        pair = http.post("/v1/sessions:complete", json=proof).json()
+        again = Shopper(http, pair["accessToken"], pair["userId"], pair["refreshToken"])
+        (session,) = again.ok("GET", "/v1/sessions")["sessions"]
+        assert again.user_id == shopper.user_id and session["current"] is True
