@@ -56,6 +56,12 @@ EVENTS_PATTERN = "/v1/.+:watch"
 
 LARGE_BODIES = "app_edge_http_large_bodies"
 
+# What all addresses together may have half sent in bodies over HTTP/1.1: 128 MiB, and as much again in eight seconds.
+# With the fifteen seconds that a body may take that is 368 of the 512 MiB of its heap.
+ALL_BODIES = Bucket(burst=128 * MAX_BODY_BYTES, per_second=16 * MAX_BODY_BYTES)
+# A smaller body is not among them: four thousand connections full of such bodies take 64 MiB.
+SMALL_BODY_BYTES = 16 * 1024
+
 
 @dataclass(frozen=True)
 class Surface:
@@ -153,6 +159,7 @@ class _Renderer:
             routes=self._edge_routes(app, out),
             max_body_bytes=MAX_BODY_BYTES,
             limit_address=_limit("address", "masked_remote_address", "by_address", limits.address),
+            limit_bytes=_limit_bytes(limits.body_bytes),
             limit_sessions_off=part("limit_off", name="sessions"),
             limit_user=_limit("user", "user", "by_user", limits.user),
             token_issuer=topology.token_issuer,
@@ -187,7 +194,13 @@ class _Renderer:
         session_limit = _limit("sessions", "masked_remote_address", "by_address", limits.sessions)
         unbuffered, speaks_grpc = part("unbuffered"), part("speaks_grpc")
         events = part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
-        too_large = part("too_large_route", more_than=MAX_BODY_BYTES + 1, cluster=LARGE_BODIES, unbuffered=unbuffered)
+        too_large = part(
+            "too_large_route",
+            more_than=MAX_BODY_BYTES + 1,
+            cluster=LARGE_BODIES,
+            unbuffered=unbuffered,
+            uncounted=part("limit_off", name="bytes"),
+        )
         routes = [too_large, events]
         for path in SESSION_MATCHES:
             match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
@@ -376,3 +389,19 @@ def _peer_name(caller: str, peer: str) -> str:
 
 def _limit(name: str, key: str, action: str, bucket: Bucket) -> Any:
     return part("limit", name=name, key=key, action=part(action), burst=bucket.burst, per_second=bucket.per_second)
+
+
+def _limit_bytes(bucket: Bucket) -> Any:
+    return part(
+        "limit_bytes",
+        by_address=part("by_address"),
+        chunked=part("chunked_body"),
+        large=part("large_body", from_bytes=SMALL_BODY_BYTES, to_bytes=MAX_BODY_BYTES + 1),
+        longest=MAX_BODY_BYTES,
+        bucket=_bucket(bucket),
+        bucket_of_all=_bucket(ALL_BODIES),
+    )
+
+
+def _bucket(bucket: Bucket) -> Any:
+    return part("bucket", burst=bucket.burst, per_second=bucket.per_second)

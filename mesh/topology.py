@@ -24,7 +24,7 @@ class TopologyError(ValueError):
 
 @dataclass(frozen=True)
 class Bucket:
-    """A token bucket: `burst` calls at once, refilled by `per_second` calls each second."""
+    """A token bucket: `burst` calls or bytes at once, refilled by `per_second` each second."""
 
     burst: int
     per_second: int
@@ -37,6 +37,7 @@ class Limits:
     address: Bucket
     user: Bucket
     sessions: Bucket
+    body_bytes: Bucket
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def _limits(profile: str, row: Any) -> Limits:
     where = f"[limits.{profile}]"
     if not isinstance(row, dict):
         raise TopologyError(f"{where} is not a table")
-    _no_others(row, {"address", "user", "sessions"}, where)
+    _no_others(row, {"address", "user", "sessions", "body_bytes"}, where)
 
     def bucket(key: str) -> Bucket:
         raw = _get(row, key, dict, where)
@@ -226,7 +227,9 @@ def _limits(profile: str, row: Any) -> Limits:
             raise TopologyError(f"{where} {key} would let nobody through")
         return made
 
-    return Limits(address=bucket("address"), user=bucket("user"), sessions=bucket("sessions"))
+    return Limits(
+        address=bucket("address"), user=bucket("user"), sessions=bucket("sessions"), body_bytes=bucket("body_bytes")
+    )
 
 
 def _get(row: Mapping[str, Any], key: str, kind: type, where: str) -> Any:

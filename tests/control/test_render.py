@@ -15,6 +15,7 @@ from control.home import Home, Ports
 from control.render import Options, Surface
 from edge_http import asgi
 from mesh import contract, topology
+from mesh.topology import Bucket
 from tests.control.small_mesh import SAY, SURFACE, TELL, WATCH, read_topology
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "topology.toml"
@@ -237,6 +238,20 @@ def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topolo
     paths = {match["path"] for match in limited if "path" in match}
     assert {"/v1/users", f"{auth}/CreateSession", f"{auth}/RefreshSession", f"{user}/CreateUser"} <= paths
     assert not any(path.startswith(user) for path in paths - {f"{user}/CreateUser"})
+
+
+def test_bodies_that_never_end_cannot_fill_the_edge(shipped: topology.Topology, configs: dict[str, Any]) -> None:
+    """What buckets let in while a body may take its time stays below the heap's threshold; of one address, a tenth."""
+    heap, _ = configs["edge"]["overload_manager"]["resource_monitors"]
+    heap_bytes = heap["typed_config"]["max_heap_size_bytes"]
+    seconds = float(manager(listeners(configs["edge"])["edge"])["request_timeout"].removesuffix("s"))
+
+    def held(bucket: Bucket) -> float:
+        return bucket.burst + bucket.per_second * seconds
+
+    assert held(render.ALL_BODIES) <= 0.75 * heap_bytes
+    assert held(shipped.limits["default"].body_bytes) <= 0.1 * heap_bytes
+    assert shipped.limits["default"].body_bytes.burst >= render.MAX_BODY_BYTES
 
 
 def test_server_sent_events_are_not_cut(configs: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ edge = { allowed_origins = [] }
 address = { burst = 2, per_second = 1 }
 user = { burst = 2, per_second = 1 }
 sessions = { burst = 2, per_second = 1 }
+body_bytes = { burst = 2, per_second = 1 }
 [packages.svc_a]
 services = ["titan.a.v1.AService"]
 needs = ["postgres"]
