@@ -28,6 +28,7 @@ EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
     426: ("FAILED_PRECONDITION", "NOT_IMPLEMENTED", "HTTP/1.1 or HTTP/2 is needed"),
     429: ("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls; ask again after the delay in retry-after"),
     431: ("INVALID_ARGUMENT", "INVALID_INPUT", "the headers are too large or too many"),
+    501: ("UNIMPLEMENTED", "NOT_IMPLEMENTED", "the transfer coding is none that the edge knows"),
     502: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
     503: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
     504: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the answer did not come in time"),

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 ANSWER_SECONDS = 5.0
+FURTHER_SECONDS = 0.05
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RESET, SETTINGS, PING, GO_AWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, ACKNOWLEDGED, END_HEADERS = 1, 1, 4
@@ -25,8 +26,10 @@ WINDOW_BYTES = 65_535
 Fields = Iterable[tuple[str, str]]
 
 
-async def speak(port: int, trust: ssl.SSLContext, address: str, request: bytes) -> list[tuple[int, Any]]:
-    """Send bytes over HTTP/1.1 and return each answer's status and JSON, until nobody answers any more.
+async def speak(
+    port: int, trust: ssl.SSLContext, address: str, request: bytes, *, answer_seconds: float = ANSWER_SECONDS
+) -> list[tuple[int, Any]]:
+    """Send bytes over HTTP/1.1 and return each answer's status and JSON, until none follows.
 
     A pipelined or smuggled second request shows as a second answer. A connection that is closed without a word gives
     an empty list.
@@ -36,11 +39,12 @@ async def speak(port: int, trust: ssl.SSLContext, address: str, request: bytes) 
     try:
         writer.write(request)
         await writer.drain()
-        async with asyncio.timeout(ANSWER_SECONDS):
-            while head := (await reader.readuntil(b"\r\n\r\n")).decode("latin-1"):
+        while True:
+            async with asyncio.timeout(FURTHER_SECONDS if answers else answer_seconds):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 length = re.search(r"(?i)\r\ncontent-length: (\d+)", head)
                 body = await reader.readexactly(int(length[1]) if length else 0)
-                answers.append((int(head.split(" ")[1]), _json(body)))
+            answers.append((int(head.split(" ")[1]), _json(body)))
     except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
         pass
     finally:

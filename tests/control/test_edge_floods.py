@@ -171,3 +171,15 @@ async def test_silent_connections_make_room_for_those_who_ask(edge: Flooded) -> 
         writer.close()
 
     assert {200} == set(codes)
+
+
+async def test_a_body_of_no_length_drains_nothing(edge: Flooded) -> None:
+    """Whoever posts nothing says so with a zero."""
+    reader, writer = await edge.connect("127.0.6.5")
+    for _ in range(20):
+        writer.write(b"POST /v1/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length: "))
+        await reader.readexactly(int(length.removeprefix(b"content-length: ")))
+    writer.close()
