@@ -59,13 +59,26 @@ def local_replies() -> list[Any]:
         *((part("is_code", code=code), refusal) for code, refusal in {**EDGE_REFUSALS, 404: NO_METHOD}.items()),
     ]
     over_http = [(is_token, 401), *((part("is_code", code=code), code) for code in EDGE_REFUSALS)]
+    safe = safe_headers()
     return [
         *(part("grpc_reply_mapper", is_grpc=is_grpc, when=when, **_grpc_status(*no)) for when, no in over_grpc),
         *(
-            part("local_reply_mapper", when=when, code=code, body=_local_reply(*EDGE_REFUSALS[code]))
+            part(
+                "local_reply_mapper",
+                when=when,
+                code=code,
+                body=_local_reply(*EDGE_REFUSALS[code]),
+                safe_headers=safe,
+            )
             for when, code in over_http
         ),
+        part("any_local_reply_mapper", safe_headers=safe),
     ]
+
+
+def safe_headers() -> Any:
+    """Return the headers that every answer has, whoever gives it."""
+    return part("safe_headers")
 
 
 def _local_reply(status: str, reason: str, message: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from control.edge_refusals import REFLECTION_PREFIX, failure, local_replies
+from control.edge_refusals import REFLECTION_PREFIX, failure, local_replies, safe_headers
 from control.envoy_names import (
     CA,
     DEVELOPER,
@@ -153,6 +153,7 @@ class _Renderer:
             web_secret=secret_file(self.home, WEB),
             local_replies=local_replies(),
             local_reply=failure(),
+            safe_response_mutations=[{"append": header} for header in safe_headers()],
             tracing=self._tracing(EDGE),
             access_log=access_log(self.home, EDGE),
             allowed_origins=[{"exact": origin} for origin in topology.allowed_origins],
