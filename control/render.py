@@ -37,20 +37,16 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 # Which package a developer asks for its health; reflection and health say nothing about it in their path.
 TARGET_HEADER = "titan-target"
 
-# The calls that try a password, a code or a token, cost the hash of a new password, or send a letter: what is posted
-# over HTTP, and gRPC.
-SESSION_MATCHES = (
-    {"prefix": "/v1/sessions"},
-    {"path": "/v1/users"},
-    {"prefix": "/v1/users/me/secondFactor"},
-    {"prefix": "/v1/emails"},
-    {"prefix": "/v1/passwords"},
-)
-SESSION_PREFIXES = (
-    "/titan.auth.v1.AuthService/",
-    "/titan.auth.v1.LinkService/",
-    "/titan.auth.v1.SecondFactorService/",
-    "/titan.auth.v1.UserService/CreateUser",
+# The calls that try a password, a code or a token, cost the hash of a new password, or send a letter: what is posted over
+# HTTP, and gRPC. Both drain one bucket of an address for each name. The first that fits counts.
+SENSITIVE: tuple[tuple[str, Mapping[str, str], str], ...] = (
+    ("sign_in", {"path": "/v1/sessions"}, "/titan.auth.v1.AuthService/CreateSession"),
+    ("refresh", {"path": "/v1/sessions:refresh"}, "/titan.auth.v1.AuthService/RefreshSession"),
+    ("register", {"path": "/v1/users"}, "/titan.auth.v1.UserService/CreateUser"),
+    ("second_factor", {"prefix": "/v1/users/me/secondFactor"}, "/titan.auth.v1.SecondFactorService/"),
+    ("links", {"prefix": "/v1/emails"}, "/titan.auth.v1.LinkService/"),
+    ("links", {"prefix": "/v1/passwords"}, "/titan.auth.v1.LinkService/"),
+    ("sessions", {"prefix": "/v1/sessions"}, "/titan.auth.v1.AuthService/"),
 )
 EVENTS_PATTERN = "/v1/.+:watch"
 
@@ -161,7 +157,7 @@ class _Renderer:
             max_body_bytes=MAX_BODY_BYTES,
             limit_address=_limit("address", "masked_remote_address", "by_address", limits.address),
             limit_bytes=_limit_bytes(limits.body_bytes),
-            limit_sessions_off=part("limit_off", name="sessions"),
+            limit_sessions=_limit_sensitive(limits.sessions),
             limit_user=_limit("user", "user", "by_user", limits.user),
             token_issuer=topology.token_issuer,
             token_audience=topology.token_audience,
@@ -191,8 +187,6 @@ class _Renderer:
         )
 
     def _edge_routes(self, app: str, out: str) -> list[Any]:
-        limits = self.topology.limits[self.options.profile]
-        session_limit = _limit("sessions", "masked_remote_address", "by_address", limits.sessions)
         unbuffered, speaks_grpc = part("unbuffered"), part("speaks_grpc")
         events = part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
         too_large = part(
@@ -203,14 +197,14 @@ class _Renderer:
             uncounted=part("limit_off", name="bytes"),
         )
         routes = [too_large, events]
-        for path in SESSION_MATCHES:
+        for what, path, _ in SENSITIVE:
             match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
-            routes.append(part("http_route", match=match, cluster=app))
-            routes[-1]["typed_per_filter_config"] = {"limit_sessions": session_limit}
+            routes.append(_counted(part("http_route", match=match, cluster=app), what))
         for route in self._outward_routes(lambda service: out):
             path = route["match"].get("path") or route["match"]["prefix"]
-            if path.startswith(SESSION_PREFIXES):
-                route["typed_per_filter_config"] = {"limit_sessions": session_limit}
+            sensitive = next((what for what, _, prefix in SENSITIVE if path.startswith(prefix)), None)
+            if sensitive:
+                _counted(route, sensitive)
             # What is no gRPC goes to the app, which says so in JSON.
             route["match"]["headers"] = [speaks_grpc, part("is_post")]
             routes.append(route)
@@ -390,6 +384,18 @@ def _peer_name(caller: str, peer: str) -> str:
 
 def _limit(name: str, key: str, action: str, bucket: Bucket) -> Any:
     return part("limit", name=name, key=key, action=part(action), burst=bucket.burst, per_second=bucket.per_second)
+
+
+def _counted(route: Any, what: str) -> Any:
+    """Let a route's calls drain the bucket of `what`, and return the route."""
+    route["route"]["rate_limits"] = [part("counted", what=what, by_address=part("by_address"))]
+    return route
+
+
+def _limit_sensitive(bucket: Bucket) -> Any:
+    names = dict.fromkeys(what for what, _, _ in SENSITIVE)
+    descriptors = [part("counted_bucket", what=what, bucket=_bucket(bucket)) for what in names]
+    return part("limit_routes", name="sessions", descriptors=descriptors)
 
 
 def _limit_bytes(bucket: Bucket) -> Any:

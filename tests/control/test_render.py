@@ -226,18 +226,29 @@ def test_the_load_profile_raises_limits_and_changes_nothing_else(shipped: topolo
 def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topology.Topology) -> None:
     """Guessing passwords over gRPC is no faster, and registering costs as much as signing in."""
     edge = yaml.safe_load(render.render(shipped, HOME, Surface.of(contract.load()))["edge"])
-    limited = [
-        route["match"]
-        for route in routes(listeners(edge)["edge"])
-        if "limit_sessions" in route.get("typed_per_filter_config", {})
-    ]
+    counted: dict[str, set[str]] = {}
+    for route in routes(listeners(edge)["edge"]):
+        for limit in route.get("route", {}).get("rate_limits", ()):
+            what, address = limit["actions"]
+            assert {"masked_remote_address"} == set(address)
+            match = route["match"]
+            counted.setdefault(what["generic_key"]["descriptor_value"], set()).add(
+                match.get("path", match.get("prefix"))
+            )
     auth, user = "/titan.auth.v1.AuthService", "/titan.auth.v1.UserService"
+    (limit,) = [
+        found for found in manager(listeners(edge)["edge"])["http_filters"] if found["name"] == "limit_sessions"
+    ]
+    buckets = {entry["entries"][0]["value"]: entry["token_bucket"] for entry in limit["typed_config"]["descriptors"]}
 
-    prefixes = ["/v1/sessions", "/v1/users/me/secondFactor", "/v1/emails", "/v1/passwords"]
-    assert prefixes == [match["prefix"] for match in limited if "prefix" in match]
-    paths = {match["path"] for match in limited if "path" in match}
-    assert {"/v1/users", f"{auth}/CreateSession", f"{auth}/RefreshSession", f"{user}/CreateUser"} <= paths
-    assert not any(path.startswith(user) for path in paths - {f"{user}/CreateUser"})
+    assert {"/v1/sessions", f"{auth}/CreateSession"} == counted["sign_in"]
+    assert {"/v1/sessions:refresh", f"{auth}/RefreshSession"} == counted["refresh"]
+    assert {"/v1/users", f"{user}/CreateUser"} == counted["register"]
+    assert {"/v1/sessions", f"{auth}/CreateGuestSession", f"{auth}/RevokeSession"} <= counted["sessions"]
+    assert {"/v1/emails", "/v1/passwords"} <= counted["links"]
+    assert "/v1/users/me/secondFactor" in counted["second_factor"]
+    assert {"sign_in", "refresh", "register", "second_factor", "links", "sessions"} == set(counted) == set(buckets)
+    assert {shipped.limits["default"].sessions.burst} == {bucket["max_tokens"] for bucket in buckets.values()}
 
 
 def test_bodies_that_never_end_cannot_fill_the_edge(shipped: topology.Topology, configs: dict[str, Any]) -> None:
