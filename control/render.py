@@ -26,7 +26,7 @@ from control.envoy_names import (
 from control.home import Home
 from control.templates import dump, fill, part, template
 from mesh.contract import AccessKind, Contract
-from mesh.topology import MAX_BODY_BYTES, Bucket, Package, Topology
+from mesh.topology import EVERY_OUTWARD_METHOD, MAX_BODY_BYTES, Bucket, Package, Topology
 
 LOCALHOST = "127.0.0.1"
 
@@ -273,21 +273,20 @@ class _Renderer:
         )
 
     def _inbound(self, envoy: str, package: Package) -> Any:
-        def principals(identities: list[str]) -> list[Any]:
-            return [part("principal", identity=identity) for identity in identities]
-
         developer = self.topology.developer_id
-        policies = {
-            prefix: part("policy", prefix=prefix, principals=principals([developer]))
-            for prefix in (HEALTH_PREFIX, REFLECTION_PREFIX)
-        }
+        granted: dict[str, list[Any]] = {}
         for service in package.services:
-            callers = [self.topology.spiffe_id(caller) for caller in package.callers[service]]
+            for caller in package.callers[service]:
+                paths = self._granted(caller, service)
+                granted.setdefault(self.topology.spiffe_id(caller), []).extend(paths)
             if service in self.outward_services:
-                callers.append(developer)
-            if callers:
-                prefix = f"/{service}/"
-                policies[service] = part("policy", prefix=prefix, principals=principals(callers))
+                granted.setdefault(developer, []).extend(self._outward(service))
+        prefixes = [{"prefix": prefix} for prefix in (HEALTH_PREFIX, REFLECTION_PREFIX)]
+        granted.setdefault(developer, []).extend(prefixes)
+        policies = {
+            identity: part("policy", identity=identity, paths=[part("path", path=path) for path in paths])
+            for identity, paths in granted.items()
+        }
         return fill(
             template("inbound.yaml"),
             package=package.name,
@@ -300,8 +299,23 @@ class _Renderer:
             tracing=self._tracing(f"in_{package.name}"),
             access_log=self._failures(envoy, f"in_{package.name}"),
             app=app_cluster(package.name),
+            no_compressed=part("no_compressed_route"),
             policies=policies,
         )
+
+    def _granted(self, caller: str, service: str) -> list[Any]:
+        """Return what a caller may call of a service, as matches of paths."""
+        methods = self.topology.methods_of(caller, service)
+        if methods is None:
+            return [{"prefix": f"/{service}/"}]
+        named = [{"exact": f"/{service}/{method}"} for method in methods if method != EVERY_OUTWARD_METHOD]
+        return [*(self._outward(service) if EVERY_OUTWARD_METHOD in methods else ()), *named]
+
+    def _outward(self, service: str) -> list[Any]:
+        prefix = f"/{service}/"
+        if self.surface.outward is None:
+            return [{"prefix": prefix}]
+        return [{"exact": path} for path in sorted(self.surface.outward) if path.startswith(prefix)]
 
     def _developer(self, envoy: str, hosting: Collection[Package]) -> Any:
         routes = self._outward_routes(lambda service: _peer_name(DEVELOPER, self.topology.host_of(service).name))

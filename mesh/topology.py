@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+EVERY_OUTWARD_METHOD = "*"
+"""Stands for the methods that the world may call, as the contract's access rules say."""
+
 KNOWN_SERVERS = frozenset({"postgres", "redis", "kafka", "psp", "smtp"})
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -44,7 +47,8 @@ class Limits:
 class Package:
     """One package: one database, one identity, and the gRPC services it hosts.
 
-    `index` is its place in the file. `callers` maps each hosted service to the packages that may call it.
+    `index` is its place in the file. `callers` maps each hosted service to the packages that may call it, and `methods`
+    to what of it each of them may call; a caller that is not in it may call every method.
     """
 
     name: str
@@ -52,6 +56,7 @@ class Package:
     services: tuple[str, ...]
     needs: frozenset[str]
     callers: Mapping[str, tuple[str, ...]]
+    methods: Mapping[str, Mapping[str, tuple[str, ...]]]
     replicas: int = 1
 
 
@@ -100,6 +105,10 @@ class Topology:
     def may_call(self, caller: str, service: str) -> bool:
         """Tell whether the topology lets a package call a service."""
         return caller in self.callers_of(service)
+
+    def methods_of(self, caller: str, service: str) -> tuple[str, ...] | None:
+        """Return the names of the methods that a caller of a service may call, `*` among them; None is all of them."""
+        return self.host_of(service).methods[service].get(caller)
 
     def callable_by(self, caller: str) -> tuple[str, ...]:
         """Return the services that a package may call, in the order of the file."""
@@ -192,9 +201,24 @@ def _package(name: str, index: int, row: Any) -> Package:
         index=index,
         services=services,
         needs=frozenset(needs),
-        callers={service: _names(callers, service, f"{where} callers") for service in services},
+        callers={service: _callers(callers, service, f"{where} callers") for service in services},
+        methods={service: _methods(callers[service], f"{where} callers {service}") for service in services},
         replicas=replicas,
     )
+
+
+def _callers(row: Mapping[str, Any], service: str, where: str) -> tuple[str, ...]:
+    return tuple(row[service]) if isinstance(row[service], dict) else _names(row, service, where)
+
+
+def _methods(row: Any, where: str) -> dict[str, tuple[str, ...]]:
+    if not isinstance(row, dict):
+        return {}
+    methods = {caller: _names(row, caller, where) for caller in row}
+    for caller, names in methods.items():
+        if not names:
+            raise TopologyError(f"{where} lets {caller} call nothing: leave it out")
+    return methods
 
 
 def _check_packages(packages: Mapping[str, Package]) -> None:
