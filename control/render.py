@@ -37,8 +37,8 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 # Which package a developer asks for its health; reflection and health say nothing about it in their path.
 TARGET_HEADER = "titan-target"
 
-# The calls that try a password, a code or a token, cost the hash of a new password, or send a letter: what is posted over
-# HTTP, and gRPC. Both drain one bucket of an address for each name. The first that fits counts.
+# The calls that try a password, a code or a token, cost the hash of a new password, or send a letter: what is posted
+# over HTTP, and gRPC. Both drain one bucket of an address for each name. The first that fits counts.
 SENSITIVE: tuple[tuple[str, Mapping[str, str], str], ...] = (
     ("sign_in", {"path": "/v1/sessions"}, "/titan.auth.v1.AuthService/CreateSession"),
     ("refresh", {"path": "/v1/sessions:refresh"}, "/titan.auth.v1.AuthService/RefreshSession"),
