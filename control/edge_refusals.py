@@ -28,6 +28,7 @@ EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
     426: ("FAILED_PRECONDITION", "NOT_IMPLEMENTED", "HTTP/1.1 or HTTP/2 is needed"),
     429: ("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls; ask again after the delay in retry-after"),
     431: ("INVALID_ARGUMENT", "INVALID_INPUT", "the headers are too large or too many"),
+    501: ("UNIMPLEMENTED", "NOT_IMPLEMENTED", "the transfer coding is none that the edge knows"),
     502: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
     503: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
     504: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the answer did not come in time"),
@@ -58,13 +59,26 @@ def local_replies() -> list[Any]:
         *((part("is_code", code=code), refusal) for code, refusal in {**EDGE_REFUSALS, 404: NO_METHOD}.items()),
     ]
     over_http = [(is_token, 401), *((part("is_code", code=code), code) for code in EDGE_REFUSALS)]
+    safe = safe_headers()
     return [
         *(part("grpc_reply_mapper", is_grpc=is_grpc, when=when, **_grpc_status(*no)) for when, no in over_grpc),
         *(
-            part("local_reply_mapper", when=when, code=code, body=_local_reply(*EDGE_REFUSALS[code]))
+            part(
+                "local_reply_mapper",
+                when=when,
+                code=code,
+                body=_local_reply(*EDGE_REFUSALS[code]),
+                safe_headers=safe,
+            )
             for when, code in over_http
         ),
+        part("any_local_reply_mapper", safe_headers=safe),
     ]
+
+
+def safe_headers() -> Any:
+    """Return the headers that every answer has, whoever gives it."""
+    return part("safe_headers")
 
 
 def _local_reply(status: str, reason: str, message: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from control.edge_refusals import REFLECTION_PREFIX, failure, local_replies
+from control.edge_refusals import REFLECTION_PREFIX, failure, local_replies, safe_headers
 from control.envoy_names import (
     CA,
     DEVELOPER,
@@ -26,7 +26,7 @@ from control.envoy_names import (
 from control.home import Home
 from control.templates import dump, fill, part, template
 from mesh.contract import AccessKind, Contract
-from mesh.topology import MAX_BODY_BYTES, Bucket, Package, Topology
+from mesh.topology import EVERY_OUTWARD_METHOD, MAX_BODY_BYTES, Bucket, Package, Topology
 
 LOCALHOST = "127.0.0.1"
 
@@ -38,23 +38,25 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 TARGET_HEADER = "titan-target"
 
 # The calls that try a password, a code or a token, cost the hash of a new password, or send a letter: what is posted
-# over HTTP, and gRPC.
-SESSION_MATCHES = (
-    {"prefix": "/v1/sessions"},
-    {"path": "/v1/users"},
-    {"prefix": "/v1/users/me/secondFactor"},
-    {"prefix": "/v1/emails"},
-    {"prefix": "/v1/passwords"},
-)
-SESSION_PREFIXES = (
-    "/titan.auth.v1.AuthService/",
-    "/titan.auth.v1.LinkService/",
-    "/titan.auth.v1.SecondFactorService/",
-    "/titan.auth.v1.UserService/CreateUser",
+# over HTTP, and gRPC. Both drain one bucket of an address for each name. The first that fits counts.
+SENSITIVE: tuple[tuple[str, Mapping[str, str], str], ...] = (
+    ("sign_in", {"path": "/v1/sessions"}, "/titan.auth.v1.AuthService/CreateSession"),
+    ("refresh", {"path": "/v1/sessions:refresh"}, "/titan.auth.v1.AuthService/RefreshSession"),
+    ("register", {"path": "/v1/users"}, "/titan.auth.v1.UserService/CreateUser"),
+    ("second_factor", {"prefix": "/v1/users/me/secondFactor"}, "/titan.auth.v1.SecondFactorService/"),
+    ("links", {"prefix": "/v1/emails"}, "/titan.auth.v1.LinkService/"),
+    ("links", {"prefix": "/v1/passwords"}, "/titan.auth.v1.LinkService/"),
+    ("sessions", {"prefix": "/v1/sessions"}, "/titan.auth.v1.AuthService/"),
 )
 EVENTS_PATTERN = "/v1/.+:watch"
 
 LARGE_BODIES = "app_edge_http_large_bodies"
+
+# What all addresses together may have half sent in bodies over HTTP/1.1: 128 MiB, and as much again in eight seconds.
+# With the fifteen seconds that a body may take that is 368 of the 512 MiB of its heap.
+ALL_BODIES = Bucket(burst=128 * MAX_BODY_BYTES, per_second=16 * MAX_BODY_BYTES)
+# A smaller body is not among them: four thousand connections full of such bodies take 64 MiB.
+SMALL_BODY_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -147,13 +149,15 @@ class _Renderer:
             web_secret=secret_file(self.home, WEB),
             local_replies=local_replies(),
             local_reply=failure(),
+            safe_response_mutations=[{"append": header} for header in safe_headers()],
             tracing=self._tracing(EDGE),
             access_log=access_log(self.home, EDGE),
             allowed_origins=[{"exact": origin} for origin in topology.allowed_origins],
             routes=self._edge_routes(app, out),
             max_body_bytes=MAX_BODY_BYTES,
             limit_address=_limit("address", "masked_remote_address", "by_address", limits.address),
-            limit_sessions_off=part("limit_off", name="sessions"),
+            limit_bytes=_limit_bytes(limits.body_bytes),
+            limit_sessions=_limit_sensitive(limits.sessions),
             limit_user=_limit("user", "user", "by_user", limits.user),
             token_issuer=topology.token_issuer,
             token_audience=topology.token_audience,
@@ -183,20 +187,24 @@ class _Renderer:
         )
 
     def _edge_routes(self, app: str, out: str) -> list[Any]:
-        limits = self.topology.limits[self.options.profile]
-        session_limit = _limit("sessions", "masked_remote_address", "by_address", limits.sessions)
         unbuffered, speaks_grpc = part("unbuffered"), part("speaks_grpc")
         events = part("events_route", match={"safe_regex": {"regex": EVENTS_PATTERN}}, cluster=app)
-        too_large = part("too_large_route", more_than=MAX_BODY_BYTES + 1, cluster=LARGE_BODIES, unbuffered=unbuffered)
+        too_large = part(
+            "too_large_route",
+            more_than=MAX_BODY_BYTES + 1,
+            cluster=LARGE_BODIES,
+            unbuffered=unbuffered,
+            uncounted=part("limit_off", name="bytes"),
+        )
         routes = [too_large, events]
-        for path in SESSION_MATCHES:
+        for what, path, _ in SENSITIVE:
             match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
-            routes.append(part("http_route", match=match, cluster=app))
-            routes[-1]["typed_per_filter_config"] = {"limit_sessions": session_limit}
+            routes.append(_counted(part("http_route", match=match, cluster=app), what))
         for route in self._outward_routes(lambda service: out):
             path = route["match"].get("path") or route["match"]["prefix"]
-            if path.startswith(SESSION_PREFIXES):
-                route["typed_per_filter_config"] = {"limit_sessions": session_limit}
+            sensitive = next((what for what, _, prefix in SENSITIVE if path.startswith(prefix)), None)
+            if sensitive:
+                _counted(route, sensitive)
             # What is no gRPC goes to the app, which says so in JSON.
             route["match"]["headers"] = [speaks_grpc, part("is_post")]
             routes.append(route)
@@ -265,21 +273,20 @@ class _Renderer:
         )
 
     def _inbound(self, envoy: str, package: Package) -> Any:
-        def principals(identities: list[str]) -> list[Any]:
-            return [part("principal", identity=identity) for identity in identities]
-
         developer = self.topology.developer_id
-        policies = {
-            prefix: part("policy", prefix=prefix, principals=principals([developer]))
-            for prefix in (HEALTH_PREFIX, REFLECTION_PREFIX)
-        }
+        granted: dict[str, list[Any]] = {}
         for service in package.services:
-            callers = [self.topology.spiffe_id(caller) for caller in package.callers[service]]
+            for caller in package.callers[service]:
+                paths = self._granted(caller, service)
+                granted.setdefault(self.topology.spiffe_id(caller), []).extend(paths)
             if service in self.outward_services:
-                callers.append(developer)
-            if callers:
-                prefix = f"/{service}/"
-                policies[service] = part("policy", prefix=prefix, principals=principals(callers))
+                granted.setdefault(developer, []).extend(self._outward(service))
+        prefixes = [{"prefix": prefix} for prefix in (HEALTH_PREFIX, REFLECTION_PREFIX)]
+        granted.setdefault(developer, []).extend(prefixes)
+        policies = {
+            identity: part("policy", identity=identity, paths=[part("path", path=path) for path in paths])
+            for identity, paths in granted.items()
+        }
         return fill(
             template("inbound.yaml"),
             package=package.name,
@@ -292,8 +299,23 @@ class _Renderer:
             tracing=self._tracing(f"in_{package.name}"),
             access_log=self._failures(envoy, f"in_{package.name}"),
             app=app_cluster(package.name),
+            no_compressed=part("no_compressed_route"),
             policies=policies,
         )
+
+    def _granted(self, caller: str, service: str) -> list[Any]:
+        """Return what a caller may call of a service, as matches of paths."""
+        methods = self.topology.methods_of(caller, service)
+        if methods is None:
+            return [{"prefix": f"/{service}/"}]
+        named = [{"exact": f"/{service}/{method}"} for method in methods if method != EVERY_OUTWARD_METHOD]
+        return [*(self._outward(service) if EVERY_OUTWARD_METHOD in methods else ()), *named]
+
+    def _outward(self, service: str) -> list[Any]:
+        prefix = f"/{service}/"
+        if self.surface.outward is None:
+            return [{"prefix": prefix}]
+        return [{"exact": path} for path in sorted(self.surface.outward) if path.startswith(prefix)]
 
     def _developer(self, envoy: str, hosting: Collection[Package]) -> Any:
         routes = self._outward_routes(lambda service: _peer_name(DEVELOPER, self.topology.host_of(service).name))
@@ -376,3 +398,32 @@ def _peer_name(caller: str, peer: str) -> str:
 
 def _limit(name: str, key: str, action: str, bucket: Bucket) -> Any:
     return part("limit", name=name, key=key, action=part(action), burst=bucket.burst, per_second=bucket.per_second)
+
+
+def _counted(route: Any, what: str) -> Any:
+    """Let a route's calls drain the bucket of `what`, and return the route."""
+    route["route"]["rate_limits"] = [part("counted", what=what, by_address=part("by_address"))]
+    return route
+
+
+def _limit_sensitive(bucket: Bucket) -> Any:
+    names = dict.fromkeys(what for what, _, _ in SENSITIVE)
+    descriptors = [part("counted_bucket", what=what, bucket=_bucket(bucket)) for what in names]
+    return part("limit_routes", name="sessions", descriptors=descriptors)
+
+
+def _limit_bytes(bucket: Bucket) -> Any:
+    return part(
+        "limit_bytes",
+        by_address=part("by_address"),
+        chunked=part("chunked_body"),
+        sized=part("sized_body", kind="sized", from_bytes=1, to_bytes=MAX_BODY_BYTES + 1),
+        large=part("sized_body", kind="large", from_bytes=SMALL_BODY_BYTES, to_bytes=MAX_BODY_BYTES + 1),
+        longest=MAX_BODY_BYTES,
+        bucket=_bucket(bucket),
+        bucket_of_all=_bucket(ALL_BODIES),
+    )
+
+
+def _bucket(bucket: Bucket) -> Any:
+    return part("bucket", burst=bucket.burst, per_second=bucket.per_second)

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+EVERY_OUTWARD_METHOD = "*"
+"""Stands for the methods that the world may call, as the contract's access rules say."""
+
 KNOWN_SERVERS = frozenset({"postgres", "redis", "kafka", "psp", "smtp"})
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -24,7 +27,7 @@ class TopologyError(ValueError):
 
 @dataclass(frozen=True)
 class Bucket:
-    """A token bucket: `burst` calls at once, refilled by `per_second` calls each second."""
+    """A token bucket: `burst` calls or bytes at once, refilled by `per_second` each second."""
 
     burst: int
     per_second: int
@@ -37,13 +40,15 @@ class Limits:
     address: Bucket
     user: Bucket
     sessions: Bucket
+    body_bytes: Bucket
 
 
 @dataclass(frozen=True)
 class Package:
     """One package: one database, one identity, and the gRPC services it hosts.
 
-    `index` is its place in the file. `callers` maps each hosted service to the packages that may call it.
+    `index` is its place in the file. `callers` maps each hosted service to the packages that may call it, and `methods`
+    to what of it each of them may call; a caller that is not in it may call every method.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Package:
     services: tuple[str, ...]
     needs: frozenset[str]
     callers: Mapping[str, tuple[str, ...]]
+    methods: Mapping[str, Mapping[str, tuple[str, ...]]]
     replicas: int = 1
 
 
@@ -99,6 +105,10 @@ class Topology:
     def may_call(self, caller: str, service: str) -> bool:
         """Tell whether the topology lets a package call a service."""
         return caller in self.callers_of(service)
+
+    def methods_of(self, caller: str, service: str) -> tuple[str, ...] | None:
+        """Return the names of the methods that a caller of a service may call, `*` among them; None is all of them."""
+        return self.host_of(service).methods[service].get(caller)
 
     def callable_by(self, caller: str) -> tuple[str, ...]:
         """Return the services that a package may call, in the order of the file."""
@@ -191,9 +201,24 @@ def _package(name: str, index: int, row: Any) -> Package:
         index=index,
         services=services,
         needs=frozenset(needs),
-        callers={service: _names(callers, service, f"{where} callers") for service in services},
+        callers={service: _callers(callers, service, f"{where} callers") for service in services},
+        methods={service: _methods(callers[service], f"{where} callers {service}") for service in services},
         replicas=replicas,
     )
+
+
+def _callers(row: Mapping[str, Any], service: str, where: str) -> tuple[str, ...]:
+    return tuple(row[service]) if isinstance(row[service], dict) else _names(row, service, where)
+
+
+def _methods(row: Any, where: str) -> dict[str, tuple[str, ...]]:
+    if not isinstance(row, dict):
+        return {}
+    methods = {caller: _names(row, caller, where) for caller in row}
+    for caller, names in methods.items():
+        if not names:
+            raise TopologyError(f"{where} lets {caller} call nothing: leave it out")
+    return methods
 
 
 def _check_packages(packages: Mapping[str, Package]) -> None:
@@ -213,7 +238,7 @@ def _limits(profile: str, row: Any) -> Limits:
     where = f"[limits.{profile}]"
     if not isinstance(row, dict):
         raise TopologyError(f"{where} is not a table")
-    _no_others(row, {"address", "user", "sessions"}, where)
+    _no_others(row, {"address", "user", "sessions", "body_bytes"}, where)
 
     def bucket(key: str) -> Bucket:
         raw = _get(row, key, dict, where)
@@ -226,7 +251,9 @@ def _limits(profile: str, row: Any) -> Limits:
             raise TopologyError(f"{where} {key} would let nobody through")
         return made
 
-    return Limits(address=bucket("address"), user=bucket("user"), sessions=bucket("sessions"))
+    return Limits(
+        address=bucket("address"), user=bucket("user"), sessions=bucket("sessions"), body_bytes=bucket("body_bytes")
+    )
 
 
 def _get(row: Mapping[str, Any], key: str, kind: type, where: str) -> Any:

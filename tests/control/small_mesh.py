@@ -24,6 +24,7 @@ edge = { allowed_origins = ["https://shop.titan.local"] }
 address = { burst = 12, per_second = 1 }
 user = { burst = 6, per_second = 1 }
 sessions = { burst = 4, per_second = 1 }
+body_bytes = { burst = 4_194_304, per_second = 1_048_576 }
 [packages.svc_a]
 services = ["titan.a.v1.EchoService", "titan.a.v1.SecretService"]
 needs = []
@@ -66,9 +67,9 @@ def free_ports() -> Ports:
     raise AssertionError("no free range of ports in a hundred tries")
 
 
-def prepare(folder: Path) -> tuple[Topology, Home, Authority, Membership]:
+def prepare(folder: Path, text: str = TOPOLOGY) -> tuple[Topology, Home, Authority, Membership]:
     """Make everything that an Envoy needs before it starts."""
-    mesh = read_topology(folder)
+    mesh = read_topology(folder, text)
     home = Home(folder, free_ports())
     home.create()
     authority, membership = Authority(mesh, home), Membership(home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -221,6 +222,34 @@ async def test_access_is_granted_service_by_service(mesh: Mesh) -> None:
     assert SVC_B == (await say(mesh.outbound("svc_b"), TELL))["x-titan-caller"]
 
 
+async def test_compressed_messages_are_refused_inside(mesh: Mesh) -> None:
+    """Whatever they would grow to; the same call passes as it is, and a caller without a grant hears of that first."""
+    for name, expected in (("svc_b", grpc.StatusCode.UNIMPLEMENTED), ("svc_c", grpc.StatusCode.PERMISSION_DENIED)):
+        call = mesh.outbound(name).unary_unary(SAY)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await call(b"x" * 1000, timeout=5, compression=grpc.Compression.Gzip)
+        assert expected is refused.value.code()
+    assert "x-titan-caller" in await say(mesh.outbound("svc_b"))
+
+
+async def test_a_certificate_of_another_trust_domain_is_refused(mesh: Mesh, tmp_path: Path) -> None:
+    """Our own authority signed it, and still the name is not of this domain."""
+    elsewhere = Home(tmp_path / "elsewhere", Ports())
+    elsewhere.create()
+    shutil.copy(mesh.home.pki / "authority.pem", elsewhere.pki)
+    Authority(read_topology(tmp_path, TOPOLOGY.replace("titan.local", "elsewhere.local")), elsewhere).open()
+    (secret,) = json.loads(secret_file(elsewhere, "svc_b").read_text())["resources"]
+    pair = tmp_path / "pair.pem"
+    pair.write_text(
+        "".join(secret["tls_certificate"][key]["inline_string"] for key in ("private_key", "certificate_chain"))
+    )
+    before = mesh.at_the_door("ssl.fail_verify_san")
+
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.to_thread(knock, mesh, pair)
+    assert before < mesh.at_the_door("ssl.fail_verify_san")
+
+
 async def test_a_certificate_of_a_foreign_authority_is_refused(mesh: Mesh) -> None:
     """The right name is worth nothing without the right signature."""
     before = mesh.at_the_door("ssl.fail_verify_error")
@@ -236,17 +265,20 @@ async def test_plain_text_is_refused(mesh: Mesh) -> None:
 
 async def test_a_caller_without_a_certificate_is_refused(mesh: Mesh) -> None:
     """Encryption alone opens no door."""
+    with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"):
+        await asyncio.to_thread(knock, mesh)
+
+
+def knock(mesh: Mesh, pair: Path | None = None) -> bytes:
+    """Shake hands at the door with this key and certificate, and wait for its first byte."""
     context = ssl.create_default_context(cafile=str(mesh.authority.ca_file))
     context.check_hostname = False
     context.set_alpn_protocols(["h2"])
-
-    def knock() -> bytes:
-        with socket.create_connection(("127.0.0.1", mesh.home.ports.inbound(0)), timeout=5) as plain:
-            with context.wrap_socket(plain) as wrapped:
-                return wrapped.recv(1)
-
-    with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"):
-        await asyncio.to_thread(knock)
+    if pair is not None:
+        context.load_cert_chain(pair)
+    with socket.create_connection(("127.0.0.1", mesh.home.ports.inbound(0)), timeout=5) as plain:
+        with context.wrap_socket(plain) as wrapped:
+            return wrapped.recv(1)
 
 
 async def test_a_developer_reaches_what_is_public_under_a_name_of_their_own(mesh: Mesh) -> None:

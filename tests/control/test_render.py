@@ -15,6 +15,7 @@ from control.home import Home, Ports
 from control.render import Options, Surface
 from edge_http import asgi
 from mesh import contract, topology
+from mesh.topology import Bucket
 from tests.control.small_mesh import SAY, SURFACE, TELL, WATCH, read_topology
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "topology.toml"
@@ -50,16 +51,19 @@ def routes(listener: Any) -> list[Any]:
 
 
 def policies(listener: Any) -> dict[str, set[str]]:
-    """Return who may call what at an inbound listener: the path's prefix -> the identities."""
+    """Return who may call what at an inbound listener: the identity -> paths, and prefixes with a star behind."""
     (rbac,) = [found for found in manager(listener)["http_filters"] if found["name"] == RBAC]
     rules = rbac["typed_config"]["rules"]
     assert "ALLOW" == rules["action"]
-    return {
-        policy["permissions"][0]["url_path"]["path"]["prefix"]: {
-            principal["authenticated"]["principal_name"]["exact"] for principal in policy["principals"]
+    found: dict[str, set[str]] = {}
+    for policy in rules["policies"].values():
+        (principal,) = policy["principals"]
+        paths = [permission["url_path"]["path"] for permission in policy["permissions"]]
+        assert all(1 == len(path) for path in paths)
+        found[principal["authenticated"]["principal_name"]["exact"]] = {
+            path.get("exact") or path["prefix"] + "*" for path in paths
         }
-        for policy in rules["policies"].values()
-    }
+    return found
 
 
 def test_rendering_is_a_pure_function(shipped: topology.Topology) -> None:
@@ -82,23 +86,36 @@ def test_the_edge_holds_bodies_of_the_size_that_the_app_reads(configs: dict[str,
     assert ("content-length", topology.MAX_BODY_BYTES + 1) == (too_large["name"], too_large["range_match"]["start"])
 
 
-def test_every_door_admits_exactly_the_callers_of_the_topology(
-    shipped: topology.Topology, configs: dict[str, Any]
-) -> None:
-    """Each hosted service has one policy: its callers, and developers where the world may call too."""
-    doors = listeners(configs["mesh"])
+def test_every_door_admits_exactly_the_callers_of_the_topology(shipped: topology.Topology) -> None:
+    """Method by method: what it names, for the edge what the world may call, for developers that and health."""
+    methods = contract.load()
+    outward = Surface.of(methods).outward or ()
+    doors = listeners(yaml.safe_load(render.render(shipped, HOME, Surface.of(methods))["mesh"]))
     for package in shipped.packages.values():
         if not package.services:
             assert f"in_{package.name}" not in doors
             continue
-        found = policies(doors[f"in_{package.name}"])
+        expected: dict[str, set[str]] = {shipped.developer_id: {"/grpc.health.v1.Health/*", "/grpc.reflection.*"}}
         for service in package.services:
-            expected = {shipped.spiffe_id(caller) for caller in package.callers[service]}
-            if "edge_http" in package.callers[service]:
-                expected.add(shipped.developer_id)
-            assert expected == found.pop(f"/{service}/"), service
-        assert {"/grpc.health.v1.Health/", "/grpc.reflection."} == set(found)
-        assert {shipped.developer_id} == set.union(*found.values())
+            for caller in package.callers[service]:
+                named = shipped.methods_of(caller, service)
+                assert named is not None, service
+                paths = {f"/{service}/{method}" for method in named if method != "*"}
+                if "*" in named:
+                    paths |= {path for path in outward if path.startswith(f"/{service}/")}
+                    expected[shipped.developer_id] |= {path for path in outward if path.startswith(f"/{service}/")}
+                expected.setdefault(shipped.spiffe_id(caller), set()).update(paths)
+
+        assert expected == policies(doors[f"in_{package.name}"])
+
+
+def test_a_method_that_the_topology_names_is_one_of_the_contract(shipped: topology.Topology) -> None:
+    """A slip in a name would refuse a call for ever."""
+    known = contract.load().methods
+    for service in shipped.services:
+        for caller in shipped.callers_of(service):
+            for method in shipped.methods_of(caller, service) or ():
+                assert method == "*" or f"/{service}/{method}" in known, method
 
 
 def test_ports_follow_the_order_of_the_topology(shipped: topology.Topology, configs: dict[str, Any]) -> None:
@@ -162,7 +179,7 @@ def test_a_call_waits_at_a_door_for_a_replica_that_starts_and_not_for_its_whole_
     for name, door in listeners(configs["mesh"]).items():
         if not name.startswith("in_"):
             continue
-        (route,) = routes(door)
+        *_, route = routes(door)
         policy = route["route"]["retry_policy"]
         base, most = (float(policy["retry_back_off"][key][:-1]) for key in ("base_interval", "max_interval"))
         longest = sum(min(base * 2**number, most) for number in range(policy["num_retries"]))
@@ -225,18 +242,43 @@ def test_the_load_profile_raises_limits_and_changes_nothing_else(shipped: topolo
 def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topology.Topology) -> None:
     """Guessing passwords over gRPC is no faster, and registering costs as much as signing in."""
     edge = yaml.safe_load(render.render(shipped, HOME, Surface.of(contract.load()))["edge"])
-    limited = [
-        route["match"]
-        for route in routes(listeners(edge)["edge"])
-        if "limit_sessions" in route.get("typed_per_filter_config", {})
-    ]
+    counted: dict[str, set[str]] = {}
+    for route in routes(listeners(edge)["edge"]):
+        for limit in route.get("route", {}).get("rate_limits", ()):
+            what, address = limit["actions"]
+            assert {"masked_remote_address"} == set(address)
+            match = route["match"]
+            counted.setdefault(what["generic_key"]["descriptor_value"], set()).add(
+                match.get("path", match.get("prefix"))
+            )
     auth, user = "/titan.auth.v1.AuthService", "/titan.auth.v1.UserService"
+    (limit,) = [
+        found for found in manager(listeners(edge)["edge"])["http_filters"] if found["name"] == "limit_sessions"
+    ]
+    buckets = {entry["entries"][0]["value"]: entry["token_bucket"] for entry in limit["typed_config"]["descriptors"]}
 
-    prefixes = ["/v1/sessions", "/v1/users/me/secondFactor", "/v1/emails", "/v1/passwords"]
-    assert prefixes == [match["prefix"] for match in limited if "prefix" in match]
-    paths = {match["path"] for match in limited if "path" in match}
-    assert {"/v1/users", f"{auth}/CreateSession", f"{auth}/RefreshSession", f"{user}/CreateUser"} <= paths
-    assert not any(path.startswith(user) for path in paths - {f"{user}/CreateUser"})
+    assert {"/v1/sessions", f"{auth}/CreateSession"} == counted["sign_in"]
+    assert {"/v1/sessions:refresh", f"{auth}/RefreshSession"} == counted["refresh"]
+    assert {"/v1/users", f"{user}/CreateUser"} == counted["register"]
+    assert {"/v1/sessions", f"{auth}/CreateGuestSession", f"{auth}/RevokeSession"} <= counted["sessions"]
+    assert {"/v1/emails", "/v1/passwords"} <= counted["links"]
+    assert "/v1/users/me/secondFactor" in counted["second_factor"]
+    assert {"sign_in", "refresh", "register", "second_factor", "links", "sessions"} == set(counted) == set(buckets)
+    assert {shipped.limits["default"].sessions.burst} == {bucket["max_tokens"] for bucket in buckets.values()}
+
+
+def test_bodies_that_never_end_cannot_fill_the_edge(shipped: topology.Topology, configs: dict[str, Any]) -> None:
+    """What buckets let in while a body may take its time stays below the heap's threshold; of one address, a tenth."""
+    heap, _ = configs["edge"]["overload_manager"]["resource_monitors"]
+    heap_bytes = heap["typed_config"]["max_heap_size_bytes"]
+    seconds = float(manager(listeners(configs["edge"])["edge"])["request_timeout"].removesuffix("s"))
+
+    def held(bucket: Bucket) -> float:
+        return bucket.burst + bucket.per_second * seconds
+
+    assert held(render.ALL_BODIES) <= 0.75 * heap_bytes
+    assert held(shipped.limits["default"].body_bytes) <= 0.1 * heap_bytes
+    assert shipped.limits["default"].body_bytes.burst >= render.MAX_BODY_BYTES
 
 
 def test_server_sent_events_are_not_cut(configs: dict[str, Any]) -> None:

@@ -310,6 +310,49 @@ async def test_a_package_is_called_by_those_whom_the_topology_names(mesh: Runnin
             assert await verdict(channel) == wanted, who
 
 
+WRONG_METHODS = {
+    "svc_order": ("svc_payment", "/titan.payment.v1.PaymentService/HandleWebhook"),
+    "svc_cart": ("svc_catalog", "/titan.catalog.v1.ProductService/CreateProduct"),
+    "svc_notify": ("svc_order", "/titan.order.v1.OrderService/GetOrder"),
+    "svc_catalog": ("svc_auth", "/titan.auth.v1.AuthService/CreateSession"),
+    "edge_http": ("svc_payment", "/titan.payment.v1.PaymentService/BatchVoid"),
+    "developer": ("svc_inventory", "/titan.inventory.v1.InventoryService/BatchReserve"),
+}
+"""Who holds the right certificate for a door, and a method behind it that they never call."""
+
+
+async def test_the_right_certificate_opens_the_right_methods(mesh: RunningMesh, tmp_path: Path) -> None:
+    """A stolen certificate calls what its package calls and nothing else of the same service."""
+    for who, (package, path) in WRONG_METHODS.items():
+        async with inbound(mesh, tmp_path, package, *identity(mesh, who)) as channel:
+            assert await status_of(channel, path) == "PERMISSION_DENIED", who
+
+
+async def test_reflection_health_and_channelz_answer_developers_alone(mesh: RunningMesh, tmp_path: Path) -> None:
+    """Health tells a developer that the package serves; channelz is served to nobody."""
+    health, channelz = "/grpc.health.v1.Health/Check", "/grpc.channelz.v1.Channelz/GetServers"
+    reflection = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    for package in ("svc_order", "svc_payment"):
+        async with inbound(mesh, tmp_path, package, *identity(mesh, "developer")) as channel:
+            assert await status_of(channel, health) == "OK"
+            assert await status_of(channel, reflection) == "OK"
+            assert await status_of(channel, channelz) == "PERMISSION_DENIED"
+        for other in ("svc_order", "svc_cart", "edge_http"):
+            async with inbound(mesh, tmp_path, package, *identity(mesh, other)) as channel:
+                for path in (health, reflection, channelz):
+                    assert await status_of(channel, path) == "PERMISSION_DENIED", (other, path)
+
+
+async def status_of(channel: grpc.aio.Channel, path: str) -> str:
+    """Send an empty message to a method, whatever it is, and return how the call ended."""
+    try:
+        async for _ in channel.stream_stream(path)(iter([b""]), timeout=5):
+            pass
+    except grpc.aio.AioRpcError as error:
+        return error.code().name
+    return "OK"
+
+
 async def test_plain_text_is_not_answered_between_packages(mesh: RunningMesh) -> None:
     for package in topology.load(TOPOLOGY).packages.values():
         if not package.services:

@@ -20,6 +20,7 @@ edge = { allowed_origins = [] }
 address = { burst = 2, per_second = 1 }
 user = { burst = 2, per_second = 1 }
 sessions = { burst = 2, per_second = 1 }
+body_bytes = { burst = 2, per_second = 1 }
 [packages.svc_a]
 services = ["titan.a.v1.AService"]
 needs = ["postgres"]
@@ -61,6 +62,16 @@ def test_every_package_may_follow_the_revocations_and_nobody_else_reads_users():
     assert not shipped.may_call("svc_cart", "titan.payment.v1.WalletService")
     outward = set(shipped.callable_by("edge_http"))
     assert set(shipped.services) - outward == {"titan.payment.v1.RefundService"}  # packages alone refund
+
+
+def test_a_caller_may_be_held_to_methods(load):
+    """A list of packages lets each of them call all of a service; a table says what."""
+    small = load(SMALL)
+    held = load(SMALL.replace('["svc_b"]', '{ svc_b = ["Get", "*"] }'))
+
+    assert small.methods_of("svc_b", "titan.a.v1.AService") is None
+    assert ("svc_b",) == held.callers_of("titan.a.v1.AService")
+    assert ("Get", "*") == held.methods_of("svc_b", "titan.a.v1.AService")
 
 
 def test_identities_are_spiffe_ids_of_the_trust_domain(load):
