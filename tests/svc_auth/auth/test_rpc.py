@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -65,7 +64,7 @@ async def test_the_password_of_nobody_is_checked_as_long(titan: Replica):
 
 
 async def test_a_known_and_an_unknown_address_are_refused_in_the_same_time(titan: Replica):
-    """The whole call, not the hash alone. One of each in turn, so that whatever slows the machine slows both."""
+    """The whole call, not the hash alone. The fastest of each counts: whatever slows the machine slows the others."""
     known = [(await titan.register())[0] for _ in range(4)]
     taken: dict[str, list[float]] = {"known": [], "unknown": []}
 
@@ -75,7 +74,7 @@ async def test_a_known_and_an_unknown_address_are_refused_in_the_same_time(titan
             assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(address, "not the password")))
             taken[kind].append(time.perf_counter() - began)
 
-    assert 0.67 < statistics.median(taken["known"]) / statistics.median(taken["unknown"]) < 1.5
+    assert 0.67 < min(taken["known"]) / min(taken["unknown"]) < 1.5
 
 
 async def test_guessing_for_days_keeps_the_owner_out_for_a_minute_at_most(titan: Replica):
