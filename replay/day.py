@@ -18,9 +18,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from replay import rules
+from replay import file, invoices
+from replay.file import FileLine, mills, pounds
 from replay.importer import Importer, Outcome, ReplayFailed, read_endpoints
-from replay.rules import FileLine, Invoice, LineClass, pounds
+from replay.invoices import Invoice
+from replay.kinds import LineClass, classify
 
 MOST_DAYS = 3660
 """Ten years: more is a slip of the finger, and far more is no date any more."""
@@ -53,7 +55,7 @@ def main() -> int:
     began = time.monotonic()
     try:
         endpoints = read_endpoints(home)
-        lines = list(rules.read(arguments.csv, first=arguments.first, days=arguments.days))
+        lines = list(file.read(arguments.csv, first=arguments.first, days=arguments.days))
         return asyncio.run(_replay(endpoints, lines, reading_seconds=time.monotonic() - began))
     except (OSError, EOFError, ValueError, ReplayFailed) as problem:
         return _complain(str(problem))
@@ -90,9 +92,9 @@ def _days(text: str) -> int:
 async def _replay(endpoints: dict[str, Any], lines: Sequence[FileLine], *, reading_seconds: float = 0.0) -> int:
     spent = Stopwatch({"reading the file": reading_seconds})
     began_at = datetime.now(UTC)
-    sales = [line for line in lines if rules.classify(line) is LineClass.SALE]
-    invoices = rules.invoices(sales)
-    if not invoices:
+    sales = [line for line in lines if classify(line) is LineClass.SALE]
+    orders = invoices.invoices(sales)
+    if not orders:
         raise ReplayFailed("the file has no sales on these days")
     importer = Importer.at(endpoints)
     async with importer.http:
@@ -100,16 +102,16 @@ async def _replay(endpoints: dict[str, Any], lines: Sequence[FileLine], *, readi
         with _progress() as progress:
             preparing = progress.add_task("goods, stock, customers, money", total=2)
             with spent.on("goods and stock"):
-                await importer.stock_the_shop(rules.shelf(sales))
+                await importer.stock_the_shop(invoices.shelf(sales, orders))
             progress.advance(preparing)
             with spent.on("customers and money"):
-                tokens = await importer.make_buyers(invoices)
+                tokens = await importer.make_buyers(orders)
             progress.advance(preparing)
-            placing = progress.add_task("orders", total=len(invoices))
+            placing = progress.add_task("orders", total=len(orders))
             with spent.on(ORDERS):
-                outcomes = await importer.place(invoices, tokens, lambda _: progress.advance(placing))
+                outcomes = await importer.place(orders, tokens, lambda _: progress.advance(placing))
     _print_other_lines(lines)
-    status = _print_sums(invoices, outcomes, began_at)
+    status = _print_sums(orders, outcomes, began_at)
     _print_times(spent, orders=sum(not outcome.refusal for outcome in outcomes))
     return status
 
@@ -121,12 +123,12 @@ def _progress() -> Progress:
 
 
 def _print_other_lines(lines: Sequence[FileLine]) -> None:
-    others = [(line, kind) for line in lines if (kind := rules.classify(line)) is not LineClass.SALE]
+    others = [(line, kind) for line in lines if (kind := classify(line)) is not LineClass.SALE]
     if not others:
         return
     table = Table("invoice", "stock code", "quantity", "price", "class", title="Lines that are no sale", box=None)
     for line, kind in others:
-        table.add_row(line.invoice, line.stock_code, str(line.quantity), str(line.price), kind.value)
+        table.add_row(line.invoice, line.stock_code, str(line.quantity), mills(line.price_mills), kind.value)
     console.print(table)
     for kind, count in Counter(kind for _, kind in others).most_common():
         console.print(f"  {count:6}  {kind.value}")

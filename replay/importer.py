@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from replay.rules import Invoice, ShelfItem
+from replay.invoices import Invoice, ShelfItem
 
 T = TypeVar("T")
 

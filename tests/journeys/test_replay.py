@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.journeys.conftest import ROOT, RunningMesh
-from tests.replay.test_rules import REAL, needs_the_real_file
+from tests.replay.files import REAL, needs_the_real_file
 
 
 @pytest.mark.timeout(120)

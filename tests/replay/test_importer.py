@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from replay import day as replay
+from replay import file, invoices
 from replay import importer as importer_module
-from replay import rules
 from replay.importer import Importer, ReplayFailed, read_endpoints
-from replay.rules import LineClass
+from replay.kinds import LineClass, classify
 
 SAMPLE = """invoice_no,stock_code,description,quantity,invoice_time,unit_price_gbp,customer_id,country
 1001,15A,TIN ROBIN,2,2010-12-01 08:26:00,1.25,501,United Kingdom
@@ -80,21 +80,21 @@ def importer(edge, monkeypatch) -> Importer:
 
 
 @pytest.fixture
-def lines(tmp_path: Path) -> list[rules.FileLine]:
+def lines(tmp_path: Path) -> list[file.FileLine]:
     (tmp_path / "sample.csv").write_text(SAMPLE)
-    return list(rules.read(tmp_path / "sample.csv", first=date(2010, 12, 1), days=1))
+    return list(file.read(tmp_path / "sample.csv", first=date(2010, 12, 1), days=1))
 
 
 def sales_of(lines):
-    return [line for line in lines if rules.classify(line) is LineClass.SALE]
+    return [line for line in lines if classify(line) is LineClass.SALE]
 
 
 async def run(importer: Importer, lines):
-    invoices = rules.invoices(sales_of(lines))
+    orders = invoices.invoices(sales_of(lines))
     await importer.sign_in("importer@titan.local", "secret")
-    await importer.stock_the_shop(rules.shelf(sales_of(lines)))
-    tokens = await importer.make_buyers(invoices)
-    return await importer.place(invoices, tokens, lambda _: None)
+    await importer.stock_the_shop(invoices.shelf(sales_of(lines), orders))
+    tokens = await importer.make_buyers(orders)
+    return await importer.place(orders, tokens, lambda _: None)
 
 
 async def test_each_invoice_is_one_order_at_its_prices_and_time(importer, edge, lines):
@@ -144,7 +144,7 @@ async def test_a_repeated_replay_asks_for_the_same_with_the_same_keys(importer, 
 )
 async def test_a_lost_answer_is_asked_for_again_with_its_key(importer, edge, lines, lost):
     """An unknown answer is settled by asking again."""
-    (invoice, _) = rules.invoices(sales_of(lines))
+    (invoice, _) = invoices.invoices(sales_of(lines))
     edge.first = [lost]
     (outcome,) = await importer.place([invoice], {invoice.buyer: "t"}, lambda _: None)
     assert "CONFIRMED" == outcome.status
@@ -161,9 +161,9 @@ async def test_the_limits_of_the_default_profile_are_named(importer, edge):
 
 async def test_a_refused_order_keeps_its_reason_and_its_neighbours_go(importer, edge, lines):
     """A refusal is a result, not the end of the replay."""
-    invoices = rules.invoices(sales_of(lines))
+    orders = invoices.invoices(sales_of(lines))
     edge.first = [httpx.Response(400, json={"error": {"details": [{"reason": "OUT_OF_STOCK"}]}})]
-    outcomes = await importer.place(invoices, {i.buyer: "t" for i in invoices}, lambda _: None)
+    outcomes = await importer.place(orders, {i.buyer: "t" for i in orders}, lambda _: None)
     assert ["", "OUT_OF_STOCK"] == sorted(outcome.refusal for outcome in outcomes)
 
 
