@@ -194,7 +194,7 @@ def _print_orders(walk: Walk, began_at: datetime) -> None:
     placed = [each for each in walk.placed if not each.refusal]
     confirmed = sum(walk.orders[each.invoice.number].status == "CONFIRMED" for each in placed)
     new = sum(walk.orders[each.invoice.number].placed_since(began_at) for each in placed)
-    of_file = sum(each.invoice.total_minor for each in walk.placed)
+    of_file = sum(each.invoice.total_minor for each in placed)
     of_orders = sum(each.total_minor for each in placed)
     console.print()
     console.print(f"orders           {len(placed)} of {len(walk.placed)} invoices, {confirmed} CONFIRMED")
@@ -203,7 +203,7 @@ def _print_orders(walk: Walk, began_at: datetime) -> None:
         console.print(f"orders refused   {count}  {reason}", style="red")
     console.print(f"lines            {sum(len(each.invoice.lines) for each in placed)}")
     console.print(f"sum of orders    {pounds(of_orders)}")
-    console.print(f"sum of invoices  {pounds(of_file)}" + ("" if of_orders == of_file else "   DIFFERENT"))
+    console.print(f"sum of the file  {pounds(of_file)}" + ("" if of_orders == of_file else "   DIFFERENT"))
 
 
 def _print_times(watch: Stopwatch, *, fresh: int) -> None:
