@@ -42,7 +42,12 @@ class Invoice:
     @property
     def total_minor(self) -> int:
         """What the order amounts to, in pence."""
-        return sum(line.total_minor for line in self.lines) + self.shipping_minor - self.discount_minor
+        return self.goods_minor + self.shipping_minor - self.discount_minor
+
+    @property
+    def goods_minor(self) -> int:
+        """What the lines amount to before the discount, in pence."""
+        return sum(line.total_minor for line in self.lines)
 
     @property
     def rounding_mills(self) -> int:
@@ -57,7 +62,7 @@ class Invoice:
     @property
     def orderable(self) -> bool:
         """Whether there is something to pay: an order of nothing is none."""
-        return self.total_minor > 0 and self.discount_minor <= sum(line.total_minor for line in self.lines)
+        return self.total_minor > 0 and self.discount_minor <= self.goods_minor
 
 
 @dataclass(frozen=True, slots=True)

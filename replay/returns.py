@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from replay.invoices import CreditLine, CreditNote, Invoice
+from replay.invoices import CreditLine, CreditNote, Invoice, InvoiceLine
 from replay.kinds import SOLD, Kind, kind_of
 
 
@@ -104,7 +104,7 @@ class Purchases:
         """Note an order that counts."""
         postage = sum(line.total_minor for line in invoice.lines if kind_of(line.stock_code) is Kind.SHIPPING)
         lines = [
-            _Line(number, line.stock_code, line.price_minor, line.quantity)
+            _Line(number, line.stock_code, _paid_minor(invoice, line), line.quantity)
             for number, line in enumerate(invoice.lines, start=1)
         ]
         self._bought[invoice.buyer].append(
@@ -128,6 +128,13 @@ class Purchases:
             for (invoice, order_id, part), each in taken.items()
         )
         return Matched(refunds, tuple(leftovers))
+
+
+def _paid_minor(invoice: Invoice, line: InvoiceLine) -> int:
+    """Return what one unit of a line was paid with, in whole pence: its price, less its share of the discount."""
+    if not invoice.discount_minor:
+        return line.price_minor
+    return line.price_minor * (invoice.goods_minor - invoice.discount_minor) // invoice.goods_minor
 
 
 def _take_units(

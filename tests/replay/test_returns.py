@@ -73,6 +73,13 @@ def test_no_unit_gives_back_more_than_it_cost() -> None:
     assert [("1", Part.GOODS, 50, ((1, 1),))] == refunds(cheap) and [] == leftovers(cheap)
 
 
+def test_a_unit_of_a_discounted_order_cost_less() -> None:
+    """A tenth off 15.00 is a tenth off each unit."""
+    lines = [line("1", quantity=10), line("1", code="D", quantity=-1), line("C2", quantity=-1)]
+    (back,) = matched(*lines)
+    assert [("1", Part.GOODS, 135, ((1, 1),))] == refunds(back) and [(Unmatched.ABOVE_PAID, 0, 15)] == leftovers(back)
+
+
 def test_two_lines_of_a_note_share_a_refund() -> None:
     """An order is asked once for each part."""
     (back,) = matched(line("1", quantity=3), line("C2", quantity=-1), line("C2", quantity=-1, price="1"))
