@@ -2,5 +2,5 @@
 
 It is a client like any other: everything goes through the HTTPS edge with the importer's account, and every call
 carries a key made of what it says, so that a replay that is repeated changes nothing. `file`, `kinds`, `invoices`,
-`returns`, `purchases` and `books` are the rules, which know no shop; `edge`, `importer`, `journal` and `walk` ask it.
+`returns`, `deliveries` and `books` are the rules, which know no shop; `edge`, `importer`, `journal` and `walk` ask it.
 """

@@ -11,9 +11,9 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
+from replay.deliveries import Delivery
 from replay.edge import Edge, Refused, ReplayFailed
 from replay.invoices import Invoice, ShelfItem
-from replay.purchases import Delivery
 from replay.returns import Part, Refund
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from replay import books, file, invoices, purchases, report
+from replay import books, deliveries, file, invoices, report
 from replay.books import Books
 from replay.edge import Edge, ReplayFailed, read_endpoints
 from replay.file import FileLine, pounds
@@ -28,7 +28,7 @@ from replay.walk import Pace, Walk
 
 MOST_DAYS = 3660
 """Ten years: more is a slip of the finger, and far more is no date any more."""
-STOCK = {"ample": purchases.ample, "purchased": purchases.purchased}
+STOCK = {"ample": deliveries.ample, "purchased": deliveries.purchased}
 SHORTAGE = "OUT_OF_STOCK"
 ORDERS = "orders and returns"
 

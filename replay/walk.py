@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from replay.books import Placed, Returned
+from replay.deliveries import Delivery
 from replay.edge import RUNNING_CALLS
 from replay.importer import Importer, Order
 from replay.invoices import CreditNote, Invoice
 from replay.journal import Journal
-from replay.purchases import Delivery
 from replay.returns import Leftover, Purchases, Refund
 
 NOTHING_TO_PAY = "NOTHING_TO_PAY"

@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
+from replay.deliveries import FIRST_DELIVERY_UNITS
 from replay.file import COLUMNS
-from replay.purchases import FIRST_DELIVERY_UNITS
 from tests.journeys.conftest import ROOT, RunningMesh, until
 from tests.replay.files import REAL, needs_the_real_file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -39,6 +40,9 @@ class Shop:
     short_pence: int = 0
     dies_after: int | None = None
     """How many calls it answers before its edge is gone."""
+    held: dict[str, str] = field(default_factory=dict)
+    """Keys whose calls are answered only once the call with another key has come."""
+    _came: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
     _instead: dict[str, list[httpx.Response | Exception]] = field(default_factory=lambda: defaultdict(list))
     _answers: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -55,7 +59,7 @@ class Shop:
         """Return the calls of a path."""
         return [each for each in self.asked if each.path == path]
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    async def _answer(self, request: httpx.Request) -> httpx.Response:
         if self.dies_after is not None:
             if not self.dies_after:
                 raise httpx.ConnectError("gone")
@@ -63,6 +67,9 @@ class Shop:
         path, body = request.url.path, json.loads(request.content or b"{}")
         key = request.headers.get("idempotency-key", "")
         self.asked.append(Asked(path, key, request.headers.get("authorization", ""), body))
+        self._came[key].set()
+        if key in self.held:
+            await self._came[self.held[key]].wait()
         if self._instead[path]:
             said = self._instead[path].pop(0)
             if isinstance(said, Exception):

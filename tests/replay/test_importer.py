@@ -9,10 +9,10 @@ import pytest
 
 from replay import edge as edge_module
 from replay import importer as importer_module
+from replay.deliveries import Delivery, ample
 from replay.edge import Refused, ReplayFailed, read_endpoints
 from replay.importer import GivenBack, Importer
 from replay.invoices import Invoice, invoices, shelf
-from replay.purchases import Delivery, ample
 from replay.returns import Part, Refund
 from tests.replay.files import AT, line
 from tests.replay.shop import Shop, refusal

@@ -102,6 +102,12 @@ def test_a_discount_goes_back_of_whatever_was_paid_and_leaves_less_for_returns()
     assert [("1", Part.GOODS, 100, ((1, 2),))] == refunds(back) and [(Unmatched.ABOVE_PAID, 0, 200)] == leftovers(back)
 
 
+def test_what_came_back_leaves_less_for_discounts() -> None:
+    _, discount = matched(line("1", quantity=2), line("C2", quantity=-1), line("C3", code="D", quantity=-1, price="2"))
+    assert [("1", Part.DISCOUNT, 150, ())] == refunds(discount)
+    assert [(Unmatched.ABOVE_PAID, 0, 50)] == leftovers(discount)
+
+
 def test_a_charge_comes_back_without_goods() -> None:
     (back,) = matched(line("1", code="M"), line("C2", code="M", quantity=-1))
     assert [("1", Part.CHARGES, 150, ((1, 1),))] == refunds(back)

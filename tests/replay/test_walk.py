@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from replay import edge as edge_module
+from replay.deliveries import Delivery, ample
 from replay.edge import ReplayFailed
 from replay.file import FileLine
 from replay.importer import Importer
 from replay.invoices import Invoice, documents, shelf
 from replay.journal import Journal
-from replay.purchases import Delivery, ample
 from replay.walk import NOTHING_TO_PAY, Pace, Walk
 from tests.replay.files import AT, line
 from tests.replay.shop import Shop, refusal
@@ -92,6 +92,13 @@ async def test_a_buyers_documents_come_one_after_the_other(shop: Shop, tmp_path:
     assert 40 * 150 == sum(each.amount_minor for each in walked.returned) and not walked.leftovers
 
 
+async def test_what_comes_back_waits_for_its_order_and_nobody_else_does(shop: Shop, tmp_path: Path) -> None:
+    """A slow answer to one buyer holds up that buyer alone."""
+    shop.held = {"invoice-1": "invoice-3"}
+    walked = await walk(shop, tmp_path, [line("1"), line("C2", quantity=-1), line("3", customer="8")])
+    assert [150] == [each.amount_minor for each in walked.returned] and not walked.leftovers
+
+
 async def test_what_comes_back_of_a_refused_order_was_not_bought(shop: Shop, tmp_path: Path) -> None:
     """Its money was never taken."""
     shop.say("/v1/orders", refusal(400, "OUT_OF_STOCK"))
@@ -109,14 +116,14 @@ async def test_a_replay_that_was_interrupted_goes_on_and_does_nothing_twice(
         await walk(shop, tmp_path)
     except ReplayFailed:
         journal = Journal.open(tmp_path, "lines")
-        known = {f"invoice-{number}" for number in journal.orders}
+        known = {f"invoice-{number}" for number in journal.orders} | journal.refunds.keys()
         journal.close()
         before = len(shop.asked)
     else:
         known, before = set(), len(shop.asked)
     shop.dies_after = None
     walked = await walk(shop, tmp_path)
-    again = {each.key for each in shop.asked[before:] if each.path == "/v1/orders"}
+    again = {each.key for each in shop.asked[before:]}
     assert not known & again
     assert ["1", "2", "4", "6"] == numbers(walked)
     assert [300, 300] == [each.amount_minor for each in walked.returned]

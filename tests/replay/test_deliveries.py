@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
-from replay import purchases
+from replay import deliveries
+from replay.deliveries import AMPLE_UNITS, FIRST_DELIVERY_UNITS, Delivery
 from replay.invoices import invoices
-from replay.purchases import AMPLE_UNITS, FIRST_DELIVERY_UNITS, Delivery
 from tests.replay.files import AT, line
 
 WEDNESDAY = AT.date()
@@ -19,7 +19,7 @@ def test_a_product_comes_first_on_the_day_of_its_first_sale() -> None:
     assert [
         Delivery(WEDNESDAY, {"101A": FIRST_DELIVERY_UNITS, "M": AMPLE_UNITS}),
         Delivery(WEDNESDAY + timedelta(days=1), {"102": FIRST_DELIVERY_UNITS}),
-    ] == purchases.purchased(orders)
+    ] == deliveries.purchased(orders)
 
 
 def test_a_monday_brings_what_the_week_before_asked_for() -> None:
@@ -34,14 +34,14 @@ def test_a_monday_brings_what_the_week_before_asked_for() -> None:
         ]
     )
     assert [(MONDAY, {"101A": 42}), (MONDAY + timedelta(days=7), {"101A": 5000})] == [
-        (each.on, each.units) for each in purchases.purchased(orders)[1:]
+        (each.on, each.units) for each in deliveries.purchased(orders)[1:]
     ]
 
 
 def test_ample_stock_comes_once() -> None:
     orders = invoices([line(), line("2", code="102", at=AT + timedelta(days=9))])
-    assert [Delivery(WEDNESDAY, {"101A": AMPLE_UNITS, "102": AMPLE_UNITS})] == purchases.ample(orders)
+    assert [Delivery(WEDNESDAY, {"101A": AMPLE_UNITS, "102": AMPLE_UNITS})] == deliveries.ample(orders)
 
 
 def test_nothing_is_bought_for_no_orders() -> None:
-    assert [] == purchases.purchased([]) == purchases.ample([])
+    assert [] == deliveries.purchased([]) == deliveries.ample([])
