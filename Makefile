@@ -10,7 +10,8 @@
 #   make proof-long    the long run alone; ARGS="--seconds 90 --per-second 20" shortens it
 #   make proof-harness   plant known defects and mutate the rules: does the proof, and do the tests, notice? 15 minutes
 #   make figures   what the running mesh costs (start it with PROFILE=load)
-#   make replay CSV=file FROM=2010-12-01 DAYS=1   place a day of a real shop's invoices
+#   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
+#                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
 #
 # SEED=... repeats a proof. PYTHON=... chooses the interpreter of the virtual environment; TITAN_HOME and TITAN_PORT_BASE place a mesh.
 
@@ -25,7 +26,6 @@ endif
 RUN := PYTHONPATH=.:gen .venv/bin/python
 # What stops and shows a mesh needs nothing installed: it works before the set-up, and after one that was cut short.
 PLAIN := PYTHONPATH=. $(if $(PYTHON),"$(PYTHON)",.venv/bin/python)
-DAYS ?= 1
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -98,7 +98,7 @@ figures: setup
 	@$(RUN) -m bench.figures
 
 replay: setup
-	@$(if $(CSV),,$(error name the file: make replay CSV=file.csv.gz FROM=2010-12-01 DAYS=1))$(RUN) -m replay --csv "$(CSV)" $(if $(FROM),--from "$(FROM)") --days "$(DAYS)"
+	@$(if $(CSV),,$(error name the file: make replay CSV=file.csv.gz))$(RUN) -m replay --csv "$(CSV)" $(if $(FROM),--from "$(FROM)") $(if $(DAYS),--days "$(DAYS)") $(if $(STOCK),--stock "$(STOCK)") $(if $(SPEED),--speed "$(SPEED)")
 
 clean:
 	@$(PLAIN) -m control down || true

@@ -1,114 +1,100 @@
-"""The calls of a replay: goods, stock, customers and money first, then every invoice as one order."""
+"""What a replay asks of the shop: goods, deliveries, buyers and their money, orders, and refunds of what came back."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
-import ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
-
-from replay.rules import Invoice, ShelfItem
+from replay.deliveries import Delivery
+from replay.edge import Edge, Refused, ReplayFailed
+from replay.invoices import Invoice, ShelfItem
+from replay.returns import Part, Refund
 
 T = TypeVar("T")
 
-PROFILE = "load"
-"""The limits that a replay fits into: everything comes from one address, in the name of hundreds of customers."""
-
 PRODUCTS_PER_CALL = 500
 ITEMS_PER_CALL = 1000
-RUNNING_CALLS = 16
-"""Calls under way at once."""
-STOCK_UNITS = 100_000
-"""Units of each product: more than any day sells."""
-CALL_SECONDS = 30.0
-PAUSES_SECONDS = (0.2, 0.5, 1.0)
-"""Between tries of a call whose answer was lost. Asking again is safe: it has a key, or changes nothing twice."""
-UNKNOWN_ANSWERS = frozenset({502, 503, 504})
+DECIDED_TRIES = 12
+"""How often an order is asked for that is still being decided; each time its key waits for seconds."""
+SETTLED_TRIES, SETTLED_PAUSE_SECONDS = 60, 0.5
+"""How often an order is looked at until its money is back."""
 ADDRESS = {"fullName": "Invoice customer", "line1": "As on the invoice", "city": "Unknown", "countryCode": "GB"}
-
-
-class ReplayFailed(Exception):
-    """The mesh refused something that a replay can't do without; the message says what and why."""
+REFUNDED = frozenset({"PARTIALLY_REFUNDED", "REFUNDED"})
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one invoice: the order's total in pence and when it was placed, or the reason of its refusal."""
+class Order:
+    """An order as the shop tells it, or the reason of its refusal; the total in pence."""
 
-    invoice: Invoice
+    order_id: str = ""
     status: str = ""
     total_minor: int = 0
-    placed_at: datetime | None = None
+    placed_at: str = ""
+    refusal: str = ""
+
+    def placed_since(self, began_at: datetime) -> bool:
+        """Whether the shop placed it after that moment."""
+        return bool(self.placed_at) and datetime.fromisoformat(self.placed_at) >= began_at
+
+
+@dataclass(frozen=True, slots=True)
+class GivenBack:
+    """A refund as the shop tells it, or the reason of its refusal; the amount in pence."""
+
+    amount_minor: int = 0
     refusal: str = ""
 
 
 @dataclass
 class Importer:
-    """An importer's session at the edge of a running mesh."""
+    """The importer of a shop. Whatever it does carries a key made of what it is, so that it may be done again."""
 
-    http: httpx.AsyncClient
-    token: str = ""
-    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(RUNNING_CALLS))
+    edge: Edge
+    users: dict[str, str] = field(default_factory=dict)
+    """User ids by buyer."""
+    _shipped: set[str] = field(default_factory=set)
 
-    @classmethod
-    def at(cls, endpoints: dict[str, Any]) -> Importer:
-        """Return an importer for the mesh whose endpoints.json this is."""
-        limits = httpx.Limits(max_connections=RUNNING_CALLS, max_keepalive_connections=RUNNING_CALLS)
-        trust = ssl.create_default_context(cafile=endpoints["ca"])
-        # The mesh is on this machine: a proxy that the environment names has no business here.
-        return cls(
-            httpx.AsyncClient(
-                base_url=endpoints["edge"], verify=trust, limits=limits, timeout=CALL_SECONDS, trust_env=False
-            )
-        )
+    async def put_on_the_shelf(self, items: Sequence[ShelfItem]) -> None:
+        """Make every product that there is not."""
 
-    async def sign_in(self, email: str, password: str) -> None:
-        """Open the importer's session."""
-        self.token = (await self._call("/v1/sessions", {"email": email, "password": password}))["accessToken"]
+        async def create(chunk: list[ShelfItem]) -> None:
+            products = [
+                {"title": item.title, "variants": [{"sku": item.stock_code, "price": _gbp(item.price_minor)}]}
+                for item in chunk
+            ]
+            await self.edge.needed("/v1/products:batchCreate", {"products": products})
 
-    async def stock_the_shop(self, items: Sequence[ShelfItem]) -> None:
-        """Put every product on the shelf, with ample stock."""
-        await asyncio.gather(*(self._create_products(chunk) for chunk in _chunks(items, PRODUCTS_PER_CALL)))
-        await asyncio.gather(*(self._receive(chunk) for chunk in _chunks(items, ITEMS_PER_CALL)))
+        await asyncio.gather(*(create(chunk) for chunk in _chunks(items, PRODUCTS_PER_CALL)))
 
-    async def make_buyers(self, invoices: Sequence[Invoice]) -> dict[str, str]:
-        """Make a user for each buyer and put into their wallets what the invoices cost; returns their tokens."""
+    async def receive(self, delivery: Delivery) -> None:
+        """Take in the goods of a delivery."""
+        for chunk in _chunks(list(delivery.units.items()), ITEMS_PER_CALL):
+            reason = f"delivery of {delivery.on}"
+            adjustments = [{"sku": code, "delta": units, "reason": reason} for code, units in chunk]
+            body = {"adjustments": adjustments}
+            await self.edge.needed("/v1/inventory:batchAdjust", body, key=_key("stock", adjustments))
+
+    async def make_buyers(self, invoices: Sequence[Invoice]) -> None:
+        """Make a user for each buyer, and put into their wallets what the invoices cost."""
         owed: dict[str, int] = {}
         for invoice in invoices:
             owed[invoice.buyer] = owed.get(invoice.buyer, 0) + invoice.total_minor
-        users: dict[str, str] = {}
         for chunk in _chunks(list(owed), ITEMS_PER_CALL):
             body = {"users": [{"externalId": buyer, "displayName": buyer} for buyer in chunk]}
-            for result in (await self._call("/v1/users:batchImport", body))["results"]:
-                users[result["externalId"]] = result["userId"]
+            for result in (await self.edge.needed("/v1/users:batchImport", body))["results"]:
+                self.users[result["externalId"]] = result["userId"]
         for chunk in _chunks(list(owed), ITEMS_PER_CALL):
-            credits = [{"userId": users[buyer], "amount": _gbp(owed[buyer])} for buyer in chunk]
-            answer = await self._call("/v1/wallets:batchCredit", {"credits": credits}, key=_key("credit", credits))
-            _refuse_errors(answer["results"], "a wallet could not be credited")
-        tokens = await asyncio.gather(*(self._act_for(user_id) for user_id in users.values()))
-        return dict(zip(users, tokens, strict=True))
+            credits = [{"userId": self.users[buyer], "amount": _gbp(owed[buyer])} for buyer in chunk]
+            await self.edge.needed("/v1/wallets:batchCredit", {"credits": credits}, key=_key("credit", credits))
 
-    async def place(
-        self, invoices: Sequence[Invoice], tokens: dict[str, str], placed: Callable[[Outcome], None]
-    ) -> list[Outcome]:
-        """Place every invoice as one order; tells `placed` as each is done. The outcomes keep the invoices' order."""
-
-        async def one(invoice: Invoice) -> Outcome:
-            outcome = await self._place(invoice, tokens[invoice.buyer])
-            placed(outcome)
-            return outcome
-
-        return list(await asyncio.gather(*(one(invoice) for invoice in invoices)))
-
-    async def _place(self, invoice: Invoice, token: str) -> Outcome:
+    async def place(self, invoice: Invoice) -> Order:
+        """Place an invoice as one order; a refusal is an answer like any other."""
         body = {
             "expectedTotal": _gbp(invoice.total_minor),
             "shippingAddress": ADDRESS,
@@ -120,77 +106,49 @@ class Importer:
             ],
             "effectiveTime": invoice.at.isoformat().replace("+00:00", "Z"),
         }
-        response = await self._send("/v1/orders", body, token=token, key=f"invoice-{invoice.number}")
-        if response.status_code != 200:
-            return Outcome(invoice, refusal=_reason(response))
-        order = response.json()["order"]
-        placed_at = datetime.fromisoformat(order["createTime"])
-        return Outcome(invoice, order["status"], int(order["total"]["minorUnits"]), placed_at)
+        if invoice.shipping_minor:
+            body["agreedShipping"] = _gbp(invoice.shipping_minor)
+        if invoice.discount_minor:
+            body["agreedDiscount"] = _gbp(invoice.discount_minor)
+        key, user_id = f"invoice-{invoice.number}", self.users[invoice.buyer]
+        for _ in range(DECIDED_TRIES):
+            try:
+                order = (await self.edge.call("/v1/orders", body, key=key, user_id=user_id))["order"]
+            except Refused as refusal:
+                return Order(refusal=str(refusal))
+            if order["status"] != "PENDING":
+                total_minor = int(order["total"]["minorUnits"])
+                return Order(order["orderId"], order["status"], total_minor, order["createTime"])
+        raise ReplayFailed(f"invoice {invoice.number} is still being decided; the same command goes on from here")
 
-    async def _create_products(self, items: Sequence[ShelfItem]) -> None:
-        products = [
-            {"title": item.title, "variants": [{"sku": item.stock_code, "price": _gbp(item.price_minor)}]}
-            for item in items
-        ]
-        answer = await self._call("/v1/products:batchCreate", {"products": products})
-        _refuse_errors(answer["results"], "a product was refused")
+    async def give_back(self, refund: Refund) -> GivenBack:
+        """Send money back of an order, with the units that came back; goods go on the shelf again."""
+        body: dict[str, Any] = {"amount": _gbp(refund.amount_minor), "reason": f"credit note {refund.note}"}
+        try:
+            if refund.units:
+                await self._has_left(refund.order_id)
+                body["lines"] = [{"lineNumber": number, "quantity": units} for number, units in refund.units]
+                body["restock"] = refund.part is Part.GOODS
+            answer = await self.edge.call(f"/v1/orders/{refund.order_id}/refunds", body, key=refund.key)
+        except Refused as refusal:
+            return GivenBack(refusal=str(refusal))
+        return GivenBack(int(answer["refund"]["amount"]["minorUnits"]))
 
-    async def _receive(self, items: Sequence[ShelfItem]) -> None:
-        adjustments = [{"sku": item.stock_code, "delta": STOCK_UNITS, "reason": "replay"} for item in items]
-        body = {"adjustments": adjustments}
-        answer = await self._call("/v1/inventory:batchAdjust", body, key=_key("stock", adjustments))
-        _refuse_errors(answer["results"], "stock could not be received")
+    async def refunded_minor(self, order_id: str, buyer: str) -> int:
+        """Return what an order says went back, once its money is back, or as it stands when that takes too long."""
+        for attempt in range(SETTLED_TRIES):
+            answer = await self.edge.call(f"/v1/orders/{order_id}", method="GET", user_id=self.users[buyer])
+            if answer["order"]["paymentStatus"] in REFUNDED:
+                return int(answer["order"]["refunded"]["minorUnits"])
+            if attempt + 1 < SETTLED_TRIES:
+                await asyncio.sleep(SETTLED_PAUSE_SECONDS)
+        return 0
 
-    async def _act_for(self, user_id: str) -> str:
-        token: str = (await self._call("/v1/sessions:exchange", {"subjectUserId": user_id}))["accessToken"]
-        return token
-
-    async def _call(self, path: str, body: Any, *, key: str = "") -> Any:
-        response = await self._send(path, body, token=self.token, key=key)
-        if response.status_code != 200:
-            raise ReplayFailed(f"POST {path} was refused with {response.status_code} {_reason(response)}")
-        return response.json()
-
-    async def _send(self, path: str, body: Any, *, token: str, key: str) -> httpx.Response:
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        if key:
-            headers["idempotency-key"] = key
-        async with self._turns:
-            for pause in (*PAUSES_SECONDS, None):
-                try:
-                    response = await self.http.post(path, json=body, headers=headers)
-                except httpx.TransportError as error:
-                    if pause is None or isinstance(error, httpx.ConnectError):
-                        name = type(error).__name__
-                        raise ReplayFailed(f"POST {path}: the edge does not answer ({name})") from error
-                else:
-                    busy = response.status_code == 429 and _reason(response) == "OVERLOADED"
-                    if response.status_code == 429 and not busy:
-                        raise ReplayFailed(
-                            f"the edge limits one address; start the mesh for imports: make up PROFILE={PROFILE}"
-                        )
-                    if pause is None or not (busy or response.status_code in UNKNOWN_ANSWERS):
-                        return response
-                await asyncio.sleep(pause)
-        raise AssertionError("the last turn returns or raises")
-
-
-def read_endpoints(home: Path) -> dict[str, Any]:
-    """Return where the mesh of a home is.
-
-    Raises:
-        ReplayFailed: No mesh is running there, or one whose limits are too low for a replay.
-    """
-    try:
-        endpoints: dict[str, Any] = json.loads((home / "endpoints.json").read_text())
-    except FileNotFoundError:
-        raise ReplayFailed(f"no mesh is running in {home}; start one: make up PROFILE={PROFILE}") from None
-    if (running := endpoints["profile"]) != PROFILE:
-        raise ReplayFailed(
-            f"a replay needs the rate limits of PROFILE={PROFILE}, and the mesh of {home} runs with "
-            f"PROFILE={running}: make down, then make up PROFILE={PROFILE}"
-        )
-    return endpoints
+    async def _has_left(self, order_id: str) -> None:
+        """What comes back has left before; the file has no day for it."""
+        if order_id not in self._shipped:
+            await self.edge.call(f"/v1/orders/{order_id}:ship", {})
+            self._shipped.add(order_id)
 
 
 def _gbp(minor: int) -> dict[str, Any]:
@@ -200,20 +158,6 @@ def _gbp(minor: int) -> dict[str, Any]:
 def _key(kind: str, content: Any) -> str:
     """Return an idempotency key made of what is asked for, so that a repeated replay asks for the same."""
     return f"replay-{kind}-{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]}"
-
-
-def _reason(response: httpx.Response) -> str:
-    try:
-        details = response.json()["error"]["details"]
-        return next(str(each["reason"]) for each in details if "reason" in each)
-    except (ValueError, KeyError, TypeError, StopIteration):
-        return f"HTTP_{response.status_code}"
-
-
-def _refuse_errors(results: Iterable[dict[str, Any]], what: str) -> None:
-    for result in results:
-        if "error" in result:
-            raise ReplayFailed(f"{what}: {result['error'].get('message', result['error'])}")
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -34,7 +34,7 @@ class CurrencyMixed(Refusal):
 
 
 class ImporterRequired(Refusal):
-    """Only importers may set an effective time or an agreed price."""
+    """Only importers may set an effective time, or bring prices, shipping and discounts."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 
@@ -63,6 +63,14 @@ class OrderNotDeliverable(Refusal):
 
 class OrderNotRefundable(Refusal):
     """Nothing was taken for the order, or it was cancelled."""
+
+
+class OrderNotReturnable(Refusal):
+    """The parcel has not left, so nothing of it can have come back."""
+
+
+class ReturnExceedsLine(Refusal):
+    """More units of a line would come back than were bought and have not come back yet."""
 
 
 class SupportRequired(Refusal):

@@ -11,7 +11,7 @@ from mesh.refusals import Refusal
 from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
 from svc_order.checkout import store
-from svc_order.checkout.participants import ToRefund
+from svc_order.checkout.participants import ToRefund, ToRestock
 from svc_order.checkout.steps import Later, Steps, Undone
 from svc_order.checkout.store import Effect
 from svc_order.checkout.tasks import Tasks
@@ -94,6 +94,8 @@ class Effects:
                 refunded = await self._steps.refund(refund)
                 if effect.release:
                     await self._steps.release(effect.order_id)
+                if effect.restock:
+                    await self._steps.restock(ToRestock(effect.effect_id, effect.order_id, effect.restock))
                 return Undone(int(refunded.payment_status))
         raise ValueError(f"no effect is called {effect.kind}")
 

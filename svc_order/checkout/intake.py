@@ -20,7 +20,7 @@ from mesh.database import Database
 from mesh.refusals import IdempotencyKeyReused, Refusal
 from mesh.seams import Clock, Ids, failpoint
 from svc_order.checkout import rules, store
-from svc_order.checkout.rules import Quote, Sold, Wanted
+from svc_order.checkout.rules import NOTHING_AGREED, Agreed, Quote, Sold, Wanted
 from svc_order.checkout.store import Key, Known, Recorded
 from svc_order.errors import CartAlreadyOrdered
 from svc_order.order import rules as order_rules
@@ -43,6 +43,7 @@ class Ask:
     user_id: UUID
     lines: tuple[Wanted, ...]
     key: Key | None = None
+    agreed: Agreed = NOTHING_AGREED
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ class Intake:
             sold = more if isinstance(more, Refusal) else sold | more
         await failpoint("order.quote.before_answer")
         for place, (cart_id, lines) in wanted.items():
-            results[place] = sold if isinstance(sold, Refusal) else _priced(cart_id, lines, sold)
+            results[place] = sold if isinstance(sold, Refusal) else _priced(cart_id, lines, sold, asks[place].agreed)
         return [result for result in results if result is not None]
 
     async def _record(self, placements: list[Placement]) -> Sequence[Known | Order | Exception]:
@@ -262,9 +263,11 @@ def _stored(ask: Ask, known: Mapping[tuple[UUID, str], Known]) -> Known | Except
     return None if found is None else _same(found, ask.key)
 
 
-def _priced(cart_id: UUID | None, lines: Sequence[Wanted], sold: Mapping[str, Sold]) -> Priced | Refusal:
+def _priced(
+    cart_id: UUID | None, lines: Sequence[Wanted], sold: Mapping[str, Sold], agreed: Agreed
+) -> Priced | Refusal:
     try:
-        return Priced(rules.quote(lines, sold), cart_id)
+        return Priced(rules.quote(lines, sold, agreed), cart_id)
     except Refusal as refusal:
         return refusal
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from mesh.batcher import Batcher
 from mesh.clients import Clients
+from svc_order.checkout.store import ReturnedUnits
 from svc_order.order.rules import Line, Order
 from svc_order.order.values import money
 from titan.cart.v1 import cart_pb2, cart_service_pb2, cart_service_pb2_grpc
@@ -47,6 +48,15 @@ class ToRefund:
     order_id: UUID
     amount_minor: int | None = None
     currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToRestock:
+    """Units of a parcel that came back; the restock has the id of the refund that they came back with."""
+
+    restock_id: UUID
+    order_id: UUID
+    lines: tuple[ReturnedUnits, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +107,17 @@ class Participants:
         self.release = self._by_order(
             "order.release", self._inventory.BatchRelease, inventory_service_pb2.BatchReleaseRequest
         )
+        self.restock: Batcher[ToRestock, inventory_service_pb2.StockEffectResult] = Batcher(
+            self._restock, name="order.restock", weight=lambda restock: len(restock.lines)
+        )
         self.ship = self._by_order("order.ship", self._inventory.BatchShip, inventory_service_pb2.BatchShipRequest)
 
     async def close(self) -> None:
         """Let what waits be asked, and take nothing new."""
         for batcher in (self.reserve, self.authorize, self.close_cart, self.refund, self.capture, self.void):
             await batcher.close()
-        for batcher in (self.release, self.ship):
-            await batcher.close()
+        for effect in (self.release, self.ship, self.restock):
+            await effect.close()
 
     @staticmethod
     def _by_order(name: str, call: Any, request_class: type, *, gather_seconds: float = 0.0) -> Batcher[UUID, Any]:
@@ -156,6 +169,23 @@ class Participants:
         ]
         await self._carts.BatchCloseCarts(cart_service_pb2.BatchCloseCartsRequest(carts=carts))
         return [None] * len(ordered)
+
+    async def _restock(self, restocks: list[ToRestock]) -> Sequence[inventory_service_pb2.StockEffectResult]:
+        wanted = [
+            inventory_service_pb2.Restock(
+                restock_id=str(each.restock_id),
+                order_id=str(each.order_id),
+                lines=[
+                    inventory_service_pb2.ReservationLine(
+                        line_number=units.line_number, sku=units.sku, quantity=units.quantity
+                    )
+                    for units in each.lines
+                ],
+            )
+            for each in restocks
+        ]
+        request = inventory_service_pb2.BatchRestockRequest(restocks=wanted)
+        return list((await self._inventory.BatchRestock(request)).results)
 
     async def _refund(self, refunds: list[ToRefund]) -> Sequence[refund_service_pb2.RefundResult]:
         intents = []

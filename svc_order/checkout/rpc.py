@@ -13,7 +13,7 @@ from mesh.identity import Caller, caller_of
 from mesh.refusals import InvalidInput, Overloaded, Refusal
 from mesh.seams import Clock
 from svc_order.checkout.intake import Ask, Intake, Placement, Priced
-from svc_order.checkout.rules import Wanted, check_expected
+from svc_order.checkout.rules import Agreed, Wanted, check_expected
 from svc_order.checkout.saga import Saga
 from svc_order.checkout.store import Key, Known
 from svc_order.checkout.waiting import Answer
@@ -63,7 +63,7 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         quote = found.quote
         return pb.QuoteOrderResponse(
             quote=order_pb2.Quote(
-                lines=wire.lines_to_wire(quote.lines, quote.currency, {}),
+                lines=wire.lines_to_wire(quote.lines, quote.currency, {}, {}),
                 total=money(quote.total_minor, quote.currency),
                 tax=money(quote.tax_minor, quote.currency),
                 shipping=money(quote.shipping_minor, quote.currency),
@@ -73,7 +73,7 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
     async def _price(self, request: pb.PlaceOrderRequest, key: Key) -> Known | Priced:
         """Return what the order costs, as its caller expects, or what is stored under its key."""
         try:
-            priced = await self._intake.quote(Ask(key.user_id, _wanted(request.lines), key))
+            priced = await self._intake.quote(Ask(key.user_id, _wanted(request.lines), key, _agreed(request)))
             if isinstance(priced, Priced):
                 check_expected(
                     priced.quote,
@@ -121,6 +121,9 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
 
     def _check_importer(self, request: pb.PlaceOrderRequest, caller: Caller) -> None:
         _refuse_agreed_prices(request.lines, caller)
+        brings = request.HasField("agreed_shipping") or request.HasField("agreed_discount")
+        if brings and "importer" not in caller.roles:
+            raise ImporterRequired("only importers may bring shipping and discounts")
         if not request.HasField("effective_time"):
             return
         if "importer" not in caller.roles:
@@ -142,6 +145,15 @@ def _wanted(lines: Iterable[pb.PlaceOrderLine]) -> tuple[Wanted, ...]:
         if line.HasField("agreed_price")
         else Wanted(line.sku, line.quantity)
         for line in lines
+    )
+
+
+def _agreed(request: pb.PlaceOrderRequest) -> Agreed:
+    brought = [getattr(request, name) for name in ("agreed_shipping", "agreed_discount") if request.HasField(name)]
+    return Agreed(
+        request.agreed_shipping.minor_units,
+        request.agreed_discount.minor_units,
+        frozenset(amount.currency_code for amount in brought),
     )
 
 

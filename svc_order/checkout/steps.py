@@ -17,7 +17,7 @@ from mesh.batcher import Batcher
 from mesh.refusals import Refusal
 from mesh.seams import failpoint
 from mesh.telemetry import get_logger
-from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund
+from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund, ToRestock
 from svc_order.order.rules import Allocations, Order
 from titan.inventory.v1 import inventory_service_pb2
 from titan.payment.v1 import payment_pb2, payment_service_pb2, refund_pb2, refund_service_pb2
@@ -131,6 +131,17 @@ class Steps:
     async def ship(self, order_id: UUID) -> None:
         """Take what an order holds out of the warehouse."""
         _refuse_error(await step("ship", self._ask.ship, order_id))
+
+    async def restock(self, restock: ToRestock) -> None:
+        """Put units that came back on the shelf again.
+
+        Raises:
+            Later: The warehouse has not heard yet that the parcel left.
+        """
+        restocked = await step("restock", self._ask.restock, restock)
+        if restocked.HasField("error"):
+            refusal = Refusal.from_status(restocked.error)
+            raise Later if refusal.reason == "RESERVATION_NOT_FOUND" else refusal
 
 
 def allocations_of(reserved: inventory_service_pb2.ReserveResult) -> Allocations:

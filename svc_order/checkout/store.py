@@ -8,7 +8,7 @@ wrong clock moves no deadline. `next_run_at` is lease and schedule in one: who t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -68,7 +68,7 @@ FROM (
     ORDER BY next_run_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 ) due
 WHERE e.effect_id = due.effect_id
-RETURNING e.effect_id, e.order_id, e.kind, e.amount_minor, e.currency, e.release, e.attempts
+RETURNING e.effect_id, e.order_id, e.kind, e.amount_minor, e.currency, e.release, e.restock, e.attempts
 """
 
 
@@ -133,6 +133,15 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class ReturnedUnits:
+    """Units of one line of an order that go on the shelf again."""
+
+    line_number: int
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
 class Effect:
     """What a decision on an order still has to do elsewhere."""
 
@@ -142,6 +151,7 @@ class Effect:
     amount_minor: int | None = None
     currency: str | None = None
     release: bool = False
+    restock: tuple[ReturnedUnits, ...] = ()
     attempts: int = 0
 
 
@@ -278,14 +288,15 @@ async def decide_cancelled(tx: asyncpg.Connection, order_id: UUID, refusal: Refu
 async def add_effect(tx: asyncpg.Connection, effect: Effect, *, lease_seconds: float) -> None:
     """Store what a decision has to do elsewhere, in the transaction of the decision."""
     await tx.execute(
-        "INSERT INTO order_effects (effect_id, order_id, kind, amount_minor, currency, release, next_run_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7))",
+        "INSERT INTO order_effects (effect_id, order_id, kind, amount_minor, currency, release, restock, next_run_at)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))",
         effect.effect_id,
         effect.order_id,
         effect.kind,
         effect.amount_minor,
         effect.currency,
         effect.release,
+        [astuple(units) for units in effect.restock] or None,
         lease_seconds,
     )
 
@@ -301,6 +312,7 @@ async def take_due_effects(connection: asyncpg.Connection, *, lease_seconds: flo
             amount_minor=r["amount_minor"],
             currency=r["currency"],
             release=r["release"],
+            restock=tuple(ReturnedUnits(*units) for units in r["restock"] or ()),
             attempts=r["attempts"],
         )
         for r in rows

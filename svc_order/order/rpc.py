@@ -13,11 +13,11 @@ import asyncpg
 from mesh import idempotency, pages
 from mesh.database import Database
 from mesh.identity import caller_of
-from mesh.refusals import Overloaded, PageTokenInvalid
+from mesh.refusals import InvalidInput, Overloaded, PageTokenInvalid
 from mesh.seams import Clock, Ids, failpoint
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
-from svc_order.checkout.store import Effect
+from svc_order.checkout.store import Effect, ReturnedUnits
 from svc_order.errors import OrderCancelled
 from svc_order.order import rules, store, wire
 from svc_order.order.reads import Reads
@@ -29,7 +29,7 @@ from titan.order.v1 import order_pb2, order_service_pb2_grpc
 from titan.order.v1 import order_service_pb2 as pb
 from titan.payment.v1 import refund_pb2
 
-REFUND_ROLES = frozenset({"admin", "finance", "support"})
+REFUND_ROLES = frozenset({"admin", "finance", "importer", "support"})
 WATCH_SECONDS = 0.25
 """How often a watched order is looked at."""
 WATCHES_PER_USER = 5
@@ -164,12 +164,12 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
-        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER or
-        REFUND_AMOUNT_INVALID."""
+        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, ORDER_NOT_RETURNABLE, RETURN_EXCEEDS_LINE,
+        SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER or REFUND_AMOUNT_INVALID."""
         caller = caller_of(context)
         user_id, order_id = caller.require_user_id(), UUID(request.order_id)
         owner_id = None if caller.roles & REFUND_ROLES else user_id
-        asked = request.HasField("amount")
+        asked, units = request.HasField("amount"), _returned(request)
         words = await self._seal_words(order_id, request.reason)
 
         async def write(tx: asyncpg.Connection) -> tuple[pb.CreateRefundResponse, Effect | None]:
@@ -190,8 +190,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 currency=request.amount.currency_code if asked else None,
                 by_owner=owner_id is not None,
                 at=self._clock.now(),
+                units=units,
             )
-            effect = _refund_effect(change)
+            effect = _refund_effect(change, restock=units if request.restock else {})
             response = pb.CreateRefundResponse(refund=_refund_to_wire(effect, change))
             await store.save_changes(tx, [change], words)
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
@@ -250,7 +251,17 @@ def _before(position: Sequence[object] | None) -> UUID | None:
         raise PageTokenInvalid("the page token is not one that this method gave") from None
 
 
-def _refund_effect(change: rules.Change) -> Effect:
+def _returned(request: pb.CreateRefundRequest) -> dict[int, int]:
+    """Return the units that came back, by line number."""
+    units = {line.line_number: line.quantity for line in request.lines}
+    if len(units) < len(request.lines):
+        raise InvalidInput.of("lines", "a line stands twice")
+    if request.restock and not units:
+        raise InvalidInput.of("restock", "needs the lines that came back")
+    return units
+
+
+def _refund_effect(change: rules.Change, *, restock: rules.Units) -> Effect:
     assert change.entry is not None, "a refund is always a new decision"
     payload = change.entry.payload
     return Effect(
@@ -260,6 +271,11 @@ def _refund_effect(change: rules.Change) -> Effect:
         amount_minor=payload["amount_minor"],
         currency=change.order.currency,
         release=payload["release"],
+        restock=tuple(
+            ReturnedUnits(line.number, line.sku, restock[line.number])
+            for line in change.order.lines
+            if line.number in restock
+        ),
     )
 
 

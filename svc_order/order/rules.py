@@ -17,9 +17,11 @@ from svc_order.errors import (
     OrderNotCancellable,
     OrderNotDeliverable,
     OrderNotRefundable,
+    OrderNotReturnable,
     OrderNotShippable,
     RefundAmountInvalid,
     RefundExceedsOrder,
+    ReturnExceedsLine,
     SupportRequired,
     TrackingCodeConflict,
 )
@@ -66,6 +68,8 @@ class Line:
 
 Allocations = Mapping[int, tuple[tuple[str, int], ...]]
 """Line number -> (warehouse, units) pairs."""
+Units = Mapping[int, int]
+"""Line number -> units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Order:
     cancel_reason: str = ""
     tracking_code: str = ""
     allocations: Allocations = field(default_factory=dict)
+    returned: Units = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +199,23 @@ def deliver(order: Order, *, at: datetime) -> Change:
 
 
 def refund(
-    order: Order, refund_id: UUID, *, amount_minor: int | None, currency: str | None, by_owner: bool, at: datetime
+    order: Order,
+    refund_id: UUID,
+    *,
+    amount_minor: int | None,
+    currency: str | None,
+    by_owner: bool,
+    at: datetime,
+    units: Units | None = None,
 ) -> Change:
-    """Return the order with a refund decided on it; without an amount all that has not gone back yet.
+    """Return the order with a refund decided on it, for units that came back or for money alone.
+
+    Without an amount it is what the units cost, or without units all that has not gone back yet.
 
     Raises:
         OrderNotRefundable: It is pending, cancelled or refunded, or has had too many refunds of a part.
+        OrderNotReturnable: Units come back of a parcel that has not left.
+        ReturnExceedsLine: More come back of a line than were bought and have not come back yet.
         SupportRequired: Its owner asks, and the parcel has left, or it would leave with a part of its price taken back:
             they could keep the goods and the money.
         RefundAmountInvalid: The amount is not more than zero, or in another currency.
@@ -212,8 +228,10 @@ def refund(
             f"the order is {order.status.lower()}: our support decides on its refunds", status=order.status
         )
     left_minor = order.total_minor - order.refunded_minor
+    if units:
+        _check_returned(order, units)
     if amount_minor is None:
-        amount_minor, currency = left_minor, order.currency
+        amount_minor, currency = (cost_of(order, units) if units else left_minor), order.currency
     if currency != order.currency:
         raise RefundAmountInvalid(f"the order is in {order.currency}, not {currency}", currency=order.currency)
     if amount_minor <= 0:
@@ -229,7 +247,30 @@ def refund(
         raise OrderNotRefundable("the order has had too many refunds: only all that is left can go back")
     # Goods that never left go back on the shelf with the last penny; returned goods are another decision.
     release = full and order.status is OrderStatus.CONFIRMED
-    return _refunded(order, refund_id, amount_minor, full=full, release=release, at=at)
+    return _refunded(order, refund_id, amount_minor, full=full, release=release, at=at, units=units)
+
+
+def cost_of(order: Order, units: Units) -> int:
+    """Return what units of an order cost, those that came back before counted first.
+
+    A line's price need not divide by its units: all of them together cost what the line does, however they come back.
+    """
+    cost_minor = 0
+    for line in order.lines:
+        before = order.returned.get(line.number, 0)
+        after = before + units.get(line.number, 0)
+        cost_minor += after * line.line_total_minor // line.quantity - before * line.line_total_minor // line.quantity
+    return cost_minor
+
+
+def _check_returned(order: Order, units: Units) -> None:
+    if order.status not in LEFT:
+        raise OrderNotReturnable(f"the order is {order.status.lower()}", status=order.status)
+    bought = {line.number: line.quantity for line in order.lines}
+    for number, count in units.items():
+        left = bought.get(number, 0) - order.returned.get(number, 0)
+        if count > left:
+            raise ReturnExceedsLine(f"line {number}: {left} are left to come back", line_number=number, left=left)
 
 
 def sent_back(order: Order, refund_id: UUID, amount_minor: int, *, at: datetime) -> Change:
@@ -292,7 +333,9 @@ def _apply(order_id: UUID, order: Order | None, entry: Entry) -> Order:
             return replace(order, status=OrderStatus.DELIVERED)
         case "OrderRefunded":
             status = status_after_refund(order.status, full=payload["full"])
-            return replace(order, status=status, refunded_minor=order.refunded_minor + payload["amount_minor"])
+            returned = _added(order.returned, units_from_json(payload.get("units")))
+            refunded_minor = order.refunded_minor + payload["amount_minor"]
+            return replace(order, status=status, refunded_minor=refunded_minor, returned=returned)
     raise ValueError(f"no journal entry is called {entry.type}")
 
 
@@ -301,12 +344,24 @@ def status_after_refund(before: OrderStatus, *, full: bool) -> OrderStatus:
     return OrderStatus.REFUNDED if full and before is not OrderStatus.CANCELLED else before
 
 
-def _refunded(order: Order, refund_id: UUID, amount_minor: int, *, full: bool, release: bool, at: datetime) -> Change:
+def _refunded(
+    order: Order,
+    refund_id: UUID,
+    amount_minor: int,
+    *,
+    full: bool,
+    release: bool,
+    at: datetime,
+    units: Units | None = None,
+) -> Change:
     payload = {"refund_id": str(refund_id), "amount_minor": amount_minor, "full": full, "release": release}
+    if units:
+        payload["units"] = units_to_json(units)
     after = replace(
         order,
         status=status_after_refund(order.status, full=full),
         refunded_minor=order.refunded_minor + amount_minor,
+        returned=_added(order.returned, units or {}),
     )
     return _changed(after, "OrderRefunded", payload, at, at)
 
@@ -314,6 +369,20 @@ def _refunded(order: Order, refund_id: UUID, amount_minor: int, *, full: bool, r
 def _changed(order: Order, kind: str, payload: Mapping[str, Any], at: datetime, effective_at: datetime) -> Change:
     after = replace(order, version=order.version + 1, updated_at=at)
     return Change(after, Entry(after.version, kind, payload, at, effective_at))
+
+
+def _added(before: Units, units: Units) -> Units:
+    return {number: before.get(number, 0) + units.get(number, 0) for number in sorted({*before, *units})}
+
+
+def units_to_json(units: Units) -> dict[str, int]:
+    """Return units by line as they are stored."""
+    return {str(number): count for number, count in units.items()}
+
+
+def units_from_json(stored: Mapping[str, int] | None) -> dict[int, int]:
+    """Return stored units by line."""
+    return {int(number): count for number, count in (stored or {}).items()}
 
 
 def lines_to_json(lines: Iterable[Line]) -> list[list[Any]]:

@@ -22,8 +22,8 @@ from svc_order.order.view import Mark, View
 
 _COLUMNS = (
     "o.order_id, o.user_id, o.status, o.currency, o.total_minor, o.tax_minor, o.shipping_minor, o.refunded_minor,"
-    " o.lines, o.allocations, o.sealed, o.cart_id, o.cancel_reason, o.tracking_code, o.version, o.created_at,"
-    " o.effective_at, o.updated_at"
+    " o.lines, o.allocations, o.returned, o.sealed, o.cart_id, o.cancel_reason, o.tracking_code, o.version,"
+    " o.created_at, o.effective_at, o.updated_at"
 )
 _VIEW = f"""
 SELECT {_COLUMNS}, c.payment_status, c.action_url, c.action_expires_at
@@ -52,10 +52,11 @@ RETURNING order_id
 """
 _SAVE = """
 UPDATE orders o
-SET status = n.status, refunded_minor = n.refunded_minor, allocations = n.allocations, cancel_reason = n.cancel_reason,
-    tracking_code = n.tracking_code, version = n.version, updated_at = n.updated_at
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::jsonb[], $5::text[], $6::text[], $7::bigint[], $8::timestamptz[])
-     AS n (order_id, status, refunded_minor, allocations, cancel_reason, tracking_code, version, updated_at)
+SET status = n.status, refunded_minor = n.refunded_minor, allocations = n.allocations, returned = n.returned,
+    cancel_reason = n.cancel_reason, tracking_code = n.tracking_code, version = n.version, updated_at = n.updated_at
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::jsonb[], $5::jsonb[], $6::text[], $7::text[], $8::bigint[],
+            $9::timestamptz[])
+     AS n (order_id, status, refunded_minor, allocations, returned, cancel_reason, tracking_code, version, updated_at)
 WHERE o.order_id = n.order_id
 """
 _INSERT_EVENTS = """
@@ -147,6 +148,7 @@ def _saving(orders: Sequence[Order]) -> Write | None:
             [o.status.value for o in orders],
             [o.refunded_minor for o in orders],
             [rules.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
+            [rules.units_to_json(o.returned) if o.returned else None for o in orders],
             [o.cancel_reason for o in orders],
             [o.tracking_code for o in orders],
             [o.version for o in orders],
@@ -243,9 +245,9 @@ async def rebuild(tx: asyncpg.Connection, order_id: UUID) -> Order:
     await tx.execute("DELETE FROM orders WHERE order_id = $1", order_id)
     await tx.execute(
         "INSERT INTO orders (order_id, user_id, status, currency, total_minor, tax_minor, shipping_minor,"
-        " refunded_minor, lines, allocations, sealed, cart_id, cancel_reason, tracking_code, version, created_at,"
-        " effective_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,"
-        " $17, $18)",
+        " refunded_minor, lines, allocations, returned, sealed, cart_id, cancel_reason, tracking_code, version,"
+        " created_at, effective_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
+        " $15, $16, $17, $18, $19)",
         order.order_id,
         order.user_id,
         order.status.value,
@@ -256,6 +258,7 @@ async def rebuild(tx: asyncpg.Connection, order_id: UUID) -> Order:
         order.refunded_minor,
         rules.lines_to_json(order.lines),
         rules.allocations_to_json(order.allocations) if order.allocations else None,
+        rules.units_to_json(order.returned) if order.returned else None,
         sealed,
         order.cart_id,
         order.cancel_reason,
@@ -281,6 +284,7 @@ def order_of(row: Mapping[str, Any]) -> Order:
         refunded_minor=row["refunded_minor"],
         lines=rules.lines_from_json(row["lines"]),
         allocations=rules.allocations_from_json(row["allocations"]),
+        returned=rules.units_from_json(row["returned"]),
         cart_id=row["cart_id"],
         cancel_reason=row["cancel_reason"],
         tracking_code=row["tracking_code"],

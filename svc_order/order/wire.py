@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
-from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus, status_after_refund
+from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus, Units, status_after_refund
 from svc_order.order.values import money, timestamp
 from svc_order.order.view import View
 from titan.order.v1 import order_pb2
@@ -32,7 +32,9 @@ def seal_text(address: address_pb2.Address, contact_email: str) -> bytes:
     return text
 
 
-def lines_to_wire(lines: Iterable[Line], currency: str, allocations: Allocations) -> list[order_pb2.OrderLine]:
+def lines_to_wire(
+    lines: Iterable[Line], currency: str, allocations: Allocations, returned: Units
+) -> list[order_pb2.OrderLine]:
     """Return the lines of an order or a quote."""
     return [
         order_pb2.OrderLine(
@@ -51,6 +53,7 @@ def lines_to_wire(lines: Iterable[Line], currency: str, allocations: Allocations
                 order_pb2.LineAllocation(warehouse_id=warehouse, quantity=units)
                 for warehouse, units in allocations.get(line.number, ())
             ],
+            returned_quantity=returned.get(line.number, 0),
         )
         for line in lines
     ]
@@ -74,7 +77,7 @@ def to_wire(
     wired.tax.CopyFrom(money(order.tax_minor, order.currency))
     wired.shipping.CopyFrom(money(order.shipping_minor, order.currency))
     wired.refunded.CopyFrom(money(order.refunded_minor, order.currency))
-    wired.lines.extend(lines_to_wire(order.lines, order.currency, order.allocations))
+    wired.lines.extend(lines_to_wire(order.lines, order.currency, order.allocations, order.returned))
     wired.cancel_reason = order.cancel_reason
     wired.cart_id = str(order.cart_id) if order.cart_id else ""
     wired.create_time.FromDatetime(order.created_at)

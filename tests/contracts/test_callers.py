@@ -26,6 +26,7 @@ CALLS = {
     Call("svc_order", "titan.catalog.v1.ProductService", "BatchGetVariants"),
     Call("svc_order", "titan.inventory.v1.InventoryService", "BatchRelease"),
     Call("svc_order", "titan.inventory.v1.InventoryService", "BatchReserve"),
+    Call("svc_order", "titan.inventory.v1.InventoryService", "BatchRestock"),
     Call("svc_order", "titan.inventory.v1.InventoryService", "BatchShip"),
     Call("svc_order", "titan.payment.v1.PaymentService", "BatchAuthorize"),
     Call("svc_order", "titan.payment.v1.PaymentService", "BatchCapture"),

@@ -26,8 +26,9 @@ from svc_notify.notification import wire as letters
 from svc_notify.notification.consumer import TOPICS
 from svc_notify.notification.rules import LINK_REQUESTED, LINK_TEMPLATES
 from svc_order.checkout.intake import Ask, Intake, Priced
-from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund
+from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund, ToRestock
 from svc_order.checkout.rules import Wanted
+from svc_order.checkout.store import ReturnedUnits
 from svc_order.errors import CartEmpty, SkuNotSold
 from svc_order.order.rules import Order
 from svc_order.settings import OrderSettings
@@ -199,6 +200,27 @@ async def test_what_has_left_is_shipped_once_and_never_released(world: World, as
 async def test_what_was_never_held_cannot_ship(ask: Participants):
     """An effect that is asked too early is refused, and asked again later."""
     assert "RESERVATION_NOT_FOUND" == reason(await ask.ship.submit(uuid4()))
+
+
+@relies_on("svc_order", "BatchRestock")
+async def test_what_came_back_is_on_the_shelf_once_and_not_before_it_left(world: World, ask: Participants):
+    """The refusal of a parcel that is still here is not kept: the effect asks again. More than left never comes."""
+    sku = await world.product(stock=5)
+    sent = order(sku)
+    await ask.reserve.submit(sent)
+    back = ToRestock(uuid4(), sent.order_id, (ReturnedUnits(1, sku, 1),))
+
+    early = await ask.restock.submit(back)
+    await ask.ship.submit(sent.order_id)
+    done = await ask.restock.submit(back)
+    again = await ask.restock.submit(back)
+    more = await ask.restock.submit(ToRestock(uuid4(), sent.order_id, (ReturnedUnits(1, sku, 2),)))
+
+    assert ("RESERVATION_NOT_FOUND", "", "") == (reason(early), reason(done), reason(again))
+    assert "RESTOCK_TOO_LARGE" == reason(more)
+    inventory = world.stub(inventory_service_pb2_grpc.InventoryServiceStub, "titan.inventory.v1.InventoryService")
+    asked = inventory_service_pb2.GetStockRequest(sku=sku)
+    assert 4 == (await inventory.GetStock(asked, metadata=as_user(roles=("warehouse",)))).stock.on_hand
 
 
 # Money

@@ -78,6 +78,7 @@ PLACES: tuple[Place, ...] = (
     *_of("svc_order", "change", "cancelled", effect="order.change.before_commit", recorded="order.change.after_commit"),
     *_of("svc_order", "refund", "refunded", before="saga.refund.before", effect="saga.refund.after"),
     *_of("svc_order", "ship", "shipped", before="saga.ship.before", effect="saga.ship.after"),
+    *_of("svc_order", "restock", "returned", before="saga.restock.before", effect="saga.restock.after"),
     *_of(
         "svc_order",
         "undo, ship, refund",
@@ -117,10 +118,10 @@ PLACES: tuple[Place, ...] = (
         effect="inventory.adjust.locked inventory.adjust.before_commit",
         recorded="inventory.adjust.after_commit",
     ),
-    *_closed(
+    *_of(
         "svc_inventory",
         "restock",
-        "no package calls it yet; tests/svc_inventory does",
+        "returned",
         before="inventory.restock.start",
         effect="inventory.restock.claimed inventory.restock.locked inventory.restock.before_commit",
         recorded="inventory.restock.after_commit",

@@ -155,7 +155,7 @@ class Ordering:
         Args:
             card: The card's token; the wallet pays without one.
             cart: It is ordered from the cart; with `basket` the cart is filled where the fault is.
-            then: What follows: confirm, cancel, ship, refund.
+            then: What follows: confirm, cancel, ship, refund, return (of a shipped unit).
             prepared: The fault is in what follows, not in the placing.
             letter: It is over when its receipt was sent and its events were published.
             sealed: It is over when its money is in the sealed chain.
@@ -186,6 +186,9 @@ class Ordering:
         if self._prepared:
             await self._place()
             await self._rest()
+        if self._then == "return":
+            await self._ship()
+            await self._rest()
 
     async def go(self) -> None:
         """Order, or do what comes after it."""
@@ -201,11 +204,18 @@ class Ordering:
                 if self._card == "tok_action":  # a PENDING answer is kept under no key
                     self._answer = await self._send()
             case "ship":
-                body = {"trackingCode": "TRACK-1"}
-                await self._follow(f"/v1/orders/{self._order}:ship", body, self._stage.admin)
+                await self._ship()
             case "refund":
-                body = {"amount": gbp(PART_MINOR)}
-                await self._follow(f"/v1/orders/{self._order}/refunds", body, self._stage.admin, key=f"r-{self._order}")
+                await self._refund({"amount": gbp(PART_MINOR)})
+            case "return":
+                back = [{"lineNumber": 1, "quantity": 1}]
+                await self._refund({"amount": gbp(PART_MINOR), "lines": back, "restock": True})
+
+    async def _ship(self) -> None:
+        await self._follow(f"/v1/orders/{self._order}:ship", {"trackingCode": "TRACK-1"}, self._stage.admin)
+
+    async def _refund(self, body: dict[str, Any]) -> None:
+        await self._follow(f"/v1/orders/{self._order}/refunds", body, self._stage.admin, key=f"r-{self._order}")
 
     async def missing(self) -> str:
         """Say what is unfinished in the databases."""
@@ -253,16 +263,17 @@ class Ordering:
                 found.append(f"{what} is {is_now}, not {must_be}")
 
         refused = self._card == "tok_declined"
-        status = {"cancel": "CANCELLED", "ship": "SHIPPED"}.get(self._then, "CANCELLED" if refused else "CONFIRMED")
+        after = {"cancel": "CANCELLED", "ship": "SHIPPED", "return": "SHIPPED"}
+        status = after.get(self._then, "CANCELLED" if refused else "CONFIRMED")
         total = self._units * PRICE_MINOR
-        worth = 0 if status == "CANCELLED" else total - (PART_MINOR if self._then == "refund" else 0)
+        worth = 0 if status == "CANCELLED" else total - (PART_MINOR if self._then in ("refund", "return") else 0)
         rows = await self._rows("svc_order", "SELECT order_id, status, total_minor FROM orders", user)
         expect("orders", [(row["status"], row["total_minor"]) for row in rows], [(status, total)])
         if len(rows) != 1:
             return found
         order = rows[0]["order_id"]
         held = self._units if status == "CONFIRMED" else 0
-        left = STOCKED_UNITS - (self._units if status == "SHIPPED" else 0)
+        left = STOCKED_UNITS - (self._units if status == "SHIPPED" else 0) + (self._then == "return")
         stock = await stage.databases["svc_inventory"].fetchrow(
             "SELECT on_hand, reserved, (SELECT sum(on_hand_delta) FROM stock_movements WHERE sku = $1) AS moved,"
             " (SELECT sum(reserved_delta) FROM stock_movements WHERE sku = $1) AS claimed FROM stock WHERE sku = $1",
@@ -566,6 +577,7 @@ WALKS: Mapping[str, Callable[[Stage], Walk]] = {
     "card cancelled": lambda stage: Ordering(stage, "tok_visa", then="cancel", prepared=True),
     "shipped": lambda stage: Ordering(stage, then="ship", prepared=True),
     "refunded": lambda stage: Ordering(stage, "tok_visa", then="refund", prepared=True),
+    "returned": lambda stage: Ordering(stage, "tok_visa", then="return", prepared=True),
     "letter": lambda stage: Ordering(stage, letter=True),
     "sealed": lambda stage: Ordering(stage, sealed=True),
     "top-up": TopUp,

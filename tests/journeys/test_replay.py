@@ -2,13 +2,72 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from tests.journeys.conftest import ROOT, RunningMesh
-from tests.replay.test_rules import REAL, needs_the_real_file
+from replay.deliveries import FIRST_DELIVERY_UNITS
+from replay.file import COLUMNS
+from tests.journeys.conftest import ROOT, RunningMesh, until
+from tests.replay.files import REAL, needs_the_real_file
+
+
+def played(mesh: RunningMesh, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "replay", "--csv", str(file), *options],
+        cwd=ROOT,
+        env=mesh.environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.mark.timeout(120)
+def test_a_small_shops_file_is_played_with_its_returns_shortages_and_charges(mesh: RunningMesh, tmp_path: Path) -> None:
+    """Two parcels, of which a part comes back, one that nobody could fill, a fee, and prices of tenths of a penny.
+
+    What the shop itself says then: the units are on its shelf, the money is back, and its ledger balances.
+    """
+    run = uuid4().int % 10**8
+    sku, rare = f"{run}1", f"{run}2"
+    lines = [
+        (f"{run}01", sku, 10, "08:00", "2.50", "7"),
+        (f"{run}01", "POST", 2, "08:00", "9.00", "7"),
+        (f"{run}01", "D", -1, "08:00", "1.00", "7"),
+        (f"{run}01", sku, 3, "08:00", "0.001", "7"),
+        (f"{run}02", sku, 4, "08:01", "2.00", "7"),
+        (f"{run}03", rare, 5000, "08:02", "0.10", ""),
+        (f"C{run}04", sku, -5, "09:00", "2.50", "7"),
+        (f"C{run}04", "POST", -1, "09:00", "9.00", "7"),
+        (f"C{run}05", "AMAZONFEE", -1, "09:30", "50.00", ""),
+    ]
+    file = tmp_path / "shop.csv"
+    with file.open("w", newline="") as written:
+        writer = csv.writer(written)
+        writer.writerow(COLUMNS)
+        for number, code, units, at, price, customer in lines:
+            buyer = f"{run}{customer}" if customer else ""
+            writer.writerow([number, code, "", units, f"2011-02-01 {at}:00", price, buyer, ""])
+    for again in (False, True):
+        replay = played(mesh, file)
+        assert replay.returncode == 0, replay.stdout + replay.stderr
+        rows = {" ".join(line.split()[:-2]): line.split()[-2:] for line in replay.stdout.splitlines() if line.strip()}
+        assert ["9", "478.503"] == rows["file total"]
+        assert (["2", "50.000"], ["3", "-19.400"]) == (rows["orders"], rows["refunds"])
+        assert ["1", "-2.100"] == rows["returns unmatched: goods, more is given back than was paid"]
+        assert ["1", "500.000"] == rows["orders refused: OUT_OF_STOCK"]
+        assert ["1", "0.003"] == rows["rounding: prices of tenths of a penny"]
+        assert replay.stdout.partition("\ndifference ")[2].splitlines()[0].strip() == "0.000"
+        assert ("0 placed now, 2 were there already" in replay.stdout) == again
+    on_hand = FIRST_DELIVERY_UNITS - 17 + 5
+    until(lambda: mesh.stock(sku) == (on_hand, 0, on_hand))
+    assert mesh.admin().ok("GET", "/v1/ledger:verify")["balanced"] is True
 
 
 @pytest.mark.timeout(120)
@@ -16,15 +75,7 @@ from tests.replay.test_rules import REAL, needs_the_real_file
 def test_a_day_of_invoices_comes_out_to_the_penny_and_again_the_same(mesh: RunningMesh) -> None:
     """Every invoice is one confirmed order; a replay that is repeated places nothing twice, and says so."""
     for counts in ("127 placed now, 0 were there already", "0 placed now, 127 were there already"):
-        replay = subprocess.run(
-            [sys.executable, "-m", "replay", "--csv", str(REAL), "--from", "2010-12-01", "--days", "1"],
-            cwd=ROOT,
-            env=mesh.environment,
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=False,
-        )
+        replay = played(mesh, REAL, "--from", "2010-12-01", "--days", "1")
         assert replay.returncode == 0, replay.stdout + replay.stderr
         assert "127 of 127 invoices, 127 CONFIRMED" in replay.stdout
         assert counts in replay.stdout

@@ -2,195 +2,205 @@
 
 from __future__ import annotations
 
-import io
 import json
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import httpx
 import pytest
-from rich.console import Console
 
-from replay import day as replay
+from replay import edge as edge_module
 from replay import importer as importer_module
-from replay import rules
-from replay.importer import Importer, ReplayFailed, read_endpoints
-from replay.rules import LineClass
+from replay.deliveries import Delivery, ample
+from replay.edge import Refused, ReplayFailed, read_endpoints
+from replay.importer import GivenBack, Importer
+from replay.invoices import Invoice, invoices, shelf
+from replay.returns import Part, Refund
+from tests.replay.files import AT, line
+from tests.replay.shop import Shop, refusal
 
-SAMPLE = """invoice_no,stock_code,description,quantity,invoice_time,unit_price_gbp,customer_id,country
-1001,15A,TIN ROBIN,2,2010-12-01 08:26:00,1.25,501,United Kingdom
-1001,15A,TIN ROBIN,1,2010-12-01 08:26:00,1.20,501,United Kingdom
-1001,15a,TIN WREN,3,2010-12-01 08:26:00,0.29,501,United Kingdom
-C1002,15A,TIN ROBIN,-1,2010-12-01 09:00:00,1.25,501,United Kingdom
-1003,POST,POSTAGE,1,2010-12-01 09:30:00,18.0,,France
-1004,22,,-5,2010-12-01 10:00:00,0.0,,United Kingdom
-1005,15A,TIN ROBIN,1,2010-12-02 08:00:00,1.25,501,United Kingdom
-"""
-
-
-class Edge:
-    """An edge that says yes; it keeps what it was asked, and `first` may answer instead."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str | None, str | None, dict]] = []
-        self.first: list[httpx.Response | Exception] = []
-        self.short_pence = 0
-        self.known: dict[str, str] = {}
-        """When the order of each key was placed: an hour ago, for those that were there before."""
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path, body = request.url.path, json.loads(request.content)
-        self.asked.append((path, request.headers.get("idempotency-key"), request.headers.get("authorization"), body))
-        if self.first:
-            answer = self.first.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-        return httpx.Response(200, json=self.answer(path, body))
-
-    def answer(self, path: str, body: dict) -> dict:
-        match path:
-            case "/v1/sessions":
-                return {"accessToken": "importer"}
-            case "/v1/sessions:exchange":
-                return {"accessToken": f"for {body['subjectUserId']}"}
-            case "/v1/users:batchImport":
-                return {"results": [{**u, "userId": f"user of {u['externalId']}"} for u in body["users"]]}
-            case "/v1/orders":
-                total = {**body["expectedTotal"]}
-                total["minorUnits"] = str(int(total["minorUnits"]) - self.short_pence)
-                now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-                at = self.known.setdefault(self.asked[-1][1] or "", now)
-                return {"order": {"status": "CONFIRMED", "total": total, "createTime": at}}
-        return {"results": []}
-
-    def to(self, path: str) -> list:
-        return [each for each in self.asked if each[0] == path]
+LINES = [
+    line("1001", "15A", 2, "1.25", "501"),
+    line("1001", "15A", 1, "1.20", "501"),
+    line("1001", "15a", 3, "0.29", "501"),
+    line("1001", "POST", 1, "18", "501"),
+    line("1001", "D", -1, "0.50", "501"),
+    line("1003", "POST", 1, "18", ""),
+]
+REFUND = Refund("C9", "1001", "order of invoice-1001", Part.GOODS, 245, ((1, 1), (2, 1)))
 
 
 @pytest.fixture
-def edge() -> Edge:
-    return Edge()
+def shop() -> Shop:
+    return Shop()
 
 
 @pytest.fixture
-def importer(edge, monkeypatch) -> Importer:
-    monkeypatch.setattr(importer_module, "PAUSES_SECONDS", (0.0, 0.0))
-    return Importer(httpx.AsyncClient(base_url="https://shop.test", transport=httpx.MockTransport(edge)))
+def importer(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Importer:
+    monkeypatch.setattr(edge_module, "PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(importer_module, "SETTLED_PAUSE_SECONDS", 0.0)
+    return Importer(shop.edge())
 
 
-@pytest.fixture
-def lines(tmp_path: Path) -> list[rules.FileLine]:
-    (tmp_path / "sample.csv").write_text(SAMPLE)
-    return list(rules.read(tmp_path / "sample.csv", first=date(2010, 12, 1), days=1))
+async def prepare(importer: Importer) -> list[Invoice]:
+    orders = invoices(LINES)
+    await importer.put_on_the_shelf(shelf(LINES, orders))
+    for delivery in ample(orders):
+        await importer.receive(delivery)
+    await importer.make_buyers(orders)
+    return orders
 
 
-def sales_of(lines):
-    return [line for line in lines if rules.classify(line) is LineClass.SALE]
-
-
-async def run(importer: Importer, lines):
-    invoices = rules.invoices(sales_of(lines))
-    await importer.sign_in("importer@titan.local", "secret")
-    await importer.stock_the_shop(rules.shelf(sales_of(lines)))
-    tokens = await importer.make_buyers(invoices)
-    return await importer.place(invoices, tokens, lambda _: None)
-
-
-async def test_each_invoice_is_one_order_at_its_prices_and_time(importer, edge, lines):
+async def test_each_invoice_is_one_order_at_its_prices_and_time(importer: Importer, shop: Shop) -> None:
     """In the name of its customer, or of a guest of its own; a product twice, and codes that differ by case."""
-    outcomes = await run(importer, lines)
-    assert [("CONFIRMED", 457), ("CONFIRMED", 1800)] == [(o.status, o.total_minor) for o in outcomes]
-    first, guest = sorted(edge.to("/v1/orders"), key=lambda asked: asked[1])
-    assert ("invoice-1001", "Bearer for user of customer-501") == first[1:3]
-    assert ("invoice-1003", "Bearer for user of guest-1003") == guest[1:3]
-    body = first[3]
-    assert ("2010-12-01T08:26:00Z", "457") == (body["effectiveTime"], body["expectedTotal"]["minorUnits"])
+    made = [await importer.place(each) for each in await prepare(importer)]
+    assert [("CONFIRMED", 457 + 1800 - 50), ("CONFIRMED", 1800)] == [(o.status, o.total_minor) for o in made]
+    first, guest = shop.to("/v1/orders")
+    assert ("invoice-1001", "Bearer for user of customer-501") == (first.key, first.authorization)
+    assert ("invoice-1003", "Bearer for user of guest-1003") == (guest.key, guest.authorization)
+    body = first.body
+    assert ("2010-12-01T08:26:00Z", "2207") == (body["effectiveTime"], body["expectedTotal"]["minorUnits"])
+    assert ("1800", "50") == (body["agreedShipping"]["minorUnits"], body["agreedDiscount"]["minorUnits"])
     assert [("15A", 2, "125"), ("15A", 1, "120"), ("15a", 3, "29")] == [
         (line["sku"], line["quantity"], line["agreedPrice"]["minorUnits"]) for line in body["lines"]
     ]
+    assert "agreedShipping" not in guest.body and "agreedDiscount" not in guest.body
 
 
-async def test_the_goods_and_the_buyers_come_in_batches(importer, edge, lines):
+async def test_the_goods_and_the_buyers_come_in_batches(importer: Importer, shop: Shop) -> None:
     """One call each for products, stock, users and money, whatever their number up to the limits."""
-    await run(importer, lines)
-    paths = [
+    await prepare(importer)
+    paths = (
         "/v1/products:batchCreate",
         "/v1/inventory:batchAdjust",
         "/v1/users:batchImport",
         "/v1/wallets:batchCredit",
-    ]
-    assert [1, 1, 1, 1] == [len(edge.to(path)) for path in paths]
-    (credit,) = edge.to("/v1/wallets:batchCredit")
-    assert ["457", "1800"] == [each["amount"]["minorUnits"] for each in credit[3]["credits"]]
+    )
+    assert [1, 1, 1, 1] == [len(shop.to(path)) for path in paths]
+    (credit,) = shop.to("/v1/wallets:batchCredit")
+    assert ["2207", "1800"] == [each["amount"]["minorUnits"] for each in credit.body["credits"]]
 
 
-async def test_a_repeated_replay_asks_for_the_same_with_the_same_keys(importer, edge, lines):
+async def test_a_repeated_replay_asks_for_the_same_with_the_same_keys(importer: Importer, shop: Shop) -> None:
     """So nothing moves twice."""
-    await run(importer, lines)
-    first, edge.asked = edge.asked, []
-    await run(importer, lines)
-    keyed = [sorted((key, json.dumps(body)) for _, key, _, body in asked if key) for asked in (first, edge.asked)]
-    assert keyed[0] == keyed[1] and 4 == len(keyed[0])
+    asked = []
+    for _ in range(2):
+        shop.asked.clear()
+        for each in await prepare(importer):
+            await importer.place(each)
+        asked.append(sorted((call.key, json.dumps(call.body)) for call in shop.asked if call.key))
+    assert asked[0] == asked[1] and 4 == len(asked[0])
+
+
+async def test_two_deliveries_of_the_same_goods_are_two(importer: Importer, shop: Shop) -> None:
+    """The day is part of the key."""
+    for day in (1, 2):
+        await importer.receive(Delivery(AT.date().replace(day=day), {"101A": 5}))
+    first, second = shop.to("/v1/inventory:batchAdjust")
+    assert first.key != second.key
+
+
+async def test_goods_that_come_back_have_left_before(importer: Importer, shop: Shop) -> None:
+    """An order is shipped once; the units go on the shelf again, under the key of the credit note and the order."""
+    assert GivenBack(245) == await importer.give_back(REFUND)
+    await importer.give_back(Refund("C10", "1001", REFUND.order_id, Part.CHARGES, 5, ((3, 1),)))
+    assert 1 == len(shop.to(f"/v1/orders/{REFUND.order_id}:ship"))
+    goods, charge = shop.to(f"/v1/orders/{REFUND.order_id}/refunds")
+    assert ("return-C9-1001-goods", "return-C10-1001-charges") == (goods.key, charge.key)
+    assert [{"lineNumber": 1, "quantity": 1}, {"lineNumber": 2, "quantity": 1}] == goods.body["lines"]
+    assert (True, False, "245") == (goods.body["restock"], charge.body["restock"], goods.body["amount"]["minorUnits"])
+
+
+async def test_money_alone_goes_back_of_an_order_that_has_not_left(importer: Importer, shop: Shop) -> None:
+    await importer.give_back(Refund("C9", "1001", "o", Part.SHIPPING, 245))
+    (call,) = shop.asked[1:]
+    assert ("/v1/orders/o/refunds", False) == (call.path, "lines" in call.body)
+
+
+async def test_a_refused_refund_keeps_its_reason(importer: Importer, shop: Shop) -> None:
+    shop.say(f"/v1/orders/{REFUND.order_id}/refunds", refusal(400, "ORDER_NOT_REFUNDABLE"))
+    assert GivenBack(refusal="ORDER_NOT_REFUNDABLE") == await importer.give_back(REFUND)
+
+
+async def test_an_order_is_looked_at_until_its_money_is_back(importer: Importer, shop: Shop) -> None:
+    """What it says then is what went back."""
+    await prepare(importer)
+    pending, back = [
+        {"order": {"paymentStatus": status, "refunded": {"minorUnits": "245"}}} for status in ("CAPTURED", "REFUNDED")
+    ]
+    shop.say("/v1/orders/o", httpx.Response(200, json=pending), httpx.Response(200, json=back))
+    assert 245 == await importer.refunded_minor("o", "customer-501")
+
+
+async def test_an_order_that_is_still_being_decided_is_asked_for_again(importer: Importer, shop: Shop) -> None:
+    """A PENDING answer is no outcome; one that stays so ends the replay, and is asked for by the next."""
+    (order, _) = await prepare(importer)
+    pending = httpx.Response(200, json={"order": {"status": "PENDING"}})
+    shop.say("/v1/orders", pending, pending)
+    assert "CONFIRMED" == (await importer.place(order)).status
+    shop.say("/v1/orders", *[pending] * importer_module.DECIDED_TRIES)
+    with pytest.raises(ReplayFailed, match="goes on from here"):
+        await importer.place(order)
 
 
 @pytest.mark.parametrize(
-    "lost",
-    [
-        httpx.ReadError("cut"),
-        httpx.Response(503, json={"error": {"details": [{"reason": "UNAVAILABLE"}]}}),
-        httpx.Response(429, json={"error": {"details": [{"reason": "OVERLOADED"}]}}),
-    ],
+    "lost", [httpx.ReadError("cut"), refusal(503, "UNAVAILABLE"), refusal(429, "OVERLOADED")], ids=str
 )
-async def test_a_lost_answer_is_asked_for_again_with_its_key(importer, edge, lines, lost):
-    """An unknown answer is settled by asking again."""
-    (invoice, _) = rules.invoices(sales_of(lines))
-    edge.first = [lost]
-    (outcome,) = await importer.place([invoice], {invoice.buyer: "t"}, lambda _: None)
-    assert "CONFIRMED" == outcome.status
-    assert ["invoice-1001"] * 2 == [key for _, key, _, _ in edge.to("/v1/orders")]
+async def test_a_lost_answer_is_asked_for_again_with_its_key(
+    importer: Importer, shop: Shop, lost: httpx.Response | Exception
+) -> None:
+    """An unknown answer is settled by asking again, and is never taken for a refusal."""
+    (order, _) = await prepare(importer)
+    shop.say("/v1/orders", lost)
+    assert "CONFIRMED" == (await importer.place(order)).status
+    assert ["invoice-1001"] * 2 == [call.key for call in shop.to("/v1/orders")]
+    shop.say("/v1/orders", lost, lost, lost)
+    with pytest.raises(ReplayFailed, match="goes on from here"):
+        await importer.place(order)
 
 
-async def test_the_limits_of_the_default_profile_are_named(importer, edge):
-    """With the command that raises them; asking again would not help."""
-    edge.first = [httpx.Response(429, text="local_rate_limited")]
-    with pytest.raises(ReplayFailed, match="PROFILE=load"):
-        await importer.sign_in("a", "b")
-    assert 1 == len(edge.asked)
-
-
-async def test_a_refused_order_keeps_its_reason_and_its_neighbours_go(importer, edge, lines):
+async def test_a_refused_order_keeps_its_reason(importer: Importer, shop: Shop) -> None:
     """A refusal is a result, not the end of the replay."""
-    invoices = rules.invoices(sales_of(lines))
-    edge.first = [httpx.Response(400, json={"error": {"details": [{"reason": "OUT_OF_STOCK"}]}})]
-    outcomes = await importer.place(invoices, {i.buyer: "t" for i in invoices}, lambda _: None)
-    assert ["", "OUT_OF_STOCK"] == sorted(outcome.refusal for outcome in outcomes)
+    (order, _) = await prepare(importer)
+    shop.say("/v1/orders", refusal(400, "OUT_OF_STOCK"))
+    assert "OUT_OF_STOCK" == (await importer.place(order)).refusal
 
 
-@pytest.mark.parametrize(("short_pence", "status", "word"), [(0, 0, "GBP 22.57"), (1, 1, "DIFFERENT")])
-async def test_the_exit_status_says_whether_the_sums_agree(
-    importer, edge, lines, monkeypatch, short_pence, status, word
-):
-    """To the penny, and every line that is no sale is listed with its class."""
-    edge.short_pence = short_pence
-    monkeypatch.setattr(replay, "console", printed := Console(file=io.StringIO(), soft_wrap=True, width=200))
-    monkeypatch.setattr(Importer, "at", lambda endpoints: importer)
-    assert status == await replay._replay({"importer_email": "a", "importer_password": "b"}, lines)
-    text = printed.file.getvalue()
-    assert word in text and LineClass.CANCELLATION in text and LineClass.STOCK_CORRECTION in text
+async def test_tokens_are_renewed_before_they_expire(
+    importer: Importer, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A buyer's token serves many orders; a replay lasts longer than it does."""
+    (order, _) = await prepare(importer)
+    await importer.place(order)
+    await importer.place(order)
+    assert (1, 1) == (len(shop.to("/v1/sessions")), len(shop.to("/v1/sessions:exchange")))
+    late = edge_module.time.monotonic() + edge_module.RENEWED_SECONDS
+    monkeypatch.setattr(edge_module.time, "monotonic", lambda: late)
+    await importer.place(order)
+    assert (2, 2) == (len(shop.to("/v1/sessions")), len(shop.to("/v1/sessions:exchange")))
 
 
-async def test_a_repeated_replay_says_that_it_placed_nothing(importer, edge, lines, monkeypatch):
-    """An answer that comes again is no new order; each part of the work has its time."""
-    monkeypatch.setattr(replay, "console", printed := Console(file=io.StringIO(), soft_wrap=True, width=200))
-    monkeypatch.setattr(Importer, "at", lambda endpoints: importer)
-    hour_ago = datetime.now(UTC) - timedelta(hours=1)
-    edge.known["invoice-1001"] = hour_ago.isoformat().replace("+00:00", "Z")
-    assert 0 == await replay._replay({"importer_email": "a", "importer_password": "b"}, lines)
-    text = printed.file.getvalue()
-    assert "1 placed now, 1 were there already" in text
-    parts = ("reading the file", "goods and stock", "customers and money", "orders")
-    assert all(f"{part} 0." in text for part in parts)
+async def test_what_a_replay_can_not_do_without_ends_it(importer: Importer, shop: Shop) -> None:
+    """A refused call, and one refused item among others."""
+    shop.say("/v1/products:batchCreate", refusal(403, "ACCESS_DENIED"))
+    with pytest.raises(ReplayFailed, match="ACCESS_DENIED"):
+        await prepare(importer)
+    one = httpx.Response(200, json={"results": [{}, {"error": {"message": "too much of it"}}]})
+    shop.say("/v1/wallets:batchCredit", one)
+    with pytest.raises(ReplayFailed, match="too much of it"):
+        await prepare(importer)
+
+
+async def test_the_limits_of_the_default_profile_are_named(shop: Shop) -> None:
+    """With the command that raises them; asking again would not help."""
+    shop.say("/v1/sessions", httpx.Response(429, text="local_rate_limited"))
+    with pytest.raises(ReplayFailed, match="PROFILE=load"):
+        await shop.edge().call("/v1/orders", {})
+    assert 1 == len(shop.asked)
+
+
+async def test_a_refusal_without_a_reason_is_its_status(shop: Shop) -> None:
+    shop.say("/v1/sessions", httpx.Response(418, text="tea"))
+    with pytest.raises(Refused, match="HTTP_418"):
+        await shop.edge().call("/v1/orders", {})
 
 
 def test_without_a_mesh_the_replay_says_which_to_start(tmp_path):
@@ -206,20 +216,3 @@ def test_a_mesh_of_another_profile_is_refused_before_the_first_call(tmp_path):
         read_endpoints(tmp_path)
     (tmp_path / "endpoints.json").write_text('{"profile": "load"}')
     assert {"profile": "load"} == read_endpoints(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        (("--from", "2010-12-99"), "2010-12-99 is not a date: YYYY-MM-DD"),
-        (("--days", "0"), "0 is not a number of days from 1 to 3660"),
-        (("--days", "9999999"), "9999999 is not a number of days"),
-        (("--days", "one"), "one is not a number of days"),
-    ],
-)
-def test_days_that_do_not_exist_are_refused(monkeypatch, capsys, given, said):
-    """In words that say what is wanted."""
-    monkeypatch.setattr("sys.argv", ["replay", "--csv", "x.csv", *given])
-    with pytest.raises(SystemExit):
-        replay.main()
-    assert said in capsys.readouterr().err

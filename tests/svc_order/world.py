@@ -32,6 +32,10 @@ class OutOfStock(Refusal):
     """There is not enough of a SKU."""
 
 
+class ReservationNotFound(Refusal):
+    """The order has not left the warehouse."""
+
+
 class ReservationReleased(Refusal):
     """The order was released, and stays so."""
 
@@ -77,6 +81,7 @@ class World:
     stock: dict[str, int] = field(default_factory=lambda: {"mug": 1000, "tea": 1000, "pot": 1000})
     reserved: dict[str, dict[str, int] | None] = field(default_factory=dict)
     shipped: set[str] = field(default_factory=set)
+    restocked: dict[str, dict[int, int]] = field(default_factory=dict)
     payments: dict[str, int] = field(default_factory=dict)
     refunds: dict[str, str] = field(default_factory=dict)
     amounts: dict[str, int] = field(default_factory=dict)
@@ -223,6 +228,18 @@ class Inventory(inventory_service_pb2_grpc.InventoryServiceServicer):
         self._world.enter("ship")
         self._world.shipped.update(request.order_ids)
         return inventory_service_pb2.BatchShipResponse(results=_effects(request.order_ids))
+
+    async def BatchRestock(self, request: Any, context: Any) -> inventory_service_pb2.BatchRestockResponse:
+        self._world.enter("restock")
+        results = _effects([each.order_id for each in request.restocks])
+        for each, result in zip(request.restocks, results, strict=True):
+            if each.order_id not in self._world.shipped:
+                result.error.CopyFrom(_status(ReservationNotFound("nothing has left")))
+            elif each.restock_id not in self._world.restocked:
+                self._world.restocked[each.restock_id] = {line.line_number: line.quantity for line in each.lines}
+                for line in each.lines:
+                    self._world.stock[line.sku] += line.quantity
+        return inventory_service_pb2.BatchRestockResponse(results=results)
 
 
 def _effects(order_ids: Any) -> list[inventory_service_pb2.StockEffectResult]:

@@ -26,7 +26,7 @@ UNITS = 2
 TOTAL_MINOR = 1000
 PART_MINOR = 300
 CARDS = {"card": "tok_visa", "declined": "tok_declined", "waits": "tok_action", "card cancelled": "tok_visa"}
-AFTER = ("cancelled", "card cancelled", "refunded", "shipped")
+AFTER = ("cancelled", "card cancelled", "refunded", "returned", "shipped")
 """The walks whose fault comes after the order was placed."""
 
 CELLS = [
@@ -97,14 +97,17 @@ async def test_an_order_ends_once_wherever_a_run_breaks_off(
         if walk in AFTER:
             await break_off_here()
             own = harness.as_user(user)
-            if walk == "shipped":
+            if walk in ("shipped", "returned"):
                 ship = pb.ShipOrderRequest(order_id=order_id, tracking_code="TRACK1")
                 await insist(lambda: shop.orders.ShipOrder(ship, metadata=CLERK))
-            elif walk == "refunded":
+            if walk in ("refunded", "returned"):
                 part = money_pb2.Money(currency_code="GBP", minor_units=PART_MINOR)
                 refund = pb.CreateRefundRequest(order_id=order_id, amount=part, request_id=order_id)
+                if walk == "returned":
+                    refund.lines.add(line_number=1, quantity=1)
+                    refund.restock = True
                 await insist(lambda: shop.orders.CreateRefund(refund, metadata=CLERK))
-            else:
+            if "cancelled" in walk:
                 cancel = pb.CancelOrderRequest(order_id=order_id)
                 await insist(lambda: shop.orders.CancelOrder(cancel, metadata=own))
             await rests(shop, order_id)
@@ -113,12 +116,13 @@ async def test_an_order_ends_once_wherever_a_run_breaks_off(
     await until(lambda: failpoints.armed[point].left < times)  # somebody came by
 
     gone = walk in ("cancelled", "card cancelled", "declined")
-    status = "CANCELLED" if gone else "SHIPPED" if walk == "shipped" else "CONFIRMED"
+    status = "CANCELLED" if gone else "SHIPPED" if walk in ("shipped", "returned") else "CONFIRMED"
     row = await shop.row(order_id)
     assert (row["status"], row["total_minor"]) == (status, TOTAL_MINOR)
-    assert world.stock["mug"] == (1000 if gone else 1000 - UNITS)
+    assert world.stock["mug"] == (1000 if gone else 1000 - UNITS + (walk == "returned"))
     assert world.captures[order_id] == (0 if walk == "declined" else 1)
-    back = {"cancelled": "REFUNDED", "card cancelled": "REFUNDED", "refunded": "PARTIALLY_REFUNDED"}
+    back = {"cancelled": "REFUNDED", "card cancelled": "REFUNDED"}
+    back |= dict.fromkeys(("refunded", "returned"), "PARTIALLY_REFUNDED")
     paid = "VOIDED" if walk == "declined" else back.get(walk, "CAPTURED")
     assert world.payments[order_id] == STATUS.Value(f"PAYMENT_STATUS_{paid}")
     assert len(world.refunds) == (walk in back)

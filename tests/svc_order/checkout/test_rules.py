@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mesh.refusals import InvalidInput
 from svc_order.checkout import rules
-from svc_order.checkout.rules import Sold, Wanted
+from svc_order.checkout.rules import Agreed, Sold, Wanted
 from svc_order.errors import CartEmpty, CurrencyMixed, PriceChanged, SkuNotSold, TotalTooLarge
 
 
@@ -33,6 +34,54 @@ def test_a_sku_may_stand_in_an_order_twice_at_two_prices() -> None:
 
 def test_an_agreed_price_of_nothing_is_a_price() -> None:
     assert rules.quote([Wanted("mug", 1, 0, "GBP")], SHELF).total_minor == 0
+
+
+def test_agreed_shipping_is_in_the_total_and_taxed_like_the_goods() -> None:
+    """A sixth of the mugs is tax and nothing of the tea: of 1500 for both 167, so of 300 for shipping 33."""
+    quote = rules.quote([Wanted("mug", 2), Wanted("tea", 2)], SHELF, Agreed(300, 0, frozenset({"GBP"})))
+    assert (1800, 300, 167 + 33) == (quote.total_minor, quote.shipping_minor, quote.tax_minor)
+    free = rules.quote([Wanted("mug", 1, 0, "GBP")], SHELF, Agreed(300, 0, frozenset({"GBP"})))
+    assert (300, 0) == (free.total_minor, free.tax_minor)
+
+
+def test_an_agreed_discount_is_shared_out_over_the_lines() -> None:
+    """In proportion, to the last penny, and the tax is of what is left."""
+    quote = rules.quote([Wanted("mug", 1), Wanted("mug", 1), Wanted("tea", 2)], SHELF, Agreed(0, 100))
+    assert [(34, 466, 78), (33, 467, 78), (33, 467, 0)] == [
+        (line.discount_minor, line.line_total_minor, line.tax_minor) for line in quote.lines
+    ]
+    assert (1400, 156) == (quote.total_minor, quote.tax_minor)
+
+
+def test_a_discount_of_everything_is_taken_and_a_penny_more_is_not() -> None:
+    """Shipping is never discounted."""
+    assert 300 == rules.quote([Wanted("mug", 1)], SHELF, Agreed(300, 500)).total_minor
+    with pytest.raises(InvalidInput):
+        rules.quote([Wanted("mug", 1)], SHELF, Agreed(300, 501))
+
+
+def test_what_was_agreed_is_in_the_currency_of_the_lines() -> None:
+    with pytest.raises(CurrencyMixed):
+        rules.quote([Wanted("mug", 1)], SHELF, Agreed(1, 0, frozenset({"EUR"})))
+
+
+def test_shipping_counts_for_the_largest_total() -> None:
+    with pytest.raises(TotalTooLarge):
+        rules.quote([Wanted("mug", 1, 10_000_000_000, "GBP")], SHELF, Agreed(1))
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 999)), min_size=1, max_size=9), st.data())
+def test_no_discount_is_lost_or_more_than_its_line(wanted: list[tuple[int, int]], data: st.DataObject) -> None:
+    """Whatever the lines cost."""
+    lines = [Wanted("mug", units, price, "GBP") for units, price in wanted]
+    before = rules.quote(lines, SHELF)
+    discount_minor = data.draw(st.integers(0, before.total_minor))
+    after = rules.quote(lines, SHELF, Agreed(0, discount_minor))
+    assert (
+        before.total_minor - discount_minor == after.total_minor == sum(each.line_total_minor for each in after.lines)
+    )
+    assert discount_minor == sum(each.discount_minor for each in after.lines)
+    assert all(0 <= each.discount_minor and 0 <= each.tax_minor <= each.line_total_minor for each in after.lines)
 
 
 def test_nothing_is_not_an_order() -> None:

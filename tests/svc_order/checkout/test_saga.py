@@ -23,6 +23,7 @@ from tests.svc_order.world import (
     until,
 )
 from titan.order.v1 import checkout_service_pb2, order_pb2, order_service_pb2
+from titan.type.v1 import money_pb2
 
 STEPS = ("reserve", "authorize", "decide", "close", "capture", "finish")
 UNDO_STEPS = ("reserve", "authorize", "decide", "release", "void", "finish")
@@ -564,6 +565,56 @@ async def test_only_importers_bring_prices_and_times(shop: Shop) -> None:
     order = (await shop.checkout.PlaceOrder(request, metadata=importer)).order
     assert order.total.minor_units == 123
     assert order.effective_time.ToJsonString() == "2010-12-01T08:26:00Z"
+
+
+def importing(field: str, minor: int, currency: str = "GBP") -> checkout_service_pb2.PlaceOrderRequest:
+    """A mug for 500, and one thing that only importers bring."""
+    request = order_request(lines=[("mug", 1)], expected=500)
+    getattr(request, field).CopyFrom(money_pb2.Money(currency_code=currency, minor_units=minor))
+    return request
+
+
+def as_importer() -> Any:
+    return harness.as_user(roles=("customer", "importer"), actor_id=uuid4())
+
+
+@pytest.mark.parametrize("field", ["agreed_shipping", "agreed_discount"])
+async def test_only_importers_bring_shipping_and_discounts(shop: Shop, field: str) -> None:
+    """Nothing would be an amount too: nobody else may set it."""
+    error = await refused(shop.checkout.PlaceOrder(importing(field, 0), metadata=harness.as_user()))
+    assert harness.reason_of(error) == "IMPORTER_REQUIRED"
+    order = (await shop.checkout.PlaceOrder(importing(field, 0), metadata=as_importer())).order
+    assert order.total.minor_units == 500
+
+
+async def test_an_order_shows_the_shipping_and_the_discount_that_an_importer_brought(shop: Shop, world: World) -> None:
+    """Its total is what the customer pays."""
+    request = order_request(lines=[("mug", 2), ("tea", 1)], expected=1250 + 399 - 100)
+    request.agreed_shipping.CopyFrom(money_pb2.Money(currency_code="GBP", minor_units=399))
+    request.agreed_discount.CopyFrom(money_pb2.Money(currency_code="GBP", minor_units=100))
+    order = (await shop.checkout.PlaceOrder(request, metadata=as_importer())).order
+    assert (1549, 399) == (order.total.minor_units, order.shipping.minor_units)
+    assert [80, 20] == [line.discount.minor_units for line in order.lines]
+    assert 1549 == world.amounts[order.order_id]
+
+
+@pytest.mark.parametrize(
+    ("field", "minor", "currency", "reason"),
+    [
+        ("agreed_shipping", -1, "GBP", "INVALID_INPUT"),
+        ("agreed_discount", -1, "GBP", "INVALID_INPUT"),
+        ("agreed_discount", 501, "GBP", "INVALID_INPUT"),
+        ("agreed_shipping", 1, "EUR", "CURRENCY_MIXED"),
+        ("agreed_discount", 1, "EUR", "CURRENCY_MIXED"),
+        ("agreed_shipping", 10_000_000_000, "GBP", "TOTAL_TOO_LARGE"),
+        ("agreed_shipping", 1, "GBP", "PRICE_CHANGED"),
+    ],
+)
+async def test_what_an_importer_brings_has_limits(
+    shop: Shop, field: str, minor: int, currency: str, reason: str
+) -> None:
+    error = await refused(shop.checkout.PlaceOrder(importing(field, minor, currency), metadata=as_importer()))
+    assert harness.reason_of(error) == reason
 
 
 async def test_one_blip_gives_no_waiting_order_up(start: Any, world: World) -> None:

@@ -429,6 +429,71 @@ async def test_once_the_parcel_has_left_its_buyer_needs_the_shop_for_a_refund(
         assert (await refund(shop, order.order_id, uuid4(), 1, roles=(role,))).refund.amount.minor_units == 1
 
 
+def give_back(
+    shop: Shop, order_id: str, units: list[tuple[int, int]], *, restock: bool = True, minor: int = 0, key: str = ""
+) -> Any:
+    request = pb.CreateRefundRequest(order_id=order_id, request_id=key or str(uuid4()), restock=restock)
+    request.lines.extend(pb.ReturnedLine(line_number=number, quantity=count) for number, count in units)
+    if minor:
+        request.amount.CopyFrom(money_pb2.Money(currency_code=GBP, minor_units=minor))
+    return shop.orders.CreateRefund(request, metadata=harness.as_user(uuid4(), roles=("support",)))
+
+
+async def test_units_that_come_back_are_refunded_and_restocked_once(shop: Shop, world: World) -> None:
+    """The order shows how many; a repeated call moves nothing; a rebuilt row is the same."""
+    user = uuid4()
+    order = await captured(shop, user)
+    await ship(shop, order.order_id)
+    await until(lambda: order.order_id in world.shipped)
+    support = harness.as_user(uuid4(), roles=("support",))
+    request = pb.CreateRefundRequest(order_id=order.order_id, request_id="back", restock=True)
+    request.lines.add(line_number=1, quantity=1)
+    first, again = [(await shop.orders.CreateRefund(request, metadata=support)).refund for _ in range(2)]
+    assert first == again and 500 == first.amount.minor_units
+    await until(lambda: list(world.restocked.items()) == [(first.refund_id, {1: 1})])
+    assert 999 == world.stock["mug"]
+    await settled(shop, order.order_id, user)
+    before = await read(shop, order.order_id, user)
+    assert ([1, 0], 500) == ([line.returned_quantity for line in before.lines], before.refunded.minor_units)
+    async with shop.db.hot() as tx:
+        await store.rebuild(tx, UUID(order.order_id))
+    assert before == await read(shop, order.order_id, user)
+
+
+async def test_units_wait_for_the_warehouse_to_hear_that_they_left(start: Any, world: World) -> None:
+    """A parcel may be back before its shipment is noted; then the restock is asked for again."""
+    shop = await start(lease_seconds=0.05)
+    world.fail["ship"] = 2
+    order = await captured(shop, uuid4())
+    await ship(shop, order.order_id)
+    await give_back(shop, order.order_id, [(1, 2)])
+    sweeping = asyncio.create_task(shop.saga.sweep())
+    await until(lambda: bool(world.restocked))
+    sweeping.cancel()
+    assert 1000 == world.stock["mug"]
+
+
+async def test_units_that_stay_away_are_refunded_and_not_restocked(shop: Shop, world: World) -> None:
+    """What came back broken goes on no shelf."""
+    user = uuid4()
+    order = await captured(shop, user)
+    await ship(shop, order.order_id)
+    await give_back(shop, order.order_id, [(2, 1)], restock=False, minor=200)
+    await settled(shop, order.order_id, user)
+    assert 0 == world.calls["restock"]
+    assert [0, 1] == [line.returned_quantity for line in (await read(shop, order.order_id, user)).lines]
+
+
+async def test_what_can_not_come_back_is_refused(shop: Shop) -> None:
+    """Before the parcel leaves, more than was bought, a line twice, and a restock of nothing."""
+    order = await captured(shop, uuid4())
+    assert "ORDER_NOT_RETURNABLE" == await refused(give_back(shop, order.order_id, [(1, 1)]))
+    await ship(shop, order.order_id)
+    assert "RETURN_EXCEEDS_LINE" == await refused(give_back(shop, order.order_id, [(1, 3)]))
+    for units in ([(1, 1), (1, 1)], [], [(0, 1)], [(1, 0)]):
+        assert "INVALID_INPUT" == await refused(give_back(shop, order.order_id, units, minor=1))
+
+
 async def test_concurrent_refunds_never_exceed_the_order(shop: Shop) -> None:
     user = uuid4()
     order = await captured(shop, user)

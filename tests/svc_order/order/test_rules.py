@@ -15,9 +15,11 @@ from svc_order.errors import (
     OrderNotCancellable,
     OrderNotDeliverable,
     OrderNotRefundable,
+    OrderNotReturnable,
     OrderNotShippable,
     RefundAmountInvalid,
     RefundExceedsOrder,
+    ReturnExceedsLine,
     SupportRequired,
     TrackingCodeConflict,
 )
@@ -248,6 +250,48 @@ def test_goods_that_never_left_go_back_on_the_shelf_with_the_last_penny(status: 
     assert part is not None and part.payload["release"] is False
 
 
+def back(of: Order, units: dict[int, int], amount_minor: int | None = None) -> Change:
+    return rules.refund(of, REFUND_ID, amount_minor=amount_minor, currency="GBP", by_owner=False, at=LATER, units=units)
+
+
+def three(status: OrderStatus = OrderStatus.SHIPPED, **changes: object) -> Order:
+    """Three mugs for 1000: a price that does not divide by them."""
+    return order(status, lines=(replace(LINE, quantity=3),), **changes)
+
+
+def test_units_that_come_back_give_back_what_they_cost_and_all_of_them_everything() -> None:
+    """However they come: no penny of the line is lost or made."""
+    one = back(three(), {1: 1})
+    assert (333, {1: 1}, OrderStatus.SHIPPED) == (one.order.refunded_minor, one.order.returned, one.order.status)
+    rest = back(one.order, {1: 2})
+    assert (1000, {1: 3}, OrderStatus.REFUNDED) == (rest.order.refunded_minor, rest.order.returned, rest.order.status)
+    assert rest.entry is not None and {"1": 2} == rest.entry.payload["units"]
+
+
+def test_the_shop_may_give_back_another_amount_for_units() -> None:
+    """A worn mug is worth less; with its postage more. Never more than is left of the order."""
+    assert 100 == back(three(), {1: 1}, 100).order.refunded_minor
+    with pytest.raises(RefundExceedsOrder):
+        back(three(), {1: 1}, 1001)
+    with pytest.raises(RefundExceedsOrder):
+        back(three(refunded_minor=900), {1: 1})
+
+
+@pytest.mark.parametrize(
+    ("units", "left"), [({1: 3}, "2"), ({2: 1}, "0")], ids=["more than were bought", "a line that there is not"]
+)
+def test_no_more_units_come_back_than_were_bought_and_have_not(units: dict[int, int], left: str) -> None:
+    with pytest.raises(ReturnExceedsLine) as refusal:
+        back(three(returned={1: 1}), units)
+    assert left == refusal.value.metadata["left"]
+
+
+def test_nothing_comes_back_of_a_parcel_that_has_not_left() -> None:
+    """Its goods are on the shelf; the money alone goes back."""
+    with pytest.raises(OrderNotReturnable):
+        back(three(OrderStatus.CONFIRMED), {1: 1})
+
+
 STEPS = {
     "confirm": lambda o: rules.confirm(o, {1: (("main", 2),)}, at=LATER),
     "abandon": lambda o: rules.abandon(o, "OUT_OF_STOCK", at=LATER),
@@ -258,6 +302,7 @@ STEPS = {
     "deliver": lambda o: rules.deliver(o, at=LATER),
     "part": lambda o: refund(o, 300),
     "rest": lambda o: refund(o, None, None),
+    "back": lambda o: back(o, {1: 1}),
 }
 
 

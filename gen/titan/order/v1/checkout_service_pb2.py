@@ -32,7 +32,7 @@ from titan.type.v1 import address_pb2 as titan_dot_type_dot_v1_dot_address__pb2
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/order/v1/checkout_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1atitan/order/v1/order.proto\x1a\x1etitan/payment/v1/payment.proto\x1a\x1btitan/type/v1/address.proto\x1a\x19titan/type/v1/money.proto\"\xf8\x02\n\x11PlaceOrderRequest\x12\x34\n\x0e\x65xpected_total\x18\x01 \x01(\x0b\x32\x14.titan.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x10shipping_address\x18\x02 \x01(\x0b\x32\x16.titan.type.v1.AddressB\x06\xbaH\x03\xc8\x01\x01\x12!\n\rcontact_email\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01\x12\x38\n\x07payment\x18\x04 \x01(\x0b\x32\x1f.titan.payment.v1.PaymentMethodB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x05lines\x18\x05 \x03(\x0b\x32\x1e.titan.order.v1.PlaceOrderLineB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12(\n\nrequest_id\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x01\x32\x08^[!-~]*$\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc3\x01\n\x0ePlaceOrderLine\x12\x16\n\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01\x12z\n\x0c\x61greed_price\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.MoneyBN\xbaHK\xba\x01H\n\x19\x61greed_price.not_negative\x12\x14must not be negative\x1a\x15this.minor_units >= 0\":\n\x12PlaceOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"M\n\x11QuoteOrderRequest\x12\x38\n\x05lines\x18\x01 \x03(\x0b\x32\x1e.titan.order.v1.PlaceOrderLineB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\":\n\x12QuoteOrderResponse\x12$\n\x05quote\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Quote2\x8c\x02\n\x0f\x43heckoutService\x12~\n\nPlaceOrder\x12!.titan.order.v1.PlaceOrderRequest\x1a\".titan.order.v1.PlaceOrderResponse\")\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x0f\"\n/v1/orders:\x01*\x12y\n\nQuoteOrder\x12!.titan.order.v1.QuoteOrderRequest\x1a\".titan.order.v1.QuoteOrderResponse\"$\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/orders:quote:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/order/v1/checkout_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1atitan/order/v1/order.proto\x1a\x1etitan/payment/v1/payment.proto\x1a\x1btitan/type/v1/address.proto\x1a\x19titan/type/v1/money.proto\"\xfe\x04\n\x11PlaceOrderRequest\x12\x34\n\x0e\x65xpected_total\x18\x01 \x01(\x0b\x32\x14.titan.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x10shipping_address\x18\x02 \x01(\x0b\x32\x16.titan.type.v1.AddressB\x06\xbaH\x03\xc8\x01\x01\x12!\n\rcontact_email\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01\x12\x38\n\x07payment\x18\x04 \x01(\x0b\x32\x1f.titan.payment.v1.PaymentMethodB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x05lines\x18\x05 \x03(\x0b\x32\x1e.titan.order.v1.PlaceOrderLineB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12(\n\nrequest_id\x18\x06 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x01\x32\x08^[!-~]*$\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x80\x01\n\x0f\x61greed_shipping\x18\x08 \x01(\x0b\x32\x14.titan.type.v1.MoneyBQ\xbaHN\xba\x01K\n\x1c\x61greed_shipping.not_negative\x12\x14must not be negative\x1a\x15this.minor_units >= 0\x12\x80\x01\n\x0f\x61greed_discount\x18\t \x01(\x0b\x32\x14.titan.type.v1.MoneyBQ\xbaHN\xba\x01K\n\x1c\x61greed_discount.not_negative\x12\x14must not be negative\x1a\x15this.minor_units >= 0\"\xc3\x01\n\x0ePlaceOrderLine\x12\x16\n\x03sku\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01\x12z\n\x0c\x61greed_price\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.MoneyBN\xbaHK\xba\x01H\n\x19\x61greed_price.not_negative\x12\x14must not be negative\x1a\x15this.minor_units >= 0\":\n\x12PlaceOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"M\n\x11QuoteOrderRequest\x12\x38\n\x05lines\x18\x01 \x03(\x0b\x32\x1e.titan.order.v1.PlaceOrderLineB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\":\n\x12QuoteOrderResponse\x12$\n\x05quote\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Quote2\x8c\x02\n\x0f\x43heckoutService\x12~\n\nPlaceOrder\x12!.titan.order.v1.PlaceOrderRequest\x1a\".titan.order.v1.PlaceOrderResponse\")\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x0f\"\n/v1/orders:\x01*\x12y\n\nQuoteOrder\x12!.titan.order.v1.QuoteOrderRequest\x1a\".titan.order.v1.QuoteOrderResponse\"$\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x15\"\x10/v1/orders:quote:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,6 +51,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLACEORDERREQUEST'].fields_by_name['lines']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_PLACEORDERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_PLACEORDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\021r\017\020\001\030\200\0012\010^[!-~]*$'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['agreed_shipping']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['agreed_shipping']._serialized_options = b'\272HN\272\001K\n\034agreed_shipping.not_negative\022\024must not be negative\032\025this.minor_units >= 0'
+  _globals['_PLACEORDERREQUEST'].fields_by_name['agreed_discount']._loaded_options = None
+  _globals['_PLACEORDERREQUEST'].fields_by_name['agreed_discount']._serialized_options = b'\272HN\272\001K\n\034agreed_discount.not_negative\022\024must not be negative\032\025this.minor_units >= 0'
   _globals['_PLACEORDERLINE'].fields_by_name['sku']._loaded_options = None
   _globals['_PLACEORDERLINE'].fields_by_name['sku']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_PLACEORDERLINE'].fields_by_name['quantity']._loaded_options = None
@@ -64,15 +68,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKOUTSERVICE'].methods_by_name['QuoteOrder']._loaded_options = None
   _globals['_CHECKOUTSERVICE'].methods_by_name['QuoteOrder']._serialized_options = b'\220\002\001\252\273\030\002\020\001\202\323\344\223\002\025\"\020/v1/orders:quote:\001*'
   _globals['_PLACEORDERREQUEST']._serialized_start=298
-  _globals['_PLACEORDERREQUEST']._serialized_end=674
-  _globals['_PLACEORDERLINE']._serialized_start=677
-  _globals['_PLACEORDERLINE']._serialized_end=872
-  _globals['_PLACEORDERRESPONSE']._serialized_start=874
-  _globals['_PLACEORDERRESPONSE']._serialized_end=932
-  _globals['_QUOTEORDERREQUEST']._serialized_start=934
-  _globals['_QUOTEORDERREQUEST']._serialized_end=1011
-  _globals['_QUOTEORDERRESPONSE']._serialized_start=1013
-  _globals['_QUOTEORDERRESPONSE']._serialized_end=1071
-  _globals['_CHECKOUTSERVICE']._serialized_start=1074
-  _globals['_CHECKOUTSERVICE']._serialized_end=1342
+  _globals['_PLACEORDERREQUEST']._serialized_end=936
+  _globals['_PLACEORDERLINE']._serialized_start=939
+  _globals['_PLACEORDERLINE']._serialized_end=1134
+  _globals['_PLACEORDERRESPONSE']._serialized_start=1136
+  _globals['_PLACEORDERRESPONSE']._serialized_end=1194
+  _globals['_QUOTEORDERREQUEST']._serialized_start=1196
+  _globals['_QUOTEORDERREQUEST']._serialized_end=1273
+  _globals['_QUOTEORDERRESPONSE']._serialized_start=1275
+  _globals['_QUOTEORDERRESPONSE']._serialized_end=1333
+  _globals['_CHECKOUTSERVICE']._serialized_start=1336
+  _globals['_CHECKOUTSERVICE']._serialized_end=1604
 # @@protoc_insertion_point(module_scope)

@@ -17,7 +17,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PlaceOrderRequest(_message.Message):
-    __slots__ = ("expected_total", "shipping_address", "contact_email", "payment", "lines", "request_id", "effective_time")
+    __slots__ = ("expected_total", "shipping_address", "contact_email", "payment", "lines", "request_id", "effective_time", "agreed_shipping", "agreed_discount")
     EXPECTED_TOTAL_FIELD_NUMBER: _ClassVar[int]
     SHIPPING_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     CONTACT_EMAIL_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,8 @@ class PlaceOrderRequest(_message.Message):
     LINES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    AGREED_SHIPPING_FIELD_NUMBER: _ClassVar[int]
+    AGREED_DISCOUNT_FIELD_NUMBER: _ClassVar[int]
     expected_total: _money_pb2.Money
     shipping_address: _address_pb2.Address
     contact_email: str
@@ -32,7 +34,9 @@ class PlaceOrderRequest(_message.Message):
     lines: _containers.RepeatedCompositeFieldContainer[PlaceOrderLine]
     request_id: str
     effective_time: _timestamp_pb2.Timestamp
-    def __init__(self, expected_total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., shipping_address: _Optional[_Union[_address_pb2.Address, _Mapping]] = ..., contact_email: _Optional[str] = ..., payment: _Optional[_Union[_payment_pb2.PaymentMethod, _Mapping]] = ..., lines: _Optional[_Iterable[_Union[PlaceOrderLine, _Mapping]]] = ..., request_id: _Optional[str] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    agreed_shipping: _money_pb2.Money
+    agreed_discount: _money_pb2.Money
+    def __init__(self, expected_total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., shipping_address: _Optional[_Union[_address_pb2.Address, _Mapping]] = ..., contact_email: _Optional[str] = ..., payment: _Optional[_Union[_payment_pb2.PaymentMethod, _Mapping]] = ..., lines: _Optional[_Iterable[_Union[PlaceOrderLine, _Mapping]]] = ..., request_id: _Optional[str] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., agreed_shipping: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., agreed_discount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class PlaceOrderLine(_message.Message):
     __slots__ = ("sku", "quantity", "agreed_price")

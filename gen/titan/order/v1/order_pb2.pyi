@@ -76,7 +76,7 @@ class Order(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., payment_status: _Optional[_Union[_payment_pb2.PaymentStatus, str]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., shipping: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., refunded: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., lines: _Optional[_Iterable[_Union[OrderLine, _Mapping]]] = ..., shipping_address: _Optional[_Union[_address_pb2.Address, _Mapping]] = ..., contact_email: _Optional[str] = ..., next_action: _Optional[_Union[_payment_pb2.NextAction, _Mapping]] = ..., cancel_reason: _Optional[str] = ..., cart_id: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., version: _Optional[int] = ..., etag: _Optional[str] = ..., tracking_code: _Optional[str] = ...) -> None: ...
 
 class OrderLine(_message.Message):
-    __slots__ = ("line_number", "sku", "product_id", "title", "seller_id", "quantity", "unit_price", "line_total", "tax", "tax_rate_basis_points", "discount", "allocations")
+    __slots__ = ("line_number", "sku", "product_id", "title", "seller_id", "quantity", "unit_price", "line_total", "tax", "tax_rate_basis_points", "discount", "allocations", "returned_quantity")
     LINE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     SKU_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class OrderLine(_message.Message):
     TAX_RATE_BASIS_POINTS_FIELD_NUMBER: _ClassVar[int]
     DISCOUNT_FIELD_NUMBER: _ClassVar[int]
     ALLOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_QUANTITY_FIELD_NUMBER: _ClassVar[int]
     line_number: int
     sku: str
     product_id: str
@@ -101,7 +102,8 @@ class OrderLine(_message.Message):
     tax_rate_basis_points: int
     discount: _money_pb2.Money
     allocations: _containers.RepeatedCompositeFieldContainer[LineAllocation]
-    def __init__(self, line_number: _Optional[int] = ..., sku: _Optional[str] = ..., product_id: _Optional[str] = ..., title: _Optional[str] = ..., seller_id: _Optional[str] = ..., quantity: _Optional[int] = ..., unit_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., line_total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax_rate_basis_points: _Optional[int] = ..., discount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., allocations: _Optional[_Iterable[_Union[LineAllocation, _Mapping]]] = ...) -> None: ...
+    returned_quantity: int
+    def __init__(self, line_number: _Optional[int] = ..., sku: _Optional[str] = ..., product_id: _Optional[str] = ..., title: _Optional[str] = ..., seller_id: _Optional[str] = ..., quantity: _Optional[int] = ..., unit_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., line_total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax_rate_basis_points: _Optional[int] = ..., discount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., allocations: _Optional[_Iterable[_Union[LineAllocation, _Mapping]]] = ..., returned_quantity: _Optional[int] = ...) -> None: ...
 
 class LineAllocation(_message.Message):
     __slots__ = ("warehouse_id", "quantity")

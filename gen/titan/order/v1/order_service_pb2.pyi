@@ -104,16 +104,28 @@ class DeliverOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[_order_pb2.Order, _Mapping]] = ...) -> None: ...
 
 class CreateRefundRequest(_message.Message):
-    __slots__ = ("order_id", "amount", "reason", "request_id")
+    __slots__ = ("order_id", "amount", "reason", "request_id", "lines", "restock")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    RESTOCK_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     amount: _money_pb2.Money
     reason: str
     request_id: str
-    def __init__(self, order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    lines: _containers.RepeatedCompositeFieldContainer[ReturnedLine]
+    restock: bool
+    def __init__(self, order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[ReturnedLine, _Mapping]]] = ..., restock: _Optional[bool] = ...) -> None: ...
+
+class ReturnedLine(_message.Message):
+    __slots__ = ("line_number", "quantity")
+    LINE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    line_number: int
+    quantity: int
+    def __init__(self, line_number: _Optional[int] = ..., quantity: _Optional[int] = ...) -> None: ...
 
 class CreateRefundResponse(_message.Message):
     __slots__ = ("refund",)

@@ -162,10 +162,12 @@ class OrderServiceServicer:
         """Sends a part of an order's money back, or all of it; never more than was taken.
 
         The owner takes all back while the order is CONFIRMED, and its goods stay here. For a part of it, or once the parcel
-        has left, the shop has to agree: a caller with the role support, finance or admin refunds any CONFIRMED, SHIPPED or
-        DELIVERED order, and its owner hears SUPPORT_REQUIRED. The same request id gives the same answer.
-        Fails with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID,
-        IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
+        has left, the shop has to agree: a caller with the role support, finance, admin or importer refunds any CONFIRMED,
+        SHIPPED or DELIVERED order, and its owner hears SUPPORT_REQUIRED. With lines it is for units that came back, never
+        more than were bought and have not come back yet; they go on the shelf again where `restock` says so. The same
+        request id gives the same answer.
+        Fails with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, ORDER_NOT_RETURNABLE, RETURN_EXCEEDS_LINE, SUPPORT_REQUIRED,
+        REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID, IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

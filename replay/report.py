@@ -1,0 +1,77 @@
+"""The reconciliation as a person reads it, and as tables for whoever wants to go on with it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from replay.books import Books, Placed, Returned, Row
+from replay.file import MILLS_PER_PENNY, mills
+from replay.returns import Leftover
+
+TEXT, TABLE, EXCEPTIONS = "reconciliation.txt", "reconciliation.csv", "exceptions.csv"
+TITLE_WIDTH, AMOUNT_WIDTH = 72, 16
+
+
+def text(books: Books) -> str:
+    """Return the reconciliation as lines of text: what the file holds, and what became of it."""
+    lines = [_heading("What the file holds, by class of line", "lines")]
+    lines += [_line(row) for row in books.classes]
+    lines += [_line(Row("", "file total", books.file_lines, books.file_mills)), ""]
+    lines += [_heading("What became of it", "number")]
+    lines += [_line(books.orders), _line(books.refunds)]
+    lines += [_line(row) for row in books.remainder]
+    lines += [_line(Row("", f"rounding: {books.rounding.title}", books.rounding.count, books.rounding.mills))]
+    lines += [f"{'difference':{TITLE_WIDTH}} {'':>8} {mills(books.difference_mills):>{AMOUNT_WIDTH}}"]
+    unclassified = [f"unclassified: {each.invoice} {each.stock_code} {each.description}" for each in books.unclassified]
+    return "\n".join([*lines, *unclassified])
+
+
+def write(
+    folder: Path, books: Books, placed: Sequence[Placed], returned: Sequence[Returned], leftovers: Sequence[Leftover]
+) -> None:
+    """Write the text, the same as a table, and a table of everything that did not go through, one line each."""
+    (folder / TEXT).write_text(text(books) + "\n", encoding="utf-8")
+    rows = [*books.classes, books.orders, books.refunds, *books.remainder, books.rounding]
+    rows.append(Row("difference", "difference", 0, books.difference_mills))
+    table = ((row.section, row.title, row.count, mills(row.mills).replace(",", "")) for row in rows)
+    _write(folder / TABLE, ("section", "title", "number", "gbp"), table)
+    header = ("document", "what", "stock_code", "units", "gbp", "why")
+    _write(folder / EXCEPTIONS, header, _exceptions(books, placed, returned, leftovers))
+
+
+def _exceptions(
+    books: Books, placed: Sequence[Placed], returned: Sequence[Returned], leftovers: Sequence[Leftover]
+) -> Iterator[tuple[object, ...]]:
+    for order in placed:
+        if order.refusal:
+            yield order.invoice.number, "order", "", "", _pounds(order.invoice.total_minor), order.refusal
+    for back in returned:
+        if back.refusal:
+            refund = back.refund
+            yield refund.note, f"refund of {refund.invoice}", "", "", _pounds(-refund.amount_minor), back.refusal
+    for left in leftovers:
+        yield left.note, "return", left.line.stock_code, left.units or "", _pounds(-left.amount_minor), left.why
+    for line in books.unclassified:
+        amount = mills(line.mills).replace(",", "")
+        yield line.invoice, "line", line.stock_code, line.quantity, amount, "unclassified"
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _pounds(minor: int) -> str:
+    return mills(minor * MILLS_PER_PENNY).replace(",", "")
+
+
+def _heading(title: str, number: str) -> str:
+    return f"{title:{TITLE_WIDTH}} {number:>8} {'GBP':>{AMOUNT_WIDTH}}"
+
+
+def _line(row: Row) -> str:
+    return f"{row.title:{TITLE_WIDTH}} {row.count:8,} {mills(row.mills):>{AMOUNT_WIDTH}}"

@@ -1,0 +1,48 @@
+"""What is read of a file, and what is refused."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from replay import file
+from tests.replay.files import line
+
+HEAD = ",".join(file.COLUMNS)
+
+
+def test_a_file_with_other_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="has other columns"):
+        list(file.read(tmp_path / "f.csv"))
+
+
+@pytest.mark.parametrize(("quantity", "price"), [("many", "1.0"), ("1", "one"), ("1", "1.0005"), ("1", "NaN")])
+def test_a_line_that_can_not_be_read_is_named(tmp_path: Path, quantity: str, price: str) -> None:
+    """A price finer than a tenth of a penny too: no sum would hold it."""
+    (tmp_path / "f.csv").write_text(f"{HEAD}\n1,A,,{quantity},2010-12-01 08:00:00,{price},,UK\n")
+    with pytest.raises(ValueError, match="line 2"):
+        list(file.read(tmp_path / "f.csv"))
+
+
+def test_a_part_of_a_file_is_whole_days(tmp_path: Path) -> None:
+    days = [f"{n},A,,1,2010-12-0{n} 23:59:00,1.0,,UK" for n in (1, 2, 3)]
+    (tmp_path / "f.csv").write_text("\n".join([HEAD, *days]))
+    read = [each.invoice for each in file.read(tmp_path / "f.csv", first=date(2010, 12, 2), days=1)]
+    assert (["2"], 3) == (read, len(list(file.read(tmp_path / "f.csv"))))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "mills", "pence"),
+    [(3, "2.55", 7650, 255), (-2, "0.29", -580, 29), (7, "0.001", 7, 0), (1, "0.025", 25, 2), (1, "0.035", 35, 4)],
+)
+def test_a_line_is_summed_in_tenths_of_a_penny_and_charged_in_pence(quantity, price, mills, pence) -> None:
+    """Half a penny goes to the even one."""
+    of = line(quantity=quantity, price=price)
+    assert (mills, pence) == (of.mills, of.price_minor)
+
+
+def test_amounts_are_written_as_people_read_them() -> None:
+    assert ("GBP 1,234.05", "-1,234.056", "0.001") == (file.pounds(123405), file.mills(-1234056), file.mills(1))
