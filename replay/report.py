@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from replay.books import Books, Placed, Returned, Row
-from replay.file import MILLS_PER_PENNY, mills
+from replay.file import MILLS_PER_PENNY, FileLine, mills
+from replay.kinds import LineClass, classify
 from replay.returns import Leftover
 
 TEXT, TABLE, EXCEPTIONS = "reconciliation.txt", "reconciliation.csv", "exceptions.csv"
+OTHER_LINES = "other_lines.csv"
 TITLE_WIDTH, AMOUNT_WIDTH = 72, 16
 
 
@@ -29,16 +31,30 @@ def text(books: Books) -> str:
 
 
 def write(
-    folder: Path, books: Books, placed: Sequence[Placed], returned: Sequence[Returned], leftovers: Sequence[Leftover]
+    folder: Path,
+    lines: Sequence[FileLine],
+    books: Books,
+    placed: Sequence[Placed],
+    returned: Sequence[Returned],
+    leftovers: Sequence[Leftover],
 ) -> None:
-    """Write the text, the same as a table, and a table of everything that did not go through, one line each."""
+    """Write the text, the same as a table, every line that is no sale, and everything that did not go through."""
     (folder / TEXT).write_text(text(books) + "\n", encoding="utf-8")
     rows = [*books.classes, books.orders, books.refunds, *books.remainder, books.rounding]
     rows.append(Row("difference", "difference", 0, books.difference_mills))
-    table = ((row.section, row.title, row.count, mills(row.mills).replace(",", "")) for row in rows)
+    table = ((row.section, row.title, row.count, _amount(row.mills)) for row in rows)
     _write(folder / TABLE, ("section", "title", "number", "gbp"), table)
+    others = ((x.invoice, x.stock_code, x.quantity, _amount(x.mills), kind) for x, kind in other_lines(lines))
+    _write(folder / OTHER_LINES, ("invoice", "stock_code", "quantity", "gbp", "class"), others)
     header = ("document", "what", "stock_code", "units", "gbp", "why")
     _write(folder / EXCEPTIONS, header, _exceptions(books, placed, returned, leftovers))
+
+
+def other_lines(lines: Iterable[FileLine]) -> Iterator[tuple[FileLine, LineClass]]:
+    """Yield every line that is no sale, with its class."""
+    for line in lines:
+        if (kind := classify(line)) is not LineClass.SALE:
+            yield line, kind
 
 
 def _exceptions(
@@ -54,8 +70,7 @@ def _exceptions(
     for left in leftovers:
         yield left.note, "return", left.line.stock_code, left.units or "", _pounds(-left.amount_minor), left.why
     for line in books.unclassified:
-        amount = mills(line.mills).replace(",", "")
-        yield line.invoice, "line", line.stock_code, line.quantity, amount, "unclassified"
+        yield line.invoice, "line", line.stock_code, line.quantity, _amount(line.mills), "unclassified"
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -66,7 +81,11 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def _pounds(minor: int) -> str:
-    return mills(minor * MILLS_PER_PENNY).replace(",", "")
+    return _amount(minor * MILLS_PER_PENNY)
+
+
+def _amount(of_mills: int) -> str:
+    return mills(of_mills).replace(",", "")
 
 
 def _heading(title: str, number: str) -> str:

@@ -15,19 +15,21 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from replay import books, deliveries, file, invoices, report
 from replay.books import Books
 from replay.edge import Edge, ReplayFailed, read_endpoints
-from replay.file import FileLine, pounds
+from replay.file import FileLine, mills, pounds
 from replay.importer import Importer
 from replay.invoices import CreditNote, Invoice
 from replay.journal import Journal, digest
-from replay.kinds import LineClass, classify
 from replay.walk import Pace, Walk
 
 MOST_DAYS = 3660
 """Ten years: more is a slip of the finger, and far more is no date any more."""
+MOST_LISTED_LINES = 500
+"""How many lines that are no sale are printed one by one; all of them stand in a table beside the reconciliation."""
 STOCK = {"ample": deliveries.ample, "purchased": deliveries.purchased}
 SHORTAGE = "OUT_OF_STOCK"
 ORDERS = "orders and returns"
@@ -156,11 +158,11 @@ async def _replay(edge: Edge, journal: Journal, plan: Plan, lines: Sequence[File
                 unsettled = await walk.unsettled(orders)
     notes = [each for each in documents if isinstance(each, CreditNote)]
     closed = books.reconcile(lines, notes, walk.placed, walk.returned, walk.leftovers)
-    report.write(journal.folder, closed, walk.placed, walk.returned, walk.leftovers)
+    report.write(journal.folder, lines, closed, walk.placed, walk.returned, walk.leftovers)
     console.print()
     console.print(report.text(closed), markup=False)
     console.print()
-    _print_classes(lines)
+    _print_other_lines(lines)
     _print_orders(walk, began_at)
     _print_times(watch, fresh=len(journal.orders) - heard)
     console.print(f"written          {journal.folder}")
@@ -183,10 +185,15 @@ def _progress() -> Progress:
     )
 
 
-def _print_classes(lines: Sequence[FileLine]) -> None:
-    for kind, count in Counter(classify(line) for line in lines).most_common():
-        if kind is not LineClass.SALE:
-            console.print(f"  {count:6}  {kind}")
+def _print_other_lines(lines: Sequence[FileLine]) -> None:
+    others = list(report.other_lines(lines))
+    if 0 < len(others) <= MOST_LISTED_LINES:
+        table = Table("invoice", "stock code", "quantity", "price", "class", title="Lines that are no sale", box=None)
+        for line, kind in others:
+            table.add_row(line.invoice, line.stock_code, str(line.quantity), mills(line.price_mills), kind)
+        console.print(table)
+    for kind, count in Counter(kind for _, kind in others).most_common():
+        console.print(f"  {count:6}  {kind}")
 
 
 def _print_orders(walk: Walk, began_at: datetime) -> None:

@@ -63,6 +63,13 @@ async def test_the_books_are_printed_and_written(shop: Shop, printed: io.StringI
     assert "69.000" == f"{sum(float(row['gbp']) for row in became):.3f}" and "0.000" == table[-1]["gbp"]
     exceptions = list(csv.DictReader((folder / "exceptions.csv").open()))
     assert [("1005", "unclassified")] == [(row["document"], row["why"]) for row in exceptions]
+    others = list(csv.DictReader((folder / "other_lines.csv").open()))
+    assert [
+        ("C1002", "cancellation of an earlier invoice"),
+        ("1004", "stock correction without a price"),
+        ("1005", "unclassified"),
+    ] == [(row["invoice"], row["class"]) for row in others]
+    assert all(row["invoice"] in text for row in others)
 
 
 async def test_a_repeated_replay_says_that_it_placed_nothing(shop: Shop, printed: io.StringIO, tmp_path: Path) -> None:
