@@ -16,8 +16,10 @@ import pytest
 
 from control.home import Home, Ports
 from control.topology_file import ROOT
-from tests.replay.test_importer import SAMPLE
 
+DAY = """invoice_no,stock_code,description,quantity,invoice_time,unit_price_gbp,customer_id,country
+1001,15A,TIN ROBIN,2,2010-12-01 08:26:00,1.25,501,United Kingdom
+"""
 STILL_RUNNING = "Interrupted; the mesh is still running: make down"
 
 
@@ -45,7 +47,11 @@ def interrupt(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
     ("arguments", "listener", "last_line"),
     [
         (["demo"], "edge", STILL_RUNNING),
-        (["replay", "--csv", "day.csv"], "edge", STILL_RUNNING),
+        (
+            ["replay", "--csv", "day.csv"],
+            "edge",
+            "Interrupted; the same command goes on from here. The mesh is still running: make down",
+        ),
         (["bench.figures"], "supervisor", STILL_RUNNING),
         (["control", "up"], "supervisor", "Interrupted; the mesh is still starting: make down"),
         (["control", "down"], "supervisor", "Interrupted; the mesh is still stopping: make status"),
@@ -58,7 +64,7 @@ def test_a_command_that_waits_ends_with_one_line(
     """The mesh has a supervisor and an edge that let everybody wait."""
     home = Home(short_path / "h", Ports())
     home.create()
-    (short_path / "day.csv").write_text(SAMPLE)
+    (short_path / "day.csv").write_text(DAY)
     with socket.socket() as edge, socket.socket(socket.AF_UNIX) as supervisor:
         edge.bind(("127.0.0.1", 0))
         supervisor.bind(str(home.supervisor_socket))
