@@ -54,17 +54,17 @@ status:
 logs:
 	@$(PLAIN) -m control logs $(NAME)
 
-# Whole meshes in one process, everything else in another: each waits a lot, and two cores have room for both.
-WHOLE_MESHES := tests/journeys tests/faults
+# What waits for Envoys and whole meshes in one process, everything else in another: two cores have room for both.
+SERVERS := tests/journeys tests/faults tests/control
 
 test: setup
 ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
 else
-	@log=$$(mktemp); $(RUN) -m pytest $(WHOLE_MESHES) >"$$log" 2>&1 & meshes=$$!; \
+	@log=$$(mktemp); $(RUN) -m pytest $(SERVERS) >"$$log" 2>&1 & meshes=$$!; \
 	trap 'kill $$meshes 2>/dev/null; wait $$meshes; rm -f "$$log"' EXIT; \
-	$(RUN) -m pytest $(WHOLE_MESHES:%=--ignore=%); status=$$?; \
-	wait $$meshes || status=$$?; printf '\nand %s:\n' "$(WHOLE_MESHES)"; cat "$$log"; exit $$status
+	$(RUN) -m pytest $(SERVERS:%=--ignore=%); status=$$?; \
+	wait $$meshes || status=$$?; printf '\nand %s:\n' "$(SERVERS)"; cat "$$log"; exit $$status
 endif
 
 check: setup
