@@ -90,7 +90,7 @@ class Walk:
                     task.add_done_callback(running.discard)
                     if document.buyer:
                         last_of[document.buyer] = task
-        except* Exception as problems:
+        except ExceptionGroup as problems:
             raise problems.exceptions[0] from None
 
     async def unsettled(self, invoices: Sequence[Invoice]) -> list[str]:
