@@ -54,17 +54,20 @@ status:
 logs:
 	@$(PLAIN) -m control logs $(NAME)
 
-# What waits for Envoys and whole meshes in one process, everything else in another: two cores have room for both.
-SERVERS := tests/journeys tests/faults tests/control
+# Three processes at once, since tests wait more than they reckon: three lots that take about as long.
+MESHES := tests/journeys tests/faults tests/svc_payment
+BENEATH := tests/control tests/mesh
+beside = $(RUN) -m pytest $(1) >"$$logs/$(2)" 2>&1 & pids+=($$!)
 
 test: setup
 ifdef ARGS
 	@$(RUN) -m pytest $(ARGS)
 else
-	@log=$$(mktemp); $(RUN) -m pytest $(SERVERS) >"$$log" 2>&1 & meshes=$$!; \
-	trap 'kill $$meshes 2>/dev/null; wait $$meshes; rm -f "$$log"' EXIT; \
-	$(RUN) -m pytest $(SERVERS:%=--ignore=%); status=$$?; \
-	wait $$meshes || status=$$?; printf '\nand %s:\n' "$(SERVERS)"; cat "$$log"; exit $$status
+	@logs=$$(mktemp -d); pids=(); trap 'kill $${pids[@]} 2>/dev/null; wait; rm -rf "$$logs"' EXIT; \
+	$(call beside,$(MESHES),meshes); $(call beside,$(BENEATH),beneath); \
+	$(RUN) -m pytest $(addprefix --ignore=,$(MESHES) $(BENEATH)); status=$$?; \
+	for pid in $${pids[@]}; do wait $$pid || status=$$?; done; \
+	printf '\nand $(MESHES):\n'; cat "$$logs/meshes"; printf '\nand $(BENEATH):\n'; cat "$$logs/beneath"; exit $$status
 endif
 
 check: setup
