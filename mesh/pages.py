@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from typing import TypeVar
+from uuid import UUID
 
 from google.protobuf.message import Message
 
@@ -22,6 +23,7 @@ MAX_BYTES = 2 * 1024 * 1024
 """A page ends early rather than grow beyond this: half of what a message may have."""
 
 _MAX_TOKEN_CHARACTERS = 2048
+_NOT_OURS = "the page token is not one that this method gave for these filters"
 
 Position = Sequence[str | int | None]
 M = TypeVar("M", bound=Message)
@@ -65,8 +67,38 @@ def decode(token: str, method: str, *filters: object) -> list[str | int | None] 
         if not all(map(_storable, body)):
             raise ValueError
     except (ValueError, binascii.Error, RecursionError):
-        raise PageTokenInvalid("the page token is not one that this method gave for these filters") from None
+        raise PageTokenInvalid(_NOT_OURS) from None
     return body[1:]
+
+
+def decode_id(token: str, method: str, *filters: object) -> UUID | None:
+    """Return the id inside a token whose position is one id, or None for the first page.
+
+    Raises:
+        PageTokenInvalid: As `decode`, or the position is another.
+    """
+    position = decode(token, method, *filters)
+    if position is None:
+        return None
+    try:
+        [text] = position
+        return UUID(str(text))
+    except ValueError:
+        raise PageTokenInvalid(_NOT_OURS) from None
+
+
+def decode_number(token: str, method: str, *filters: object) -> int | None:
+    """Return the number inside a token whose position is one number above zero, or None for the first page.
+
+    Raises:
+        PageTokenInvalid: As `decode`, or the position is another.
+    """
+    position = decode(token, method, *filters)
+    if position is None:
+        return None
+    if len(position) != 1 or type(position[0]) is not int or position[0] <= 0:
+        raise PageTokenInvalid(_NOT_OURS)
+    return position[0]
 
 
 def _storable(value: object) -> bool:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from mesh import pages
 from mesh.identity import Caller, caller_of
-from mesh.refusals import AccessDenied, PageTokenInvalid
+from mesh.refusals import AccessDenied
 from mesh.seams import Clock
 from svc_auth.auth import rules
 from svc_auth.auth.feed import Ended, RevocationFeed
@@ -96,7 +96,7 @@ class AuthServicer:
         caller = in_person(caller_of(context))
         user_id = caller.require_user_id()
         size = pages.page_size(request.page_size)
-        before = _before(pages.decode(request.page_token, _LIST, user_id))
+        before = pages.decode_id(request.page_token, _LIST, user_id)
         found = await self._sessions.list_live(user_id, before=before, limit=size + 1)
         shown, more = found[:size], len(found) > size
         return pb.ListSessionsResponse(
@@ -146,15 +146,6 @@ class AuthServicer:
                 revocations=[to_revocation(ended) for ended in news.ended[whole:]],
                 as_of_time=news.as_of,
             )
-
-
-def _before(position: list[str | int | None] | None) -> UUID | None:
-    if position is None:
-        return None
-    try:
-        return UUID(str(position[0]))
-    except (ValueError, IndexError):
-        raise PageTokenInvalid("the page token is not one that this method gave") from None
 
 
 def to_session(session: LiveSession, caller: Caller) -> session_pb2.Session:

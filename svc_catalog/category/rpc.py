@@ -9,7 +9,6 @@ import asyncpg
 
 from mesh import pages
 from mesh.database import Database
-from mesh.refusals import PageTokenInvalid
 from mesh.seams import Ids
 from svc_catalog.cache import Cache
 from svc_catalog.category import rules, store
@@ -52,7 +51,7 @@ class CategoryServicer(category_service_pb2_grpc.CategoryServiceServicer):
     async def ListCategories(self, request: pb.ListCategoriesRequest, context: Any) -> pb.ListCategoriesResponse:
         """Refuses with PAGE_TOKEN_INVALID."""
         size = pages.page_size(request.page_size)
-        after = _category_id(pages.decode(request.page_token, LIST))
+        after = pages.decode_id(request.page_token, LIST)
 
         async def load() -> pb.ListCategoriesResponse:
             async with self._db.hot_read() as connection:
@@ -72,13 +71,3 @@ def to_wire(category: Category) -> category_pb2.Category:
         title=category.titles[-1],
         path=category.path,
     )
-
-
-def _category_id(position: list[str | int | None] | None) -> UUID | None:
-    if position is None:
-        return None
-    try:
-        [text] = position
-        return UUID(str(text))
-    except ValueError:
-        raise PageTokenInvalid("the page token names no category") from None

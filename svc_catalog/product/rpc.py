@@ -10,7 +10,7 @@ import asyncpg
 
 from mesh import pages
 from mesh.database import Database
-from mesh.refusals import InvalidInput, PageTokenInvalid, Refusal
+from mesh.refusals import InvalidInput, Refusal
 from mesh.seams import Clock, Ids
 from svc_catalog.cache import Cache
 from svc_catalog.category import store as category_store
@@ -90,7 +90,7 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
         """Refuses with PAGE_TOKEN_INVALID or CATEGORY_NOT_FOUND."""
         size = pages.page_size(request.page_size)
         category_id = UUID(request.category_id) if request.category_id else None
-        before = _seq(pages.decode(request.page_token, LIST, category_id))
+        before = pages.decode_number(request.page_token, LIST, category_id)
 
         async def load() -> pb.ListProductsResponse:
             async with self._db.hot_read() as connection:
@@ -174,11 +174,3 @@ def _sellable(sku: str, found: store.Sellable | None) -> product_pb2.SellableVar
         tax_rate_basis_points=found.tax_rate_basis_points,
         seller_id=found.seller_id,
     )
-
-
-def _seq(position: Sequence[str | int | None] | None) -> int | None:
-    if position is None:
-        return None
-    if len(position) != 1 or not isinstance(position[0], int) or not 0 < position[0] < 2**63:
-        raise PageTokenInvalid("the page token names no product")
-    return position[0]

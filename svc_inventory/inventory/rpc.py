@@ -13,7 +13,7 @@ from mesh import idempotency, pages
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.identity import caller_of
-from mesh.refusals import InvalidInput, PageTokenInvalid, Refusal
+from mesh.refusals import InvalidInput, Refusal
 from mesh.seams import failpoint
 from svc_inventory.inventory import rules, store
 from svc_inventory.inventory.rules import Line, Shelf, Wanted
@@ -91,8 +91,7 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
     ) -> pb.ListStockMovementsResponse:
         """Refuses with PAGE_TOKEN_INVALID."""
         size = pages.page_size(request.page_size)
-        position = pages.decode(request.page_token, LIST_MOVEMENTS, request.sku)
-        before = _version(position)
+        before = pages.decode_number(request.page_token, LIST_MOVEMENTS, request.sku)
         async with self._db.hot_read() as connection:
             found = await store.list_movements(connection, request.sku, before=before, limit=size + 1)
         page = found[:size]
@@ -259,11 +258,3 @@ def _wanted(reservation: pb.Reservation) -> Wanted:
 
 def _lines(lines: Sequence[pb.ReservationLine]) -> tuple[Line, ...]:
     return tuple(Line(each.line_number, each.sku, each.quantity) for each in lines)
-
-
-def _version(position: Sequence[str | int | None] | None) -> int | None:
-    if position is None:
-        return None
-    if len(position) != 1 or not isinstance(position[0], int) or not 0 < position[0] < 2**63:
-        raise PageTokenInvalid("the page token names no version")
-    return position[0]

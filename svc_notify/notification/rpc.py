@@ -7,7 +7,6 @@ from uuid import UUID
 
 from mesh import pages
 from mesh.database import Database
-from mesh.refusals import PageTokenInvalid
 from svc_notify.notification import store, wire
 from titan.notify.v1 import notification_service_pb2 as pb
 from titan.notify.v1 import notification_service_pb2_grpc
@@ -33,7 +32,7 @@ class NotificationServicer(notification_service_pb2_grpc.NotificationServiceServ
                 order_id=UUID(request.order_id) if request.order_id else None,
                 user_id=UUID(request.user_id) if request.user_id else None,
                 status=wire.status_from_wire(request.status),
-                before=_before(pages.decode(request.page_token, _LIST, *filters)),
+                before=pages.decode_id(request.page_token, _LIST, *filters),
                 limit=size + 1,
             )
         shown = found[:size]
@@ -42,12 +41,3 @@ class NotificationServicer(notification_service_pb2_grpc.NotificationServiceServ
             notifications=[wire.to_wire(each) for each in shown],
             next_page_token=pages.encode(_LIST, [str(shown[-1].notification_id)], *filters) if more else "",
         )
-
-
-def _before(position: list[str | int | None] | None) -> UUID | None:
-    if position is None:
-        return None
-    try:
-        return UUID(str(position[0]))
-    except (ValueError, IndexError):
-        raise PageTokenInvalid("the page token is not one that this method gave for these filters") from None

@@ -96,10 +96,10 @@ class WalletService:
     ) -> wallet_service_pb2.ListWalletTransfersResponse:
         """Refuses with PAGE_TOKEN_INVALID."""
         user_id = caller_of(context).require_user_id()
-        position = pages.decode(request.page_token, "ListWalletTransfers", user_id)
+        before = pages.decode_number(request.page_token, "ListWalletTransfers", user_id)
         size = pages.page_size(request.page_size)
         async with self._db.hot_read() as connection:
-            found = await store.list_movements(connection, user_id, CURRENCY, before_seq=_seq(position), limit=size + 1)
+            found = await store.list_movements(connection, user_id, CURRENCY, before_seq=before, limit=size + 1)
         shown = found[:size]
         more = pages.encode("ListWalletTransfers", [shown[-1].seq], user_id) if len(found) > size else ""
         return wallet_service_pb2.ListWalletTransfersResponse(
@@ -203,11 +203,3 @@ def _credit_result(credit: Credit, outcome: Credited | Refusal) -> wallet_servic
         return wallet_service_pb2.WalletCreditResult(user_id=user_id, error=outcome.to_status())
     wallet = _wallet(outcome.balance_minor, outcome.pending_minor, outcome.currency)
     return wallet_service_pb2.WalletCreditResult(user_id=user_id, wallet=wallet)
-
-
-def _seq(position: Sequence[str | int | None] | None) -> int | None:
-    if position is None:
-        return None
-    if len(position) != 1 or type(position[0]) is not int or not 0 < position[0] < 2**63:
-        raise pages.PageTokenInvalid("the page token is not one that this method gave")
-    return position[0]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+from uuid import UUID
 
 import pytest
 
 from mesh import pages
 from mesh.refusals import PageTokenInvalid
 from titan.type.v1 import address_pb2
+
+ID = UUID("01890000-0000-7000-8000-000000000001")
 
 
 def test_a_token_carries_its_position():
@@ -59,3 +62,20 @@ def test_a_page_ends_before_it_grows_too_large():
     assert [large] == pages.fitting([large, large], limit_bytes=50)
     assert [small, large] == pages.fitting([small, large])
     assert [] == pages.fitting([])
+
+
+@pytest.mark.parametrize("position", [[], ["x"], [None], [7, 8], [str(ID), 1]])
+def test_a_forged_position_is_no_id_and_one_number(position: list[str | int | None]):
+    """Whoever decodes a token writes what they like into the next one."""
+    for decode in (pages.decode_id, pages.decode_number):
+        with pytest.raises(PageTokenInvalid):
+            decode(pages.encode("List", position), "List")
+    assert ID == pages.decode_id(pages.encode("List", [str(ID)]), "List")
+    assert 7 == pages.decode_number(pages.encode("List", [7]), "List")
+    assert None is pages.decode_id("", "List") is pages.decode_number("", "List")
+
+
+@pytest.mark.parametrize("number", [0, -1, "7"])
+def test_a_number_is_above_zero(number: int | str):
+    with pytest.raises(PageTokenInvalid):
+        pages.decode_number(pages.encode("List", [number]), "List")
