@@ -49,7 +49,7 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         found = await self._record(request, key, priced) if isinstance(priced, Priced) else priced
         if isinstance(found, UUID):
             return await self._settle(found)
-        stored = (await self._saga.open_known([found]))[0]
+        stored = (await self._saga.answers.open_known([found]))[0]
         if stored is not None:
             return _unwrap(stored)
         return await self._pending(found.order_id) if found.rests else await self._settle(found.order_id)
@@ -107,14 +107,14 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         """Wait for the decision; an order that waits for its customer, or for too long, is answered as PENDING."""
         left = calls.remaining_seconds()
         seconds = max(0.0, (left if left is not None else UNTIMED_SECONDS) - ANSWER_MARGIN_SECONDS)
-        answer = await self._saga.waiting.wait(order_id, seconds=seconds)
+        answer = await self._saga.answers.waiting.wait(order_id, seconds=seconds)
         return await self._pending(order_id) if answer is None else _unwrap(answer)
 
     async def _pending(self, order_id: UUID) -> pb.PlaceOrderResponse:
         """Return the order as PENDING; one that was decided this very moment gets its stored answer."""
         order = await self._reads.get(order_id, owner_id=None)
         if order.status != order_pb2.ORDER_STATUS_PENDING:
-            answer = await self._saga.find_answer(order_id)
+            answer = await self._saga.answers.find(order_id)
             if answer is not None:
                 return _unwrap(answer)
         return pb.PlaceOrderResponse(order=order)

@@ -21,12 +21,13 @@ from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
 from svc_order.checkout import store
+from svc_order.checkout.answers import Answers
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.participants import CartOrdered
 from svc_order.checkout.steps import Later, Steps, allocations_of, step
 from svc_order.checkout.store import Decided, Taken
 from svc_order.checkout.tasks import Tasks
-from svc_order.checkout.waiting import Answer, Rests, WaitingRoom
+from svc_order.checkout.waiting import Answer
 from svc_order.errors import OrderCancelled
 from svc_order.order import rules, wire
 from svc_order.order import store as orders
@@ -41,8 +42,6 @@ from titan.payment.v1 import payment_pb2, payment_service_pb2
 log = get_logger("order.saga")
 
 MAX_BACKOFF_SECONDS = 5.0
-CART_PATIENCE_SECONDS = 1.0
-"""How long a stored answer waits for its cart to be closed; the saga goes on with that, whoever has left."""
 UNREADABLE_SECONDS = 60.0
 """How long an order rests whose sealed parts can't be opened; a person has to look at it."""
 
@@ -99,8 +98,7 @@ class Saga:
         self._settings = settings
         self._driving: dict[UUID, Job] = {}
         self._slow: set[UUID] = set()
-        self._closing: set[UUID] = set()
-        self.waiting = WaitingRoom(self._look)
+        self.answers = Answers(db, steps, tasks, vault)
         self._decide: Batcher[Verdict, Answer] = Batcher(self._decide_all, name="order.decide")
         self._finish: Batcher[tuple[UUID, int], None] = Batcher(self._finish_all, name="order.finish")
 
@@ -153,7 +151,7 @@ class Saga:
             if not job.decided:
                 verdict = await self._toward_decision(job)
                 if verdict is None:
-                    self.waiting.tell(order_id, None)
+                    self.answers.waiting.tell(order_id, None)
                     return
                 answer = await step("decide", self._decide, verdict)
                 job.confirmed = answer.refusal is None
@@ -167,7 +165,7 @@ class Saga:
         finally:
             # A refused order is answered when what was held for it is free again, or when that has to wait.
             if answer is not None:
-                self.waiting.tell(order_id, answer)
+                self.answers.waiting.tell(order_id, answer)
             self._slow.discard(order_id)
             if self._driving.get(order_id) is job:
                 del self._driving[order_id]
@@ -182,7 +180,7 @@ class Saga:
             CartOrdered.by(order.user_id, order.cart_id, order.lines)
         )
         if answer is not None:
-            self.waiting.tell(order.order_id, answer)
+            self.answers.waiting.tell(order.order_id, answer)
         status = await self._steps.capture(order.order_id)
         if not closed:
             raise Later
@@ -230,7 +228,8 @@ class Saga:
         A wallet is ours, and what it holds is let go as surely as stock is, so both are asked at the same time. A
         card's bank would tell its owner of money that is held for goods that there are none of: it is asked after.
         """
-        if job.method is None or not job.method.HasField("wallet"):
+        assert job.method is not None, "a checkout keeps its payment method until it is decided"
+        if not job.method.HasField("wallet"):
             reserved = await self._steps.reserve(job.order)
             if reserved.HasField("error"):
                 return reserved, payment_service_pb2.AuthorizeResult()
@@ -283,7 +282,7 @@ class Saga:
 
         answers, known = await self._db.transact(write)
         return [
-            answers.get(v.job.order.order_id) or self._open(known[v.job.order.order_id]) or _undecided(v)
+            answers.get(v.job.order.order_id) or self.answers.open(known[v.job.order.order_id]) or _undecided(v)
             for v in verdicts
         ]
 
@@ -297,66 +296,6 @@ class Saga:
     async def _finish_all(self, finished: list[tuple[UUID, int]]) -> Sequence[None]:
         await self._db.execute_alone(lambda connection: store.finish(connection, finished))
         return [None] * len(finished)
-
-    # What is stored.
-
-    async def open_known(self, known: Sequence[store.Known]) -> list[Answer | None]:
-        """Return the answers that are stored under keys; None while there is none.
-
-        A cart is closed before the reply, so what a dying process left open is closed here, by whoever asks again.
-        Where svc_cart hangs the answer comes all the same, while its caller has time left.
-        """
-        answers = await self._open_all(known)
-        carts = [_open_cart(each, answer) for each, answer in zip(known, answers, strict=True)]
-        try:
-            async with asyncio.timeout(CART_PATIENCE_SECONDS):
-                await asyncio.gather(*(self._steps.close_cart(cart) for cart in carts if cart is not None))
-        except TimeoutError:
-            log.warning("answered before the cart is closed", order_ids=[str(each.order_id) for each in known])
-        return answers
-
-    async def find_answer(self, order_id: UUID) -> Answer | None:
-        """Return the stored answer to an order; None while there is none."""
-        async with self._db.hot_read() as connection:
-            known = await store.list_known(connection, [order_id])
-        return (await self.open_known(list(known.values())))[0] if known else None
-
-    async def _look(self, order_ids: list[UUID]) -> Sequence[Answer | Rests | None]:
-        """Look for all who wait at once. A cart that is still open is closed apart from that, and then its order told:
-        svc_cart may hang, and nobody who waits for another order waits for it."""
-        async with self._db.hot_read() as connection:
-            known = await store.list_known(connection, order_ids)
-        answers = dict(zip(known, await self._open_all(list(known.values())), strict=True))
-        for order_id, answer in answers.items():
-            cart = _open_cart(known[order_id], answer)
-            if cart is not None:
-                answers[order_id] = None
-                if order_id not in self._closing:
-                    self._closing.add(order_id)
-                    self._tasks.start(self._close_and_tell(order_id, cart, answer), "the closing of a cart")
-        return [
-            answers.get(order_id) or (Rests() if order_id in known and known[order_id].rests else None)
-            for order_id in order_ids
-        ]
-
-    async def _close_and_tell(self, order_id: UUID, cart: CartOrdered, answer: Answer | None) -> None:
-        try:
-            await self._steps.close_cart(cart)
-            self.waiting.tell(order_id, answer)
-        finally:
-            self._closing.discard(order_id)
-
-    async def _open_all(self, known: Sequence[store.Known]) -> list[Answer | None]:
-        await self._vault.prepare(each.user_id for each in known if each.response is not None)
-        return [self._open(each) for each in known]
-
-    def _open(self, known: store.Known) -> Answer | None:
-        if known.refusal is not None:
-            return Answer(None, Refusal.from_status(status_pb2.Status.FromString(known.refusal)))
-        if known.response is not None:
-            text = self._vault.open(known.user_id, known.order_id, known.response)
-            return Answer(checkout_service_pb2.PlaceOrderResponse.FromString(text), None)
-        return None
 
     # Jobs.
 
@@ -384,18 +323,10 @@ class Saga:
 
     def _is_slow(self, order_id: UUID) -> None:
         self._slow.add(order_id)
-        self.waiting.is_slow(order_id)
+        self.answers.waiting.is_slow(order_id)
 
     async def _postpone(self, order_id: UUID, seconds: float) -> None:
         await self._db.execute_alone(lambda connection: store.postpone(connection, [order_id], seconds=seconds))
-
-
-def _open_cart(known: store.Known, answer: Answer | None) -> CartOrdered | None:
-    """Return what a confirmed order took of a cart that may still be open."""
-    if known.finished or answer is None or answer.response is None or not answer.response.order.cart_id:
-        return None
-    order = answer.response.order
-    return CartOrdered.by(known.user_id, UUID(order.cart_id), order.lines)
 
 
 def _answer(order: Order, verdict: Verdict) -> Answer:
