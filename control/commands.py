@@ -17,7 +17,7 @@ from typing import Any
 from control import remote, spawn, topology_file
 from control.home import Home
 from control.remote import NotRunning, Refused
-from control.servers.server import HOST
+from control.servers.ports import HOST
 from control.topology_file import ROOT
 from mesh.topology import TopologyError
 

@@ -22,8 +22,9 @@ from control.secrets import SecretFiles
 from control.servers import envoy
 from control.servers.broker import Broker
 from control.servers.mailbox import Mailbox
+from control.servers.ports import HOST
 from control.servers.postgres import Postgres
-from control.servers.server import HOST, Server
+from control.servers.server import Server
 from control.servers.valkey import Valkey
 from control.spawn import Program, StartFailed
 from control.supervised import Process, Supervised, ended

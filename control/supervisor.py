@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from control.remote import Refused
-from control.servers.server import HOST, port_is_taken
+from control.servers.ports import HOST, port_is_taken
 from control.spawn import StartFailed
 from control.supervised import Process, Supervised
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from control.servers.server import HOST, Server, ask, package_folder
+from control.servers.ports import HOST
+from control.servers.server import Server, ask, package_folder
 from control.spawn import Program
 
 _API_VERSIONS = 18

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from control.servers.server import HOST, Server, ask
+from control.servers.ports import HOST
+from control.servers.server import Server, ask
 from control.spawn import Program
 
 _LARGEST_MESSAGE_BYTES = 1_000_000

@@ -19,7 +19,8 @@ from urllib.parse import quote
 import asyncpg
 
 from control.secrets import SecretFiles
-from control.servers.server import HOST, Server, accepts, package_folder
+from control.servers.ports import HOST
+from control.servers.server import Server, accepts, package_folder
 from control.spawn import Program, StartFailed, unprivileged_account
 
 SUPERUSER = "titan_superuser"

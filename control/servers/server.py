@@ -11,29 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from control import spawn
+from control.servers.ports import HOST, free_port, port_is_taken
 from control.spawn import Program, StartFailed
 
-HOST = "127.0.0.1"
 READY_SECONDS = 20.0
 PROBE_SECONDS = 0.5
-
-
-def free_port() -> int:
-    """Return a port that nothing listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def port_is_taken(port: int) -> bool:
-    """Say whether something on this machine listens on a port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return True
-    return False
 
 
 def accepts(port: int) -> bool:

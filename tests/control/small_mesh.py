@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 from control import render
@@ -11,7 +10,7 @@ from control.envoy_names import config_file
 from control.home import Home, Ports
 from control.membership import Membership
 from control.render import Options, Surface
-from control.servers.server import port_is_taken
+from control.servers.ports import claim_block
 from mesh import topology
 from mesh.topology import Topology
 
@@ -58,19 +57,10 @@ def read_topology(folder: Path, text: str = TOPOLOGY) -> Topology:
     return topology.load(path)
 
 
-def free_ports() -> Ports:
-    """Return ports of which none was taken a moment ago."""
-    for _ in range(100):
-        ports = Ports(random.randrange(20_000, 60_000, 100))
-        if not any(port_is_taken(port) for port in (ports.edge, ports.grpc, *map(ports.inbound, range(5)))):
-            return ports
-    raise AssertionError("no free range of ports in a hundred tries")
-
-
 def prepare(folder: Path, text: str = TOPOLOGY) -> tuple[Topology, Home, Authority, Membership]:
     """Make everything that an Envoy needs before it starts."""
     mesh = read_topology(folder, text)
-    home = Home(folder, free_ports())
+    home = Home(folder, Ports(claim_block()))
     home.create()
     authority, membership = Authority(mesh, home), Membership(home)
     authority.open()

@@ -16,7 +16,7 @@ import pytest
 from control import commands, daemon
 from control.daemon import AlreadyRunning
 from control.home import Home, HomeUnusable, Ports
-from control.servers.server import free_port
+from control.servers.ports import free_port
 from control.spawn import Program, StartFailed
 from control.supervised import Process, State, Supervised
 from control.supervisor import Plan, Refused, Stage, Supervisor

@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from control import remote
-from control.home import Ports
-from control.servers.server import port_is_taken
+from control.servers.ports import claim_block
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = (*range(3, 10), *range(20, 30), *range(40, 70))
 START_SECONDS = 90.0
 RESTART_SECONDS = 60.0
 
@@ -88,7 +86,7 @@ async def started(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TITAN_")}
     environment |= {
         "TITAN_HOME": str(home),
-        "TITAN_PORT_BASE": str(port_base or free_port_base()),
+        "TITAN_PORT_BASE": str(port_base or claim_block()),
         "PYTHONPATH": f"{root}:{root / 'gen'}",
         **settings,
     }
@@ -103,15 +101,6 @@ async def started(
         yield Mesh(home, json.loads((home / "endpoints.json").read_text()))
     finally:
         await asyncio.to_thread(_control, root, environment, "down")
-
-
-def free_port_base() -> int:
-    """Return a base whose ports are all free now."""
-    start = 23_000 + os.getpid() % 60 * 100
-    for base in (start + step * 100 for step in range(60)):
-        if not any(port_is_taken(Ports(base).base + offset) for offset in PORTS):
-            return base
-    raise NotStarted("there is no free range of ports")
 
 
 def _control(root: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

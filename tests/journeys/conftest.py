@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import ssl
 import subprocess
@@ -22,8 +21,7 @@ import httpx
 import pytest
 
 from control import remote
-from control.home import Ports
-from control.servers.server import port_is_taken
+from control.servers.ports import claim_block
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = {
@@ -195,22 +193,13 @@ def until(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
         time.sleep(0.05)
 
 
-def free_port_base() -> int:
-    """Return a base whose ports are all free now."""
-    for _ in range(50):
-        ports = Ports(random.randrange(21_000, 31_000, 100))
-        if not any(port_is_taken(ports.base + offset) for offset in (*range(3, 10), *range(20, 30), *range(40, 70))):
-            return ports.base
-    raise AssertionError("no free range of ports")
-
-
 def environment_of(home: Path, **more: str) -> dict[str, str]:
     """Return the environment of a mesh of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TITAN_")}
     return {
         **kept,
         "TITAN_HOME": str(home),
-        "TITAN_PORT_BASE": str(free_port_base()),
+        "TITAN_PORT_BASE": str(claim_block()),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
         **more,
     }

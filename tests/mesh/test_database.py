@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy
 from sqlalchemy.dialects.postgresql import JSONB
 
+from control.servers.ports import free_port
 from mesh import database as database_module
 from mesh import postgres
 from mesh.database import Database, after_commit, in_transaction
@@ -232,10 +233,10 @@ async def test_pool_heals_after_its_connections_were_cut(db, postgres_server):
     assert await db.healthy()
 
 
-async def test_a_server_that_is_away_is_unavailable(unused_port):
+async def test_a_server_that_is_away_is_unavailable():
     """Nothing listens: the caller reads Unavailable, not a driver's error."""
     with pytest.raises(Unavailable, match="test_away"):
-        await Database.connect(f"postgresql://a:b@127.0.0.1:{unused_port}/x", pool_size=1, name="test_away")
+        await Database.connect(f"postgresql://a:b@127.0.0.1:{free_port()}/x", pool_size=1, name="test_away")
 
 
 @pytest.mark.parametrize("way", ["hot_read", "hot", "read", "begin"])
@@ -375,12 +376,3 @@ async def test_a_lock_that_takes_too_long_is_unavailable(db):
             async with db.hot() as waiter:
                 await waiter.execute("SET LOCAL lock_timeout = 20")
                 await waiter.execute("LOCK TABLE stock")
-
-
-@pytest.fixture
-def unused_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import os
-import socket
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
 
+from control.servers.ports import free_port
 from mesh import telemetry
 from mesh.telemetry import FileExporter, RawStream, format_traceparent, get_logger, parse_traceparent
 
@@ -143,9 +143,7 @@ def test_spans_are_appended_to_a_file(tmp_path):
 
 def test_metrics_are_served_and_a_taken_port_is_an_error():
     """In Prometheus's text format."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     telemetry.CALLS.labels("a.B.C", "OK").inc()
     started = telemetry.setup(Settings(metrics_port=port))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
