@@ -13,6 +13,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 
 import asyncpg
 from confluent_kafka import Message
@@ -27,7 +28,7 @@ from mesh.kafka import BrokerAway
 from mesh.received import Poison, Received, decode, is_poison, is_race
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import failpoint
-from mesh.telemetry import REGISTRY, get_logger
+from mesh.telemetry import REGISTRY, get_logger, is_unsampled
 from mesh.writes import Write, write
 
 log = get_logger("mesh.inbox")
@@ -43,7 +44,8 @@ PRUNE_ROWS = 5000
 
 APPLIED = Counter("titan_inbox_events", "Events by what became of them.", ["consumer", "outcome"], registry=REGISTRY)
 
-Handler = Callable[[asyncpg.Connection, Received], Awaitable[None]]
+Handler = Callable[[asyncpg.Connection, Sequence[Received]], Awaitable[None]]
+"""Applies events of one partition, in their order, in the transaction that it is given."""
 
 _KNOWN = "SELECT event_id FROM inbox WHERE consumer = $1 AND event_id = ANY($2::uuid[])"
 _STANDING = """
@@ -146,7 +148,8 @@ class Inbox:
             return behind
         versions = {key: row["version"] for key, row in standing.items()}
         noted: dict[uuid.UUID, str] = {}
-        outcomes = {"applied": 0, "duplicate": 0, "stale": 0}
+        outcomes = {"duplicate": 0, "stale": 0}
+        fresh: list[Received] = []
         for event in events:
             if event.event_id in known or event.event_id in noted:
                 outcomes["duplicate"] += 1
@@ -159,8 +162,9 @@ class Inbox:
             if key in versions and event.version != versions[key] + 1:
                 log.warning("versions skip", consumer=self._consumer, topic=event.topic, version=event.version)
             versions[key] = event.version
-            outcomes["applied"] += 1
-            await self._handle(tx, event)
+            fresh.append(event)
+        if fresh:
+            await self._handle(tx, fresh)
         if noted:
             keys = list(versions)
             columns = ([topic for topic, _ in keys], [aggregate for _, aggregate in keys], list(versions.values()))
@@ -170,15 +174,21 @@ class Inbox:
                 Write(_ADVANCE, (self._consumer, *columns)),
             )
         await failpoint("inbox.before_commit")
-        for outcome, count in outcomes.items():
+        for outcome, count in {**outcomes, "applied": len(fresh)}.items():
             if count:
                 APPLIED.labels(self._consumer, outcome).inc(count)
         return []
 
-    async def _handle(self, tx: asyncpg.Connection, event: Received) -> None:
-        parent = _PROPAGATOR.extract({"traceparent": event.traceparent}) if event.traceparent else None
-        with tracer.start_as_current_span(f"consume {event.type}", context=parent, kind=trace.SpanKind.CONSUMER):
-            await self._handler(tx, event)
+    async def _handle(self, tx: asyncpg.Connection, events: Sequence[Received]) -> None:
+        """Have events applied. Each whose trace is recorded sees that in its trace; those of the set see its time."""
+        with ExitStack() as spans:
+            for event in events:
+                if event.traceparent and not is_unsampled(event.traceparent):
+                    parent = _PROPAGATOR.extract({"traceparent": event.traceparent})
+                    name = f"consume {event.type}"
+                    span = tracer.start_as_current_span(name, context=parent, kind=trace.SpanKind.CONSUMER)
+                    spans.enter_context(span)
+            await self._handler(tx, events)
 
     async def _buried(self, message: Message, cause: Exception) -> bool:
         """Bury a poison event; False when that has to be tried again."""

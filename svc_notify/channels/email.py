@@ -13,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
 from email.utils import parseaddr
 
 from mesh.telemetry import get_logger
+from svc_notify.channels import mime
 from svc_notify.channels.interface import ChannelKind, Message, Outcome, Verdict
 
 log = get_logger("svc_notify.email")
@@ -30,7 +29,6 @@ SHARE_SECONDS = 30.0
 
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 _CLOSING = 421
-_POLICY = SMTP_POLICY.clone(cte_type="7bit")  # no server has to know 8BITMIME
 
 
 class Security(enum.StrEnum):
@@ -133,19 +131,16 @@ class EmailChannel:
 
     def _send_one(self, connection: smtplib.SMTP, message: Message) -> Outcome:
         try:
-            written = self._write(message)
-        except (ValueError, UnicodeError, IndexError):
-            # The address or the subject does not fit into a header; the parser of addresses raises all of these.
+            written = mime.write(message, sender=str(self._from))
+        except ValueError:
             return Outcome(Verdict.REFUSED, "MESSAGE UNWRITABLE")
         try:
-            connection.send_message(written, from_addr=self._from.addr_spec, to_addrs=[message.recipient])
+            connection.sendmail(self._from.addr_spec, [message.recipient], written)
         except smtplib.SMTPRecipientsRefused as error:
             code, words = next(iter(error.recipients.values()))
             return _judge(code, words)
         except smtplib.SMTPDataError as error:
             return _judge(error.smtp_code, error.smtp_error)
-        except smtplib.SMTPNotSupportedError:
-            return Outcome(Verdict.REFUSED, "SMTP ADDRESS NOT SUPPORTED")
         except smtplib.SMTPResponseException as error:
             # It refuses us, whoever we write to: the sender, or the greeting.
             connection.close()
@@ -157,18 +152,6 @@ class EmailChannel:
             connection.close()
             return Outcome(Verdict.LATER, _code_of(error))
         return Outcome(Verdict.TAKEN)
-
-    def _write(self, message: Message) -> EmailMessage:
-        written = EmailMessage(policy=_POLICY)
-        written["From"] = self._from
-        written["To"] = Address(addr_spec=message.recipient)
-        written["Subject"] = message.subject
-        written["Date"] = message.created_at
-        written["Message-ID"] = message.message_id
-        written["Auto-Submitted"] = "auto-generated"
-        written.set_content(message.text)
-        written.add_alternative(message.html, subtype="html")
-        return written
 
 
 def _judge(code: int, words: bytes | str) -> Outcome:

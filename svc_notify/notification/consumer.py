@@ -7,7 +7,7 @@ needs: its database, and room in the queue, which ends when a channel is down fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -49,24 +49,24 @@ class MessageEvents:
         self._domain = domain
         self._wake = wake
 
-    async def __call__(self, tx: asyncpg.Connection, received: Received) -> None:
-        """Write the message that an event makes, if it makes one.
+    async def __call__(self, tx: asyncpg.Connection, events: Sequence[Received]) -> None:
+        """Write the messages that events make; most make none.
 
         Raises:
-            Poison: The event names no order, no link or no user, or a purpose that has no letter.
+            Poison: An event names no order, no link or no user, or a purpose that has no letter.
             Unavailable: The queue is full while its channel is down.
         """
+        wanted = [made for event in events if (made := self._made_by(event)) is not None]
+        if wanted:
+            self._gate.check()
+            await store.add(tx, wanted)
+            after_commit(self._wake)
+
+    def _made_by(self, received: Received) -> Notification | None:
         template = rules.template_of(received.type)
         if template is not None:
-            self._gate.check()
-            notification = self._of_order(received, template)
-        elif received.type == rules.LINK_REQUESTED:
-            self._gate.check()
-            notification = self._of_link(received)
-        else:
-            return
-        await store.add(tx, notification, only_after_receipt=template in rules.AFTER_A_RECEIPT)
-        after_commit(self._wake)
+            return self._of_order(received, template)
+        return self._of_link(received) if received.type == rules.LINK_REQUESTED else None
 
     def _of_order(self, received: Received, template: str) -> Notification:
         event = _MESSAGES[received.type].FromString(received.payload)

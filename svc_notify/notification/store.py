@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svc_notify.channels.interface import ChannelKind
-from svc_notify.notification.rules import Notification, NotificationStatus, Result
+from svc_notify.notification.rules import AFTER_A_RECEIPT, Notification, NotificationStatus, Result
 from svc_notify.tables import notifications
 
 LEASE_SECONDS = 3.0
@@ -24,12 +24,24 @@ RECEIPTS_KEPT_DAYS = 1095
 """Without its receipt an order gets no further letters (`add`), and parcels come back and money is refunded late."""
 
 _ADD = """
+WITH wanted AS (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[], $6::uuid[], $7::bigint[], $8::jsonb[], $9::text[],
+        $10::timestamptz[], $11::uuid[], $12::boolean[]
+    ) AS u (notification_id, event_id, channel, template, user_id, order_id, order_version, details, message_id,
+        created_at, link_id, after_receipt)
+)
 INSERT INTO notifications
     (notification_id, event_id, channel, template, user_id, order_id, order_version, details, message_id,
      created_at, due_at, link_id)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $12
-WHERE NOT $11 OR EXISTS (SELECT FROM notifications WHERE order_id = $6 AND template = 'order_confirmed')
+SELECT notification_id, event_id, channel, template, user_id, order_id, order_version, details, message_id,
+     created_at, created_at, link_id
+FROM wanted w
+WHERE NOT after_receipt
+    OR EXISTS (SELECT FROM notifications n WHERE n.order_id = w.order_id AND n.template = 'order_confirmed')
+    OR EXISTS (SELECT FROM wanted n WHERE n.order_id = w.order_id AND n.template = 'order_confirmed')
 ON CONFLICT (event_id) DO NOTHING
+RETURNING event_id
 """
 # Letters about one order leave in the order of its events, so a row waits for the ones before it.
 _CLAIM = """
@@ -63,24 +75,27 @@ _RENEW = "UPDATE notifications SET due_at = $2 WHERE notification_id = ANY($1) A
 _WAITING = "SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'PENDING' LIMIT $1) AS w"
 
 
-async def add(tx: asyncpg.Connection, wanted: Notification, *, only_after_receipt: bool = False) -> bool:
-    """Store a message to send; returns False where its event has one already, or where a receipt is missing."""
-    result: str = await tx.execute(
+async def add(tx: asyncpg.Connection, wanted: Sequence[Notification]) -> set[UUID]:
+    """Store messages to send, and return the events that made one now.
+
+    An event that has one already makes no second one, and what may only follow a receipt makes none without it.
+    """
+    added = await tx.fetch(
         _ADD,
-        wanted.notification_id,
-        wanted.event_id,
-        wanted.channel.value,
-        wanted.template,
-        wanted.user_id,
-        wanted.order_id,
-        wanted.order_version,
-        dict(wanted.details),
-        wanted.message_id,
-        wanted.created_at,
-        only_after_receipt,
-        wanted.link_id,
+        [n.notification_id for n in wanted],
+        [n.event_id for n in wanted],
+        [n.channel.value for n in wanted],
+        [n.template for n in wanted],
+        [n.user_id for n in wanted],
+        [n.order_id for n in wanted],
+        [n.order_version for n in wanted],
+        [dict(n.details) for n in wanted],
+        [n.message_id for n in wanted],
+        [n.created_at for n in wanted],
+        [n.link_id for n in wanted],
+        [n.template in AFTER_A_RECEIPT for n in wanted],
     )
-    return result.endswith(" 1")
+    return {row["event_id"] for row in added}
 
 
 async def claim_due(

@@ -50,4 +50,4 @@ def _table(letter: Letter) -> str:
 
 
 def _(text: str) -> str:
-    return escape("".join(c if c.isprintable() else " " for c in text))
+    return escape(text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text))

@@ -89,7 +89,11 @@ class Shelf:
         self.failures: dict[tuple[str, int], list[Exception]] = {}
         self.calls = 0
 
-    async def __call__(self, tx, event) -> None:
+    async def __call__(self, tx, events) -> None:
+        for event in events:
+            await self._apply(tx, event)
+
+    async def _apply(self, tx, event) -> None:
         self.calls += 1
         await tx.execute(
             "INSERT INTO seen (consumer, key, version) VALUES ('', $1, $2)", event.aggregate_id, event.version

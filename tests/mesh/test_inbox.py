@@ -114,7 +114,7 @@ async def test_what_cannot_be_decoded_is_dead(db, inbox, dead, message):
 async def test_a_dead_letter_does_not_carry_a_row(db, dead):
     """Why it is dead is told by constraint and state; the row stays in the database."""
 
-    async def handler(tx, event) -> None:
+    async def handler(tx, events) -> None:
         await tx.execute("CREATE TEMP TABLE IF NOT EXISTS strict (email text CONSTRAINT short CHECK (email = ''))")
         await tx.execute("INSERT INTO strict VALUES ('ada@example.com')")
 

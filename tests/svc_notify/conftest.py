@@ -183,7 +183,7 @@ class Desk:
         )
         return link_id
 
-    async def happens(self, received: Received) -> None:
+    async def happens(self, *received: Received) -> None:
         await self.db.transact(lambda tx: self.handle(tx, received))
 
     async def rows(self) -> list:

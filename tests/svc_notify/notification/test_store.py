@@ -33,9 +33,9 @@ def a_notification(clock, *, order_id: UUID | None = None, version: int = 2, tem
     )
 
 
-async def add(db, *wanted: Notification) -> list[bool]:
+async def add(db, *wanted: Notification) -> set[UUID]:
     async with db.hot() as tx:
-        return [await store.add(tx, each) for each in wanted]
+        return await store.add(tx, wanted)
 
 
 async def claim(db, clock, limit: int = 10) -> list[Notification]:
@@ -52,7 +52,9 @@ async def settle(db, clock, notification: Notification, verdict: Verdict) -> Non
 async def test_an_event_makes_one_message(db, clock):
     """The same event again adds nothing, whatever id the second try made."""
     one = a_notification(clock)
-    assert [True, False] == await add(db, one, replace(one, notification_id=IDS.new()))
+    again = replace(one, notification_id=IDS.new())
+    assert {one.event_id} == await add(db, one, again)
+    assert set() == await add(db, again)
 
 
 async def test_a_claimed_message_comes_back_as_it_was_stored(db, clock):
@@ -127,10 +129,18 @@ async def test_a_cancellation_follows_a_receipt_only(db, clock):
     """An order that was never confirmed ended in its own answer."""
     order_id = uuid4()
     note = a_notification(clock, order_id=order_id, version=3, template="order_cancelled")
-    async with db.hot() as tx:
-        assert not await store.add(tx, note, only_after_receipt=True)
-        await store.add(tx, a_notification(clock, order_id=order_id))
-        assert await store.add(tx, note, only_after_receipt=True)
+    receipt = a_notification(clock, order_id=order_id)
+    assert set() == await add(db, note)
+    assert {receipt.event_id} == await add(db, receipt)
+    assert {note.event_id} == await add(db, note)
+
+
+async def test_a_cancellation_follows_the_receipt_of_its_own_set(db, clock):
+    """Both came together."""
+    order_id = uuid4()
+    receipt = a_notification(clock, order_id=order_id, template="order_confirmed")
+    note = a_notification(clock, order_id=order_id, version=3, template="order_cancelled")
+    assert {receipt.event_id, note.event_id} == await add(db, receipt, note)
 
 
 async def test_an_address_in_clear_is_refused_by_the_database(db, clock):
