@@ -43,14 +43,16 @@ WHERE NOT after_receipt
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
 """
-# Letters about one order leave in the order of its events, so a row waits for the ones before it.
+# Letters about one order leave in the order of its events, so a row waits for the ones before it. Asked for as PENDING
+# those would be looked for among all that is due, once for each row, as the planner believes that to be next to nothing.
 _CLAIM = """
 UPDATE notifications n SET due_at = $2
 FROM (
     SELECT notification_id FROM notifications w
     WHERE status = 'PENDING' AND due_at <= $1 AND NOT EXISTS (
         SELECT FROM notifications before
-        WHERE before.order_id = w.order_id AND before.order_version < w.order_version AND before.status = 'PENDING'
+        WHERE before.order_id = w.order_id AND before.order_version < w.order_version
+            AND before.status NOT IN ('SENT', 'FAILED')
     )
     ORDER BY due_at, notification_id LIMIT $3 FOR UPDATE SKIP LOCKED
 ) AS due

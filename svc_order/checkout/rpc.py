@@ -17,6 +17,7 @@ from svc_order.checkout.rules import Agreed, Wanted, check_expected
 from svc_order.checkout.saga import Saga
 from svc_order.checkout.store import Key, Known
 from svc_order.checkout.waiting import Answer
+from svc_order.checkout.waves import Waves
 from svc_order.errors import ImporterRequired
 from svc_order.order import wire
 from svc_order.order.reads import Reads
@@ -38,10 +39,18 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         self._saga = saga
         self._reads = reads
         self._clock = clock
+        self._waves = Waves()
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: Any) -> pb.PlaceOrderResponse:
         """Refuses with every reason of the contract's comment; a stored refusal comes back as it was."""
         caller = caller_of(context)
+        wave = await self._waves.join()
+        try:
+            return await self._place(request, caller)
+        finally:
+            self._waves.leave(wave)
+
+    async def _place(self, request: pb.PlaceOrderRequest, caller: Caller) -> pb.PlaceOrderResponse:
         self._check_importer(request, caller)
         user_id = caller.require_user_id()
         key = Key(user_id, request.request_id, idempotency.fingerprint(request))
