@@ -43,8 +43,8 @@ WHERE NOT after_receipt
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
 """
-# Letters about one order leave in the order of its events, so a row waits for the ones before it. Asked for as PENDING
-# those would be looked for among all that is due, once for each row, as the planner believes that to be next to nothing.
+# Letters about one order leave in the order of its events, so a row waits for the ones before it. Asked for as PENDING,
+# those would be looked for among all that is due, once for each row: the planner believes that to be next to nothing.
 _CLAIM = """
 UPDATE notifications n SET due_at = $2
 FROM (

@@ -12,12 +12,12 @@ from mesh import calls, idempotency
 from mesh.identity import Caller, caller_of
 from mesh.refusals import InvalidInput, Overloaded, Refusal
 from mesh.seams import Clock
+from svc_order.checkout.convoy import Convoy, Ride
 from svc_order.checkout.intake import Ask, Intake, Placement, Priced
 from svc_order.checkout.rules import Agreed, Wanted, check_expected
 from svc_order.checkout.saga import Saga
 from svc_order.checkout.store import Key, Known
 from svc_order.checkout.waiting import Answer
-from svc_order.checkout.waves import Waves
 from svc_order.errors import ImporterRequired
 from svc_order.order import wire
 from svc_order.order.reads import Reads
@@ -39,23 +39,25 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         self._saga = saga
         self._reads = reads
         self._clock = clock
-        self._waves = Waves()
+        self._convoy = Convoy()
 
     async def PlaceOrder(self, request: pb.PlaceOrderRequest, context: Any) -> pb.PlaceOrderResponse:
         """Refuses with every reason of the contract's comment; a stored refusal comes back as it was."""
         caller = caller_of(context)
-        wave = await self._waves.join()
-        try:
-            return await self._place(request, caller)
-        finally:
-            self._waves.leave(wave)
-
-    async def _place(self, request: pb.PlaceOrderRequest, caller: Caller) -> pb.PlaceOrderResponse:
         self._check_importer(request, caller)
+        ride = await self._convoy.join()
+        try:
+            return await self._place(request, caller, ride)
+        finally:
+            ride.leave()
+
+    async def _place(self, request: pb.PlaceOrderRequest, caller: Caller, ride: Ride) -> pb.PlaceOrderResponse:
         user_id = caller.require_user_id()
         key = Key(user_id, request.request_id, idempotency.fingerprint(request))
         priced = await self._price(request, key)
         found = await self._record(request, key, priced) if isinstance(priced, Priced) else priced
+        if not request.payment.HasField("wallet"):
+            ride.leave()  # a provider takes its time, and a batch of one is all it gets
         if isinstance(found, UUID):
             return await self._settle(found)
         stored = (await self._saga.answers.open_known([found]))[0]

@@ -262,7 +262,7 @@ class Saga:
         await self._vault.prepare(v.job.order.user_id for v in verdicts)
 
         async def write(tx: asyncpg.Connection) -> tuple[dict[UUID, Answer], dict[UUID, store.Known]]:
-            held = await orders.lock_orders(tx, [v.job.order.order_id for v in verdicts])
+            held = await orders.lock_known(tx, (v.job.order for v in verdicts))
             at, decisions, answers = self._clock.now(), [], {}
             for verdict in verdicts:
                 order = held[verdict.job.order.order_id]

@@ -7,7 +7,7 @@ projection: `rebuild` makes a row of it again from the journal.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -109,6 +109,18 @@ async def lock_orders(tx: asyncpg.Connection, order_ids: Sequence[UUID]) -> dict
         list(order_ids),
     )
     return {row["order_id"]: order_of(row) for row in rows}
+
+
+async def lock_known(tx: asyncpg.Connection, known: Iterable[Order]) -> dict[UUID, Order]:
+    """Hold orders that the caller has read before, as `lock_orders` does; only what has changed since is read again."""
+    by_id = {order.order_id: order for order in known}
+    rows = await tx.fetch(
+        "SELECT order_id, version FROM orders WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR UPDATE",
+        list(by_id),
+    )
+    held = {row["order_id"]: by_id[row["order_id"]] for row in rows}
+    changed = [row["order_id"] for row in rows if row["version"] != by_id[row["order_id"]].version]
+    return held | await lock_orders(tx, changed) if changed else held
 
 
 async def lock_order(tx: asyncpg.Connection, order_id: UUID, *, owner_id: UUID | None = None) -> Order:

@@ -46,7 +46,9 @@ def test_a_text_comes_out_as_it_went_in(text: str):
     assert b"\n" not in written.replace(b"\r\n", b"") and b"\r" not in written.replace(b"\r\n", b"")
 
 
-@pytest.mark.parametrize("subject", ["Your receipt", "Your receipt: £27.49", "word " * 60 + "end", "☕" * 60, "=?x?=", ""])
+@pytest.mark.parametrize(
+    "subject", ["Your receipt", "Your receipt: £27.49", "word " * 60 + "end", "☕" * 60, "=?x?=", ""]
+)
 def test_a_subject_comes_out_as_it_went_in(subject: str):
     """Encoded and folded where it has to be."""
     written = mime.write(replace(MESSAGE, subject=subject), sender=SENDER)
@@ -73,5 +75,5 @@ def test_a_subject_comes_out_as_it_went_in(subject: str):
 )
 def test_what_does_not_fit_into_a_header_is_refused(changed: dict[str, str]):
     """Nothing that a shopper wrote adds a header or a recipient."""
-    with pytest.raises(ValueError, match="address|subject"):
+    with pytest.raises(ValueError, match=r"address|subject"):
         mime.write(replace(MESSAGE, **changed), sender=SENDER)

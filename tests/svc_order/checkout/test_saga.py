@@ -11,6 +11,7 @@ import pytest
 
 from mesh.refusals import Refusal
 from mesh.seams import failpoints
+from svc_order.checkout.convoy import AT_ONCE_ORDERS
 from svc_order.checkout.waiting import LOOK_SECONDS
 from tests import harness
 from tests.svc_order.conftest import Shop, order_request
@@ -221,22 +222,22 @@ async def test_an_order_that_nobody_can_decide_is_given_up(start: Any, world: Wo
     assert world.payments[order_id] == STATUS.PAYMENT_STATUS_VOIDED
 
 
-async def test_a_slow_provider_holds_up_nobody(shop: Shop, world: World) -> None:
+async def test_a_slow_provider_holds_up_nobody(shop: Shop, world: World, monkeypatch: Any) -> None:
     """Wallet orders keep their time while a card's provider thinks."""
-    slow = asyncio.create_task(shop.place(card="tok_slow"))
-    await asyncio.sleep(0.05)
+    monkeypatch.setattr("svc_order.checkout.convoy.PATIENCE_SECONDS", 60.0)
+    slow = [asyncio.create_task(shop.place(card="tok_slow")) for _ in range(AT_ONCE_ORDERS)]
+    await until(lambda: len(world.reserved) == AT_ONCE_ORDERS)
     loop = asyncio.get_running_loop()
     times = []
     for _ in range(20):
         began = loop.time()
         await shop.place()
         times.append(loop.time() - began)
-    assert not slow.done()
+    assert not any(task.done() for task in slow)
     assert sorted(times)[-2] < 0.5
 
-    pending = next(o for o in world.reserved if o not in world.payments)
-    world.slow_ready.add(pending)
-    assert (await slow).status == order_pb2.ORDER_STATUS_CONFIRMED
+    world.slow_ready.update(o for o in world.reserved if o not in world.payments)
+    assert {order_pb2.ORDER_STATUS_CONFIRMED} == {order.status for order in await asyncio.gather(*slow)}
 
 
 async def test_an_order_that_waits_for_its_customer_is_pending_with_the_next_step(shop: Shop, world: World) -> None:
