@@ -26,6 +26,7 @@ from svc_payment.errors import (
 )
 from svc_payment.payment import answers, rules, store
 from svc_payment.payment.rules import Intent, Payment, Status
+from svc_payment.payment.store import NoticeSeen
 from svc_payment.providers.interface import Notice, NoticeInvalid, Providers, SignatureInvalid
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.store import SubjectKind, Work
@@ -78,6 +79,7 @@ class PaymentService:
         self._providers = providers
         self._currencies = currencies
         self._reads: Batcher[uuid.UUID, Payment | None] = Batcher(self._find_many, name="payment.get")
+        self._notices: Batcher[tuple[NoticeSeen, Notice], None] = Batcher(self._take_notices, name="payment.webhook")
 
     async def BatchAuthorize(
         self, request: payment_service_pb2.BatchAuthorizeRequest, context: Any
@@ -171,28 +173,38 @@ class PaymentService:
             payment_id = uuid.UUID(notice.payment_id)
         except ValueError:
             raise WebhookInvalid("the payment id is not a UUID") from None
-        seen = store.NoticeSeen(request.provider, notice.notice_id, payment_id, notice.kind.value)
+        seen = NoticeSeen(request.provider, notice.notice_id, payment_id, notice.kind.value)
+        await self._notices.submit((seen, notice))
+        return payment_service_pb2.HandleWebhookResponse()
+
+    async def close(self) -> None:
+        """Finish the reads and the notices that wait."""
+        await self._reads.close()
+        await self._notices.close()
+
+    async def _take_notices(self, notices: list[tuple[NoticeSeen, Notice]]) -> Sequence[None]:
+        """Keep notices, and have the provider asked about what they tell that is news."""
 
         async def take(tx: asyncpg.Connection) -> list[Work]:
-            payment = await store.lock_by_id(tx, payment_id)
-            is_new = await store.note_webhook(tx, seen, at=self._clock.now())
+            payments = await store.lock_by_ids(tx, [seen.payment_id for seen, _ in notices])
+            new = await store.note_webhooks(tx, [seen for seen, _ in notices], at=self._clock.now())
             await failpoint("payment.webhook.before_commit")
-            if not is_new or payment is None or payment.provider != request.provider:
-                return []
-            if not answers.needs_query(payment, notice):
-                return []
-            work = [Work(SubjectKind.PAYMENT, payment_id, request.provider)]
-            await settlement.add(tx, work, keep_token=True)
-            return work
+            asked = {
+                seen.payment_id: Work(SubjectKind.PAYMENT, seen.payment_id, seen.provider)
+                for seen, notice in notices
+                for payment in [payments.get(seen.payment_id)]
+                if (seen.provider, seen.event_id) in new
+                and payment is not None
+                and payment.provider == seen.provider
+                and answers.needs_query(payment, notice)
+            }
+            await settlement.add(tx, list(asked.values()), keep_token=True)
+            return list(asked.values())
 
         work = await self._db.transact(take)
         await failpoint("payment.webhook.after_commit")
         self._worker.start(work)
-        return payment_service_pb2.HandleWebhookResponse()
-
-    async def close(self) -> None:
-        """Finish the reads that wait."""
-        await self._reads.close()
+        return [None] * len(notices)
 
     def _checked(self, wire: payment_service_pb2.PaymentIntent) -> Intent | Refusal:
         """Return what an item asks for, or why it can't be asked for."""

@@ -54,9 +54,17 @@ WHERE p.order_id = n.order_id
 """
 _FIND = f"SELECT {_COLUMNS} FROM payments WHERE order_id = ANY($1::uuid[])"
 _LOCK = f"{_FIND} ORDER BY order_id FOR UPDATE"
-_FIND_BY_ID = f"SELECT {_COLUMNS} FROM payments WHERE payment_id = $1"
 _FIND_BY_IDS = f"SELECT {_COLUMNS} FROM payments WHERE payment_id = ANY($1::uuid[])"
-_LOCK_BY_ID = f"{_FIND_BY_ID} FOR UPDATE"
+_LOCK_BY_ID = f"SELECT {_COLUMNS} FROM payments WHERE payment_id = $1 FOR UPDATE"
+_LOCK_BY_IDS = f"{_FIND_BY_IDS} ORDER BY order_id FOR UPDATE"
+_NOTE_WEBHOOKS = """
+INSERT INTO webhook_events (provider, event_id, payment_id, type, received_at)
+SELECT provider, event_id, payment_id, type, $5
+FROM unnest($1::text[], $2::text[], $3::uuid[], $4::text[]) AS n (provider, event_id, payment_id, type)
+ORDER BY provider, event_id
+ON CONFLICT DO NOTHING
+RETURNING provider, event_id
+"""
 
 
 async def authorize(
@@ -107,12 +115,6 @@ async def lock(tx: asyncpg.Connection, order_ids: Sequence[uuid.UUID]) -> dict[u
     return {row["order_id"]: _payment(row) for row in await tx.fetch(_LOCK, sorted(set(order_ids)))}
 
 
-async def find_by_id(connection: asyncpg.Connection, payment_id: uuid.UUID) -> Payment | None:
-    """Return a payment by its own id."""
-    row = await connection.fetchrow(_FIND_BY_ID, payment_id)
-    return None if row is None else _payment(row)
-
-
 async def find_by_ids(connection: asyncpg.Connection, payment_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payment]:
     """Return payments by their own ids, as far as there are any."""
     rows = await connection.fetch(_FIND_BY_IDS, payment_ids)
@@ -123,6 +125,11 @@ async def lock_by_id(tx: asyncpg.Connection, payment_id: uuid.UUID) -> Payment |
     """Lock one payment by its own id."""
     row = await tx.fetchrow(_LOCK_BY_ID, payment_id)
     return None if row is None else _payment(row)
+
+
+async def lock_by_ids(tx: asyncpg.Connection, payment_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payment]:
+    """Lock payments by their own ids, in the order of their orders' ids, and return them."""
+    return {row["payment_id"]: _payment(row) for row in await tx.fetch(_LOCK_BY_IDS, payment_ids)}
 
 
 async def save(
@@ -185,18 +192,17 @@ class NoticeSeen:
     type: str
 
 
-async def note_webhook(tx: asyncpg.Connection, notice: NoticeSeen, *, at: datetime) -> bool:
-    """Keep a notice; returns whether it is new."""
-    result: str = await tx.execute(
-        "INSERT INTO webhook_events (provider, event_id, payment_id, type, received_at) VALUES ($1, $2, $3, $4, $5)"
-        " ON CONFLICT DO NOTHING",
-        notice.provider,
-        notice.event_id,
-        notice.payment_id,
-        notice.type,
+async def note_webhooks(tx: asyncpg.Connection, notices: Sequence[NoticeSeen], *, at: datetime) -> set[tuple[str, str]]:
+    """Keep notices; returns which are new, by provider and event id."""
+    rows = await tx.fetch(
+        _NOTE_WEBHOOKS,
+        [n.provider for n in notices],
+        [n.event_id for n in notices],
+        [n.payment_id for n in notices],
+        [n.type for n in notices],
         at,
     )
-    return result.endswith(" 1")
+    return {(row["provider"], row["event_id"]) for row in rows}
 
 
 async def prune_notices(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:

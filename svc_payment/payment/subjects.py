@@ -7,7 +7,7 @@ and an answer that comes late is held against the payment as it is by then.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 
@@ -20,7 +20,7 @@ from svc_payment.settlement import outside
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.problem import Problem
 from svc_payment.settlement.rules import Call
-from svc_payment.settlement.settler import Next
+from svc_payment.settlement.settler import Answered, Next
 from svc_payment.settlement.store import SubjectKind, Work
 
 log = get_logger("svc_payment.payment")
@@ -35,15 +35,18 @@ class PaymentSubjects:
     kind = SubjectKind.PAYMENT
     after_call = "payment.settle.after_{call}"
     after_commit = "payment.settle.after_commit"
+    max_together = 256
 
     def __init__(self, clock: Clock, ids: Ids, *, return_url: Callable[[uuid.UUID], str]) -> None:
         self._clock = clock
         self._ids = ids
         self._return_url = return_url
 
-    async def find(self, connection: asyncpg.Connection, subject_id: uuid.UUID) -> Payment | None:
-        """Return a payment, by payment id."""
-        return await store.find_by_id(connection, subject_id)
+    async def find(
+        self, connection: asyncpg.Connection, subject_ids: Sequence[uuid.UUID]
+    ) -> Mapping[uuid.UUID, Payment]:
+        """Return payments, by payment id."""
+        return await store.find_by_ids(connection, subject_ids)
 
     def provider_of(self, subject: Payment) -> str:
         """Return the provider that holds the money, or is asked to."""
@@ -65,25 +68,26 @@ class PaymentSubjects:
             case _:
                 return await self._query(provider, subject)
 
-    async def keep(
-        self, tx: asyncpg.Connection, subject_id: uuid.UUID, call: Call, answer: Transition | Problem
-    ) -> Next:
-        """Apply an answer to the payment as it is now."""
-        before = await store.lock_by_id(tx, subject_id)
-        assert before is not None
-        at = self._clock.now()
-        after = before if isinstance(answer, Problem) else answer(before)
-        if after != before:
-            (after,) = await store.save(tx, [(before, after)], ids=self._ids, at=at)
-        is_unanswered = isinstance(answer, Problem) and not answer.is_alarm
-        if answers.is_settled(after) and not is_unanswered:  # What a notice asked is not answered by a lost call.
-            return Next.NOTHING
-        if answers.is_settled(before) and not answers.is_settled(after):
-            # A yes that came after another worker's end of it: that one removed the work, and money is held again.
-            await settlement.add(tx, [Work(SubjectKind.PAYMENT, subject_id, after.provider or "")])
-        if after.status not in rules.UNDECIDED and answers.next_call(after, has_token=False) is not call:
-            return Next.AT_ONCE  # A capture or a void was decided while the call was under way.
-        return Next.CUSTOMER if after.status is Status.ACTION_REQUIRED else Next.LATER
+    async def keep(self, tx: asyncpg.Connection, answered: Sequence[Answered[Transition]]) -> Sequence[Next]:
+        """Apply each answer to its payment as it is now."""
+        held = await store.lock_by_ids(tx, [each.subject_id for each in answered])
+        after = {
+            each.subject_id: before if isinstance(each.answer, Problem) else each.answer(before)
+            for each in answered
+            for before in [held[each.subject_id]]
+        }
+        changes = [(held[payment_id], payment) for payment_id, payment in after.items() if payment != held[payment_id]]
+        after |= {
+            saved.payment_id: saved for saved in await store.save(tx, changes, ids=self._ids, at=self._clock.now())
+        }
+        # A yes that came after another worker's end of it: that one removed the work, and money is held again.
+        revived = [
+            Work(SubjectKind.PAYMENT, payment_id, payment.provider or "")
+            for payment_id, payment in after.items()
+            if answers.is_settled(held[payment_id]) and not answers.is_settled(payment)
+        ]
+        await settlement.add(tx, revived)
+        return [_next(after[each.subject_id], each) for each in answered]
 
     async def _authorize(self, provider: Provider, payment: Payment, token: str) -> Transition:
         assert payment.amount_minor is not None and payment.currency is not None
@@ -140,3 +144,13 @@ class PaymentSubjects:
         if payment.status is Status.CAPTURING and seen.captured_minor != payment.amount_minor:
             return Problem("the provider no longer holds the money of a capture that was decided", is_alarm=True)
         return lambda now: answers.seen_at_provider(now, seen)
+
+
+def _next(payment: Payment, answered: Answered[Transition]) -> Next:
+    """Return how the work on a payment goes on after an answer that made this of it."""
+    is_unanswered = isinstance(answered.answer, Problem) and not answered.answer.is_alarm
+    if answers.is_settled(payment) and not is_unanswered:  # What a notice asked is not answered by a lost call.
+        return Next.NOTHING
+    if payment.status not in rules.UNDECIDED and answers.next_call(payment, has_token=False) is not answered.call:
+        return Next.AT_ONCE  # A capture or a void was decided while the call was under way.
+    return Next.CUSTOMER if payment.status is Status.ACTION_REQUIRED else Next.LATER

@@ -75,17 +75,15 @@ async def refund(
     return results, work
 
 
-async def find(connection: asyncpg.Connection, refund_id: uuid.UUID) -> Refund | None:
-    """Return a refund."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM refunds WHERE refund_id = $1", refund_id)
-    return None if row is None else _refund(row)
+async def find(connection: asyncpg.Connection, refund_ids: Sequence[uuid.UUID]) -> list[Refund]:
+    """Return refunds, as far as they are there."""
+    return [_refund(row) for row in await connection.fetch(_FIND, refund_ids)]
 
 
 async def finish(tx: asyncpg.Connection, refund_id: uuid.UUID, order_id: uuid.UUID, *, at: datetime) -> None:
     """Record that a provider gave the money back: once, because the payment is locked first."""
     payment = (await payments.lock(tx, [order_id]))[order_id]
-    stored = await find(tx, refund_id)
-    assert stored is not None
+    (stored,) = await find(tx, [refund_id])
     after, done = rules.finish(payment, stored, at=at)
     if done is stored:
         return

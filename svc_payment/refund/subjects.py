@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -15,7 +16,7 @@ from svc_payment.refund import store
 from svc_payment.refund.rules import Refund
 from svc_payment.settlement.problem import Problem
 from svc_payment.settlement.rules import Call
-from svc_payment.settlement.settler import Next
+from svc_payment.settlement.settler import Answered, Next
 from svc_payment.settlement.store import SubjectKind
 
 
@@ -33,16 +34,16 @@ class RefundSubjects:
     kind = SubjectKind.REFUND
     after_call = "payment.refund.after_call"
     after_commit = "payment.refund.after_settled"
+    max_together = 1
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
-    async def find(self, connection: asyncpg.Connection, subject_id: uuid.UUID) -> Owed | None:
-        """Return a refund and its payment, by refund id."""
-        refund = await store.find(connection, subject_id)
-        if refund is None:
-            return None
-        return Owed(refund, (await payments.find(connection, [refund.order_id]))[refund.order_id])
+    async def find(self, connection: asyncpg.Connection, subject_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Owed]:
+        """Return refunds and their payments, by refund id."""
+        refunds = await store.find(connection, subject_ids)
+        of = await payments.find(connection, [refund.order_id for refund in refunds])
+        return {refund.refund_id: Owed(refund, of[refund.order_id]) for refund in refunds}
 
     def provider_of(self, subject: Owed) -> str:
         """Return the provider that took the money."""
@@ -65,9 +66,10 @@ class RefundSubjects:
         )
         return refund
 
-    async def keep(self, tx: asyncpg.Connection, subject_id: uuid.UUID, call: Call, answer: Refund | Problem) -> Next:
+    async def keep(self, tx: asyncpg.Connection, answered: Sequence[Answered[Refund]]) -> Sequence[Next]:
         """Book a refund that is done."""
-        if isinstance(answer, Problem):
-            return Next.LATER
-        await store.finish(tx, subject_id, answer.order_id, at=self._clock.now())
-        return Next.NOTHING
+        (only,) = answered
+        if isinstance(only.answer, Problem):
+            return [Next.LATER]
+        await store.finish(tx, only.subject_id, only.answer.order_id, at=self._clock.now())
+        return [Next.NOTHING]

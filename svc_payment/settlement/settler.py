@@ -7,11 +7,14 @@ from one kind to the next, which call is due and what an answer makes of the sub
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import asyncpg
 
+from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.seams import failpoint
 from svc_payment.providers.interface import (
@@ -25,7 +28,7 @@ from svc_payment.settlement import rules, store
 from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
 from svc_payment.settlement.rules import Call
-from svc_payment.settlement.store import SubjectKind
+from svc_payment.settlement.store import Open, Pause, SubjectKind
 
 Subject = TypeVar("Subject")
 Answer = TypeVar("Answer")
@@ -44,17 +47,31 @@ class Next(Enum):
     """As LATER, but it is the customer who has something to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[Answer]):
+    """What a provider answered to a call about a subject, or why there is no answer; and how often it was tried."""
+
+    subject_id: uuid.UUID
+    call: Call
+    answer: Answer | Problem
+    attempts: int
+
+
 class Subjects(Protocol[Subject, Answer]):
     """What differs between the kinds of subjects. Holds no state: a crash between any two calls loses nothing."""
 
     kind: SubjectKind
+    max_together: int
+    """How many answers are kept in one transaction at most: 1 where each of them locks accounts of its own."""
     after_call: str
     """The failpoint between the call and its transaction; `{call}` stands for the call."""
     after_commit: str
     """The failpoint after that transaction."""
 
-    async def find(self, connection: asyncpg.Connection, subject_id: uuid.UUID) -> Subject | None:
-        """Return a subject as it stands, without a lock."""
+    async def find(
+        self, connection: asyncpg.Connection, subject_ids: Sequence[uuid.UUID]
+    ) -> Mapping[uuid.UUID, Subject]:
+        """Return subjects as they stand, without a lock; those that are not there are left out."""
         ...
 
     def provider_of(self, subject: Subject) -> str:
@@ -69,43 +86,62 @@ class Subjects(Protocol[Subject, Answer]):
         """Make one call. What the provider raises becomes a Problem in the settler."""
         ...
 
-    async def keep(self, tx: asyncpg.Connection, subject_id: uuid.UUID, call: Call, answer: Answer | Problem) -> Next:
-        """Lock the subject, hold the answer against it as it is by now, and store what it has become."""
+    async def keep(self, tx: asyncpg.Connection, answered: Sequence[Answered[Answer]]) -> Sequence[Next]:
+        """Lock the subjects, hold each answer against its subject as it is by now, and store what has become of it.
+
+        Returns how the work on each goes on, in the order given.
+        """
         ...
 
 
 class ProviderSettler(Generic[Subject, Answer]):
-    """Goes on with the subjects of one kind."""
+    """Goes on with the subjects of one kind. Calls stand alone; what comes before and after them is shared."""
 
     def __init__(self, db: Database, providers: Providers, subjects: Subjects[Subject, Answer]) -> None:
         self._db = db
         self._providers = providers
         self._subjects = subjects
+        kind = subjects.kind.value
+        self._found: Batcher[uuid.UUID, tuple[Subject, Open] | None] = Batcher(self._find, name=f"settle.find_{kind}")
+        self._kept: Batcher[Answered[Answer], bool] = Batcher(
+            self._keep, name=f"settle.keep_{kind}", max_items=subjects.max_together
+        )
 
     async def settle(self, subject_id: uuid.UUID) -> bool:
         """Ask once about a subject. Returns whether there is more to ask at once."""
-        async with self._db.hot_read() as connection:
-            # The subject before its work: both end in one transaction, so work that is left is of a subject that was.
-            subject = await self._subjects.find(connection, subject_id)
-            work = await store.find(connection, subject_id)
-        if subject is None or work is None:
+        found = await self._found.submit(subject_id)
+        if found is None:
             return False
+        subject, work = found
         call = self._subjects.next_call(subject, has_token=work.card_token is not None)
         answer = await self._ask(subject, call, work.card_token)
         await failpoint(self._subjects.after_call.format(call=call))
-
-        async def keep(tx: asyncpg.Connection) -> bool:
-            goes_on = await self._subjects.keep(tx, subject_id, call, answer)
-            await self._give_back(tx, subject_id, goes_on, answer, work.attempts)
-            await failpoint("payment.settle.before_commit")
-            return goes_on is Next.AT_ONCE
-
-        more = await self._db.transact(keep)
+        answered = Answered(subject_id, call, answer, work.attempts)
+        if self._subjects.max_together > 1:
+            more = await self._kept.submit(answered)
+        else:
+            (more,) = await self._keep([answered])
         if isinstance(answer, Problem):
             kind = self._subjects.kind.value
             answer.report(kind, call=call.value, **{f"{kind}_id": str(subject_id)})
         await failpoint(self._subjects.after_commit)
         return more
+
+    async def _find(self, subject_ids: list[uuid.UUID]) -> Sequence[tuple[Subject, Open] | None]:
+        async with self._db.hot_read() as connection:
+            # Subjects before their work: both end in one transaction, so work that is left is of a subject that was.
+            subjects = await self._subjects.find(connection, subject_ids)
+            work = await store.find(connection, subject_ids)
+        return [(subjects[each], work[each]) if each in subjects and each in work else None for each in subject_ids]
+
+    async def _keep(self, answered: list[Answered[Answer]]) -> Sequence[bool]:
+        async def keep(tx: asyncpg.Connection) -> list[bool]:
+            goes_on = await self._subjects.keep(tx, answered)
+            await _give_back(tx, list(zip(answered, goes_on, strict=True)))
+            await failpoint("payment.settle.before_commit")
+            return [each is Next.AT_ONCE for each in goes_on]
+
+        return await self._db.transact(keep)
 
     async def _ask(self, subject: Subject, call: Call, token: str | None) -> Answer | Problem:
         refuse_inside_transaction()
@@ -120,22 +156,27 @@ class ProviderSettler(Generic[Subject, Answer]):
         except (ProviderMismatch, ProviderRefused) as problem:
             return Problem(str(problem), is_alarm=True)
 
-    async def _give_back(
-        self, tx: asyncpg.Connection, subject_id: uuid.UUID, goes_on: Next, answer: Answer | Problem, attempts: int
-    ) -> None:
-        """End the work or its lease; the lease of work that goes on at once stays with the caller."""
-        problem = answer if isinstance(answer, Problem) else None
-        if goes_on is Next.NOTHING:
-            await store.finish(tx, subject_id)
-            return
-        if problem is None:
-            await store.forget_token(tx, subject_id)
-        if goes_on is Next.AT_ONCE:
-            return
-        if problem is not None and problem.is_alarm:
-            pause = rules.ALARM_RETRY_SECONDS
-        elif problem is None and goes_on is Next.CUSTOMER:
-            pause = rules.CUSTOMER_POLL_SECONDS
-        else:
-            pause = rules.retry_seconds(attempts)
-        await store.postpone(tx, subject_id, seconds=pause, problem=problem.text if problem else None)
+
+async def _give_back(tx: asyncpg.Connection, kept: Sequence[tuple[Answered[Any], Next]]) -> None:
+    """End work or its lease; the lease of what goes on at once stays with the caller."""
+    await store.give_back(
+        tx,
+        settled=[each.subject_id for each, goes_on in kept if goes_on is Next.NOTHING],
+        answered=[
+            each.subject_id
+            for each, goes_on in kept
+            if goes_on is not Next.NOTHING and not isinstance(each.answer, Problem)
+        ],
+        paused=[_pause(each, goes_on) for each, goes_on in kept if goes_on in (Next.LATER, Next.CUSTOMER)],
+    )
+
+
+def _pause(answered: Answered[Any], goes_on: Next) -> Pause:
+    problem = answered.answer if isinstance(answered.answer, Problem) else None
+    if problem is not None and problem.is_alarm:
+        seconds = rules.ALARM_RETRY_SECONDS
+    elif problem is None and goes_on is Next.CUSTOMER:
+        seconds = rules.CUSTOMER_POLL_SECONDS
+    else:
+        seconds = rules.retry_seconds(answered.attempts)
+    return Pause(answered.subject_id, seconds, problem.text if problem else None)

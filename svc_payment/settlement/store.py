@@ -15,6 +15,8 @@ from enum import StrEnum
 
 import asyncpg
 
+from mesh.writes import Write, write
+
 LEASE_SECONDS = 3.0
 """What a crash in the middle waits for its second try: with a look of the sweeper, less than the five seconds in which
 everything has to be done after a restart. A provider's call, or the wait for its turn, may take longer: see `renew`."""
@@ -51,6 +53,17 @@ FROM (SELECT subject_id FROM provider_work WHERE provider = $1 AND due_at <= now
       FOR UPDATE SKIP LOCKED) AS due
 WHERE w.subject_id = due.subject_id
 RETURNING w.subject_kind, w.subject_id, w.provider
+"""
+_FINISH = "DELETE FROM provider_work WHERE subject_id = ANY($1::uuid[])"
+_FORGET_TOKENS = """
+UPDATE provider_work SET card_token = NULL WHERE subject_id = ANY($1::uuid[]) AND card_token IS NOT NULL
+"""
+_POSTPONE = """
+UPDATE provider_work w
+SET due_at = now() + make_interval(secs => p.seconds), problem = p.problem,
+    card_token = CASE WHEN p.answered THEN NULL ELSE w.card_token END
+FROM unnest($1::uuid[], $2::float8[], $3::text[], $4::boolean[]) AS p (subject_id, seconds, problem, answered)
+WHERE w.subject_id = p.subject_id
 """
 
 
@@ -99,12 +112,13 @@ async def add(tx: asyncpg.Connection, work: Sequence[Work], *, keep_token: bool 
     )
 
 
-async def find(connection: asyncpg.Connection, subject_id: uuid.UUID) -> Open | None:
-    """Return the open work about a subject, or None once it is settled."""
-    row = await connection.fetchrow(
-        "SELECT card_token, attempts, problem FROM provider_work WHERE subject_id = $1", subject_id
+async def find(connection: asyncpg.Connection, subject_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Open]:
+    """Return the open work about subjects; those that are settled have none."""
+    rows = await connection.fetch(
+        "SELECT subject_id, card_token, attempts, problem FROM provider_work WHERE subject_id = ANY($1::uuid[])",
+        subject_ids,
     )
-    return None if row is None else Open(row["card_token"], row["attempts"], row["problem"])
+    return {row["subject_id"]: Open(row["card_token"], row["attempts"], row["problem"]) for row in rows}
 
 
 async def renew(tx: asyncpg.Connection, subject_ids: Sequence[uuid.UUID]) -> None:
@@ -124,25 +138,40 @@ async def claim_due(tx: asyncpg.Connection, provider: str, *, limit: int) -> lis
     return [Work(SubjectKind(row["subject_kind"]), row["subject_id"], row["provider"]) for row in rows]
 
 
-async def forget_token(tx: asyncpg.Connection, subject_id: uuid.UUID) -> None:
-    """Drop the card token: its authorization is settled."""
-    await tx.execute(
-        "UPDATE provider_work SET card_token = NULL WHERE subject_id = $1 AND card_token IS NOT NULL", subject_id
-    )
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Work to give back for a later try; `problem` says, for a person, why it did not end."""
+
+    subject_id: uuid.UUID
+    seconds: float
+    problem: str | None = None
 
 
-async def finish(tx: asyncpg.Connection, subject_id: uuid.UUID) -> None:
-    """Remove settled work, and with it the card token."""
-    await tx.execute("DELETE FROM provider_work WHERE subject_id = $1", subject_id)
-
-
-async def postpone(
-    tx: asyncpg.Connection, subject_id: uuid.UUID, *, seconds: float, problem: str | None = None
+async def give_back(
+    tx: asyncpg.Connection,
+    *,
+    settled: Sequence[uuid.UUID] = (),
+    answered: Sequence[uuid.UUID] = (),
+    paused: Sequence[Pause] = (),
 ) -> None:
-    """Give work back for a later try; `problem` says, for a person, why it did not end."""
-    await tx.execute(
-        "UPDATE provider_work SET due_at = now() + make_interval(secs => $2), problem = $3 WHERE subject_id = $1",
-        subject_id,
-        seconds,
-        problem,
+    """Store how work goes on: what is settled is removed, what was answered needs its card token no more.
+
+    What is in neither `settled` nor `paused` keeps its lease.
+    """
+    going_on = set(answered) - {each.subject_id for each in paused}
+    await write(
+        tx,
+        Write(_FINISH, (sorted(settled),)) if settled else None,
+        Write(_FORGET_TOKENS, (sorted(going_on),)) if going_on else None,
+        Write(
+            _POSTPONE,
+            (
+                [each.subject_id for each in paused],
+                [each.seconds for each in paused],
+                [each.problem for each in paused],
+                [each.subject_id in answered for each in paused],
+            ),
+        )
+        if paused
+        else None,
     )

@@ -152,9 +152,8 @@ class WalletService:
             if not await self._worker.wait(top_up.top_up_id, timeout_seconds=until - loop.time()):
                 raise TopUpInProgress("many top-ups wait for the provider", retry_after_seconds=1)
             async with self._db.hot_read() as connection:
-                found = await store.find_top_up(connection, top_up.top_up_id)
-                work = await settlement.find(connection, top_up.top_up_id)
-            assert found is not None
+                found = (await store.find_top_ups(connection, [top_up.top_up_id]))[top_up.top_up_id]
+                work = (await settlement.find(connection, [top_up.top_up_id])).get(top_up.top_up_id)
             top_up = found
             if top_up.is_settled:
                 break

@@ -128,10 +128,10 @@ async def begin_top_up(
     return stored, work
 
 
-async def find_top_up(connection: asyncpg.Connection, top_up_id: uuid.UUID) -> TopUp | None:
-    """Return a top-up."""
-    row = await connection.fetchrow(f"SELECT {_COLUMNS} FROM top_ups WHERE top_up_id = $1", top_up_id)
-    return None if row is None else _top_up(row)
+async def find_top_ups(connection: asyncpg.Connection, top_up_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, TopUp]:
+    """Return top-ups, as far as they are there."""
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM top_ups WHERE top_up_id = ANY($1::uuid[])", top_up_ids)
+    return {row["top_up_id"]: _top_up(row) for row in rows}
 
 
 async def lock_top_up(tx: asyncpg.Connection, top_up_id: uuid.UUID) -> TopUp | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 
@@ -13,7 +13,7 @@ from svc_payment.providers.interface import Authorization, AuthorizationRequest,
 from svc_payment.settlement import outside
 from svc_payment.settlement.problem import Problem
 from svc_payment.settlement.rules import Call
-from svc_payment.settlement.settler import Next
+from svc_payment.settlement.settler import Answered, Next
 from svc_payment.settlement.store import SubjectKind
 from svc_payment.wallet import rules, store
 from svc_payment.wallet.rules import TopUp, TopUpStatus
@@ -28,14 +28,15 @@ class TopUpSubjects:
     kind = SubjectKind.TOP_UP
     after_call = "payment.top_up.after_{call}"
     after_commit = "payment.top_up.after_settled"
+    max_together = 1
 
     def __init__(self, clock: Clock, *, answer: Callable[[TopUp, Balance], bytes]) -> None:
         self._clock = clock
         self._answer = answer
 
-    async def find(self, connection: asyncpg.Connection, subject_id: uuid.UUID) -> TopUp | None:
-        """Return a top-up."""
-        return await store.find_top_up(connection, subject_id)
+    async def find(self, connection: asyncpg.Connection, subject_ids: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, TopUp]:
+        """Return top-ups."""
+        return await store.find_top_ups(connection, subject_ids)
 
     def provider_of(self, subject: TopUp) -> str:
         """Return the provider of the card."""
@@ -68,13 +69,15 @@ class TopUpSubjects:
             return Problem("the provider has another amount or currency under this top-up", is_alarm=True)
         return seen.authorization
 
-    async def keep(self, tx: asyncpg.Connection, subject_id: uuid.UUID, call: Call, answer: Answer | Problem) -> Next:
+    async def keep(self, tx: asyncpg.Connection, answered: Sequence[Answered[Answer]]) -> Sequence[Next]:
         """Apply an answer to the top-up as it is now; a problem changes nothing."""
-        before = await store.lock_top_up(tx, subject_id)
+        (only,) = answered
+        return [Next.LATER if isinstance(only.answer, Problem) else await self._keep(tx, only.subject_id, only.answer)]
+
+    async def _keep(self, tx: asyncpg.Connection, top_up_id: uuid.UUID, answer: Answer) -> Next:
+        before = await store.lock_top_up(tx, top_up_id)
         assert before is not None
         at = self._clock.now()
-        if isinstance(answer, Problem):
-            return Next.LATER
         if isinstance(answer, Authorization):
             after = rules.authorized(before, answer)
         elif answer is Call.VOID:

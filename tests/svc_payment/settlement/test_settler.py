@@ -24,12 +24,13 @@ class Told:
     kind = SubjectKind.PAYMENT
     after_call = "test.after_{call}"
     after_commit = "test.after_commit"
+    max_together = 256
 
     def __init__(self, answer: str | Exception, goes_on: Next, *, conflicts: int = 0) -> None:
         self.answer, self.goes_on, self.conflicts = answer, goes_on, conflicts
 
-    async def find(self, connection, subject_id):
-        return "subject"
+    async def find(self, connection, subject_ids):
+        return dict.fromkeys(subject_ids, "subject")
 
     def provider_of(self, subject):
         return "psp_sim"
@@ -43,11 +44,11 @@ class Told:
             raise self.answer
         return self.answer
 
-    async def keep(self, tx, subject_id, call, answer):
+    async def keep(self, tx, answered):
         self.conflicts -= 1
         if self.conflicts >= 0:
             raise asyncpg.DeadlockDetectedError("another transaction was in the way")
-        return self.goes_on
+        return [self.goes_on] * len(answered)
 
 
 async def now(db) -> datetime:
