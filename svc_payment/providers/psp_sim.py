@@ -33,6 +33,8 @@ from svc_payment.providers.interface import (
 NAME = "psp_sim"
 TIMEOUT_SECONDS = 10.0
 MAX_REPLY_BYTES = 65_536
+KEPT_CONNECTIONS = 4
+"""The library looks at every idle connection before each call: with 32 of them that took a fifth of a call's time."""
 
 _OUTCOMES: Mapping[str, Outcome] = {
     "authorized": Outcome.AUTHORIZED,
@@ -81,7 +83,7 @@ class PspSim:
         self._http = httpx.AsyncClient(
             base_url=url,
             headers={"authorization": f"Bearer {api_key}"},
-            limits=httpx.Limits(max_connections=max_running, max_keepalive_connections=max_running),
+            limits=httpx.Limits(max_connections=max_running, max_keepalive_connections=KEPT_CONNECTIONS),
             timeout=None,  # noqa: S113 (every call runs inside its own deadline)
             trust_env=False,
         )
