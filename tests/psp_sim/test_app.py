@@ -193,11 +193,13 @@ async def test_replies_are_lost_on_demand(psp, payment_id):
 
 async def test_replies_leave_at_once(psp, payment_id):
     """No reply waits for the acknowledgement of a packet, which would cost 40 ms each."""
-    start = time.monotonic()
-    for _ in range(10):
+    took = []
+    for _ in range(20):
+        start = time.monotonic()
         await psp.http.get("/healthz")
+        took.append(time.monotonic() - start)
 
-    assert time.monotonic() - start < 0.3
+    assert min(took) < 0.03  # the quickest one: each would wait, and a busy machine makes some wait for other reasons
 
 
 def test_a_port_that_is_taken_is_said_so():
