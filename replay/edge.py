@@ -21,7 +21,9 @@ RUNNING_CALLS = 16
 CALL_SECONDS = 30.0
 PAUSES_SECONDS = (0.2, 0.5, 1.0)
 """Between tries of a call whose answer was lost. Asking again is safe: it has a key, or changes nothing twice."""
-UNKNOWN_ANSWERS = frozenset({502, 503, 504})
+UNKNOWN_ANSWERS = frozenset({500, 502, 503, 504})
+"""After these nobody knows what was done: not one of them is a refusal to keep."""
+SIGNED_OUT = 401
 RENEWED_SECONDS = 240.0
 """How long a token is used; it lasts ten minutes."""
 
@@ -131,6 +133,8 @@ class Edge:
                         raise ReplayFailed(
                             f"the edge limits one address; start the mesh for imports: make up PROFILE={PROFILE}"
                         )
+                    if response.status_code == SIGNED_OUT:
+                        raise ReplayFailed(f"{method} {path}: the importer's session is over ({problem})")
                     if not busy and response.status_code not in UNKNOWN_ANSWERS:
                         raise Refused(problem)
                 if pause is not None:

@@ -76,7 +76,14 @@ def read(path: Path, *, first: date = date.min, days: int | None = None) -> Iter
 def _line(row: list[str]) -> FileLine:
     invoice, stock_code, description, quantity, at, price, customer, country = row
     return FileLine(
-        invoice, stock_code, description.strip(), int(quantity), _time(at), _price_mills(price), customer, country
+        invoice,
+        stock_code.strip(),
+        description.strip(),
+        int(quantity),
+        _time(at),
+        _price_mills(price),
+        customer,
+        country,
     )
 
 

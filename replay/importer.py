@@ -25,6 +25,8 @@ DECIDED_TRIES = 12
 SETTLED_TRIES, SETTLED_PAUSE_SECONDS = 60, 0.5
 """How often an order is looked at until its money is back."""
 ADDRESS = {"fullName": "Invoice customer", "line1": "As on the invoice", "city": "Unknown", "countryCode": "GB"}
+OVER = "ORDER_NOT_SHIPPABLE"
+"""What an order says to a shipment that is over, or was never confirmed."""
 REFUNDED = frozenset({"PARTIALLY_REFUNDED", "REFUNDED"})
 
 
@@ -104,7 +106,7 @@ class Importer:
                 {"sku": line.stock_code, "quantity": line.quantity, "agreedPrice": _gbp(line.price_minor)}
                 for line in invoice.lines
             ],
-            "effectiveTime": invoice.at.isoformat().replace("+00:00", "Z"),
+            "effectiveTime": _time(invoice.at),
         }
         if invoice.shipping_minor:
             body["agreedShipping"] = _gbp(invoice.shipping_minor)
@@ -123,10 +125,14 @@ class Importer:
 
     async def give_back(self, refund: Refund) -> GivenBack:
         """Send money back of an order, with the units that came back; goods go on the shelf again."""
-        body: dict[str, Any] = {"amount": _gbp(refund.amount_minor), "reason": f"credit note {refund.note}"}
+        body: dict[str, Any] = {
+            "amount": _gbp(refund.amount_minor),
+            "reason": f"credit note {refund.note}",
+            "effectiveTime": _time(refund.at),
+        }
         try:
             if refund.units:
-                await self._has_left(refund.order_id)
+                await self._has_left(refund)
                 body["lines"] = [{"lineNumber": number, "quantity": units} for number, units in refund.units]
                 body["restock"] = refund.part is Part.GOODS
             answer = await self.edge.call(f"/v1/orders/{refund.order_id}/refunds", body, key=refund.key)
@@ -144,11 +150,22 @@ class Importer:
                 await asyncio.sleep(SETTLED_PAUSE_SECONDS)
         return 0
 
-    async def _has_left(self, order_id: str) -> None:
-        """What comes back has left before; the file has no day for it."""
-        if order_id not in self._shipped:
-            await self.edge.call(f"/v1/orders/{order_id}:ship", {})
-            self._shipped.add(order_id)
+    async def _has_left(self, refund: Refund) -> None:
+        """What comes back has left before; the file has no day for it, so that it counts as late as it can.
+
+        An order that this very refund has ended, when its answer was lost, does not leave again: its key knows better.
+        """
+        if refund.order_id not in self._shipped:
+            try:
+                await self.edge.call(f"/v1/orders/{refund.order_id}:ship", {"effectiveTime": _time(refund.at)})
+            except Refused as refusal:
+                if str(refusal) != OVER:
+                    raise
+            self._shipped.add(refund.order_id)
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def _gbp(minor: int) -> dict[str, Any]:

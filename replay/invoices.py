@@ -102,7 +102,7 @@ class CreditNote:
 
 
 def documents(lines: Iterable[FileLine]) -> list[Invoice | CreditNote]:
-    """Return the orders to place and the credit notes to honour, in the order of the file."""
+    """Return the orders to place and the credit notes to honour, in the order of their times, then of the file."""
     grouped: dict[tuple[LineClass, str], list[FileLine]] = {}
     for line in lines:
         kind = classify(line)
@@ -111,11 +111,11 @@ def documents(lines: Iterable[FileLine]) -> list[Invoice | CreditNote]:
     made: list[Invoice | CreditNote] = []
     for (kind, _), group in grouped.items():
         made.extend(_orders(group) if kind is LineClass.SALE else [_credit_note(group)])
-    return made
+    return sorted(made, key=lambda each: each.at)
 
 
 def invoices(lines: Iterable[FileLine]) -> list[Invoice]:
-    """Return the orders that sale lines make, in the order of the file."""
+    """Return the orders that sale lines make, in the order of their times, then of the file."""
     return [each for each in documents(lines) if isinstance(each, Invoice)]
 
 

@@ -11,6 +11,7 @@ import enum
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from replay.invoices import CreditLine, CreditNote, Invoice, InvoiceLine
 from replay.kinds import SOLD, Kind, kind_of
@@ -35,9 +36,10 @@ class Unmatched(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """Money to send back of one order, and the units that come back with it, by line number."""
+    """Money to send back of one order at a time, and the units that come back with it, by line number."""
 
     note: str
+    at: datetime
     invoice: str
     order_id: str
     part: Part
@@ -124,7 +126,7 @@ class Purchases:
             else:
                 leftovers.extend(_take_money(note, line, newest_first, taken))
         refunds = tuple(
-            Refund(note.number, invoice, order_id, part, each.amount_minor, tuple(sorted(each.units.items())))
+            Refund(note.number, note.at, invoice, order_id, part, each.amount_minor, tuple(sorted(each.units.items())))
             for (invoice, order_id, part), each in taken.items()
         )
         return Matched(refunds, tuple(leftovers))

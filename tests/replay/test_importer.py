@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ LINES = [
     line("1001", "D", -1, "0.50", "501"),
     line("1003", "POST", 1, "18", ""),
 ]
-REFUND = Refund("C9", "1001", "order of invoice-1001", Part.GOODS, 245, ((1, 1), (2, 1)))
+REFUND = Refund("C9", AT + timedelta(days=1), "1001", "order of invoice-1001", Part.GOODS, 245, ((1, 1), (2, 1)))
 
 
 @pytest.fixture
@@ -101,16 +102,34 @@ async def test_two_deliveries_of_the_same_goods_are_two(importer: Importer, shop
 async def test_goods_that_come_back_have_left_before(importer: Importer, shop: Shop) -> None:
     """An order is shipped once; the units go on the shelf again, under the key of the credit note and the order."""
     assert GivenBack(245) == await importer.give_back(REFUND)
-    await importer.give_back(Refund("C10", "1001", REFUND.order_id, Part.CHARGES, 5, ((3, 1),)))
-    assert 1 == len(shop.to(f"/v1/orders/{REFUND.order_id}:ship"))
+    await importer.give_back(Refund("C10", AT, "1001", REFUND.order_id, Part.CHARGES, 5, ((3, 1),)))
+    (left,) = shop.to(f"/v1/orders/{REFUND.order_id}:ship")
     goods, charge = shop.to(f"/v1/orders/{REFUND.order_id}/refunds")
     assert ("return-C9-1001-goods", "return-C10-1001-charges") == (goods.key, charge.key)
+    assert "2010-12-02T08:26:00Z" == left.body["effectiveTime"] == goods.body["effectiveTime"]
     assert [{"lineNumber": 1, "quantity": 1}, {"lineNumber": 2, "quantity": 1}] == goods.body["lines"]
     assert (True, False, "245") == (goods.body["restock"], charge.body["restock"], goods.body["amount"]["minorUnits"])
 
 
+async def test_a_refund_whose_answer_was_lost_is_told_when_its_order_is_over(importer: Importer, shop: Shop) -> None:
+    """It gave back all that was left, so the order leaves no more; its key still has the answer."""
+    await importer.give_back(REFUND)
+    shop.say(f"/v1/orders/{REFUND.order_id}:ship", refusal(400, "ORDER_NOT_SHIPPABLE"))
+    assert GivenBack(245) == await Importer(shop.edge()).give_back(REFUND)
+    shop.say(f"/v1/orders/{REFUND.order_id}:ship", refusal(404, "ORDER_NOT_FOUND"))
+    assert GivenBack(refusal="ORDER_NOT_FOUND") == await Importer(shop.edge()).give_back(REFUND)
+
+
+async def test_a_session_that_is_over_is_no_refusal_of_an_order(importer: Importer, shop: Shop) -> None:
+    """What the journal keeps is never asked for again."""
+    (order, _) = await prepare(importer)
+    shop.say("/v1/orders", refusal(401, "SESSION_REVOKED"))
+    with pytest.raises(ReplayFailed, match="SESSION_REVOKED"):
+        await importer.place(order)
+
+
 async def test_money_alone_goes_back_of_an_order_that_has_not_left(importer: Importer, shop: Shop) -> None:
-    await importer.give_back(Refund("C9", "1001", "o", Part.SHIPPING, 245))
+    await importer.give_back(Refund("C9", AT, "1001", "o", Part.SHIPPING, 245))
     (call,) = shop.asked[1:]
     assert ("/v1/orders/o/refunds", False) == (call.path, "lines" in call.body)
 
@@ -142,7 +161,9 @@ async def test_an_order_that_is_still_being_decided_is_asked_for_again(importer:
 
 
 @pytest.mark.parametrize(
-    "lost", [httpx.ReadError("cut"), refusal(503, "UNAVAILABLE"), refusal(429, "OVERLOADED")], ids=str
+    "lost",
+    [httpx.ReadError("cut"), refusal(503, "UNAVAILABLE"), refusal(500, "INTERNAL"), refusal(429, "OVERLOADED")],
+    ids=str,
 )
 async def test_a_lost_answer_is_asked_for_again_with_its_key(
     importer: Importer, shop: Shop, lost: httpx.Response | Exception

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from replay import invoices
 from replay.invoices import CreditNote, Invoice
-from tests.replay.files import line
+from tests.replay.files import AT, line
 
 
 def test_an_invoice_may_hold_a_product_twice_at_two_prices() -> None:
     invoice = invoices.invoices([line(price="2.10"), line(price="1.99", quantity=3), line("2")])[0]
     assert [(each.quantity, each.price_minor) for each in invoice.lines] == [(1, 210), (3, 199)]
     assert invoice.total_minor == 807
+
+
+def test_a_file_that_is_out_of_order_is_played_in_the_order_of_its_times() -> None:
+    """Documents of one minute stay as the file has them."""
+    before = AT - timedelta(minutes=1)
+    made = invoices.documents([line("2"), line("3"), line("1", at=before), line("C4", quantity=-1, at=before)])
+    assert ["1", "C4", "2", "3"] == [each.number for each in made]
 
 
 def test_postage_and_discount_belong_to_the_order_of_their_invoice() -> None:

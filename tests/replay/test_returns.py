@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.file import FileLine
@@ -131,6 +131,7 @@ CREDITS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(SALES | CREDITS, max_size=12))
 def test_refunds_and_leftovers_are_the_note_and_no_order_gives_more_than_it_took(lines: list[FileLine]) -> None:
     """Whatever was bought and is returned, in whichever order."""
