@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from mesh import calls, idempotency
 from mesh.identity import Caller, caller_of
-from mesh.refusals import InvalidInput, Overloaded, Refusal
+from mesh.refusals import Overloaded, Refusal
 from mesh.seams import Clock
 from svc_order.checkout.convoy import Convoy, Ride
 from svc_order.checkout.intake import Ask, Intake, Placement, Priced
@@ -20,6 +18,7 @@ from svc_order.checkout.store import Key, Known
 from svc_order.checkout.waiting import Answer
 from svc_order.errors import ImporterRequired
 from svc_order.order import wire
+from svc_order.order.effective import check_effective
 from svc_order.order.reads import Reads
 from svc_order.order.values import datetime_of, money
 from titan.order.v1 import checkout_service_pb2 as pb
@@ -135,14 +134,8 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         brings = request.HasField("agreed_shipping") or request.HasField("agreed_discount")
         if brings and "importer" not in caller.roles:
             raise ImporterRequired("only importers may bring shipping and discounts")
-        if not request.HasField("effective_time"):
-            return
-        if "importer" not in caller.roles:
-            raise ImporterRequired("only importers may say when an order counts as placed")
-        now = Timestamp()
-        now.FromDatetime(self._clock.now())
-        if (request.effective_time.seconds, request.effective_time.nanos) > (now.seconds, now.nanos):
-            raise InvalidInput.of("effective_time", "must not be in the future")
+        if request.HasField("effective_time"):
+            check_effective(request.effective_time, caller, now=self._clock.now())
 
 
 def _refuse_agreed_prices(lines: Iterable[pb.PlaceOrderLine], caller: Caller) -> None:

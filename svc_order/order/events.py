@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from mesh.outbox import Event
 from svc_order.order.rules import Entry, Order
-from svc_order.order.values import money, timestamp
+from svc_order.order.values import money, returned_to_wire, timestamp
 from titan.order.v1 import events_pb2
 
 TOPIC = "titan.order.v1"
@@ -39,16 +39,20 @@ def _message(order: Order, entry: Entry) -> Message:
         case "OrderCancelled":
             return events_pb2.OrderCancelled(**who, reason=entry.payload["reason"])
         case "OrderShipped":
-            return events_pb2.OrderShipped(**who, tracking_code=entry.payload["tracking_code"])
+            return events_pb2.OrderShipped(
+                **who, tracking_code=entry.payload["tracking_code"], effective_time=timestamp(entry.effective_at)
+            )
         case "OrderTracked":
             return events_pb2.OrderTracked(**who, tracking_code=entry.payload["tracking_code"])
         case "OrderDelivered":
-            return events_pb2.OrderDelivered(**who)
+            return events_pb2.OrderDelivered(**who, effective_time=timestamp(entry.effective_at))
         case "OrderRefunded":
             return events_pb2.OrderRefunded(
                 **who,
                 refund_id=entry.payload["refund_id"],
                 amount=money(entry.payload["amount_minor"], order.currency),
                 full=entry.payload["full"],
+                returned=returned_to_wire(entry.payload),
+                effective_time=timestamp(entry.effective_at),
             )
     raise ValueError(f"no event is called {entry.type}")

@@ -52,6 +52,12 @@ class Reads:
             views = await store.list_views(connection, order_ids)
         return {view.order.order_id: order for view, order in zip(views, await self.opened(views), strict=True)}
 
+    async def opened_for(self, view: View, reader_id: UUID) -> order_pb2.Order:
+        """Return the public order of a stored one; address and e-mail for its owner alone."""
+        if view.order.user_id != reader_id:
+            return wire.view_to_wire(view, b"")
+        return (await self.opened([view]))[0]
+
     async def opened(self, views: Sequence[View]) -> list[order_pb2.Order]:
         """Return the public orders of stored ones, in their order."""
         await self._vault.prepare(view.order.user_id for view in views)

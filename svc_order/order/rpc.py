@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -12,23 +14,26 @@ import asyncpg
 
 from mesh import idempotency, pages
 from mesh.database import Database
-from mesh.identity import caller_of
+from mesh.identity import Caller, caller_of
 from mesh.refusals import InvalidInput, Overloaded
 from mesh.seams import Clock, Ids, failpoint
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.store import Effect, ReturnedUnits
-from svc_order.errors import OrderCancelled
+from svc_order.errors import OrderCancelled, OrderNotFound
 from svc_order.order import rules, store, wire
+from svc_order.order.effective import check_effective
 from svc_order.order.reads import Reads
 from svc_order.order.rules import OrderStatus
-from svc_order.order.values import money, timestamp
+from svc_order.order.values import datetime_of, money, timestamp
 from svc_order.settings import OrderSettings
 from svc_order.vault import Vault
 from titan.order.v1 import order_pb2, order_service_pb2_grpc
 from titan.order.v1 import order_service_pb2 as pb
 from titan.payment.v1 import refund_pb2
 
+READ_ROLES = frozenset({"admin", "finance", "importer", "support"})
+"""Who may read the past of any order, but for what is personal in it."""
 REFUND_ROLES = frozenset({"admin", "finance", "importer", "support"})
 WATCH_SECONDS = 0.25
 """How often a watched order is looked at."""
@@ -37,6 +42,7 @@ _LIST = "OrderService.ListOrders"
 _REFUND = "OrderService.CreateRefund"
 
 _T = TypeVar("_T")
+_Dated = pb.ShipOrderRequest | pb.DeliverOrderRequest | pb.CreateRefundRequest
 
 
 class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
@@ -90,6 +96,21 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             status = wire.status_after(entry, status)
         return pb.ListOrderEventsResponse(events=events)
 
+    async def GetOrderAsOf(self, request: pb.GetOrderAsOfRequest, context: Any) -> pb.GetOrderAsOfResponse:
+        """Refuses with ORDER_NOT_FOUND."""
+        caller = caller_of(context)
+        order_id, user_id = UUID(request.order_id), caller.require_user_id()
+        async with self._db.hot_read() as connection:
+            owner_id = None if caller.roles & READ_ROLES else user_id
+            view = await store.get_view(connection, order_id, owner_id=owner_id)
+            entries = await store.list_entries(connection, order_id)
+        recorded = request.timeline == order_pb2.TIMELINE_RECORDED
+        by_then = rules.as_of(entries, datetime_of(request.as_of_time), recorded=recorded)
+        if not by_then:
+            raise OrderNotFound("the order had not been placed by then")
+        shown = replace(view, order=rules.replay(order_id, by_then), payment_status=0, action_url=None)
+        return pb.GetOrderAsOfResponse(order=await self._reads.opened_for(shown, user_id))
+
     async def WatchOrder(self, request: pb.WatchOrderRequest, context: Any) -> AsyncIterator[pb.WatchOrderResponse]:
         """Refuses with ORDER_NOT_FOUND, and with OVERLOADED a user who watches too much already."""
         owner_id, order_id = caller_of(context).require_user_id(), UUID(request.order_id)
@@ -136,12 +157,12 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return pb.CancelOrderResponse(order=await self._reads.get(order_id, owner_id=owner_id))
 
     async def ShipOrder(self, request: pb.ShipOrderRequest, context: Any) -> pb.ShipOrderResponse:
-        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_SHIPPABLE or TRACKING_CODE_CONFLICT."""
-        order_id = UUID(request.order_id)
+        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_SHIPPABLE, TRACKING_CODE_CONFLICT or IMPORTER_REQUIRED."""
+        order_id, effective_at = UUID(request.order_id), self._effective(request, caller_of(context))
 
         async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id)
-            change = rules.ship(order, request.tracking_code, at=self._clock.now())
+            change = rules.ship(order, request.tracking_code, at=self._clock.now(), effective_at=effective_at)
             await store.save_changes(tx, [change])
             if change.order.status is order.status:  # it had left before
                 return None
@@ -153,23 +174,24 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return pb.ShipOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def DeliverOrder(self, request: pb.DeliverOrderRequest, context: Any) -> pb.DeliverOrderResponse:
-        """Refuses with ORDER_NOT_FOUND or ORDER_NOT_DELIVERABLE."""
-        order_id = UUID(request.order_id)
+        """Refuses with ORDER_NOT_FOUND, ORDER_NOT_DELIVERABLE or IMPORTER_REQUIRED."""
+        order_id, effective_at = UUID(request.order_id), self._effective(request, caller_of(context))
 
         async def write(tx: asyncpg.Connection) -> None:
             order = await store.lock_order(tx, order_id)
-            await store.save_changes(tx, [rules.deliver(order, at=self._clock.now())])
+            await store.save_changes(tx, [rules.deliver(order, at=self._clock.now(), effective_at=effective_at)])
 
         await self._change(write)
         return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
         """Refuses with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, ORDER_NOT_RETURNABLE, RETURN_EXCEEDS_LINE,
-        SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER or REFUND_AMOUNT_INVALID."""
+        SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID or IMPORTER_REQUIRED."""
         caller = caller_of(context)
         user_id, order_id = caller.require_user_id(), UUID(request.order_id)
         owner_id = None if caller.roles & REFUND_ROLES else user_id
         asked, units = request.HasField("amount"), _returned(request)
+        effective_at = self._effective(request, caller)
         words = await self._seal_words(order_id, request.reason)
 
         async def write(tx: asyncpg.Connection) -> tuple[pb.CreateRefundResponse, Effect | None]:
@@ -190,6 +212,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 currency=request.amount.currency_code if asked else None,
                 by_owner=owner_id is not None,
                 at=self._clock.now(),
+                effective_at=effective_at,
                 units=units,
             )
             effect = _refund_effect(change, restock=units if request.restock else {})
@@ -215,6 +238,13 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         receipts = [pb.Receipt(order_id=each, order=found.get(UUID(each))) for each in request.order_ids]
         shown = pages.fitting(receipts)
         return pb.BatchGetReceiptsResponse(receipts=shown, remaining_order_ids=request.order_ids[len(shown) :])
+
+    def _effective(self, request: _Dated, caller: Caller) -> datetime | None:
+        """Return when an importer says that something happened; None for now."""
+        if not request.HasField("effective_time"):
+            return None
+        check_effective(request.effective_time, caller, now=self._clock.now())
+        return datetime_of(request.effective_time)
 
     async def _seal_words(self, order_id: UUID, words: str) -> dict[UUID, bytes]:
         """Return what somebody said to a decision, sealed for the order's owner; it is personal."""

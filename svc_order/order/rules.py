@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from mesh.refusals import InvalidInput
 from svc_order.errors import (
     OrderNotCancellable,
     OrderNotDeliverable,
@@ -134,17 +135,16 @@ def confirm(order: Order, allocations: Allocations, *, at: datetime) -> Change:
     if order.status is not OrderStatus.PENDING:
         return Change(order, None)
     after = replace(order, status=OrderStatus.CONFIRMED, allocations=allocations)
-    effective_at = order.effective_at if order.effective_at < order.created_at else at
-    return _changed(after, "OrderConfirmed", {"allocations": allocations_to_json(allocations)}, at, effective_at)
+    payload = {"allocations": allocations_to_json(allocations)}
+    return _changed(after, "OrderConfirmed", payload, at, _decided_when_placed(order, at))
 
 
 def abandon(order: Order, reason: str, *, at: datetime) -> Change:
     """Return a pending order as cancelled by the checkout; one that is decided already comes back as it is."""
     if order.status is not OrderStatus.PENDING:
         return Change(order, None)
-    return _changed(
-        replace(order, status=OrderStatus.CANCELLED, cancel_reason=reason), "OrderCancelled", {"reason": reason}, at, at
-    )
+    after = replace(order, status=OrderStatus.CANCELLED, cancel_reason=reason)
+    return _changed(after, "OrderCancelled", {"reason": reason}, at, _decided_when_placed(order, at))
 
 
 def cancel(order: Order, *, at: datetime) -> Change:
@@ -163,13 +163,15 @@ def cancel(order: Order, *, at: datetime) -> Change:
     return _changed(after, "OrderCancelled", {"reason": CUSTOMER}, at, at)
 
 
-def ship(order: Order, tracking_code: str, *, at: datetime) -> Change:
+def ship(order: Order, tracking_code: str, *, at: datetime, effective_at: datetime | None = None) -> Change:
     """Return the order as shipped; one that has left already comes back as it is, with a code if it had none.
 
     Raises:
+        InvalidInput: It would count as having left before it was placed.
         OrderNotShippable: It is not confirmed.
         TrackingCodeConflict: It left under another code.
     """
+    counts_from = _effective(order, at, effective_at)
     if order.status in LEFT:
         if tracking_code in ("", order.tracking_code):
             return Change(order, None)
@@ -178,24 +180,26 @@ def ship(order: Order, tracking_code: str, *, at: datetime) -> Change:
                 "the parcel left under another tracking code", tracking_code=order.tracking_code, status=order.status
             )
         after = replace(order, tracking_code=tracking_code)
-        return _changed(after, "OrderTracked", {"tracking_code": tracking_code}, at, at)
+        return _changed(after, "OrderTracked", {"tracking_code": tracking_code}, at, counts_from)
     if order.status is not OrderStatus.CONFIRMED:
         raise OrderNotShippable(f"the order is {order.status.lower()}", status=order.status)
     after = replace(order, status=OrderStatus.SHIPPED, tracking_code=tracking_code)
-    return _changed(after, "OrderShipped", {"tracking_code": tracking_code}, at, at)
+    return _changed(after, "OrderShipped", {"tracking_code": tracking_code}, at, counts_from)
 
 
-def deliver(order: Order, *, at: datetime) -> Change:
+def deliver(order: Order, *, at: datetime, effective_at: datetime | None = None) -> Change:
     """Return the order as delivered; one that has arrived already comes back as it is.
 
     Raises:
         OrderNotDeliverable: It has not shipped.
+        InvalidInput: It would count as having arrived before it was placed.
     """
+    counts_from = _effective(order, at, effective_at)
     if order.status is OrderStatus.DELIVERED:
         return Change(order, None)
     if order.status is not OrderStatus.SHIPPED:
         raise OrderNotDeliverable(f"the order is {order.status.lower()}", status=order.status)
-    return _changed(replace(order, status=OrderStatus.DELIVERED), "OrderDelivered", {}, at, at)
+    return _changed(replace(order, status=OrderStatus.DELIVERED), "OrderDelivered", {}, at, counts_from)
 
 
 def refund(
@@ -206,6 +210,7 @@ def refund(
     currency: str | None,
     by_owner: bool,
     at: datetime,
+    effective_at: datetime | None = None,
     units: Units | None = None,
 ) -> Change:
     """Return the order with a refund decided on it, for units that came back or for money alone.
@@ -220,7 +225,9 @@ def refund(
             they could keep the goods and the money.
         RefundAmountInvalid: The amount is not more than zero, or in another currency.
         RefundExceedsOrder: It is more than what has not gone back yet.
+        InvalidInput: It would count as decided before the order was placed.
     """
+    counts_from = _effective(order, at, effective_at)
     if order.status not in REFUNDABLE:
         raise OrderNotRefundable(f"the order is {order.status.lower()}", status=order.status)
     if by_owner and order.status in LEFT:
@@ -247,7 +254,9 @@ def refund(
         raise OrderNotRefundable("the order has had too many refunds: only all that is left can go back")
     # Goods that never left go back on the shelf with the last penny; returned goods are another decision.
     release = full and order.status is OrderStatus.CONFIRMED
-    return _refunded(order, refund_id, amount_minor, full=full, release=release, at=at, units=units)
+    return _refunded(
+        order, refund_id, amount_minor, full=full, release=release, at=at, effective_at=counts_from, units=units
+    )
 
 
 def cost_of(order: Order, units: Units) -> int:
@@ -301,6 +310,19 @@ def replay(order_id: UUID, entries: Iterable[Entry]) -> Order:
     return order
 
 
+def as_of(entries: Iterable[Entry], at: datetime, *, recorded: bool = False) -> list[Entry]:
+    """Return what of a journal, in the order of its versions, had happened by a time: when it counts, or was recorded.
+
+    An entry counts no earlier than those before it, on whose state it was decided.
+    """
+    by_then = []
+    for entry in entries:
+        if (entry.recorded_at if recorded else entry.effective_at) > at:
+            break
+        by_then.append(entry)
+    return by_then
+
+
 def _apply(order_id: UUID, order: Order | None, entry: Entry) -> Order:
     payload = entry.payload
     if order is None:
@@ -352,6 +374,7 @@ def _refunded(
     full: bool,
     release: bool,
     at: datetime,
+    effective_at: datetime | None = None,
     units: Units | None = None,
 ) -> Change:
     payload = {"refund_id": str(refund_id), "amount_minor": amount_minor, "full": full, "release": release}
@@ -363,7 +386,19 @@ def _refunded(
         refunded_minor=order.refunded_minor + amount_minor,
         returned=_added(order.returned, units or {}),
     )
-    return _changed(after, "OrderRefunded", payload, at, at)
+    return _changed(after, "OrderRefunded", payload, at, effective_at or at)
+
+
+def _decided_when_placed(order: Order, at: datetime) -> datetime:
+    """Return when the checkout's decision counts: now, or for an imported order, when that counts as placed."""
+    return order.effective_at if order.effective_at < order.created_at else at
+
+
+def _effective(order: Order, at: datetime, effective_at: datetime | None) -> datetime:
+    """Return when a decision counts: now, or when its importer says."""
+    if effective_at is not None and effective_at < order.effective_at:
+        raise InvalidInput.of("effective_time", "must not be before the order")
+    return effective_at or at
 
 
 def _changed(order: Order, kind: str, payload: Mapping[str, Any], at: datetime, effective_at: datetime) -> Change:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus, Units, status_after_refund
-from svc_order.order.values import money, timestamp
+from svc_order.order.values import money, returned_to_wire, timestamp
 from svc_order.order.view import View
 from titan.order.v1 import order_pb2
 from titan.payment.v1 import payment_pb2
@@ -121,6 +121,7 @@ def entry_to_wire(entry: Entry, status_before: OrderStatus, currency: str) -> or
         refund_id=details.get("refund_id", ""),
         amount=None if amount_minor is None else money(amount_minor, currency),
         total=None if total_minor is None else money(total_minor, currency),
+        returned=returned_to_wire(entry.payload),
     )
 
 

@@ -12,10 +12,10 @@ import pytest
 from mesh import pages
 from mesh.seams import failpoints
 from svc_order.order import store
-from svc_order.order.rpc import REFUND_ROLES, WATCHES_PER_USER
+from svc_order.order.rpc import READ_ROLES, REFUND_ROLES, WATCHES_PER_USER
 from svc_order.order.rules import OrderStatus
 from tests import harness
-from tests.svc_order.conftest import Shop
+from tests.svc_order.conftest import Shop, order_request
 from tests.svc_order.world import STATUS, World, until
 from titan.order.v1 import events_pb2, order_pb2
 from titan.order.v1 import order_service_pb2 as pb
@@ -458,6 +458,97 @@ async def test_units_that_come_back_are_refunded_and_restocked_once(shop: Shop, 
     async with shop.db.hot() as tx:
         await store.rebuild(tx, UUID(order.order_id))
     assert before == await read(shop, order.order_id, user)
+
+
+async def test_the_journal_and_the_public_event_tell_which_units_came_back(shop: Shop, world: World) -> None:
+    """Who keeps books of their own learns from them what is on the shelf again."""
+    user = uuid4()
+    order = await captured(shop, user)
+    await ship(shop, order.order_id)
+    await give_back(shop, order.order_id, [(2, 1), (1, 2)])
+    back = [order_pb2.ReturnedUnits(line_number=number, quantity=count) for number, count in ((1, 2), (2, 1))]
+    *earlier, refunded = await journal(shop, order.order_id, user)
+    assert back == list(refunded.returned) and not any(entry.returned for entry in earlier)
+    (*_, (_, kind, payload)) = await published(shop, order.order_id)
+    event = events_pb2.OrderRefunded.FromString(payload)
+    assert ("OrderRefunded", back) == (kind, list(event.returned))
+    assert event.effective_time == refunded.effective_time
+
+
+THEN = "2011-02-01T08:00:00Z"
+
+
+def dated(order_id: str, time: str) -> dict[str, Any]:
+    """The calls that may say when they count, for a parcel at the step before."""
+    amount = money_pb2.Money(currency_code=GBP, minor_units=1)
+    asked = {
+        "ShipOrder": pb.ShipOrderRequest(order_id=order_id),
+        "DeliverOrder": pb.DeliverOrderRequest(order_id=order_id),
+        "CreateRefund": pb.CreateRefundRequest(order_id=order_id, amount=amount, request_id=str(uuid4())),
+    }
+    for request in asked.values():
+        request.effective_time.FromJsonString(time)
+    return asked
+
+
+async def imported(shop: Shop, user: UUID, at: str = "2011-01-01T08:00:00Z") -> str:
+    request = order_request()
+    request.effective_time.FromJsonString(at)
+    order = (await shop.checkout.PlaceOrder(request, metadata=harness.as_user(user, roles=("importer",)))).order
+    await until(lambda: shop.world.payments.get(order.order_id) == STATUS.PAYMENT_STATUS_CAPTURED)
+    return str(order.order_id)
+
+
+async def test_an_importer_says_when_a_parcel_left_arrived_and_came_back(shop: Shop) -> None:
+    """Nobody else may; not in the future, and not before the order."""
+    user, importer = uuid4(), harness.as_user(roles=("importer",))
+    order_id = await imported(shop, user)
+    for method, request in dated(order_id, THEN).items():
+        call = getattr(shop.orders, method)
+        assert "IMPORTER_REQUIRED" == await refused(call(request, metadata=harness.as_user(roles=("admin",))))
+        for wrong in ("2999-01-01T00:00:00Z", "2011-01-01T07:59:59Z"):
+            other = dated(order_id, wrong)[method]
+            assert "INVALID_INPUT" == await refused(call(other, metadata=importer))
+        await call(request, metadata=importer)
+    entries = await journal(shop, order_id, user)
+    assert [THEN] * 3 == [entry.effective_time.ToJsonString() for entry in entries[2:]]
+    assert ["OrderShipped", "OrderDelivered", "OrderRefunded"] == [entry.type for entry in entries[2:]]
+    assert all(entry.record_time.ToJsonString() > "2026" for entry in entries)
+
+
+def past(shop: Shop, order_id: str, at: str, who: Any, timeline: Any = order_pb2.TIMELINE_UNSPECIFIED) -> Any:
+    request = pb.GetOrderAsOfRequest(order_id=order_id, timeline=timeline)
+    request.as_of_time.FromJsonString(at)
+    return shop.orders.GetOrderAsOf(request, metadata=who)
+
+
+async def test_an_order_is_read_as_it_stood_at_any_time(shop: Shop) -> None:
+    """By when things count, or by what had been recorded; the journal's part of it alone."""
+    user, importer = uuid4(), harness.as_user(roles=("importer",))
+    owner, order_id = harness.as_user(user), await imported(shop, user)
+    await shop.orders.ShipOrder(dated(order_id, THEN)["ShipOrder"], metadata=importer)
+    at_first = (await past(shop, order_id, "2011-01-31T00:00:00Z", owner)).order
+    assert (order_pb2.ORDER_STATUS_CONFIRMED, 2, 0) == (at_first.status, at_first.version, at_first.payment_status)
+    assert "ada@example.com" == at_first.contact_email
+    assert order_pb2.ORDER_STATUS_SHIPPED == (await past(shop, order_id, THEN, owner)).order.status
+    known = order_pb2.TIMELINE_RECORDED
+    assert "ORDER_NOT_FOUND" == await refused(past(shop, order_id, THEN, owner, known))
+    assert (
+        order_pb2.ORDER_STATUS_SHIPPED
+        == (await past(shop, order_id, "2999-01-01T00:00:00Z", owner, known)).order.status
+    )
+    assert "ORDER_NOT_FOUND" == await refused(past(shop, order_id, "2010-12-31T00:00:00Z", owner))
+
+
+async def test_the_past_of_an_order_is_its_owners_and_the_shops(shop: Shop) -> None:
+    """Who keeps the books needs no address."""
+    order_id = await imported(shop, uuid4())
+    assert "ORDER_NOT_FOUND" == await refused(past(shop, order_id, THEN, harness.as_user()))
+    for role in sorted(READ_ROLES):
+        seen = (await past(shop, order_id, THEN, harness.as_user(roles=(role,)))).order
+        assert (order_id, "", "") == (seen.order_id, seen.contact_email, seen.shipping_address.line1)
+    missing = pb.GetOrderAsOfRequest(order_id=order_id)
+    assert "INVALID_INPUT" == await refused(shop.orders.GetOrderAsOf(missing, metadata=harness.as_user()))
 
 
 async def test_units_wait_for_the_warehouse_to_hear_that_they_left(start: Any, world: World) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.refusals import Refusal
+from mesh.refusals import InvalidInput, Refusal
 from svc_order.errors import (
     OrderNotCancellable,
     OrderNotDeliverable,
@@ -24,7 +24,7 @@ from svc_order.errors import (
     TrackingCodeConflict,
 )
 from svc_order.order import rules
-from svc_order.order.rules import Change, Line, Order, OrderStatus
+from svc_order.order.rules import Change, Entry, Line, Order, OrderStatus
 from titan.order.v1 import order_pb2
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -77,6 +77,49 @@ def test_an_order_that_counts_from_earlier_is_confirmed_as_of_then() -> None:
     entry = rules.confirm(order(effective_at=earlier), {}, at=LATER).entry
     assert entry is not None
     assert (entry.effective_at, entry.recorded_at) == (earlier, LATER)
+
+
+def test_an_imported_order_that_finds_no_stock_was_refused_when_it_was_placed() -> None:
+    """Otherwise it would have been waiting for years."""
+    entry = rules.abandon(order(effective_at=AT - timedelta(days=1)), "OUT_OF_STOCK", at=LATER).entry
+    assert entry is not None and (entry.effective_at, entry.recorded_at) == (AT - timedelta(days=1), LATER)
+
+
+SAYING_WHEN = {
+    "ship": lambda when: rules.ship(order(OrderStatus.CONFIRMED), "", at=LATER, effective_at=when),
+    "code": lambda when: rules.ship(order(OrderStatus.SHIPPED), "T", at=LATER, effective_at=when),
+    "deliver": lambda when: rules.deliver(order(OrderStatus.SHIPPED), at=LATER, effective_at=when),
+    "refund": lambda when: rules.refund(
+        order(OrderStatus.SHIPPED),
+        REFUND_ID,
+        amount_minor=1,
+        currency="GBP",
+        by_owner=False,
+        at=LATER,
+        effective_at=when,
+    ),
+}
+
+
+@pytest.mark.parametrize("step", SAYING_WHEN)
+def test_what_happened_counts_from_when_it_is_said_to_and_never_before_the_order(step: str) -> None:
+    """It is recorded now, whatever it counts from."""
+    for said, counts in ((AT, AT), (None, LATER)):
+        entry = SAYING_WHEN[step](said).entry
+        assert entry is not None and (entry.effective_at, entry.recorded_at) == (counts, LATER)
+    with pytest.raises(InvalidInput, match="before the order"):
+        SAYING_WHEN[step](AT - timedelta(seconds=1))
+
+
+def test_the_past_of_a_journal_ends_with_the_first_entry_that_had_not_happened() -> None:
+    """By when they count, or were recorded; a later entry never counts before those that it was decided on."""
+    minutes = [AT + timedelta(minutes=n) for n in range(5)]
+    journal = [
+        Entry(n + 1, "OrderRefunded", {}, recorded_at=minutes[4], effective_at=at)
+        for n, at in enumerate((minutes[0], minutes[2], minutes[1]))
+    ]
+    assert [0, 1, 1, 3] == [len(rules.as_of(journal, at)) for at in (AT - timedelta(seconds=1), *minutes[:3])]
+    assert [0, 3] == [len(rules.as_of(journal, at, recorded=True)) for at in minutes[3:]]
 
 
 def test_a_pending_order_is_abandoned_with_its_reason() -> None:

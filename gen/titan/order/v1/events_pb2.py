@@ -23,28 +23,29 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from titan.order.v1 import order_pb2 as titan_dot_order_dot_v1_dot_order__pb2
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btitan/order/v1/events.proto\x12\x0etitan.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\x9d\x01\n\x0bOrderPlaced\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x12\n\nline_count\x18\x04 \x01(\x05\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x0eOrderConfirmed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\"C\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"H\n\x0cOrderShipped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rtracking_code\x18\x03 \x01(\t\"3\n\x0eOrderDelivered\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\"H\n\x0cOrderTracked\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rtracking_code\x18\x03 \x01(\t\"y\n\rOrderRefunded\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\trefund_id\x18\x03 \x01(\t\x12$\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btitan/order/v1/events.proto\x12\x0etitan.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1atitan/order/v1/order.proto\x1a\x19titan/type/v1/money.proto\"\x9d\x01\n\x0bOrderPlaced\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x12\n\nline_count\x18\x04 \x01(\x05\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"X\n\x0eOrderConfirmed\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12#\n\x05total\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\"C\n\x0eOrderCancelled\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"|\n\x0cOrderShipped\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rtracking_code\x18\x03 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x0eOrderDelivered\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"H\n\x0cOrderTracked\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x15\n\rtracking_code\x18\x03 \x01(\t\"\xde\x01\n\rOrderRefunded\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x11\n\trefund_id\x18\x03 \x01(\t\x12$\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x0c\n\x04\x66ull\x18\x05 \x01(\x08\x12/\n\x08returned\x18\x06 \x03(\x0b\x32\x1d.titan.order.v1.ReturnedUnits\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.order.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDERPLACED']._serialized_start=108
-  _globals['_ORDERPLACED']._serialized_end=265
-  _globals['_ORDERCONFIRMED']._serialized_start=267
-  _globals['_ORDERCONFIRMED']._serialized_end=355
-  _globals['_ORDERCANCELLED']._serialized_start=357
-  _globals['_ORDERCANCELLED']._serialized_end=424
-  _globals['_ORDERSHIPPED']._serialized_start=426
-  _globals['_ORDERSHIPPED']._serialized_end=498
-  _globals['_ORDERDELIVERED']._serialized_start=500
-  _globals['_ORDERDELIVERED']._serialized_end=551
-  _globals['_ORDERTRACKED']._serialized_start=553
-  _globals['_ORDERTRACKED']._serialized_end=625
-  _globals['_ORDERREFUNDED']._serialized_start=627
-  _globals['_ORDERREFUNDED']._serialized_end=748
+  _globals['_ORDERPLACED']._serialized_start=136
+  _globals['_ORDERPLACED']._serialized_end=293
+  _globals['_ORDERCONFIRMED']._serialized_start=295
+  _globals['_ORDERCONFIRMED']._serialized_end=383
+  _globals['_ORDERCANCELLED']._serialized_start=385
+  _globals['_ORDERCANCELLED']._serialized_end=452
+  _globals['_ORDERSHIPPED']._serialized_start=454
+  _globals['_ORDERSHIPPED']._serialized_end=578
+  _globals['_ORDERDELIVERED']._serialized_start=580
+  _globals['_ORDERDELIVERED']._serialized_end=683
+  _globals['_ORDERTRACKED']._serialized_start=685
+  _globals['_ORDERTRACKED']._serialized_end=757
+  _globals['_ORDERREFUNDED']._serialized_start=760
+  _globals['_ORDERREFUNDED']._serialized_end=982
 # @@protoc_insertion_point(module_scope)

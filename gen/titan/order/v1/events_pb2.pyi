@@ -1,10 +1,12 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from titan.order.v1 import order_pb2 as _order_pb2
 from titan.type.v1 import money_pb2 as _money_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -44,22 +46,26 @@ class OrderCancelled(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class OrderShipped(_message.Message):
-    __slots__ = ("order_id", "user_id", "tracking_code")
+    __slots__ = ("order_id", "user_id", "tracking_code", "effective_time")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     TRACKING_CODE_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     user_id: str
     tracking_code: str
-    def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., tracking_code: _Optional[str] = ...) -> None: ...
+    effective_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., tracking_code: _Optional[str] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class OrderDelivered(_message.Message):
-    __slots__ = ("order_id", "user_id")
+    __slots__ = ("order_id", "user_id", "effective_time")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     user_id: str
-    def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
+    effective_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class OrderTracked(_message.Message):
     __slots__ = ("order_id", "user_id", "tracking_code")
@@ -72,15 +78,19 @@ class OrderTracked(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., tracking_code: _Optional[str] = ...) -> None: ...
 
 class OrderRefunded(_message.Message):
-    __slots__ = ("order_id", "user_id", "refund_id", "amount", "full")
+    __slots__ = ("order_id", "user_id", "refund_id", "amount", "full", "returned", "effective_time")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     REFUND_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     FULL_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     user_id: str
     refund_id: str
     amount: _money_pb2.Money
     full: bool
-    def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., refund_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., full: _Optional[bool] = ...) -> None: ...
+    returned: _containers.RepeatedCompositeFieldContainer[_order_pb2.ReturnedUnits]
+    effective_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., refund_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., full: _Optional[bool] = ..., returned: _Optional[_Iterable[_Union[_order_pb2.ReturnedUnits, _Mapping]]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

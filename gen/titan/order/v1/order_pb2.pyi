@@ -23,6 +23,12 @@ class OrderStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ORDER_STATUS_DELIVERED: _ClassVar[OrderStatus]
     ORDER_STATUS_CANCELLED: _ClassVar[OrderStatus]
     ORDER_STATUS_REFUNDED: _ClassVar[OrderStatus]
+
+class Timeline(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TIMELINE_UNSPECIFIED: _ClassVar[Timeline]
+    TIMELINE_EFFECTIVE: _ClassVar[Timeline]
+    TIMELINE_RECORDED: _ClassVar[Timeline]
 ORDER_STATUS_UNSPECIFIED: OrderStatus
 ORDER_STATUS_PENDING: OrderStatus
 ORDER_STATUS_CONFIRMED: OrderStatus
@@ -30,6 +36,9 @@ ORDER_STATUS_SHIPPED: OrderStatus
 ORDER_STATUS_DELIVERED: OrderStatus
 ORDER_STATUS_CANCELLED: OrderStatus
 ORDER_STATUS_REFUNDED: OrderStatus
+TIMELINE_UNSPECIFIED: Timeline
+TIMELINE_EFFECTIVE: Timeline
+TIMELINE_RECORDED: Timeline
 
 class Order(_message.Message):
     __slots__ = ("order_id", "user_id", "status", "payment_status", "total", "tax", "shipping", "refunded", "lines", "shipping_address", "contact_email", "next_action", "cancel_reason", "cart_id", "create_time", "effective_time", "update_time", "version", "etag", "tracking_code")
@@ -126,7 +135,7 @@ class Quote(_message.Message):
     def __init__(self, lines: _Optional[_Iterable[_Union[OrderLine, _Mapping]]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., shipping: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class OrderEvent(_message.Message):
-    __slots__ = ("version", "type", "status", "record_time", "effective_time", "details", "reason", "tracking_code", "refund_id", "amount", "total")
+    __slots__ = ("version", "type", "status", "record_time", "effective_time", "details", "reason", "tracking_code", "refund_id", "amount", "total", "returned")
     class DetailsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +154,7 @@ class OrderEvent(_message.Message):
     REFUND_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
     version: int
     type: str
     status: OrderStatus
@@ -156,7 +166,16 @@ class OrderEvent(_message.Message):
     refund_id: str
     amount: _money_pb2.Money
     total: _money_pb2.Money
-    def __init__(self, version: _Optional[int] = ..., type: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., record_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., details: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ..., tracking_code: _Optional[str] = ..., refund_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
+    returned: _containers.RepeatedCompositeFieldContainer[ReturnedUnits]
+    def __init__(self, version: _Optional[int] = ..., type: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., record_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., details: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ..., tracking_code: _Optional[str] = ..., refund_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., returned: _Optional[_Iterable[_Union[ReturnedUnits, _Mapping]]] = ...) -> None: ...
+
+class ReturnedUnits(_message.Message):
+    __slots__ = ("line_number", "quantity")
+    LINE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    line_number: int
+    quantity: int
+    def __init__(self, line_number: _Optional[int] = ..., quantity: _Optional[int] = ...) -> None: ...
 
 class OrderRefund(_message.Message):
     __slots__ = ("refund_id", "order_id", "amount", "status", "create_time")

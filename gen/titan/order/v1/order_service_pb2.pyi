@@ -1,5 +1,8 @@
+import datetime
+
 from buf.validate import validate_pb2 as _validate_pb2
 from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from titan.options.v1 import options_pb2 as _options_pb2
 from titan.order.v1 import order_pb2 as _order_pb2
 from titan.type.v1 import money_pb2 as _money_pb2
@@ -51,6 +54,22 @@ class ListOrderEventsResponse(_message.Message):
     events: _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderEvent]
     def __init__(self, events: _Optional[_Iterable[_Union[_order_pb2.OrderEvent, _Mapping]]] = ...) -> None: ...
 
+class GetOrderAsOfRequest(_message.Message):
+    __slots__ = ("order_id", "as_of_time", "timeline")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_TIME_FIELD_NUMBER: _ClassVar[int]
+    TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    as_of_time: _timestamp_pb2.Timestamp
+    timeline: _order_pb2.Timeline
+    def __init__(self, order_id: _Optional[str] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., timeline: _Optional[_Union[_order_pb2.Timeline, str]] = ...) -> None: ...
+
+class GetOrderAsOfResponse(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: _order_pb2.Order
+    def __init__(self, order: _Optional[_Union[_order_pb2.Order, _Mapping]] = ...) -> None: ...
+
 class WatchOrderRequest(_message.Message):
     __slots__ = ("order_id",)
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -78,12 +97,14 @@ class CancelOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[_order_pb2.Order, _Mapping]] = ...) -> None: ...
 
 class ShipOrderRequest(_message.Message):
-    __slots__ = ("order_id", "tracking_code")
+    __slots__ = ("order_id", "tracking_code", "effective_time")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     TRACKING_CODE_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     tracking_code: str
-    def __init__(self, order_id: _Optional[str] = ..., tracking_code: _Optional[str] = ...) -> None: ...
+    effective_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., tracking_code: _Optional[str] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ShipOrderResponse(_message.Message):
     __slots__ = ("order",)
@@ -92,10 +113,12 @@ class ShipOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[_order_pb2.Order, _Mapping]] = ...) -> None: ...
 
 class DeliverOrderRequest(_message.Message):
-    __slots__ = ("order_id",)
+    __slots__ = ("order_id", "effective_time")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     order_id: str
-    def __init__(self, order_id: _Optional[str] = ...) -> None: ...
+    effective_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class DeliverOrderResponse(_message.Message):
     __slots__ = ("order",)
@@ -104,20 +127,22 @@ class DeliverOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[_order_pb2.Order, _Mapping]] = ...) -> None: ...
 
 class CreateRefundRequest(_message.Message):
-    __slots__ = ("order_id", "amount", "reason", "request_id", "lines", "restock")
+    __slots__ = ("order_id", "amount", "reason", "request_id", "lines", "restock", "effective_time")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
     RESTOCK_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     amount: _money_pb2.Money
     reason: str
     request_id: str
     lines: _containers.RepeatedCompositeFieldContainer[ReturnedLine]
     restock: bool
-    def __init__(self, order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[ReturnedLine, _Mapping]]] = ..., restock: _Optional[bool] = ...) -> None: ...
+    effective_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[ReturnedLine, _Mapping]]] = ..., restock: _Optional[bool] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ReturnedLine(_message.Message):
     __slots__ = ("line_number", "quantity")

@@ -50,6 +50,11 @@ class OrderServiceStub:
                 request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrderEventsRequest.SerializeToString,
                 response_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrderEventsResponse.FromString,
                 _registered_method=True)
+        self.GetOrderAsOf = channel.unary_unary(
+                '/titan.order.v1.OrderService/GetOrderAsOf',
+                request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.GetOrderAsOfRequest.SerializeToString,
+                response_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.GetOrderAsOfResponse.FromString,
+                _registered_method=True)
         self.WatchOrder = channel.unary_stream(
                 '/titan.order.v1.OrderService/WatchOrder',
                 request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.WatchOrderRequest.SerializeToString,
@@ -115,6 +120,17 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetOrderAsOf(self, request, context):
+        """Returns an order as it stood at a time in the past, folded from its journal.
+
+        Owners read theirs; the roles admin, finance, importer and support read any, without its address and e-mail. What a
+        journal does not hold is absent: the payment's status, and what its customer had to do.
+        Fails with ORDER_NOT_FOUND, also where the order was not placed by then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchOrder(self, request, context):
         """Streams one of the caller's orders: as it is now, then each time it changes, until it can change no more.
 
@@ -142,7 +158,7 @@ class OrderServiceServicer:
 
         Shipping twice is safe: the second call returns the order unchanged, with the same tracking code or with none. A code
         for a parcel that left without one is added; another one than it left with is refused.
-        Fails with ORDER_NOT_FOUND, ORDER_NOT_SHIPPABLE or TRACKING_CODE_CONFLICT.
+        Fails with ORDER_NOT_FOUND, ORDER_NOT_SHIPPABLE, TRACKING_CODE_CONFLICT or IMPORTER_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,7 +168,7 @@ class OrderServiceServicer:
         """Records that the parcel of a shipped order has arrived.
 
         Delivering twice is safe: the second call returns the order unchanged.
-        Fails with ORDER_NOT_FOUND or ORDER_NOT_DELIVERABLE.
+        Fails with ORDER_NOT_FOUND, ORDER_NOT_DELIVERABLE or IMPORTER_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,7 +183,7 @@ class OrderServiceServicer:
         more than were bought and have not come back yet; they go on the shelf again where `restock` says so. The same
         request id gives the same answer.
         Fails with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, ORDER_NOT_RETURNABLE, RETURN_EXCEEDS_LINE, SUPPORT_REQUIRED,
-        REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID, IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
+        REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID, IMPORTER_REQUIRED, IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -200,6 +216,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.ListOrderEvents,
                     request_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrderEventsRequest.FromString,
                     response_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrderEventsResponse.SerializeToString,
+            ),
+            'GetOrderAsOf': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOrderAsOf,
+                    request_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.GetOrderAsOfRequest.FromString,
+                    response_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.GetOrderAsOfResponse.SerializeToString,
             ),
             'WatchOrder': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchOrder,
@@ -314,6 +335,33 @@ class OrderService:
             '/titan.order.v1.OrderService/ListOrderEvents',
             titan_dot_order_dot_v1_dot_order__service__pb2.ListOrderEventsRequest.SerializeToString,
             titan_dot_order_dot_v1_dot_order__service__pb2.ListOrderEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOrderAsOf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.order.v1.OrderService/GetOrderAsOf',
+            titan_dot_order_dot_v1_dot_order__service__pb2.GetOrderAsOfRequest.SerializeToString,
+            titan_dot_order_dot_v1_dot_order__service__pb2.GetOrderAsOfResponse.FromString,
             options,
             channel_credentials,
             insecure,
