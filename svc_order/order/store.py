@@ -1,7 +1,7 @@
 """All SQL of orders and their journal, written for sets: one order is a set of one.
 
 The only writer of `orders` and `order_events`. Every function runs in the caller's transaction. `orders` is a
-projection: `rebuild` makes a row of it again from the journal.
+projection: `order.projection` makes it again from the journal.
 """
 
 from __future__ import annotations
@@ -244,43 +244,6 @@ async def live_order_of_cart(tx: asyncpg.Connection, cart_ids: Sequence[UUID]) -
         list(cart_ids),
     )
     return {row["cart_id"]: row["order_id"] for row in rows}
-
-
-async def rebuild(tx: asyncpg.Connection, order_id: UUID) -> Order:
-    """Write the row of an order again from its journal, and return the order.
-
-    Raises:
-        ValueError: The journal is empty or broken.
-    """
-    order = rules.replay(order_id, await list_entries(tx, order_id))
-    sealed = await tx.fetchval("SELECT sealed FROM order_events WHERE order_id = $1 AND version = 1", order_id)
-    await tx.execute("DELETE FROM orders WHERE order_id = $1", order_id)
-    await tx.execute(
-        "INSERT INTO orders (order_id, user_id, status, currency, total_minor, tax_minor, shipping_minor,"
-        " refunded_minor, lines, allocations, returned, sealed, cart_id, cancel_reason, tracking_code, version,"
-        " created_at, effective_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,"
-        " $15, $16, $17, $18, $19)",
-        order.order_id,
-        order.user_id,
-        order.status.value,
-        order.currency,
-        order.total_minor,
-        order.tax_minor,
-        order.shipping_minor,
-        order.refunded_minor,
-        rules.lines_to_json(order.lines),
-        rules.allocations_to_json(order.allocations) if order.allocations else None,
-        rules.units_to_json(order.returned) if order.returned else None,
-        sealed,
-        order.cart_id,
-        order.cancel_reason,
-        order.tracking_code,
-        order.version,
-        order.created_at,
-        order.effective_at,
-        order.updated_at,
-    )
-    return order
 
 
 def order_of(row: Mapping[str, Any]) -> Order:

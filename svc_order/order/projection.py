@@ -1,0 +1,97 @@
+"""`orders` as what the journals amount to: drafted with the fold that every decision is held to, `rules.replay`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import asyncpg
+
+from mesh.projections import STATEMENT_SECONDS, Progress, Projection, Table
+from svc_order.order import rules
+from svc_order.order.rules import Entry, Order
+
+ORDERS_PER_STEP = 200
+"""Orders folded at once: their journals are in memory together, up to a thousand lines each."""
+
+_GROWN = """
+SELECT j.order_id FROM (SELECT order_id, max(version) AS version FROM order_events GROUP BY order_id) j
+LEFT JOIN draft_orders d USING (order_id) WHERE d.version IS DISTINCT FROM j.version ORDER BY j.order_id
+"""
+_JOURNALS = """
+SELECT order_id, version, type, payload, sealed, recorded_at, effective_at FROM order_events
+WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, version
+"""
+_INSERT = """
+INSERT INTO draft_orders (
+    order_id, user_id, status, currency, total_minor, tax_minor, shipping_minor, refunded_minor, lines, allocations,
+    returned, sealed, cart_id, cancel_reason, tracking_code, version, created_at, effective_at, updated_at)
+SELECT order_id, user_id, status, currency, total_minor, tax_minor, shipping_minor, refunded_minor, lines::jsonb,
+       allocations, returned, sealed, cart_id, cancel_reason, tracking_code, version, created_at, effective_at,
+       updated_at
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+            $9::text[], $10::jsonb[], $11::jsonb[], $12::bytea[], $13::uuid[], $14::text[], $15::text[], $16::bigint[],
+            $17::timestamptz[], $18::timestamptz[], $19::timestamptz[])
+     AS o (order_id, user_id, status, currency, total_minor, tax_minor, shipping_minor, refunded_minor, lines,
+           allocations, returned, sealed, cart_id, cancel_reason, tracking_code, version, created_at, effective_at,
+           updated_at)
+"""
+
+
+async def draft(connection: asyncpg.Connection, progress: Progress) -> None:
+    """Fold every journal that has grown beyond its draft.
+
+    Raises:
+        ValueError: A journal is broken.
+    """
+    grown = [row["order_id"] for row in await connection.fetch(_GROWN, timeout=STATEMENT_SECONDS)]
+    for start in range(0, len(grown), ORDERS_PER_STEP):
+        step = grown[start : start + ORDERS_PER_STEP]
+        folded = list(_fold(await connection.fetch(_JOURNALS, step)))
+        await connection.execute("DELETE FROM draft_orders WHERE order_id = ANY($1::uuid[])", step)
+        await _save(connection, folded)
+        progress(start + len(step), len(grown))
+
+
+def _fold(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[Order, bytes]]:
+    """Yield each order of some journals, with the personal data that its first entry sealed."""
+    for order_id, group in groupby(rows, key=lambda row: row["order_id"]):
+        journal = list(group)
+        entries = (Entry(r["version"], r["type"], r["payload"], r["recorded_at"], r["effective_at"]) for r in journal)
+        yield rules.replay(order_id, entries), journal[0]["sealed"]
+
+
+async def _save(connection: asyncpg.Connection, folded: Sequence[tuple[Order, bytes]]) -> None:
+    orders = [order for order, _ in folded]
+    await connection.execute(
+        _INSERT,
+        [o.order_id for o in orders],
+        [o.user_id for o in orders],
+        [o.status.value for o in orders],
+        [o.currency for o in orders],
+        [o.total_minor for o in orders],
+        [o.tax_minor for o in orders],
+        [o.shipping_minor for o in orders],
+        [o.refunded_minor for o in orders],
+        # As text: asyncpg would read a list of lists as an array of two dimensions.
+        [json.dumps(rules.lines_to_json(o.lines)) for o in orders],
+        [rules.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
+        [rules.units_to_json(o.returned) if o.returned else None for o in orders],
+        [sealed for _, sealed in folded],
+        [o.cart_id for o in orders],
+        [o.cancel_reason for o in orders],
+        [o.tracking_code for o in orders],
+        [o.version for o in orders],
+        [o.created_at for o in orders],
+        [o.effective_at for o in orders],
+        [o.updated_at for o in orders],
+    )
+
+
+ORDERS = Projection(
+    name="orders",
+    journal="SELECT count(*) FROM order_events",
+    tables=(Table("orders", ("order_id",)),),
+    draft=draft,
+)
