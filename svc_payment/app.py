@@ -82,7 +82,7 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         payments=PaymentService(db, clock, ids, worker, providers, currencies=settings.currencies),
         wallets=WalletService(db, clock, ids, worker, currencies=settings.currencies),
         refunds=RefundService(db, clock, worker),
-        ledger=LedgerService(db),
+        ledger=LedgerService(db, clock),
         worker=worker,
     )
 

@@ -99,3 +99,9 @@ class TopUpInProgress(Refusal):
     """The provider has not answered yet; ask again with the same key."""
 
     code = grpc.StatusCode.UNAVAILABLE
+
+
+class AccountNotFound(Refusal):
+    """No such account."""
+
+    code = grpc.StatusCode.NOT_FOUND

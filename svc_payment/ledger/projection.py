@@ -5,29 +5,14 @@ from __future__ import annotations
 import asyncpg
 
 from mesh.projections import STATEMENT_SECONDS, Progress, Projection, Table
+from svc_payment.ledger.sums import FOR_EVER, sums_as_of
 
-# Money that reaches a wallet from outside is an event of the wallet; what orders move is told by their payments.
 _DRAFT = (
     "TRUNCATE draft_balances",
-    """
+    f"""
     INSERT INTO draft_balances (account_id, currency, house, posted_debits, posted_credits, pending_debits,
                                 pending_credits, events)
-    WITH movements AS (
-        SELECT t.debit_account, t.credit_account, t.amount_minor, t.kind,
-               CASE WHEN t.pending THEN COALESCE(r.outcome, 'pending') ELSE 'posted' END AS state
-        FROM transfers t LEFT JOIN resolutions r USING (transfer_id)
-    ), legs AS (
-        SELECT debit_account AS account_id, state, amount_minor AS debit, 0 AS credit, 0 AS event FROM movements
-        UNION ALL
-        SELECT credit_account, state, 0, amount_minor, (kind IN ('top_up', 'credit'))::int FROM movements
-    ), sums AS (
-        SELECT account_id, sum(event) AS events,
-               sum(debit) FILTER (WHERE state = 'posted') AS posted_debits,
-               sum(credit) FILTER (WHERE state = 'posted') AS posted_credits,
-               sum(debit) FILTER (WHERE state = 'pending') AS pending_debits,
-               sum(credit) FILTER (WHERE state = 'pending') AS pending_credits
-        FROM legs GROUP BY account_id
-    )
+    WITH {sums_as_of(FOR_EVER)}
     SELECT a.account_id, a.currency, a.owner_kind = 'house',
            COALESCE(s.posted_debits, 0), COALESCE(s.posted_credits, 0),
            COALESCE(s.pending_debits, 0), COALESCE(s.pending_credits, 0), COALESCE(s.events, 0)

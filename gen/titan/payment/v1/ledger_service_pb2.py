@@ -22,23 +22,57 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
+from titan.payment.v1 import ledger_pb2 as titan_dot_payment_dot_v1_dot_ledger__pb2
+from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/payment/v1/ledger_service.proto\x12\x10titan.payment.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/options/v1/options.proto\"\x15\n\x13VerifyLedgerRequest\"\x91\x01\n\x14VerifyLedgerResponse\x12\x10\n\x08\x62\x61lanced\x18\x01 \x01(\x08\x12\x11\n\ttransfers\x18\x02 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x03\x12\x15\n\rsealed_blocks\x18\x04 \x01(\x03\x12\x1a\n\x12unsealed_transfers\x18\x05 \x01(\x03\x12\x10\n\x08problems\x18\x06 \x03(\t2\xad\x01\n\rLedgerService\x12\x9b\x01\n\x0cVerifyLedger\x12%.titan.payment.v1.VerifyLedgerRequest\x1a&.titan.payment.v1.VerifyLedgerResponse\"<\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x08\x08\xa0\x9c\x01\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/ledger:verifyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/payment/v1/ledger_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1dtitan/payment/v1/ledger.proto\x1a\x19titan/type/v1/money.proto\"H\n\x16GetTrialBalanceRequest\x12.\n\nas_of_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x01\n\x17GetTrialBalanceResponse\x12.\n\nas_of_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x05lines\x18\x02 \x03(\x0b\x32\".titan.payment.v1.TrialBalanceLine\x12\x10\n\x08\x62\x61lanced\x18\x03 \x01(\x08\"\x98\x01\n\x13ListAccountsRequest\x12.\n\nas_of_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\x04\x63ode\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\x92\x01\n\x14ListAccountsResponse\x12.\n\nas_of_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x08\x61\x63\x63ounts\x18\x02 \x03(\x0b\x32\x1f.titan.payment.v1.LedgerAccount\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xd4\x01\n\x19ListAccountEntriesRequest\x12\x1c\n\naccount_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\tpage_size\x18\x04 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\xf6\x01\n\x1aListAccountEntriesResponse\x12\x30\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32\x1f.titan.payment.v1.LedgerAccount\x12.\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x0fopening_balance\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12.\n\x07\x65ntries\x18\x04 \x03(\x0b\x32\x1d.titan.payment.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x05 \x01(\t\"\x15\n\x13VerifyLedgerRequest\"\x91\x01\n\x14VerifyLedgerResponse\x12\x10\n\x08\x62\x61lanced\x18\x01 \x01(\x08\x12\x11\n\ttransfers\x18\x02 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x03\x12\x15\n\rsealed_blocks\x18\x04 \x01(\x03\x12\x1a\n\x12unsealed_transfers\x18\x05 \x01(\x03\x12\x10\n\x08problems\x18\x06 \x03(\t2\xc1\x05\n\rLedgerService\x12\x9b\x01\n\x0cVerifyLedger\x12%.titan.payment.v1.VerifyLedgerRequest\x1a&.titan.payment.v1.VerifyLedgerResponse\"<\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x08\x08\xa0\x9c\x01\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/ledger:verify\x12\xaa\x01\n\x0fGetTrialBalance\x12(.titan.payment.v1.GetTrialBalanceRequest\x1a).titan.payment.v1.GetTrialBalanceResponse\"B\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x08\x08\xa0\x9c\x01\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/ledger:trialBalance\x12\x9d\x01\n\x0cListAccounts\x12%.titan.payment.v1.ListAccountsRequest\x1a&.titan.payment.v1.ListAccountsResponse\">\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x08\x08\xa0\x9c\x01\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/ledger/accounts\x12\xc4\x01\n\x12ListAccountEntries\x12+.titan.payment.v1.ListAccountEntriesRequest\x1a,.titan.payment.v1.ListAccountEntriesResponse\"S\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x08\x08\xa0\x9c\x01\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02*\x12(/v1/ledger/accounts/{account_id}/entriesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.payment.v1.ledger_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTACCOUNTSREQUEST'].fields_by_name['code']._loaded_options = None
+  _globals['_LISTACCOUNTSREQUEST'].fields_by_name['code']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_LISTACCOUNTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTACCOUNTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_LISTACCOUNTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTACCOUNTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTACCOUNTENTRIESREQUEST'].fields_by_name['account_id']._loaded_options = None
+  _globals['_LISTACCOUNTENTRIESREQUEST'].fields_by_name['account_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_LISTACCOUNTENTRIESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTACCOUNTENTRIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_LISTACCOUNTENTRIESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTACCOUNTENTRIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_LEDGERSERVICE'].methods_by_name['VerifyLedger']._loaded_options = None
   _globals['_LEDGERSERVICE'].methods_by_name['VerifyLedger']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\262\273\030\010\010\240\234\001\020\260\352\001\202\323\344\223\002\023\022\021/v1/ledger:verify'
-  _globals['_VERIFYLEDGERREQUEST']._serialized_start=121
-  _globals['_VERIFYLEDGERREQUEST']._serialized_end=142
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=145
-  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=290
-  _globals['_LEDGERSERVICE']._serialized_start=293
-  _globals['_LEDGERSERVICE']._serialized_end=466
+  _globals['_LEDGERSERVICE'].methods_by_name['GetTrialBalance']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['GetTrialBalance']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\262\273\030\010\010\240\234\001\020\260\352\001\202\323\344\223\002\031\022\027/v1/ledger:trialBalance'
+  _globals['_LEDGERSERVICE'].methods_by_name['ListAccounts']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['ListAccounts']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\262\273\030\010\010\240\234\001\020\260\352\001\202\323\344\223\002\025\022\023/v1/ledger/accounts'
+  _globals['_LEDGERSERVICE'].methods_by_name['ListAccountEntries']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['ListAccountEntries']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\262\273\030\010\010\240\234\001\020\260\352\001\202\323\344\223\002*\022(/v1/ledger/accounts/{account_id}/entries'
+  _globals['_GETTRIALBALANCEREQUEST']._serialized_start=241
+  _globals['_GETTRIALBALANCEREQUEST']._serialized_end=313
+  _globals['_GETTRIALBALANCERESPONSE']._serialized_start=316
+  _globals['_GETTRIALBALANCERESPONSE']._serialized_end=458
+  _globals['_LISTACCOUNTSREQUEST']._serialized_start=461
+  _globals['_LISTACCOUNTSREQUEST']._serialized_end=613
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_start=616
+  _globals['_LISTACCOUNTSRESPONSE']._serialized_end=762
+  _globals['_LISTACCOUNTENTRIESREQUEST']._serialized_start=765
+  _globals['_LISTACCOUNTENTRIESREQUEST']._serialized_end=977
+  _globals['_LISTACCOUNTENTRIESRESPONSE']._serialized_start=980
+  _globals['_LISTACCOUNTENTRIESRESPONSE']._serialized_end=1226
+  _globals['_VERIFYLEDGERREQUEST']._serialized_start=1228
+  _globals['_VERIFYLEDGERREQUEST']._serialized_end=1249
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_start=1252
+  _globals['_VERIFYLEDGERRESPONSE']._serialized_end=1397
+  _globals['_LEDGERSERVICE']._serialized_start=1400
+  _globals['_LEDGERSERVICE']._serialized_end=2105
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,21 @@ class LedgerServiceStub:
                 request_serializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.VerifyLedgerRequest.SerializeToString,
                 response_deserializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.VerifyLedgerResponse.FromString,
                 _registered_method=True)
+        self.GetTrialBalance = channel.unary_unary(
+                '/titan.payment.v1.LedgerService/GetTrialBalance',
+                request_serializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.GetTrialBalanceRequest.SerializeToString,
+                response_deserializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.GetTrialBalanceResponse.FromString,
+                _registered_method=True)
+        self.ListAccounts = channel.unary_unary(
+                '/titan.payment.v1.LedgerService/ListAccounts',
+                request_serializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountsRequest.SerializeToString,
+                response_deserializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountsResponse.FromString,
+                _registered_method=True)
+        self.ListAccountEntries = channel.unary_unary(
+                '/titan.payment.v1.LedgerService/ListAccountEntries',
+                request_serializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountEntriesRequest.SerializeToString,
+                response_deserializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class LedgerServiceServicer:
@@ -55,6 +70,37 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTrialBalance(self, request, context):
+        """Returns the trial balance at any time: what stands on both sides of all accounts, summed by code and currency.
+
+        It is added up from the transfers, and from nothing else. A transaction that was under way at that time counts once
+        it has ended, so the last seconds may still change.
+        It has no refusals of its own: a time in the future is no input.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccounts(self, request, context):
+        """Lists accounts as they stood at any time, in the order of their codes; those that were not open yet are left out.
+
+        All pages are of the moment that the first one was asked for, or asked about.
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccountEntries(self, request, context):
+        """Returns the statement of an account over any time: what it stood at before, every posted entry with the balance
+        after it, the oldest first, and what it stood at in the end.
+
+        Fails with ACCOUNT_NOT_FOUND or PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LedgerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +108,21 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.VerifyLedger,
                     request_deserializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.VerifyLedgerRequest.FromString,
                     response_serializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.VerifyLedgerResponse.SerializeToString,
+            ),
+            'GetTrialBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTrialBalance,
+                    request_deserializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.GetTrialBalanceRequest.FromString,
+                    response_serializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.GetTrialBalanceResponse.SerializeToString,
+            ),
+            'ListAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccounts,
+                    request_deserializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountsRequest.FromString,
+                    response_serializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'ListAccountEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccountEntries,
+                    request_deserializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountEntriesRequest.FromString,
+                    response_serializer=titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +153,87 @@ class LedgerService:
             '/titan.payment.v1.LedgerService/VerifyLedger',
             titan_dot_payment_dot_v1_dot_ledger__service__pb2.VerifyLedgerRequest.SerializeToString,
             titan_dot_payment_dot_v1_dot_ledger__service__pb2.VerifyLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTrialBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.payment.v1.LedgerService/GetTrialBalance',
+            titan_dot_payment_dot_v1_dot_ledger__service__pb2.GetTrialBalanceRequest.SerializeToString,
+            titan_dot_payment_dot_v1_dot_ledger__service__pb2.GetTrialBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.payment.v1.LedgerService/ListAccounts',
+            titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountsRequest.SerializeToString,
+            titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccountEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.payment.v1.LedgerService/ListAccountEntries',
+            titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountEntriesRequest.SerializeToString,
+            titan_dot_payment_dot_v1_dot_ledger__service__pb2.ListAccountEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,
