@@ -21,6 +21,7 @@ HTTP/1.1 with JSON; money in minor units. ``/v1/payments`` wants ``Authorization
     POST /v1/payments/{payment_id}/capture   {capture_id, amount_minor}
     POST /v1/payments/{payment_id}/refund    {refund_id, amount_minor}
     POST /v1/payments/{payment_id}/void      {}
+    GET  /v1/movements?from&until&payment_id&after   the captures and refunds of the log, 200 at a time
     GET  /v1/actions/{payment_id}            the customer's page with its two buttons
     POST /v1/actions/{payment_id}:confirm    and :fail; browsers are sent on to return_url, programs get JSON
     GET, POST, DELETE /control               read, change and reset the misbehaviour; from 127.0.0.1 only
@@ -30,6 +31,9 @@ Every call on a payment answers 200 with the payment as it now stands:
 
     {payment_id, provider_reference, status, amount_minor, currency, captured_minor, refunded_minor,
      decline_code, action: {url, expires_at} or null, operation: {id, amount_minor} or null}
+
+but for movements: {movements: [{kind, payment_id, operation_id, amount_minor, currency, time}], next}, where
+``next`` is the ``after`` of the next page, or null.
 
 ``status`` is one of processing, requires_action, authorized, captured, declined, voided. The same id with
 the same content repeats the answer without an effect; with other content it is 409 ``id_reused``. A refusal

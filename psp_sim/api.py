@@ -36,6 +36,7 @@ class Api:
         return [
             Route("/v1/payments", self._merchant(self.authorize), methods=["POST"]),
             Route(payment, self._merchant(self.get_payment), methods=["GET"]),
+            Route("/v1/movements", self._merchant(self.list_movements), methods=["GET"]),
             Route(payment + "/capture", self._merchant(self.capture), methods=["POST"]),
             Route(payment + "/refund", self._merchant(self.refund), methods=["POST"]),
             Route(payment + "/void", self._merchant(self.void), methods=["POST"]),
@@ -72,6 +73,13 @@ class Api:
         if payment is None:
             return wire.to_error("payment_not_found", "no such payment")
         return wire.to_reply(payment, public_url=self._public_url)
+
+    async def list_movements(self, request: Request) -> Response:
+        """List captures and refunds as they are on disk: of some time, of one payment, a page at a time."""
+        asked = wire.take_movements(request.query_params)
+        await self._store.durable()
+        found, following = self._store.list_movements(asked.wants, asked.after, wire.MOVEMENTS_PER_PAGE)
+        return wire.to_movements(found, following)
 
     async def capture(self, request: Request) -> Response:
         """Take an amount of an authorized payment, or repeat the answer under the same capture id."""

@@ -54,6 +54,9 @@ EVENT_TYPES: Mapping[Kind, str] = {
 }
 
 
+MOVES_MONEY = frozenset({Kind.CAPTURE, Kind.REFUND})
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What a card token stands for."""

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from psp_sim.rules import EVENT_TYPES, Entry, Kind, OnCapture, Payment, apply
+from psp_sim.rules import EVENT_TYPES, MOVES_MONEY, Entry, Kind, OnCapture, Payment, apply
 
 ALWAYS_WRITTEN = ("time", "kind", "payment_id", "amount_minor", "currency", "provider_reference", "effect")
 
@@ -63,6 +63,7 @@ class Store:
         """
         self.now = now
         self.undecided: set[str] = set()
+        self._movements: list[Entry] = []
         self.undelivered: dict[str, tuple[Entry, int]] = {}
         self.listeners: list[Callable[[Entry, Payment], None]] = []
         self._payments: dict[str, Payment] = {}
@@ -88,6 +89,16 @@ class Store:
     def count_payments(self) -> int:
         """Return how many payments there are."""
         return len(self._payments)
+
+    def list_movements(self, wanted: Callable[[Entry], bool], after: int, limit: int) -> tuple[list[Entry], int | None]:
+        """Return at most ``limit`` wanted captures and refunds behind a place, and the place to go on from."""
+        found: list[Entry] = []
+        for place in range(after, len(self._movements)):
+            if len(found) == limit:
+                return found, place
+            if wanted(self._movements[place]):
+                found.append(self._movements[place])
+        return found, None
 
     def record(self, entry: Entry) -> Payment:
         """Fold and write one entry; the caller awaits ``durable`` before it tells anybody.
@@ -161,6 +172,8 @@ class Store:
     def _fold(self, entry: Entry) -> Payment:
         payment = apply(self._payments.get(entry.payment_id), entry)
         self._payments[entry.payment_id] = payment
+        if entry.kind in MOVES_MONEY:
+            self._movements.append(entry)
         if payment.is_undecided:
             self.undecided.add(entry.payment_id)
         else:

@@ -2,6 +2,9 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
@@ -13,6 +16,8 @@ from psp_sim.rules import Authorize, Entry, Payment, Status
 MAX_BODY_BYTES = 16_384
 MAX_AMOUNT_MINOR = 10**12
 MAX_URL_CHARACTERS = 2_000
+MOVEMENTS_PER_PAGE = 200
+_PLACE_DIGITS = 12
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -95,6 +100,63 @@ def take_authorize(content: dict[str, Any]) -> Authorize:
         return_url=_url(content.get("return_url"), "return_url"),
         webhook_url=_url(content.get("webhook_url"), "webhook_url"),
     )
+
+
+@dataclass(frozen=True)
+class MovementsAsked:
+    """Which movements a merchant wants; ``after`` is how many of the log to pass over."""
+
+    begins_at: datetime
+    ends_at: datetime
+    payment_id: str | None
+    after: int
+
+    def wants(self, entry: Entry) -> bool:
+        """Say whether a movement is one of them; the end is not in it."""
+        return self.begins_at <= entry.time < self.ends_at and self.payment_id in (None, entry.payment_id)
+
+
+def take_movements(query: Mapping[str, str]) -> MovementsAsked:
+    """Read what ``GET /v1/movements`` takes.
+
+    Raises:
+        Malformed: A time, an id or a place cannot be read.
+    """
+    after = query.get("after", "0")
+    if not after.isdecimal() or len(after) > _PLACE_DIGITS:
+        raise Malformed("after: the place of an earlier answer is wanted")
+    return MovementsAsked(
+        begins_at=_moment(query.get("from"), "from", datetime.min.replace(tzinfo=UTC)),
+        ends_at=_moment(query.get("until"), "until", datetime.max.replace(tzinfo=UTC)),
+        payment_id=take_id(query["payment_id"], "payment_id") if "payment_id" in query else None,
+        after=int(after),
+    )
+
+
+def to_movements(entries: Sequence[Entry], following: int | None) -> JSONResponse:
+    """Encode a page of movements, and the place where the next one begins."""
+    movements = [
+        {
+            "kind": each.kind,
+            "payment_id": each.payment_id,
+            "operation_id": each.operation_id,
+            "amount_minor": each.amount_minor,
+            "currency": each.currency,
+            "time": each.time.isoformat(),
+        }
+        for each in entries
+    ]
+    return JSONResponse({"movements": movements, "next": following})
+
+
+def _moment(text: str | None, name: str, otherwise: datetime) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text) if text is not None else otherwise
+    except ValueError:
+        raise Malformed(f"{name}: a time such as 2026-11-21T00:00:00+00:00 is wanted") from None
+    if moment.tzinfo is None:
+        raise Malformed(f"{name}: a time zone is wanted")
+    return moment
 
 
 def to_reply(payment: Payment, entry: Entry | None = None, *, public_url: str) -> JSONResponse:

@@ -25,6 +25,8 @@ from svc_payment.payment.subjects import PaymentSubjects
 from svc_payment.providers import psp_sim
 from svc_payment.providers.interface import Providers
 from svc_payment.providers.psp_sim import PspSim
+from svc_payment.reconciliation.daily import Daily
+from svc_payment.reconciliation.rpc import SettlementService
 from svc_payment.refund.rpc import RefundService
 from svc_payment.refund.subjects import RefundSubjects
 from svc_payment.settings import Settings
@@ -42,6 +44,8 @@ class Parts:
     wallets: WalletService
     refunds: RefundService
     ledger: LedgerService
+    settlements: SettlementService
+    daily: Daily
     worker: Worker
 
     def servicers(self) -> Mapping[str, Any]:
@@ -51,6 +55,7 @@ class Parts:
             "titan.payment.v1.WalletService": self.wallets,
             "titan.payment.v1.RefundService": self.refunds,
             "titan.payment.v1.LedgerService": self.ledger,
+            "titan.payment.v1.SettlementService": self.settlements,
         }
 
     async def close(self) -> None:
@@ -78,11 +83,14 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         TopUpSubjects(clock, answer=top_up_response),
     )
     worker = Worker(db, {each.kind: ProviderSettler(db, providers, each) for each in owed})
+    daily = Daily(db, clock, providers, settings.currencies)
     return Parts(
         payments=PaymentService(db, clock, ids, worker, providers, currencies=settings.currencies),
         wallets=WalletService(db, clock, ids, worker, currencies=settings.currencies),
         refunds=RefundService(db, clock, worker),
         ledger=LedgerService(db, clock),
+        settlements=SettlementService(db, daily),
+        daily=daily,
         worker=worker,
     )
 
@@ -95,16 +103,19 @@ async def build(runtime: Runtime) -> Hosted:
     parts = await assemble(runtime.db, runtime.clock, runtime.ids, {psp_sim.NAME: card_provider}, settings)
     return Hosted(
         servicers=parts.servicers(),
-        background=[parts.worker.sweep, *_background(runtime, runtime.db)],
+        background=[parts.worker.sweep, *_background(runtime, runtime.db, parts.daily)],
         on_stop=[parts.close, card_provider.close],
     )
 
 
-def _background(runtime: Runtime, db: Database) -> list[Background]:
+def _background(runtime: Runtime, db: Database, daily: Daily) -> list[Background]:
     async def seal() -> None:
         await singleton(db, "ledger sealer", partial(sealer.run, db, runtime.clock))
 
     async def prune(tx: asyncpg.Connection) -> int:
         return await payments.prune_notices(tx, at=runtime.clock.now(), limit=housekeeping.PRUNE_ROWS)
 
-    return [seal, partial(housekeeping.run, db, prune), *relay.work_of(runtime)]
+    async def settle() -> None:
+        await singleton(db, "daily settlement", daily.run)
+
+    return [seal, settle, partial(housekeeping.run, db, prune), *relay.work_of(runtime)]

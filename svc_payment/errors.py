@@ -105,3 +105,13 @@ class AccountNotFound(Refusal):
     """No such account."""
 
     code = grpc.StatusCode.NOT_FOUND
+
+
+class SettlementNotFound(Refusal):
+    """The day was not settled with this provider."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class SettlementDayOpen(Refusal):
+    """The day is not over."""

@@ -60,6 +60,25 @@ class Movement:
     provider_reference: str
 
 
+class LoggedKind(StrEnum):
+    """Which way money went."""
+
+    CAPTURE = "capture"
+    REFUND = "refund"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A capture or a refund as the provider's own log has it, whoever asked for it."""
+
+    kind: LoggedKind
+    payment_id: str
+    movement_id: str
+    amount_minor: int
+    currency: str
+    at: datetime
+
+
 @dataclass(frozen=True)
 class ProviderPayment:
     """A payment as its provider has it. One voided before it was ever seen has no amount and no currency."""
@@ -193,6 +212,12 @@ class Provider(Protocol):
 
     async def query(self, payment_id: str, *, timeout_seconds: float = ...) -> ProviderPayment | None:
         """Return the payment as the provider has it; None was never seen, which a call under way may change."""
+
+    async def list_log(self, *, begins_at: datetime, ends_at: datetime, timeout_seconds: float = ...) -> list[Logged]:
+        """Return every capture and refund of a time, its end excluded, in the order of the provider's log."""
+
+    async def list_log_of(self, payment_id: str, *, timeout_seconds: float = ...) -> list[Logged]:
+        """Return every capture and refund of one payment, in the order of the provider's log."""
 
     def read_notice(self, body: bytes, signature: str, *, at: datetime) -> Notice:
         """Verify a webhook's signature over its raw body, then read it.

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -19,6 +20,8 @@ from svc_payment.providers.interface import (
     Action,
     Authorization,
     AuthorizationRequest,
+    Logged,
+    LoggedKind,
     Movement,
     Notice,
     NoticeInvalid,
@@ -150,6 +153,17 @@ class PspSim:
                 return None
             raise
 
+    async def list_log(
+        self, *, begins_at: datetime, ends_at: datetime, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> list[Logged]:
+        """Return every capture and refund of a time; the timeout is of each page of its log."""
+        span = {"from": begins_at.isoformat(), "until": ends_at.isoformat()}
+        return await self._log(span, timeout_seconds)
+
+    async def list_log_of(self, payment_id: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list[Logged]:
+        """Return every capture and refund of one payment."""
+        return await self._log({"payment_id": payment_id}, timeout_seconds)
+
     def read_notice(self, body: bytes, signature: str, *, at: datetime) -> Notice:
         """Verify a webhook and read it.
 
@@ -166,6 +180,23 @@ class PspSim:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    async def _log(self, wanted: Mapping[str, str], timeout_seconds: float) -> list[Logged]:
+        found: list[Logged] = []
+        after = 0
+        while True:
+            query = urlencode({**wanted, "after": after})
+            reply = await self._call("GET", f"/v1/movements?{query}", None, timeout_seconds)
+            try:
+                found += [_logged(each) for each in reply["movements"]]
+                following = reply["next"]
+                if following is None:
+                    return found
+                if _integer(following) <= after:
+                    raise ValueError("a page that does not go on")
+            except (KeyError, TypeError, ValueError) as problem:
+                raise ProviderUnavailable("the log cannot be read", sent=True) from problem
+            after = following
 
     async def _move(
         self,
@@ -270,6 +301,17 @@ def _payment(reply: Mapping[str, Any]) -> ProviderPayment:
         currency=_optional(reply["currency"]),
         captured_minor=_integer(reply["captured_minor"]),
         refunded_minor=_integer(reply["refunded_minor"]),
+    )
+
+
+def _logged(content: Mapping[str, Any]) -> Logged:
+    return Logged(
+        kind=LoggedKind(content["kind"]),
+        payment_id=_string(content["payment_id"]),
+        movement_id=_string(content["operation_id"]),
+        amount_minor=_integer(content["amount_minor"]),
+        currency=_string(content["currency"]),
+        at=_moment(content["time"]),
     )
 
 

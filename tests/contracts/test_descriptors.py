@@ -18,6 +18,8 @@ from svc_notify.channels.interface import ChannelKind
 from svc_notify.notification.rules import NotificationStatus
 from svc_order.order.rules import OrderStatus
 from svc_payment.payment.rules import Status as PaymentStatus
+from svc_payment.providers.interface import LoggedKind
+from svc_payment.reconciliation.rules import DifferenceKind
 from svc_payment.refund.rules import RefundStatus
 from tests.contracts.reading import (
     DOMAINS,
@@ -33,7 +35,7 @@ from tests.harness import titan_contract
 from titan.inventory.v1 import stock_pb2
 from titan.notify.v1 import notification_pb2
 from titan.order.v1 import order_pb2
-from titan.payment.v1 import payment_pb2, refund_pb2
+from titan.payment.v1 import payment_pb2, refund_pb2, settlement_pb2
 
 NO_REFUSALS = "no refusals of its own"
 REASON = re.compile(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b")
@@ -48,6 +50,7 @@ LIMITED_ELSEWHERE = {
 KEYED_OTHERWISE = {
     "titan.payment.v1.PaymentService.HandleWebhook": "keyed by the provider's own notice",
     "titan.inventory.v1.WarehouseService.CreateWarehouse": "moves nothing; the code is its key",
+    "titan.payment.v1.SettlementService.SettleDay": "moves nothing; provider and day are its key",
 }
 MOVES_MONEY_OR_STOCK = ("titan.payment.v1.", "titan.inventory.v1.", "titan.order.v1.")
 IDS = {"request_id", "order_id", "order_ids", "payment_id", "refund_id", "restock_id"}
@@ -142,6 +145,14 @@ def wire_names(enum_type: type, prefix: str) -> set[str]:
     [
         (OrderStatus, order_pb2.OrderStatus, "ORDER_STATUS_", set(), set()),
         (RefundStatus, refund_pb2.RefundStatus, "REFUND_STATUS_", set(), set()),
+        (
+            DifferenceKind,
+            settlement_pb2.SettlementDifferenceKind,
+            "SETTLEMENT_DIFFERENCE_KIND_",
+            set(),
+            set(),
+        ),
+        (LoggedKind, settlement_pb2.SettlementMovementKind, "SETTLEMENT_MOVEMENT_KIND_", set(), set()),
         (MovementKind, stock_pb2.StockMovementKind, "STOCK_MOVEMENT_KIND_", set(), set()),
         (ChannelKind, notification_pb2.NotificationChannel, "NOTIFICATION_CHANNEL_", set(), set()),
         (NotificationStatus, notification_pb2.NotificationStatus, "NOTIFICATION_STATUS_", set(), set()),

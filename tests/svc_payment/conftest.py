@@ -26,6 +26,7 @@ from titan.payment.v1 import (
     payment_service_pb2_grpc,
     refund_service_pb2,
     refund_service_pb2_grpc,
+    settlement_service_pb2_grpc,
     wallet_service_pb2,
     wallet_service_pb2_grpc,
 )
@@ -36,6 +37,7 @@ CALLERS = {
     "titan.payment.v1.WalletService": frozenset({"edge_http"}),
     "titan.payment.v1.RefundService": frozenset({"svc_order", "edge_http"}),
     "titan.payment.v1.LedgerService": frozenset({"edge_http"}),
+    "titan.payment.v1.SettlementService": frozenset({"edge_http"}),
 }
 
 
@@ -72,6 +74,7 @@ async def stubs(parts) -> AsyncIterator[SimpleNamespace]:
             wallets=wallet_service_pb2_grpc.WalletServiceStub(channel),
             refunds=refund_service_pb2_grpc.RefundServiceStub(channel),
             ledger=ledger_service_pb2_grpc.LedgerServiceStub(channel),
+            settlements=settlement_service_pb2_grpc.SettlementServiceStub(channel),
         )
 
 

@@ -13,6 +13,8 @@ from svc_payment.providers.interface import (
     Action,
     Authorization,
     AuthorizationRequest,
+    Logged,
+    LoggedKind,
     Movement,
     Notice,
     NoticeInvalid,
@@ -47,6 +49,7 @@ class FakeProvider:
     def __init__(self) -> None:
         self.payments: dict[str, Stored] = {}
         self.refunds: dict[str, int] = {}
+        self.log: list[Logged] = []
         self.tokens: list[str] = []
         self.calls: Counter[str] = Counter()
         self.lose: Counter[str] = Counter()
@@ -78,6 +81,8 @@ class FakeProvider:
         stored = self.payments.get(payment_id)
         if stored is None or stored.is_voided or stored.outcome is not Outcome.AUTHORIZED:
             raise ProviderRefused("not_authorized", "nothing is held")
+        if not stored.captured_minor:
+            self._note(LoggedKind.CAPTURE, payment_id, capture_id, amount_minor, currency)
         self.payments[payment_id] = replace(stored, captured_minor=amount_minor)
         self._end("capture")
         return Movement(capture_id, amount_minor, currency, "ref")
@@ -91,6 +96,7 @@ class FakeProvider:
             if stored.refunded_minor + amount_minor > stored.captured_minor:
                 raise ProviderRefused("refund_above_capture", "too much")
             self.refunds[refund_id] = amount_minor
+            self._note(LoggedKind.REFUND, payment_id, refund_id, amount_minor, currency)
             self.payments[payment_id] = replace(stored, refunded_minor=stored.refunded_minor + amount_minor)
         self._end("refund")
         return Movement(refund_id, amount_minor, currency, "ref")
@@ -107,6 +113,14 @@ class FakeProvider:
         await self._begin("query")
         return self._shown(payment_id) if payment_id in self.payments else None
 
+    async def list_log(self, *, begins_at: datetime, ends_at: datetime, timeout_seconds: float = 10.0) -> list[Logged]:
+        await self._begin("list_log")
+        return [each for each in self.log if begins_at <= each.at < ends_at]
+
+    async def list_log_of(self, payment_id: str, *, timeout_seconds: float = 10.0) -> list[Logged]:
+        await self._begin("list_log_of")
+        return [each for each in self.log if each.payment_id == payment_id]
+
     def read_notice(self, body: bytes, signature: str, *, at: datetime) -> Notice:
         if signature != "good":
             raise SignatureInvalid("not signed")
@@ -118,6 +132,9 @@ class FakeProvider:
     def settle(self, payment_id: str, outcome: Outcome) -> None:
         """Change how an authorization stands, as a customer does on the provider's page."""
         self.payments[payment_id] = replace(self.payments[payment_id], outcome=outcome)
+
+    def _note(self, kind: LoggedKind, payment_id: str, movement_id: str, amount_minor: int, currency: str) -> None:
+        self.log.append(Logged(kind, payment_id, movement_id, amount_minor, currency, datetime.now(UTC)))
 
     def _shown(self, payment_id: str) -> ProviderPayment:
         stored = self.payments[payment_id]

@@ -18,6 +18,7 @@ from psp_sim.app import listen
 from psp_sim.webhooks import sign
 from svc_payment.providers.interface import (
     AuthorizationRequest,
+    LoggedKind,
     NoticeInvalid,
     NoticeKind,
     Outcome,
@@ -330,3 +331,46 @@ async def test_an_unknown_kind_of_notice_is_readable(provider: Provider):
     notice = provider.read_notice(body, sign(body, at_seconds=int(now.timestamp()), secrets=SECRETS), at=now)
 
     assert NoticeKind.OTHER is notice.kind
+
+
+async def test_the_log_has_every_capture_and_refund_of_a_time(psp, provider: Provider, payment_id):
+    """Once each, however often it was asked for; authorizations and voids move no money."""
+    begins_at = datetime.now(UTC)
+    for each in (payment_id, f"{payment_id}-other"):
+        await provider.authorize(asked(each))
+        for _ in range(2):
+            await provider.capture(each, capture_id=each, amount_minor=1000, currency="GBP")
+    await provider.refund(payment_id, refund_id="r1", amount_minor=300, currency="GBP")
+    await provider.authorize(asked(f"{payment_id}-void"))
+    await provider.void(f"{payment_id}-void")
+    ends_at = datetime.now(UTC)
+
+    logged = await provider.list_log(begins_at=begins_at, ends_at=ends_at)
+
+    assert [
+        (LoggedKind.CAPTURE, payment_id, payment_id, 1000, "GBP"),
+        (LoggedKind.CAPTURE, f"{payment_id}-other", f"{payment_id}-other", 1000, "GBP"),
+        (LoggedKind.REFUND, payment_id, "r1", 300, "GBP"),
+    ] == [(each.kind, each.payment_id, each.movement_id, each.amount_minor, each.currency) for each in logged]
+    assert all(begins_at <= each.at < ends_at for each in logged)
+    assert [logged[0], logged[2]] == await provider.list_log_of(payment_id)
+    assert [] == await provider.list_log(begins_at=ends_at, ends_at=datetime.now(UTC))
+    assert logged[1:] == await provider.list_log(begins_at=logged[1].at, ends_at=ends_at)
+    assert logged[:2] == await provider.list_log(begins_at=begins_at, ends_at=logged[2].at)
+
+
+async def test_a_long_log_comes_whole(psp, provider: Provider, payment_id, monkeypatch):
+    """Page after page; its answers are no larger than an answer may be."""
+    monkeypatch.setattr("psp_sim.wire.MOVEMENTS_PER_PAGE", 2)
+    await provider.authorize(asked(payment_id))
+    for part in range(5):
+        await provider.capture(payment_id, capture_id=f"c{part}", amount_minor=100 + part, currency="GBP")
+    assert [100, 101, 102, 103, 104] == [each.amount_minor for each in await provider.list_log_of(payment_id)]
+
+
+@pytest.mark.parametrize(
+    "query", ["from=yesterday", "until=2026-11-21T00:00:00", "after=-1", "after=x", "payment_id=a/b"]
+)
+async def test_what_is_no_time_or_place_of_the_log_is_refused(psp, query):
+    reply = await psp.http.get(f"/v1/movements?{query}")
+    assert (400, "malformed") == (reply.status_code, reply.json()["error"]["code"])
