@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from mesh import relay
+from mesh.consumer import Consumer
 from mesh.runtime import Hosted, Runtime
 from svc_catalog import settings as catalog_settings
 from svc_catalog.cache import Cache
 from svc_catalog.category.rpc import CategoryServicer
+from svc_catalog.price.consumer import GROUP, TOPICS, note
+from svc_catalog.price.rpc import PriceServicer
 from svc_catalog.product.rpc import ProductServicer
 from svc_catalog.search.rpc import SearchServicer
 
@@ -18,6 +21,9 @@ async def build(runtime: Runtime) -> Hosted:
     cache = Cache(
         items=settings.cache_items, seconds=settings.cache_seconds, size_of=lambda answer: int(answer.ByteSize())
     )
+    background = list(relay.work_of(runtime))
+    if runtime.settings.kafka:
+        background.append(Consumer(runtime.settings.kafka, GROUP, TOPICS, runtime.db, note).run)
     return Hosted(
         servicers={
             "titan.catalog.v1.ProductService": ProductServicer(
@@ -25,6 +31,7 @@ async def build(runtime: Runtime) -> Hosted:
             ),
             "titan.catalog.v1.CategoryService": CategoryServicer(runtime.db, runtime.ids, cache),
             "titan.catalog.v1.SearchService": SearchServicer(runtime.db, cache),
+            "titan.catalog.v1.PriceService": PriceServicer(runtime.db),
         },
-        background=relay.work_of(runtime),
+        background=background,
     )

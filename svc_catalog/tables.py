@@ -57,6 +57,18 @@ variants = Table(
     Column("attributes", JSONB, nullable=False),
 )
 
+price_history = Table(
+    "price_history",
+    metadata,
+    Column("sku", Text, primary_key=True),
+    Column("minute", DateTime(timezone=True), primary_key=True),
+    Column("effective_at", DateTime(timezone=True), nullable=False),
+    Column("told_by", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("currency_code", Text, nullable=False),
+    Column("price_minor", BigInteger, nullable=False),
+)
+
 category_products = Table(
     "category_products",
     metadata,

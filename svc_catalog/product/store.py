@@ -15,6 +15,8 @@ from mesh.seams import failpoint
 from svc_catalog.category import store as category_store
 from svc_catalog.category.rules import Category
 from svc_catalog.errors import ProductNotFound, SkuTaken
+from svc_catalog.price import store as prices
+from svc_catalog.price.store import PriceSource, Told
 from svc_catalog.product import rules
 from svc_catalog.product.rules import Draft, Product, Variant
 from svc_catalog.product.wire import created_event, updated_event
@@ -128,6 +130,7 @@ async def _insert(
     await _save_variants(tx, [(product_id, draft.variants) for product_id, draft in made])
     await _save_shelves(tx, [(seqs[product_id], draft.category_ids) for product_id, draft in made], categories)
     products = {product_id: Product(product_id, seqs[product_id], 1, draft, at, at) for product_id, draft in made}
+    await prices.save(tx, [told for each in products.values() for told in _told(each, each.content.variants)])
     await outbox.append(tx, [created_event(each) for each in products.values()])
     return products
 
@@ -209,12 +212,24 @@ async def save_changed(
     )
     if content.variants != found[0].content.variants:
         await _replace_variants(tx, product_id, content.variants)
+        await prices.save(
+            tx, _told(changed, [each for each in content.variants if each not in found[0].content.variants])
+        )
     if content.category_ids != found[0].content.category_ids:
         await tx.execute("DELETE FROM category_products WHERE seq = $1", changed.seq)
         await _save_shelves(tx, [(changed.seq, content.category_ids)], categories)
     await outbox.append(tx, [updated_event(changed)])
     await failpoint("catalog.change.before_commit")
     return changed
+
+
+def _told(product: Product, variants: Sequence[Variant]) -> list[Told]:
+    """Return what variants of a product cost from its last change on."""
+    told_by = f"{product.product_id}/{product.version:019}"
+    return [
+        Told(each.sku, product.updated_at, told_by, PriceSource.CATALOGUE, each.currency_code, each.price_minor)
+        for each in variants
+    ]
 
 
 async def _replace_variants(tx: asyncpg.Connection, product_id: UUID, variants: Sequence[Variant]) -> None:

@@ -12,17 +12,36 @@ from svc_order.order.values import money, returned_to_wire, timestamp
 from titan.order.v1 import events_pb2
 
 TOPIC = "titan.order.v1"
+PRICES_TOPIC = "titan.order.prices.v1"
+"""Of imported orders alone, so that nobody who listens to it hears of every shopper's."""
 
 
-def public_event(order: Order, entry: Entry) -> Event:
-    """Return the public event of a journal entry: no personal data."""
-    message = _message(order, entry)
-    return Event(
+def public_events(order: Order, entry: Entry) -> list[Event]:
+    """Return the public events of a journal entry, on one topic each: no personal data."""
+    event = Event(
         topic=TOPIC,
         type=f"{TOPIC}.{entry.type}",
         aggregate_id=str(order.order_id),
         version=entry.version,
-        payload=message.SerializeToString(),
+        payload=_message(order, entry).SerializeToString(),
+    )
+    return [event, _prices(order)] if entry.type == "OrderConfirmed" and order.imported else [event]
+
+
+def _prices(order: Order) -> Event:
+    """Return what an imported order was charged: prices of its own time, which the catalogue has never heard of."""
+    prices = {line.sku: money(line.unit_price_minor, order.currency) for line in order.lines}
+    charged = events_pb2.OrderPricesCharged(
+        order_id=str(order.order_id),
+        effective_time=timestamp(order.effective_at),
+        prices=[events_pb2.ChargedPrice(sku=sku, price=price) for sku, price in prices.items()],
+    )
+    return Event(
+        topic=PRICES_TOPIC,
+        type=f"{TOPIC}.OrderPricesCharged",
+        aggregate_id=str(order.order_id),
+        version=1,
+        payload=charged.SerializeToString(),
     )
 
 

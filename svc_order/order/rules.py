@@ -96,6 +96,11 @@ class Order:
     allocations: Allocations = field(default_factory=dict)
     returned: Units = field(default_factory=dict)
 
+    @property
+    def imported(self) -> bool:
+        """Whether an importer brought it: it counts from a time before it was recorded."""
+        return self.effective_at < self.created_at
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -391,7 +396,7 @@ def _refunded(
 
 def _decided_when_placed(order: Order, at: datetime) -> datetime:
     """Return when the checkout's decision counts: now, or for an imported order, when that counts as placed."""
-    return order.effective_at if order.effective_at < order.created_at else at
+    return order.effective_at if order.imported else at
 
 
 def _effective(order: Order, at: datetime, effective_at: datetime | None) -> datetime:

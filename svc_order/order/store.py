@@ -187,7 +187,7 @@ def _appending(
             [entry.effective_at for _, entry in pairs],
         ),
     )
-    public = [events.public_event(order, entry) for order, entry in pairs]
+    public = [event for order, entry in pairs for event in events.public_events(order, entry)]
     return [entering, outbox.appending(public, where=events_where)]
 
 

@@ -19,9 +19,13 @@ import pytest
 from control.servers.valkey import Valkey
 from mesh.auth_feed import AuthFeed
 from mesh.identity import TokenVerifier
+from mesh.received import Received
 from mesh.refusals import AccessDenied, Refusal, SessionRevoked
 from mesh.seams import SystemClock, SystemIds
 from svc_cart.cart.prices import Prices
+from svc_catalog.price import store as price_store
+from svc_catalog.price.consumer import TOPICS as PRICE_TOPICS
+from svc_catalog.price.consumer import note as note_prices
 from svc_notify.notification import wire as letters
 from svc_notify.notification.consumer import TOPICS
 from svc_notify.notification.rules import LINK_REQUESTED, LINK_TEMPLATES
@@ -30,7 +34,8 @@ from svc_order.checkout.participants import CartOrdered, Participants, ToPay, To
 from svc_order.checkout.rules import Wanted
 from svc_order.checkout.store import ReturnedUnits
 from svc_order.errors import CartEmpty, SkuNotSold
-from svc_order.order.rules import Order
+from svc_order.order.events import public_events
+from svc_order.order.rules import Order, confirm
 from svc_order.settings import OrderSettings
 from svc_order.vault import Vault
 from tests.contracts.world import PRICE_MINOR, World, gbp, open_world, order
@@ -499,6 +504,41 @@ async def test_a_receipt_has_all_that_a_letter_needs(world: World):
     assert [(sku, f"Title of {sku}", 2)] == [(line.sku, line.title, line.quantity) for line in letter.lines]
     assert 2 * PRICE_MINOR == letter.total.minor_units and "Ada Byron" == letter.recipient_name
     await clients.close()
+
+
+# Prices of imported orders
+
+
+async def test_what_an_imported_order_was_charged_is_a_price_of_its_time(world: World):
+    """The event as svc_order writes it, read as svc_catalog reads it: its topic, its type, and what stands in it."""
+    then = datetime(2011, 1, 4, 10, 5, 6, tzinfo=UTC)
+    imported = replace(order(f"sku {uuid4().hex}"), effective_at=then)
+    confirmed = confirm(imported, {}, at=imported.created_at).entry
+    assert confirmed is not None
+    *_, event = public_events(imported, confirmed)
+    received = Received(
+        topic=event.topic,
+        type=event.type,
+        event_id=uuid4(),
+        aggregate_id=event.aggregate_id,
+        version=event.version,
+        subject=event.aggregate_id,
+        time=datetime.now(UTC),
+        source="svc_order",
+        cell="local",
+        payload=event.payload,
+        traceparent=None,
+        partition=0,
+        offset=0,
+    )
+    catalogue = world.databases["svc_catalog"]
+    await catalogue.transact(lambda tx: note_prices(tx, [received]))
+    (line,) = imported.lines
+    async with catalogue.hot_read() as connection:
+        (price,) = await price_store.list_changes(connection, line.sku, as_of=None, before=None, limit=2)
+
+    assert event.topic in PRICE_TOPICS
+    assert (then.replace(second=0), line.unit_price_minor) == (price.minute, price.price_minor)
 
 
 # One-time links

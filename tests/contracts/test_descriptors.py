@@ -13,6 +13,7 @@ import pytest
 from mesh import refusals, topology
 from mesh.contract import AccessKind, Idempotency, Method
 from mesh.refusals import Refusal
+from svc_catalog.price.store import PriceSource
 from svc_inventory.inventory.rules import MovementKind
 from svc_notify.channels.interface import ChannelKind
 from svc_notify.notification.rules import NotificationStatus
@@ -32,6 +33,7 @@ from tests.contracts.reading import (
     unlimited_fields,
 )
 from tests.harness import titan_contract
+from titan.catalog.v1 import price_pb2
 from titan.inventory.v1 import stock_pb2
 from titan.notify.v1 import notification_pb2
 from titan.order.v1 import order_pb2
@@ -152,6 +154,7 @@ def wire_names(enum_type: type, prefix: str) -> set[str]:
             set(),
             set(),
         ),
+        (PriceSource, price_pb2.PriceSource, "PRICE_SOURCE_", set(), set()),
         (LoggedKind, settlement_pb2.SettlementMovementKind, "SETTLEMENT_MOVEMENT_KIND_", set(), set()),
         (MovementKind, stock_pb2.StockMovementKind, "STOCK_MOVEMENT_KIND_", set(), set()),
         (ChannelKind, notification_pb2.NotificationChannel, "NOTIFICATION_CHANNEL_", set(), set()),

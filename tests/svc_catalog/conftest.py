@@ -11,6 +11,7 @@ import pytest
 from mesh.seams import SystemClock, SystemIds
 from svc_catalog.cache import Cache
 from svc_catalog.category.rpc import CategoryServicer
+from svc_catalog.price.rpc import PriceServicer
 from svc_catalog.product.rpc import ProductServicer
 from svc_catalog.search.rpc import SearchServicer
 from tests.harness import as_service, as_user, serve
@@ -18,6 +19,7 @@ from titan.catalog.v1 import (
     category_pb2,
     category_service_pb2,
     category_service_pb2_grpc,
+    price_service_pb2_grpc,
     product_pb2,
     product_service_pb2,
     product_service_pb2_grpc,
@@ -28,6 +30,7 @@ from titan.type.v1 import money_pb2
 PRODUCT = "titan.catalog.v1.ProductService"
 CATEGORY = "titan.catalog.v1.CategoryService"
 SEARCH = "titan.catalog.v1.SearchService"
+PRICES = "titan.catalog.v1.PriceService"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,7 @@ async def mesh(db, cache) -> AsyncIterator[SimpleNamespace]:
         PRODUCT: ProductServicer(db, clock=SystemClock(), ids=ids, cache=cache),
         CATEGORY: CategoryServicer(db, ids, cache),
         SEARCH: SearchServicer(db, cache),
+        PRICES: PriceServicer(db),
     }
     callers = {name: frozenset({"edge_http", "svc_order"}) for name in services}
     async with serve(services, callers=callers) as channel:
@@ -51,6 +55,7 @@ async def mesh(db, cache) -> AsyncIterator[SimpleNamespace]:
             products=product_service_pb2_grpc.ProductServiceStub(channel),
             categories=category_service_pb2_grpc.CategoryServiceStub(channel),
             search=search_service_pb2_grpc.SearchServiceStub(channel),
+            prices=price_service_pb2_grpc.PriceServiceStub(channel),
         )
 
 
@@ -59,6 +64,7 @@ class Shop:
 
     def __init__(self, stubs: SimpleNamespace) -> None:
         self.products, self.categories, self.search = stubs.products, stubs.categories, stubs.search
+        self.prices = stubs.prices
         self.admin = as_user(roles=("admin",))
         self.order = as_service("svc_order")
 

@@ -522,6 +522,25 @@ async def test_an_importer_says_when_a_parcel_left_arrived_and_came_back(shop: S
     assert all(entry.record_time.ToJsonString() > "2026" for entry in entries)
 
 
+async def test_what_an_imported_order_was_charged_is_told_once_on_a_topic_of_its_own(shop: Shop) -> None:
+    """Prices of its time, for whoever keeps their history; a shopper's order is at the catalogue's own."""
+    request = order_request(lines=[("mug", 2), ("tea", 1), ("mug", 1)], expected=2 * 321 + 250 + 654)
+    for line, minor in ((request.lines[0], 321), (request.lines[2], 654)):
+        line.agreed_price.CopyFrom(money_pb2.Money(currency_code=GBP, minor_units=minor))
+    request.effective_time.FromJsonString(THEN)
+    importer = harness.as_user(uuid4(), roles=("importer",))
+    order = (await shop.checkout.PlaceOrder(request, metadata=importer)).order
+    plain = await shop.place()
+    query = "SELECT topic, version, type, payload FROM outbox WHERE aggregate_id = $1 AND topic <> 'titan.order.v1'"
+    async with shop.db.hot_read() as connection:
+        (row,) = await connection.fetch(query, order.order_id)
+        assert not await connection.fetch(query, plain.order_id)
+    assert ("titan.order.prices.v1", 1, "titan.order.v1.OrderPricesCharged") == tuple(row)[:3]
+    charged = events_pb2.OrderPricesCharged.FromString(row["payload"])
+    assert (order.order_id, THEN) == (charged.order_id, charged.effective_time.ToJsonString())
+    assert {"mug": 654, "tea": 250} == {each.sku: each.price.minor_units for each in charged.prices}
+
+
 def past(shop: Shop, order_id: str, at: str, who: Any, timeline: Any = order_pb2.TIMELINE_UNSPECIFIED) -> Any:
     request = pb.GetOrderAsOfRequest(order_id=order_id, timeline=timeline)
     request.as_of_time.FromJsonString(at)

@@ -94,3 +94,21 @@ class OrderRefunded(_message.Message):
     returned: _containers.RepeatedCompositeFieldContainer[_order_pb2.ReturnedUnits]
     effective_time: _timestamp_pb2.Timestamp
     def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., refund_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., full: _Optional[bool] = ..., returned: _Optional[_Iterable[_Union[_order_pb2.ReturnedUnits, _Mapping]]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class OrderPricesCharged(_message.Message):
+    __slots__ = ("order_id", "effective_time", "prices")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PRICES_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    effective_time: _timestamp_pb2.Timestamp
+    prices: _containers.RepeatedCompositeFieldContainer[ChargedPrice]
+    def __init__(self, order_id: _Optional[str] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prices: _Optional[_Iterable[_Union[ChargedPrice, _Mapping]]] = ...) -> None: ...
+
+class ChargedPrice(_message.Message):
+    __slots__ = ("sku", "price")
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    sku: str
+    price: _money_pb2.Money
+    def __init__(self, sku: _Optional[str] = ..., price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""PriceService: what things cost, and when; of each minute the latest."""
