@@ -14,6 +14,7 @@ from svc_order.checkout.rpc import CheckoutServicer
 from svc_order.checkout.saga import Saga
 from svc_order.checkout.steps import Steps
 from svc_order.checkout.tasks import Tasks
+from svc_order.invoice.rpc import InvoiceServicer
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
 from svc_order.settings import OrderSettings
@@ -36,6 +37,7 @@ async def build(runtime: Runtime) -> Hosted:
             "titan.order.v1.OrderService": OrderServicer(
                 runtime.db, reads, effects, vault, runtime.clock, runtime.ids, settings
             ),
+            "titan.order.v1.InvoiceService": InvoiceServicer(runtime.db),
             "titan.order.v1.CheckoutService": CheckoutServicer(intake, saga, reads, runtime.clock),
         },
         background=[

@@ -12,6 +12,9 @@ from svc_order.order.view import Mark, View
 from svc_order.vault import Vault
 from titan.order.v1 import order_pb2
 
+READ_ROLES = frozenset({"admin", "finance", "importer", "support"})
+"""Who may read any order's past and its invoices, but for what is personal in them."""
+
 
 class Reads:
     """Reads orders from the primary."""

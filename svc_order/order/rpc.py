@@ -21,9 +21,10 @@ from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.store import Effect, ReturnedUnits
 from svc_order.errors import OrderCancelled, OrderNotFound
+from svc_order.invoice import store as invoices
 from svc_order.order import rules, store, wire
 from svc_order.order.effective import check_effective
-from svc_order.order.reads import Reads
+from svc_order.order.reads import READ_ROLES, Reads
 from svc_order.order.rules import OrderStatus
 from svc_order.order.values import datetime_of, money, timestamp
 from svc_order.settings import OrderSettings
@@ -32,8 +33,6 @@ from titan.order.v1 import order_pb2, order_service_pb2_grpc
 from titan.order.v1 import order_service_pb2 as pb
 from titan.payment.v1 import refund_pb2
 
-READ_ROLES = frozenset({"admin", "finance", "importer", "support"})
-"""Who may read the past of any order, but for what is personal in it."""
 REFUND_ROLES = frozenset({"admin", "finance", "importer", "support"})
 WATCH_SECONDS = 0.25
 """How often a watched order is looked at."""
@@ -166,6 +165,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             await store.save_changes(tx, [change])
             if change.order.status is order.status:  # it had left before
                 return None
+            assert change.entry is not None, "a parcel that leaves is a new decision"
+            await invoices.issue(tx, change.order, at=change.entry.recorded_at, effective_at=change.entry.effective_at)
             effect = Effect(self._ids.new(), order_id, "SHIP")
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             return effect

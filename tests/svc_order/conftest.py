@@ -20,13 +20,19 @@ from svc_order.checkout.rpc import CheckoutServicer
 from svc_order.checkout.saga import Saga
 from svc_order.checkout.steps import Steps
 from svc_order.checkout.tasks import Tasks
+from svc_order.invoice.rpc import InvoiceServicer
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
 from svc_order.settings import OrderSettings
 from svc_order.vault import Vault
 from tests import harness
 from tests.svc_order.world import World
-from titan.order.v1 import checkout_service_pb2, checkout_service_pb2_grpc, order_service_pb2_grpc
+from titan.order.v1 import (
+    checkout_service_pb2,
+    checkout_service_pb2_grpc,
+    invoice_service_pb2_grpc,
+    order_service_pb2_grpc,
+)
 from titan.payment.v1 import payment_pb2
 from titan.type.v1 import address_pb2, money_pb2
 
@@ -45,6 +51,7 @@ class Shop:
     intake: Intake
     checkout: Any
     orders: Any
+    invoices: Any
     world: World
     reads: Reads
     effects: Effects
@@ -120,6 +127,7 @@ async def start(database: Database, world: World) -> AsyncIterator[Any]:
         own = harness.serve(
             {
                 "titan.order.v1.CheckoutService": CheckoutServicer(intake, saga, reads, SystemClock()),
+                "titan.order.v1.InvoiceService": InvoiceServicer(database),
                 "titan.order.v1.OrderService": OrderServicer(
                     database, reads, effects, vault, SystemClock(), SystemIds(), chosen
                 ),
@@ -133,6 +141,7 @@ async def start(database: Database, world: World) -> AsyncIterator[Any]:
             intake=intake,
             checkout=checkout_service_pb2_grpc.CheckoutServiceStub(channel),
             orders=order_service_pb2_grpc.OrderServiceStub(channel),
+            invoices=invoice_service_pb2_grpc.InvoiceServiceStub(channel),
             world=world,
             reads=reads,
             effects=effects,

@@ -78,6 +78,7 @@ class World:
 
     prices: dict[str, int] = field(default_factory=lambda: {"mug": 500, "tea": 250, "pot": 1999})
     currencies: dict[str, str] = field(default_factory=dict)
+    sellers: dict[str, str] = field(default_factory=dict)
     stock: dict[str, int] = field(default_factory=lambda: {"mug": 1000, "tea": 1000, "pot": 1000})
     reserved: dict[str, dict[str, int] | None] = field(default_factory=dict)
     shipped: set[str] = field(default_factory=set)
@@ -175,7 +176,7 @@ class Products(product_service_pb2_grpc.ProductServiceServicer):
                 variant.price.CopyFrom(
                     money_pb2.Money(currency_code=self._world.currencies.get(sku, "GBP"), minor_units=price)
                 )
-                variant.tax_rate_basis_points, variant.seller_id = 2000, "house"
+                variant.tax_rate_basis_points, variant.seller_id = 2000, self._world.sellers.get(sku, "house")
             variants.append(variant)
         return product_service_pb2.BatchGetVariantsResponse(variants=variants)
 

@@ -12,7 +12,8 @@ import pytest
 from mesh import pages, projections
 from mesh.seams import failpoints
 from svc_order.order.projection import ORDERS
-from svc_order.order.rpc import READ_ROLES, REFUND_ROLES, WATCHES_PER_USER
+from svc_order.order.reads import READ_ROLES
+from svc_order.order.rpc import REFUND_ROLES, WATCHES_PER_USER
 from tests import harness
 from tests.svc_order.conftest import Shop, order_request
 from tests.svc_order.world import STATUS, World, until

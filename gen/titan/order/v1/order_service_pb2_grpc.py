@@ -154,7 +154,7 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ShipOrder(self, request, context):
-        """Records that the parcel of a confirmed order has left.
+        """Records that the parcel of a confirmed order has left; each of its sellers issues an invoice with it.
 
         Shipping twice is safe: the second call returns the order unchanged, with the same tracking code or with none. A code
         for a parcel that left without one is added; another one than it left with is refused.

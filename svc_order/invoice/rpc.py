@@ -1,0 +1,60 @@
+"""InvoiceService on the wire: decodes, calls the store, encodes."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from mesh import pages
+from mesh.database import Database
+from mesh.identity import caller_of
+from svc_order.invoice import store
+from svc_order.invoice.store import Invoice
+from svc_order.order import store as orders
+from svc_order.order.reads import READ_ROLES
+from svc_order.order.values import money, timestamp
+from titan.order.v1 import invoice_pb2, invoice_service_pb2_grpc
+from titan.order.v1 import invoice_service_pb2 as pb
+
+_LIST = "InvoiceService.ListInvoices"
+
+
+class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
+    """Reads what was invoiced."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def ListOrderInvoices(
+        self, request: pb.ListOrderInvoicesRequest, context: Any
+    ) -> pb.ListOrderInvoicesResponse:
+        """Refuses with ORDER_NOT_FOUND."""
+        caller, order_id = caller_of(context), UUID(request.order_id)
+        user_id = caller.require_user_id()
+        async with self._db.hot_read() as connection:
+            await orders.get_view(connection, order_id, owner_id=None if caller.roles & READ_ROLES else user_id)
+            found = await store.list_of_order(connection, order_id)
+        return pb.ListOrderInvoicesResponse(invoices=[_to_wire(each) for each in found])
+
+    async def ListInvoices(self, request: pb.ListInvoicesRequest, context: Any) -> pb.ListInvoicesResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        before = pages.decode_number(request.page_token, _LIST, request.seller_id)
+        size = pages.page_size(request.page_size)
+        async with self._db.hot_read() as connection:
+            found = await store.list_newest(connection, request.seller_id, before=before, limit=size + 1)
+        shown = found[:size]
+        more = pages.encode(_LIST, [shown[-1].number], request.seller_id) if len(found) > size else ""
+        return pb.ListInvoicesResponse(invoices=[_to_wire(each) for each in shown], next_page_token=more)
+
+
+def _to_wire(invoice: Invoice) -> invoice_pb2.Invoice:
+    return invoice_pb2.Invoice(
+        seller_id=invoice.seller_id,
+        number=invoice.number,
+        order_id=str(invoice.order_id),
+        issue_time=timestamp(invoice.issued_at),
+        effective_time=timestamp(invoice.effective_at),
+        total=money(invoice.total_minor, invoice.currency),
+        tax=money(invoice.tax_minor, invoice.currency),
+        shipping=money(invoice.shipping_minor, invoice.currency),
+    )
