@@ -41,6 +41,8 @@ RULES: Mapping[str, tuple[str, ...]] = {
     ),
     "svc_payment/payment/effects.py": ("tests/svc_payment/payment/test_effects.py",),
     "svc_payment/payment/answers.py": ("tests/svc_payment/payment/test_answers.py",),
+    "svc_payment/reconciliation/rules.py": ("tests/svc_payment/reconciliation/test_rules.py",),
+    "svc_order/invoice/rules.py": ("tests/svc_order/invoice/test_rules.py",),
     "svc_inventory/inventory/rules.py": ("tests/svc_inventory/inventory/test_rules.py",),
     "svc_order/order/rules.py": ("tests/svc_order/order/test_rules.py",),
     "svc_order/checkout/rules.py": ("tests/svc_order/checkout/test_rules.py",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
@@ -66,10 +66,10 @@ class Difference:
 class Side:
     """What one side moved, in minor units."""
 
-    captures: int = 0
-    captured_minor: int = 0
-    refunds: int = 0
-    refunded_minor: int = 0
+    captures: int
+    captured_minor: int
+    refunds: int
+    refunded_minor: int
 
     @property
     def net_minor(self) -> int:
@@ -90,8 +90,8 @@ class Totals:
 class Found:
     """What a day came to."""
 
-    totals: tuple[Totals, ...] = ()
-    differences: tuple[Difference, ...] = field(default=())
+    totals: tuple[Totals, ...]
+    differences: tuple[Difference, ...]
 
 
 def span_of(day: date) -> tuple[datetime, datetime]:

@@ -36,6 +36,11 @@ def test_shipping_is_the_houses_whoever_sells_what_is_shipped() -> None:
     assert [Share("house", 900, 150, 300)] == shares(sold(("house", 600, 100), shipping=300, shipping_tax=50))
 
 
+def test_who_sold_nothing_invoices_nothing() -> None:
+    """Not even the house."""
+    assert [Share("tea ltd", 600, 100)] == shares(sold(("tea ltd", 600, 100)))
+
+
 LINES = st.lists(
     st.tuples(st.sampled_from(("house", "tea ltd", "mugs")), st.integers(0, 10**6), st.integers(0, 0)), min_size=1
 )
