@@ -283,7 +283,9 @@ async def insert_challenge(tx: asyncpg.Connection, challenge: OpenChallenge, *, 
 
 
 async def lock_challenge(tx: asyncpg.Connection, hashed: bytes, *, at: datetime) -> OpenChallenge | None:
-    """Return a challenge that still counts, locked."""
+    """Return a challenge that still counts, locked, and hold its user: first, as whoever resets a password does."""
+    holder = "SELECT user_id FROM sign_in_challenges WHERE challenge_hash = $1"
+    await tx.execute(f"SELECT FROM users WHERE user_id = ({holder}) FOR SHARE", hashed)
     row = await tx.fetchrow(
         "SELECT challenge_hash, user_id, client_name FROM sign_in_challenges"
         " WHERE challenge_hash = $1 AND expires_at > $2 FOR UPDATE",

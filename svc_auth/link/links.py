@@ -22,6 +22,7 @@ from svc_auth.auth import store as session_store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import PASSWORD_RESET
 from svc_auth.errors import EmailVerified, LinkInvalid, NotRegistered
+from svc_auth.factor import store as factor_store
 from svc_auth.link import rules, store
 from svc_auth.link.rules import LinkPurpose, OpenLink
 from svc_auth.link.store import NewLink
@@ -134,6 +135,9 @@ class Links:
             await self._use(tx, link, at=at)
             await user_store.save_new_password(tx, user, encoded)
             if user.email_verified_at is None:
+                # Until now nobody had shown to be the reader of this address: whoever registered it may be a stranger,
+                # and what they set up must not keep its reader out.
+                await factor_store.remove_factor(tx, user.user_id)
                 await user_store.save_verified(tx, user, at=at)
             await session_store.forget_attempts(tx, session_store.email_hash(link.email))
             # Challenges before sessions: one that is being answered is a session by the time that it can be removed.

@@ -84,6 +84,8 @@ async def test_a_reset_ends_every_session_and_every_half_open_sign_in(titan: Rep
     """Whoever knew the old password is out, with whatever it opened."""
     email, user_id = await titan.register()
     pairs = [await titan.sign_in(email) for _ in range(2)]
+    await ask_to_verify(titan, pairs[0])
+    await verify(titan, (await last_link(titan, user_id)).token)
     secret = await with_second_factor(titan, pairs[0])
     challenge = (await titan.sign_in(email)).challenge.challenge_token
     await forget(titan, email)
@@ -100,6 +102,51 @@ async def test_a_reset_ends_every_session_and_every_half_open_sign_in(titan: Rep
     assert "CHALLENGE_INVALID" == reason_of(await refused(titan.auth.CompleteSession(request)))
     # and the second factor is asked for as before
     assert (await titan.sign_in(email, NEW_PASSWORD)).challenge.challenge_token
+
+
+async def test_a_reset_ends_the_second_factor_of_a_stranger(titan: Replica):
+    """Who registers with somebody else's address and adds a factor does not keep the reader of that address out."""
+    email, user_id = await titan.register()
+    await with_second_factor(titan, await titan.sign_in(email))
+    await forget(titan, email)
+
+    await reset(titan, (await last_link(titan, user_id)).token)
+
+    assert (await titan.sign_in(email, NEW_PASSWORD)).access_token
+
+
+async def test_a_code_that_races_a_reset_leaves_no_session(titan: Replica, monkeypatch):
+    """Neither waits for the other in a circle: the reset comes after the sign-in, and ends what it opened."""
+    email, user_id = await titan.register()
+    secret = await with_second_factor(titan, await titan.sign_in(email))
+    challenge = (await titan.sign_in(email)).challenge.challenge_token
+    await forget(titan, email)
+    token = (await last_link(titan, user_id)).token
+    prove = titan.factors.prove
+    resets: list[asyncio.Task[Any]] = []
+
+    async def prove_slowly(tx: Any, *rest: Any) -> Any:
+        amr = await prove(tx, *rest)
+        resets.append(asyncio.create_task(reset(titan, token)))
+        await until_somebody_waits(titan)
+        return amr
+
+    monkeypatch.setattr(titan.factors, "prove", prove_slowly)
+    request = auth_service_pb2.CompleteSessionRequest(challenge_token=challenge)
+    request.proof.code = factor_rules.code_at(secret, factor_rules.step_of(titan.clock.now()) + 1)
+    pair = await titan.auth.CompleteSession(request)
+    (racing,) = resets
+    await racing
+
+    assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(pair.refresh_token)))
+
+
+async def until_somebody_waits(titan: Replica) -> None:
+    """Wait until a transaction of this database waits for another one."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with asyncio.timeout(5), titan.db.hot_read() as connection:
+        while not await connection.fetchval(waiting):
+            await asyncio.sleep(0.01)
 
 
 async def with_second_factor(titan: Replica, pair: Any) -> bytes:
@@ -122,7 +169,8 @@ async def test_a_sign_in_that_races_a_reset_leaves_no_session(titan: Replica, mo
 
     async def check_slowly(encoded: str | None, password: str) -> bool:
         right = await check(encoded, password)
-        await reset(titan, token)
+        if right:
+            await reset(titan, token)
         return right
 
     monkeypatch.setattr(titan.passwords, "verify", check_slowly)

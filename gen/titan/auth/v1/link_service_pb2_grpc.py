@@ -101,7 +101,8 @@ class LinkServiceServicer:
     def ResetPassword(self, request, context):
         """Sets a new password in place of a forgotten one, and ends every session of the user.
 
-        It opens no session, and a second factor stays in force. The address counts as verified.
+        It opens no session. The address counts as verified; a second factor stays in force if it was verified before, and
+        ends if it was not: a stranger may have registered with it.
         Fails with LINK_INVALID or PASSWORD_TOO_WEAK; the link stays good for a better password.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
