@@ -17,6 +17,7 @@ from svc_auth.auth.rpc import AuthServicer
 from svc_auth.auth.sessions import Sessions
 from svc_auth.auth.tokens import Issuer
 from svc_auth.auth.trials import PasswordTrials
+from svc_auth.clock import DatabaseClock
 from svc_auth.factor.factors import Factors
 from svc_auth.factor.rpc import SecondFactorServicer
 from svc_auth.keys import KeyRing, MasterKey
@@ -33,7 +34,7 @@ from svc_auth.user.rpc import UserServicer
 async def build(runtime: Runtime) -> Hosted:
     """Return the services of this package, over its own database."""
     assert runtime.db is not None, "svc_auth needs Postgres"
-    settings, db, clock, ids = auth_settings.read(), runtime.db, runtime.clock, runtime.ids
+    settings, db, clock, ids = auth_settings.read(), runtime.db, DatabaseClock(runtime.clock), runtime.ids
     mesh = runtime.topology
     master = MasterKey.of_folder(runtime.settings.secrets_dir)
     ring = KeyRing(master)
@@ -47,8 +48,8 @@ async def build(runtime: Runtime) -> Hosted:
     factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     links = Links(db, passwords, feed, Seal.of_folder(runtime.settings.secrets_dir, LINKS), clock, ids)
+    await feed.look()  # the clock is right from here on
     await keeper.load()
-    await feed.look()
     await ensure_accounts(db, passwords, runtime.settings.secrets_dir, clock, ids)
 
     async def close_passwords() -> None:

@@ -2,7 +2,8 @@
 
 A poll of a partial index, five times a second, rather than LISTEN: a notification takes a lock on the whole database at
 every commit that sends one, and a poll finds by itself what a lost connection would have missed. A session that ends in
-this process wakes the poll at once. All of its times are the database's: the clocks of two processes need not agree.
+this process wakes the poll at once. All of its times are the database's: the clocks of two processes need not agree,
+and each poll puts the clock of this one right.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from uuid import UUID
 from mesh.database import Database
 from mesh.identity import RevocationView
 from mesh.refusals import Overloaded, Unavailable
-from mesh.seams import Clock
 from svc_auth.auth import rules, store
+from svc_auth.clock import DatabaseClock
 
 OVERLAP_SECONDS = 30
 """How far each poll looks back again: longer than any transaction that ends a session may take to commit."""
@@ -58,10 +59,11 @@ class _Follower:
 
 
 class RevocationFeed:
-    """Run `follow` in the background. `view` is what this process itself verifies with, by its own clock."""
+    """Run `follow` in the background. `view` is what this process itself verifies with."""
 
-    def __init__(self, db: Database, clock: Clock, *, poll_seconds: float, heartbeat_seconds: float) -> None:
+    def __init__(self, db: Database, clock: DatabaseClock, *, poll_seconds: float, heartbeat_seconds: float) -> None:
         self._db = db
+        self._clock = clock
         self._poll = poll_seconds
         self._heartbeat = timedelta(seconds=heartbeat_seconds)
         self._known: dict[UUID, Ended] = {}
@@ -93,8 +95,10 @@ class RevocationFeed:
         self._wanted.clear()
         since = None if self._as_of is None else self._as_of - timedelta(seconds=OVERLAP_SECONDS)
         async with self._db.hot_read() as connection:
+            asked_at = self._clock.now()
             found = await store.list_revoked(connection, since=since)
         at = found.as_of
+        self._clock.told(at, asked_at=asked_at)
         new = [Ended(*session) for session in found.sessions if session[0] not in self._known]
         self._known.update((ended.session_id, ended) for ended in new)
         if len(self._known) > MAX_KNOWN_SESSIONS or not new:

@@ -17,7 +17,7 @@ from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import SIGNED_OUT, TOKEN_REUSED, RefreshState, RefreshVerdict, Subject
 from svc_auth.auth.store import Exchange, LiveSession, NewSession, OpenChallenge
 from svc_auth.auth.tokens import Issuer, Pair, new_refresh_token, refresh_end
-from svc_auth.auth.trials import PasswordTrials
+from svc_auth.auth.trials import Passed, PasswordTrials
 from svc_auth.errors import (
     ChallengeInvalid,
     CodeInvalid,
@@ -30,6 +30,9 @@ from svc_auth.errors import (
 from svc_auth.factor import rules as factor_rules
 from svc_auth.factor.factors import Factors, Proof
 from svc_auth.user import store as user_store
+
+SIGN_IN_TRIES = 2
+"""A hash that changed while it was checked was reset, or made anew by a sign-in beside this one: one more look tells."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,25 @@ class Sessions:
             CredentialsInvalid: Address and password do not belong together.
             SignInThrottled: The address has seen too many wrong ones.
         """
-        passed = await self._trials.of(email, password)
+        for _ in range(SIGN_IN_TRIES):
+            opened = await self._open(await self._trials.of(email, password), client_name)
+            if opened is not None:
+                return opened
+        raise CredentialsInvalid("address and password do not belong together")
+
+    async def _open(self, passed: Passed, client_name: str) -> Pair | Challenge | None:
+        """Return what a right password opens, or None where the stored hash is another one by now."""
         found = passed.credentials
         session, refresh = self._new_session(found.subject.user_id, client_name, factor_rules.BY_PASSWORD)
         challenge = Challenge(new_refresh_token())
         at = self._clock.now()
         async with self._db.hot() as tx:
-            if not await user_store.hold_password(tx, found.subject.user_id, found.password_hash):
-                raise CredentialsInvalid("address and password do not belong together")  # it was reset meanwhile
+            if not await user_store.hold_password(
+                tx, found.subject.user_id, found.password_hash, stronger_hash=passed.stronger_hash
+            ):
+                return None
             if passed.tries_hash is not None:
                 await store.forget_attempts(tx, passed.tries_hash)
-            if passed.stronger_hash is not None:
-                user_id, old = found.subject.user_id, found.password_hash
-                await user_store.save_password_hash(tx, user_id, old=old, new=passed.stronger_hash)
             if found.second_factor:
                 await store.insert_challenge(
                     tx,

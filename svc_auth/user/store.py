@@ -188,15 +188,19 @@ async def save_new_password(tx: asyncpg.Connection, user: User, password_hash: s
     await tx.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", user.user_id, password_hash)
 
 
-async def hold_password(tx: asyncpg.Connection, user_id: UUID, password_hash: str) -> bool:
-    """Keep the password from being changed until the end of the transaction; False where it has been."""
+async def hold_password(
+    tx: asyncpg.Connection, user_id: UUID, password_hash: str, *, stronger_hash: str | None = None
+) -> bool:
+    """Keep the password from being changed until the end of the transaction; False where it has been.
+
+    A hash of the same password with the parameters of today, if there is one, takes the place of the stored one.
+    """
+    if stronger_hash is not None:
+        change = "UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2"
+        result: str = await tx.execute(change, user_id, password_hash, stronger_hash)
+        return result.endswith(" 1")
     query = "SELECT true FROM users WHERE user_id = $1 AND password_hash = $2 FOR SHARE"
     return await tx.fetchval(query, user_id, password_hash) is True
-
-
-async def save_password_hash(tx: asyncpg.Connection, user_id: UUID, *, old: str, new: str) -> None:
-    """Store the hash of the same password, made with today's parameters, unless the password has changed meanwhile."""
-    await tx.execute("UPDATE users SET password_hash = $3 WHERE user_id = $1 AND password_hash = $2", user_id, old, new)
 
 
 async def save_account(tx: asyncpg.Connection, user_id: UUID, *, password_hash: str, roles: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,13 +15,14 @@ import pytest
 
 from mesh.database import Database
 from mesh.identity import Caller, TokenVerifier
-from mesh.seams import SystemIds
+from mesh.seams import SystemClock, SystemIds
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
 from svc_auth.auth.rpc import AuthServicer
 from svc_auth.auth.sessions import Sessions
 from svc_auth.auth.tokens import Issuer
 from svc_auth.auth.trials import PasswordTrials
+from svc_auth.clock import DatabaseClock
 from svc_auth.factor.factors import Factors
 from svc_auth.factor.rpc import SecondFactorServicer
 from svc_auth.keys import KeyRing, MasterKey
@@ -45,14 +46,18 @@ from titan.auth.v1 import (
 PASSWORD = "correct horse battery staple"
 
 
-class ShiftedClock:
-    """The clock of the machine, moved forward by a test."""
+class ShiftedClock(DatabaseClock):
+    """The clock of the machine, moved forward by a test, whatever the database says."""
 
     def __init__(self) -> None:
+        super().__init__(SystemClock())
         self.ahead = timedelta()
 
+    def told(self, at: datetime, *, asked_at: datetime) -> None:
+        """Stay where the test wants it."""
+
     def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return super().now() + self.ahead
 
     def advance(self, seconds: float) -> None:
         self.ahead += timedelta(seconds=seconds)
@@ -63,7 +68,7 @@ class Replica:
     """What one process of svc_auth holds."""
 
     db: Database
-    clock: ShiftedClock
+    clock: Any
     ring: KeyRing
     keeper: KeyKeeper
     feed: RevocationFeed
@@ -128,9 +133,9 @@ def bearer(response: Any) -> Metadata:
     return (("authorization", f"Bearer {response.access_token}"),)
 
 
-async def build_replica(db: Database, secrets_dir: Path) -> Replica:
+async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | None = None) -> Replica:
     """Construct a replica as `app.py` does, without background work."""
-    clock, ids, settings = ShiftedClock(), SystemIds(), Settings()
+    clock, ids, settings = clock or ShiftedClock(), SystemIds(), Settings()
     master = MasterKey.of_folder(secrets_dir)
     ring = KeyRing(master)
     keeper = KeyKeeper(db, ring, master, clock, ids, settings)
@@ -141,8 +146,8 @@ async def build_replica(db: Database, secrets_dir: Path) -> Replica:
     factors = Factors(db, trials, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     links = Links(db, passwords, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
-    await keeper.load()
     await feed.look()
+    await keeper.load()
     verifier = TokenVerifier(ring.verifying, revocations=feed.view, cell="local", now=lambda: clock.now().timestamp())
     return Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, verifier)
 

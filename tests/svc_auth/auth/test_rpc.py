@@ -17,10 +17,11 @@ from mesh.identity import key_of_jwk
 from mesh.refusals import SessionRevoked
 from svc_auth.auth import store
 from svc_auth.auth.rules import Attempts
+from svc_auth.clock import DatabaseClock
 from svc_auth.errors import CredentialsInvalid
 from svc_auth.settings import Settings
 from tests.harness import as_service, reason_of, refusal_in
-from tests.svc_auth.conftest import PASSWORD, Replica, bearer, build_replica, new_email, refused
+from tests.svc_auth.conftest import PASSWORD, Replica, ShiftedClock, bearer, build_replica, new_email, refused
 from titan.auth.v1 import auth_service_pb2 as pb
 
 KEY_NOTICE = Settings().key_notice_seconds
@@ -136,6 +137,26 @@ async def test_a_password_hash_of_old_parameters_is_made_anew(titan: Replica):
         stored = await connection.fetchval("SELECT password_hash FROM users WHERE user_id = $1", UUID(user_id))
     assert "m=19456,t=2,p=1" in stored
     await titan.sign_in(email)
+
+
+async def test_two_sign_ins_at_once_both_meet_the_hash_of_old_parameters(titan: Replica, monkeypatch):
+    """One of them makes it anew, and the other one's password is as right as before."""
+    from argon2 import PasswordHasher
+
+    email, user_id = await titan.register()
+    old = PasswordHasher(time_cost=1, memory_cost=8_192, parallelism=1).hash(PASSWORD)
+    async with titan.db.hot() as tx:
+        await tx.execute("UPDATE users SET password_hash = $2 WHERE user_id = $1", UUID(user_id), old)
+    hash_anew, both = titan.passwords.hash, asyncio.Barrier(2)
+
+    async def hash_together(password: str) -> str:
+        await both.wait()
+        return await hash_anew(password)
+
+    monkeypatch.setattr(titan.passwords, "hash", hash_together)
+    pairs = await asyncio.gather(titan.sign_in(email), titan.sign_in(email))
+
+    assert 2 == len({pair.access_token for pair in pairs})
 
 
 async def test_guests_that_come_together_are_users_of_their_own(titan: Replica):
@@ -284,6 +305,23 @@ async def test_clocks_that_disagree_hide_no_ended_session(auth_db: Database, aut
         await asyncio.gather(*following, return_exceptions=True)
         for replica in (right, wrong):
             replica.passwords.close()
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+async def test_tokens_are_stamped_by_the_clock_of_the_database(auth_db: Database, auth_secrets: Path, minutes: int):
+    """A process whose own clock is ten minutes off makes tokens that count everywhere, and for ten minutes from now."""
+    right = await build_replica(auth_db, auth_secrets)
+    own = ShiftedClock()
+    own.advance(60 * minutes)
+    wrong = await build_replica(auth_db, auth_secrets, DatabaseClock(own))
+
+    pair = await wrong.sessions.open_guest()
+
+    assert right.caller(pair.access_token).user_id == pair.user_id
+    claims = jwt.decode(pair.access_token, options={"verify_signature": False})
+    assert abs(claims["exp"] - 600 - right.clock.now().timestamp()) < 5
+    for replica in (right, wrong):
+        replica.passwords.close()
 
 
 async def test_a_new_follower_hears_all_that_matters_and_then_heartbeats(titan: Replica):
