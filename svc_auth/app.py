@@ -28,6 +28,8 @@ from svc_auth.passwords import Passwords
 from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.user import store as user_store
 from svc_auth.user.accounts import ensure_accounts
+from svc_auth.user.breached import BreachedPasswords
+from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rpc import UserServicer
 
 
@@ -42,12 +44,12 @@ async def build(runtime: Runtime) -> Hosted:
     feed = RevocationFeed(
         db, clock, poll_seconds=settings.revocation_poll_seconds, heartbeat_seconds=settings.heartbeat_seconds
     )
-    passwords = Passwords()
+    passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords.bundled(), settings.shop_name)
     issuer = Issuer(ring, clock, ids, issuer=mesh.token_issuer, audience=mesh.token_audience, cell=mesh.cell)
     trials = PasswordTrials(db, passwords, clock)
     factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
-    links = Links(db, passwords, feed, Seal.of_folder(runtime.settings.secrets_dir, LINKS), clock, ids)
+    links = Links(db, passwords, policy, feed, Seal.of_folder(runtime.settings.secrets_dir, LINKS), clock, ids)
     await feed.look()  # the clock is right from here on
     await keeper.load()
     await ensure_accounts(db, passwords, runtime.settings.secrets_dir, clock, ids)
@@ -60,7 +62,7 @@ async def build(runtime: Runtime) -> Hosted:
             "titan.auth.v1.AuthService": AuthServicer(sessions, ring, keeper, feed, clock),
             "titan.auth.v1.LinkService": LinkServicer(links),
             "titan.auth.v1.SecondFactorService": SecondFactorServicer(factors),
-            "titan.auth.v1.UserService": UserServicer(db, passwords, clock, ids),
+            "titan.auth.v1.UserService": UserServicer(db, passwords, policy, clock, ids),
         },
         background=[
             keeper.follow,

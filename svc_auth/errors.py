@@ -38,7 +38,7 @@ class EmailTaken(Refusal):
 
 
 class PasswordTooWeak(Refusal):
-    """The password is among the first that an attacker tries, or a part of the e-mail address."""
+    """The password is among the first that an attacker tries: common, published, or a part of what is known."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 

@@ -15,7 +15,10 @@ class SettingProblem(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How signing keys change: the rotation period, and the notice that verifiers get of a new key."""
+    """What the shop is called, and how signing keys change: the rotation period, and the notice that verifiers get of
+    a new key."""
+
+    shop_name: str = "Titan"
 
     key_rotation_seconds: float = float(DAY_SECONDS)
     key_notice_seconds: float = 15.0
@@ -39,4 +42,4 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     # Below a minute a key would be retired before every verifier has seen it sign.
     if not seconds >= 60:
         raise SettingProblem(f"TITAN_AUTH_KEY_ROTATION_SECONDS: {text} is less than 60")
-    return Settings(key_rotation_seconds=seconds)
+    return Settings(key_rotation_seconds=seconds, shop_name=env.get("TITAN_SHOP_NAME") or Settings.shop_name)

@@ -32,7 +32,7 @@ from svc_auth.factor.factors import Factors, Proof
 from svc_auth.user import store as user_store
 
 SIGN_IN_TRIES = 2
-"""A hash that changed while it was checked was reset, or made anew by a sign-in beside this one: one more look tells."""
+"""A hash that changed while it was checked was reset, or made anew by a sign-in beside this one: look once more."""
 
 
 @dataclass(frozen=True)

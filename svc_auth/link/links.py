@@ -29,7 +29,8 @@ from svc_auth.link.store import NewLink
 from svc_auth.passwords import Passwords
 from svc_auth.sealing import Seal
 from svc_auth.user import store as user_store
-from svc_auth.user.rules import check_password, normalise_email, normalise_password
+from svc_auth.user.policy import PasswordPolicy
+from svc_auth.user.rules import normalise_email, normalise_password
 
 BATCH_REQUESTS = 100
 POLL_SECONDS = 2.0
@@ -51,10 +52,18 @@ class Links:
     """The links of this package's database. Run `follow` in the background."""
 
     def __init__(
-        self, db: Database, passwords: Passwords, feed: RevocationFeed, seal: Seal, clock: Clock, ids: Ids
+        self,
+        db: Database,
+        passwords: Passwords,
+        policy: PasswordPolicy,
+        feed: RevocationFeed,
+        seal: Seal,
+        clock: Clock,
+        ids: Ids,
     ) -> None:
         self._db = db
         self._passwords = passwords
+        self._policy = policy
         self._feed = feed
         self._seal = seal
         self._clock = clock
@@ -127,7 +136,7 @@ class Links:
             PasswordTooWeak: The password is; the link stays.
         """
         link = await self._find(token, LinkPurpose.PASSWORD_RESET)
-        check_password(password, email=link.email)
+        self._policy.check(password, email=link.email, display_name=link.display_name)
         encoded = await self._passwords.hash(normalise_password(password))
         async with self._db.hot() as tx:
             # The lock comes first: a sign-in with the old password holds the user too, until its session is stored.

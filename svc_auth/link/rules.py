@@ -36,12 +36,13 @@ class Request:
 
 @dataclass(frozen=True)
 class OpenLink:
-    """A link that counts, with the address of its user; `sealed_token` is sealed under the link's id."""
+    """A link that counts, with the address and name of its user; `sealed_token` is sealed under the link's id."""
 
     link_id: UUID
     user_id: UUID
     purpose: LinkPurpose
     email: str = field(repr=False)
+    display_name: str = field(repr=False)
     sealed_token: bytes = field(repr=False)
     expires_at: datetime
 

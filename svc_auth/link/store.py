@@ -18,7 +18,7 @@ TOPIC = "titan.auth.mail.v1"
 """Apart from `titan.auth.v1`: whoever writes letters would else read of every guest."""
 
 _OPEN = """
-SELECT l.link_id, l.user_id, l.purpose, u.email, l.sealed_token, l.expires_at
+SELECT l.link_id, l.user_id, l.purpose, u.email, u.display_name, l.sealed_token, l.expires_at
 FROM links l JOIN users u USING (user_id)
 WHERE l.closed_at IS NULL AND l.expires_at > $2
 """

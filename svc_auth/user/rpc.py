@@ -13,6 +13,7 @@ from svc_auth.errors import EmailTaken, TooManyAddresses
 from svc_auth.inputs import in_person, plain
 from svc_auth.passwords import Passwords
 from svc_auth.user import rules, store
+from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rules import User
 from svc_auth.user.store import Credentials, Imported, SavedAddress
 from titan.auth.v1 import user_pb2
@@ -23,9 +24,10 @@ from titan.type.v1 import address_pb2
 class UserServicer:
     """Serves titan.auth.v1.UserService."""
 
-    def __init__(self, db: Database, passwords: Passwords, clock: Clock, ids: Ids) -> None:
+    def __init__(self, db: Database, passwords: Passwords, policy: PasswordPolicy, clock: Clock, ids: Ids) -> None:
         self._db = db
         self._passwords = passwords
+        self._policy = policy
         self._clock = clock
         self._ids = ids
 
@@ -33,7 +35,7 @@ class UserServicer:
         """Refuses with EMAIL_TAKEN, PASSWORD_TOO_WEAK or ALREADY_REGISTERED."""
         caller = in_person(caller_of(context))
         name = plain("display_name", request.display_name)
-        rules.check_password(request.password, email=request.email)
+        self._policy.check(request.password, email=request.email, display_name=name)
         email = rules.normalise_email(request.email)
         await self._refuse_early(caller, email)
         # The hash takes long, so it is made before the transaction; the constraint has the last word on the address.

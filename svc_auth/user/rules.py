@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -58,19 +58,30 @@ def normalise_password(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def check_password(password: str, *, email: str) -> None:
-    """Let a password pass.
+def folded(password: str) -> str:
+    """Return the form in which a password is compared with what is weak: an attacker tries every case of it."""
+    return normalise_password(password).casefold().strip()
+
+
+def check_password(password: str, *, email: str, names: Sequence[str] = (), breached: Container[str] = ()) -> None:
+    """Let a password pass (NIST SP 800-63B-4, 3.1.1.2).
+
+    `names` are what else an attacker knows: the user's name, the shop's. `breached` are passwords that were stolen
+    elsewhere, as `folded` writes them.
 
     Raises:
-        PasswordTooWeak: It is short, common, or a part of the address.
+        PasswordTooWeak: It is short, common, breached, or a part of the address or of a name.
     """
-    folded = normalise_password(password).casefold().strip()
-    address = normalise_email(email)
-    if len(folded) < MIN_PASSWORD_CHARACTERS:
+    text = folded(password)
+    if len(text) < MIN_PASSWORD_CHARACTERS:
         raise PasswordTooWeak(f"a password has at least {MIN_PASSWORD_CHARACTERS} characters")
-    if weak.is_part_of(folded, address):
+    if weak.is_part_of(text, normalise_email(email)):
         raise PasswordTooWeak("a password must not be a part of the e-mail address")
-    if weak.is_common(folded):
+    if any(weak.is_part_of(text, folded(name)) for name in names):
+        raise PasswordTooWeak("a password must not be the name of its user or of the shop")
+    if text in breached:
+        raise PasswordTooWeak("this password was stolen elsewhere and published: whoever attacks has it in their list")
+    if weak.is_common(text):
         raise PasswordTooWeak(
             "this password is among the first that an attacker tries: a common word with or without digits and signs"
             " around it, a row of keys, or a short part again and again; a few words of your own in a row are fine"

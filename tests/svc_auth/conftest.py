@@ -32,6 +32,8 @@ from svc_auth.passwords import Passwords
 from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.settings import Settings
 from svc_auth.user.accounts import ensure_accounts
+from svc_auth.user.breached import BreachedPasswords, prints_of
+from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rpc import UserServicer
 from tests.harness import Metadata, serve
 from titan.auth.v1 import (
@@ -44,6 +46,7 @@ from titan.auth.v1 import (
 )
 
 PASSWORD = "correct horse battery staple"
+BREACHED = "tr0ub4dor&3 of yore"
 
 
 class ShiftedClock(DatabaseClock):
@@ -76,6 +79,7 @@ class Replica:
     factors: Factors
     links: Links
     passwords: Passwords
+    policy: PasswordPolicy
     verifier: TokenVerifier
     auth: Any = None
     user: Any = None
@@ -90,7 +94,7 @@ class Replica:
     async def register(self, email: str | None = None, metadata: Metadata | None = None) -> tuple[str, str]:
         """Return the address and id of a new registered user."""
         email = email or new_email()
-        request = user_service_pb2.CreateUserRequest(email=email, password=PASSWORD, display_name="Ada")
+        request = user_service_pb2.CreateUserRequest(email=email, password=PASSWORD, display_name="Ada Lovelace")
         response = await self.user.CreateUser(request, metadata=metadata)
         return email, response.user.user_id
 
@@ -140,16 +144,16 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
     ring = KeyRing(master)
     keeper = KeyKeeper(db, ring, master, clock, ids, settings)
     feed = RevocationFeed(db, clock, poll_seconds=0.05, heartbeat_seconds=0.2)
-    passwords = Passwords()
+    passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords(prints_of([BREACHED])), "Titan")
     issuer = Issuer(ring, clock, ids, issuer="https://titan.local", audience="titan", cell="local")
     trials = PasswordTrials(db, passwords, clock)
     factors = Factors(db, trials, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
-    links = Links(db, passwords, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
+    links = Links(db, passwords, policy, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
     await feed.look()
     await keeper.load()
     verifier = TokenVerifier(ring.verifying, revocations=feed.view, cell="local", now=lambda: clock.now().timestamp())
-    return Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, verifier)
+    return Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, policy, verifier)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +184,9 @@ async def titan(auth_db: Database, auth_secrets: Path) -> AsyncIterator[Replica]
         ),
         "titan.auth.v1.LinkService": LinkServicer(replica.links),
         "titan.auth.v1.SecondFactorService": SecondFactorServicer(replica.factors),
-        "titan.auth.v1.UserService": UserServicer(auth_db, replica.passwords, replica.clock, SystemIds()),
+        "titan.auth.v1.UserService": UserServicer(
+            auth_db, replica.passwords, replica.policy, replica.clock, SystemIds()
+        ),
     }
     async with serve(servicers, verifier=replica.verifier) as channel:
         replica.target = channel.target

@@ -15,7 +15,7 @@ from svc_auth.factor import rules as factor_rules
 from svc_auth.link import store
 from svc_auth.sealing import MasterKeyUnusable, Seal
 from tests.harness import as_service, reason_of
-from tests.svc_auth.conftest import PASSWORD, Replica, bearer, new_email, refused
+from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, refused
 from titan.auth.v1 import auth_service_pb2, events_pb2, link_pb2, second_factor_service_pb2, user_service_pb2
 from titan.auth.v1 import link_service_pb2 as pb
 
@@ -278,7 +278,7 @@ async def test_a_weak_password_leaves_the_link(titan: Replica):
     await forget(titan, email)
     token = (await last_link(titan, user_id)).token
 
-    for weak in ("password123", email):
+    for weak in ("password123", email, BREACHED, "Lovelace"):
         assert "PASSWORD_TOO_WEAK" == reason_of(await refused(reset(titan, token, weak)))
     await titan.sign_in(email)
     await reset(titan, token)

@@ -11,7 +11,7 @@ import pytest
 from mesh.seams import SystemIds
 from svc_auth.user.accounts import ensure_accounts
 from tests.harness import reason_of
-from tests.svc_auth.conftest import PASSWORD, Replica, bearer, new_email, refused
+from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, refused
 from titan.auth.v1 import auth_service_pb2
 from titan.auth.v1 import user_service_pb2 as pb
 from titan.type.v1 import address_pb2
@@ -86,6 +86,8 @@ async def test_a_guest_cannot_take_the_address_of_somebody_else(titan: Replica):
     [
         ("ada@example.com", "iloveyou", "PASSWORD_TOO_WEAK"),
         ("ada.lovelace@example.com", "Ada.Lovelace@example.com", "PASSWORD_TOO_WEAK"),
+        ("ada@example.com", BREACHED.title(), "PASSWORD_TOO_WEAK"),
+        ("ada@example.com", "Grace-Hopper-9", "PASSWORD_TOO_WEAK"),
         ("ada@example.com", "short", "INVALID_INPUT"),
         ("ada@example.com", "x" * 257, "INVALID_INPUT"),
         ("no address", PASSWORD, "INVALID_INPUT"),
@@ -94,7 +96,8 @@ async def test_a_guest_cannot_take_the_address_of_somebody_else(titan: Replica):
 )
 async def test_bad_credentials_are_refused(titan: Replica, email, password, reason):
     """Each with its own reason, and nothing is stored."""
-    error = await refused(titan.user.CreateUser(pb.CreateUserRequest(email=email, password=password)))
+    request = pb.CreateUserRequest(email=email, password=password, display_name="Grace Hopper")
+    error = await refused(titan.user.CreateUser(request))
 
     assert (reason, grpc.StatusCode.INVALID_ARGUMENT) == (reason_of(error), error.code())
 
