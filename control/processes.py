@@ -42,6 +42,7 @@ DRAIN_SECONDS = 10.0
 """A service that is told to stop finishes its calls within this time; it is killed a little later."""
 
 PASSED_ON = (
+    "TITAN_AUTH_PROVIDERS_FILE",
     "TITAN_FAILPOINTS",
     "TITAN_LOG_LEVEL",
     "TITAN_MAX_RUNNING_CALLS",

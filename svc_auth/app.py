@@ -20,6 +20,10 @@ from svc_auth.auth.trials import PasswordTrials
 from svc_auth.clock import DatabaseClock
 from svc_auth.factor.factors import Factors
 from svc_auth.factor.rpc import SecondFactorServicer
+from svc_auth.federation import store as federation_store
+from svc_auth.federation.client import ProviderClient
+from svc_auth.federation.federation import Federation
+from svc_auth.federation.rpc import FederationServicer
 from svc_auth.keys import KeyRing, MasterKey
 from svc_auth.link import store as link_store
 from svc_auth.link.links import Links
@@ -49,6 +53,8 @@ async def build(runtime: Runtime) -> Hosted:
     trials = PasswordTrials(db, passwords, clock)
     factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
+    clients = [ProviderClient(provider, runtime.settings.secrets_dir) for provider in settings.providers.values()]
+    federation = Federation(db, clients, sessions, clock, ids)
     links = Links(db, passwords, policy, feed, Seal.of_folder(runtime.settings.secrets_dir, LINKS), clock, ids)
     await feed.look()  # the clock is right from here on
     await keeper.load()
@@ -60,6 +66,7 @@ async def build(runtime: Runtime) -> Hosted:
     return Hosted(
         servicers={
             "titan.auth.v1.AuthService": AuthServicer(sessions, ring, keeper, feed, clock),
+            "titan.auth.v1.FederationService": FederationServicer(federation),
             "titan.auth.v1.LinkService": LinkServicer(links),
             "titan.auth.v1.SecondFactorService": SecondFactorServicer(factors),
             "titan.auth.v1.UserService": UserServicer(db, passwords, policy, clock, ids),
@@ -71,7 +78,7 @@ async def build(runtime: Runtime) -> Hosted:
             _housekeeping(db, clock),
             *relay.work_of(runtime, topics=(user_store.TOPIC, link_store.TOPIC)),
         ],
-        on_stop=[sessions.guests.close, close_passwords],
+        on_stop=[sessions.guests.close, federation.close, close_passwords],
         keys=ring.verifying,
         revocations=feed.view,
     )
@@ -81,4 +88,7 @@ def _housekeeping(db: Database, clock: Clock) -> Background:
     async def old_links(tx: asyncpg.Connection) -> int:
         return await link_store.prune(tx, at=clock.now(), limit=housekeeping.PRUNE_ROWS)
 
-    return partial(housekeeping.run, db, old_links)
+    async def old_flows(tx: asyncpg.Connection) -> int:
+        return await federation_store.prune(tx, at=clock.now(), limit=housekeeping.PRUNE_ROWS)
+
+    return partial(housekeeping.run, db, old_links, old_flows)

@@ -107,3 +107,63 @@ class EmailVerified(Refusal):
     """The caller's e-mail address is verified already."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class IdentityProviderUnknown(Refusal):
+    """There is no identity provider of this name."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class IdentityProviderUnavailable(Refusal):
+    """The identity provider does not answer, or not as it should."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+
+class RedirectUriUnknown(Refusal):
+    """The address is not one of those that the provider may send a browser back to."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class SignInFlowInvalid(Refusal):
+    """The flow is unknown, finished or expired, or the answer belongs to another one; which of them is not told."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class IdentityNotProven(Refusal):
+    """What the provider answered proves no identity."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class IdentityEmailUnverified(Refusal):
+    """The provider does not vouch for the e-mail address."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class IdentityNotLinked(Refusal):
+    """A user with this e-mail address exists, and has not linked the identity."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class IdentityTaken(Refusal):
+    """Another user signs in with this identity."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class IdentityNotFound(Refusal):
+    """The caller has no such identity."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class RecentSignInRequired(Refusal):
+    """The caller signed in too long ago for this."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mesh.settings import SettingProblem
+from svc_auth.federation import providers
+from svc_auth.federation.providers import Provider
 
 DAY_SECONDS = 86_400
 
 
-class SettingProblem(Exception):
-    """A setting that cannot be used; the message names it."""
-
-
 @dataclass(frozen=True)
 class Settings:
-    """What the shop is called, and how signing keys change: the rotation period, and the notice that verifiers get of
-    a new key."""
+    """What the shop is called, who else may say who a user is, and how signing keys change: the rotation period, and
+    the notice that verifiers get of a new key."""
 
     shop_name: str = "Titan"
+    providers: Mapping[str, Provider] = field(default_factory=dict)
 
     key_rotation_seconds: float = float(DAY_SECONDS)
     key_notice_seconds: float = 15.0
@@ -42,4 +44,9 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     # Below a minute a key would be retired before every verifier has seen it sign.
     if not seconds >= 60:
         raise SettingProblem(f"TITAN_AUTH_KEY_ROTATION_SECONDS: {text} is less than 60")
-    return Settings(key_rotation_seconds=seconds, shop_name=env.get("TITAN_SHOP_NAME") or Settings.shop_name)
+    file = env.get(providers.SETTING)
+    return Settings(
+        key_rotation_seconds=seconds,
+        shop_name=env.get("TITAN_SHOP_NAME") or Settings.shop_name,
+        providers=providers.read(Path(file) if file else None),
+    )

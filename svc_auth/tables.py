@@ -1,7 +1,7 @@
 """The tables of this package's database, as its migrations leave them.
 
 `user/store.py` writes `users` and `addresses`, `factor/store.py` `second_factors` and `recovery_codes`, `link/store.py`
-`links` and `link_requests`; `auth/store.py` writes all others.
+`links` and `link_requests`, `federation/store.py` `identities` and `sign_in_flows`; `auth/store.py` writes all others.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ sign_in_challenges = Table(
     Column("challenge_hash", LargeBinary, primary_key=True),
     Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id"), nullable=False),
     Column("client_name", Text, nullable=False),
+    Column("amr", ARRAY(Text), nullable=False),
     Column("expires_at", _time, nullable=False),
 )
 
@@ -121,6 +122,30 @@ links = Table(
     Column("created_at", _time, nullable=False),
     Column("expires_at", _time, nullable=False),
     Column("closed_at", _time),
+)
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("identity_id", UUID(as_uuid=True), primary_key=True),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id"), nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("linked_at", _time, nullable=False),
+    Column("last_used_at", _time),
+)
+
+sign_in_flows = Table(
+    "sign_in_flows",
+    metadata,
+    Column("flow_hash", LargeBinary, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("redirect_uri", Text, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id")),
+    Column("client_name", Text, nullable=False),
+    Column("expires_at", _time, nullable=False),
 )
 
 signing_keys = Table(

@@ -43,10 +43,7 @@ class AuthServicer:
             request.email, request.password, client_name=plain("client_name", request.client_name)
         )
         if isinstance(opened, Challenge):
-            challenge = second_factor_pb2.SecondFactorChallenge(
-                challenge_token=opened.token, expires_in_seconds=opened.expires_in_seconds
-            )
-            return pb.CreateSessionResponse(challenge=challenge)
+            return pb.CreateSessionResponse(challenge=to_challenge(opened))
         return pb.CreateSessionResponse(
             access_token=opened.access_token,
             refresh_token=opened.refresh_token,
@@ -157,6 +154,13 @@ def to_session(session: LiveSession, caller: Caller) -> session_pb2.Session:
         expire_time=session.expires_at,
         client_name=session.client_name,
         current=session.session_id == caller.session_id,
+    )
+
+
+def to_challenge(challenge: Challenge) -> second_factor_pb2.SecondFactorChallenge:
+    """Return what a sign-in has still to show."""
+    return second_factor_pb2.SecondFactorChallenge(
+        challenge_token=challenge.token, expires_in_seconds=challenge.expires_in_seconds
     )
 
 

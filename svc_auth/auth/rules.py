@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from svc_auth.errors import SignInThrottled
+from svc_auth.errors import RecentSignInRequired, SignInThrottled
 
 ACCESS_TOKEN_SECONDS = 600
 REFRESH_TOKEN_SECONDS = 30 * 86_400
@@ -18,6 +18,9 @@ REVOCATION_SECONDS = ACCESS_TOKEN_SECONDS + 60
 
 CHALLENGE_SECONDS = 300
 """How long a right password waits for the second factor: the time to find a telephone."""
+
+RECENT_SIGN_IN_SECONDS = 600
+"""How fresh a session is that may change how its user signs in: a token stolen later is not enough."""
 
 SIGNED_OUT = "SIGNED_OUT"
 TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105
@@ -87,6 +90,16 @@ def acted_for(subject: Subject) -> Subject | None:
     if subject.roles:
         return None
     return Subject(subject.user_id, subject.guest, (IMPORTER_ROLE,))
+
+
+def require_recent(started_at: datetime | None, *, at: datetime) -> None:
+    """Let a session pass that was opened a moment ago.
+
+    Raises:
+        RecentSignInRequired: It is older, or gone.
+    """
+    if started_at is None or at - started_at > timedelta(seconds=RECENT_SIGN_IN_SECONDS):
+        raise RecentSignInRequired("you signed in too long ago for this: sign in again")
 
 
 # --- refresh tokens ---

@@ -37,7 +37,7 @@ SIGN_IN_TRIES = 2
 
 @dataclass(frozen=True)
 class Challenge:
-    """What a right password is answered with where the user has a second factor."""
+    """What a right first factor is answered with where the user has a second factor."""
 
     token: str = field(repr=False)
     expires_in_seconds: int = rules.CHALLENGE_SECONDS
@@ -82,25 +82,50 @@ class Sessions:
     async def _open(self, passed: Passed, client_name: str) -> Pair | Challenge | None:
         """Return what a right password opens, or None where the stored hash is another one by now."""
         found = passed.credentials
-        session, refresh = self._new_session(found.subject.user_id, client_name, factor_rules.BY_PASSWORD)
-        challenge = Challenge(new_refresh_token())
-        at = self._clock.now()
         async with self._db.hot() as tx:
             if not await user_store.hold_password(
-                tx, found.subject.user_id, found.password_hash, stronger_hash=passed.stronger_hash
+                tx, found.subject.user_id, passed.password_hash, stronger_hash=passed.stronger_hash
             ):
                 return None
             if passed.tries_hash is not None:
                 await store.forget_attempts(tx, passed.tries_hash)
-            if found.second_factor:
-                await store.insert_challenge(
-                    tx,
-                    OpenChallenge(store.token_hash(challenge.token), found.subject.user_id, client_name),
-                    expires_at=at + timedelta(seconds=rules.CHALLENGE_SECONDS),
-                )
-                return challenge
-            await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
-        return self._pair(found.subject, session, refresh)
+            return await self.admit(
+                tx,
+                found.subject,
+                client_name=client_name,
+                amr=factor_rules.BY_PASSWORD,
+                second_factor=found.second_factor,
+            )
+
+    async def admit(
+        self,
+        tx: asyncpg.Connection,
+        subject: Subject,
+        *,
+        client_name: str,
+        amr: tuple[str, ...],
+        second_factor: bool,
+    ) -> Pair | Challenge:
+        """Open a session for a held user whose first factor was right, or ask for the second one."""
+        at = self._clock.now()
+        if second_factor:
+            challenge = Challenge(new_refresh_token())
+            waiting = OpenChallenge(store.token_hash(challenge.token), subject.user_id, client_name, amr)
+            await store.insert_challenge(tx, waiting, expires_at=at + timedelta(seconds=rules.CHALLENGE_SECONDS))
+            return challenge
+        session, refresh = self._new_session(subject.user_id, client_name, amr)
+        await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
+        return self._pair(subject, session, refresh)
+
+    async def require_recent(self, user_id: UUID, session_id: UUID | None) -> None:
+        """Let a session pass that was opened a moment ago.
+
+        Raises:
+            RecentSignInRequired: It is older, or gone.
+        """
+        async with self._db.hot_read() as connection:
+            known = None if session_id is None else await store.find_start(connection, user_id, session_id)
+        rules.require_recent(known, at=self._clock.now())
 
     async def complete(self, challenge_token: str, proof: Proof) -> Pair:
         """Open the session of a challenge for whoever has the second factor.
@@ -117,11 +142,11 @@ class Sessions:
             challenge = await store.lock_challenge(tx, hashed, at=at)
             if challenge is None:
                 raise ChallengeInvalid("the challenge is unknown, answered or expired: sign in again")
-            amr = await self._factors.prove(tx, challenge.user_id, proof)
-            if amr is None:
+            added = await self._factors.prove(tx, challenge.user_id, proof)
+            if added is None:
                 return None
             subject = store.subject_of(await user_store.get_user(tx, challenge.user_id))
-            session, refresh = self._new_session(challenge.user_id, challenge.client_name, amr)
+            session, refresh = self._new_session(challenge.user_id, challenge.client_name, (*challenge.amr, *added))
             await store.remove_challenge(tx, hashed)
             await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
             return self._pair(subject, session, refresh)

@@ -128,6 +128,13 @@ async def is_session_of(connection: asyncpg.Connection, user_id: UUID, session_i
     return found
 
 
+async def find_start(connection: asyncpg.Connection, user_id: UUID, session_id: UUID) -> datetime | None:
+    """Return when a session of this user was opened, None where there is none."""
+    query = "SELECT created_at FROM sessions WHERE session_id = $1 AND user_id = $2"
+    found: datetime | None = await connection.fetchval(query, session_id, user_id)
+    return found
+
+
 @dataclass(frozen=True)
 class LiveSession:
     """A session that still counts, as its user sees it."""
@@ -202,10 +209,10 @@ async def list_revoked(connection: asyncpg.Connection, *, since: datetime | None
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who has an address, the hash of their password, and whether a second factor is in force."""
+    """Who has an address, the hash of their password if any, and whether a second factor is in force."""
 
     subject: Subject
-    password_hash: str
+    password_hash: str | None
     second_factor: bool
 
 
@@ -264,20 +271,23 @@ async def forget_attempts(tx: asyncpg.Connection, hashed: bytes) -> None:
 
 @dataclass(frozen=True)
 class OpenChallenge:
-    """A sign-in whose password was right, and that waits for the second factor."""
+    """A sign-in whose first factor was right, and that waits for the second."""
 
     challenge_hash: bytes
     user_id: UUID
     client_name: str
+    amr: tuple[str, ...]
 
 
 async def insert_challenge(tx: asyncpg.Connection, challenge: OpenChallenge, *, expires_at: datetime) -> None:
     """Store a new challenge."""
     await tx.execute(
-        "INSERT INTO sign_in_challenges (challenge_hash, user_id, client_name, expires_at) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO sign_in_challenges (challenge_hash, user_id, client_name, amr, expires_at)"
+        " VALUES ($1, $2, $3, $4, $5)",
         challenge.challenge_hash,
         challenge.user_id,
         challenge.client_name,
+        list(challenge.amr),
         expires_at,
     )
 
@@ -287,12 +297,12 @@ async def lock_challenge(tx: asyncpg.Connection, hashed: bytes, *, at: datetime)
     holder = "SELECT user_id FROM sign_in_challenges WHERE challenge_hash = $1"
     await tx.execute(f"SELECT FROM users WHERE user_id = ({holder}) FOR SHARE", hashed)
     row = await tx.fetchrow(
-        "SELECT challenge_hash, user_id, client_name FROM sign_in_challenges"
+        "SELECT challenge_hash, user_id, client_name, amr FROM sign_in_challenges"
         " WHERE challenge_hash = $1 AND expires_at > $2 FOR UPDATE",
         hashed,
         at,
     )
-    return None if row is None else OpenChallenge(**row)
+    return None if row is None else OpenChallenge(**{**row, "amr": tuple(row["amr"])})
 
 
 async def remove_challenge(tx: asyncpg.Connection, hashed: bytes) -> None:
@@ -301,7 +311,7 @@ async def remove_challenge(tx: asyncpg.Connection, hashed: bytes) -> None:
 
 
 async def remove_challenges(tx: asyncpg.Connection, user_id: UUID) -> None:
-    """Forget every challenge of a user: the password that earned them counts no more."""
+    """Forget every challenge of a user: what earned them counts no more."""
     await tx.execute("DELETE FROM sign_in_challenges WHERE user_id = $1", user_id)
 
 

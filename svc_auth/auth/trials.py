@@ -46,6 +46,7 @@ class Passed:
     """A password that was right. `tries_hash` is where wrong ones before it were counted, if there were any."""
 
     credentials: Credentials
+    password_hash: str
     tries_hash: bytes | None
     stronger_hash: str | None
 
@@ -75,11 +76,11 @@ class PasswordTrials:
                 found, attempts = await store.find_credentials(connection, address)
             rules.admit_attempt(attempts, at=self._clock.now())
             known = found.password_hash if found is not None else None
-            if not await self._passwords.verify(known, secret) or found is None:
+            if not await self._passwords.verify(known, secret) or found is None or known is None:
                 await self._count_failure(hashed)
                 raise CredentialsInvalid("address and password do not belong together")
-        stronger = await self._passwords.hash(secret) if self._passwords.outdated(found.password_hash) else None
-        return Passed(found, None if attempts is None else hashed, stronger)
+        stronger = await self._passwords.hash(secret) if self._passwords.outdated(known) else None
+        return Passed(found, known, None if attempts is None else hashed, stronger)
 
     async def _count_failure(self, hashed: bytes) -> None:
         async with self._db.hot() as tx:

@@ -119,7 +119,7 @@ class Factors:
             raise CodeInvalid("the code is wrong, or was used before")
 
     async def prove(self, tx: asyncpg.Connection, user_id: UUID, proof: Proof) -> tuple[str, ...] | None:
-        """Return how the user has proved who they are, or None where the proof does not count.
+        """Return what a proof adds to how the user signs in, or None where it does not count.
 
         The transaction has to be committed either way: it has spent the code, or counted a wrong one.
 
@@ -132,7 +132,7 @@ class Factors:
             raise SecondFactorNotFound("no second factor is in force")
         if not await self._counts(tx, factor, proof):
             return None
-        return rules.BY_CODE if proof.code else rules.BY_RECOVERY_CODE
+        return rules.AND_BY_CODE if proof.code else rules.AND_BY_RECOVERY_CODE
 
     async def _counts(self, tx: asyncpg.Connection, factor: Factor, proof: Proof) -> bool:
         """Return whether a proof of a locked factor counts; spend it if so, else count a wrong one."""

@@ -27,9 +27,10 @@ RECOVERY_BYTES = 15
 _GROUP = 6
 
 BY_PASSWORD = ("pwd",)
-BY_CODE = ("pwd", "otp", "mfa")
-BY_RECOVERY_CODE = ("pwd", "mfa")
-"""How a session was opened, in the words of RFC 8176; it has none for a recovery code."""
+AND_BY_CODE = ("otp", "mfa")
+AND_BY_RECOVERY_CODE = ("mfa",)
+"""How a session was opened, in the words of RFC 8176: the first factor, and what a second one adds. It has none for a
+recovery code."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,13 @@ async def find_factor(connection: asyncpg.Connection, user_id: UUID) -> tuple[Fa
     return factor, left
 
 
+async def is_active(connection: asyncpg.Connection, user_id: UUID) -> bool:
+    """Return whether a second factor of a user is in force."""
+    query = "SELECT EXISTS (SELECT FROM second_factors WHERE user_id = $1 AND confirmed_at IS NOT NULL)"
+    found: bool = await connection.fetchval(query, user_id)
+    return found
+
+
 async def lock_factor(tx: asyncpg.Connection, user_id: UUID) -> Factor | None:
     """Return a user's second factor and hold the row."""
     return _factor(await tx.fetchrow(f"{_FACTOR} FOR UPDATE", user_id))

@@ -23,6 +23,7 @@ from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import PASSWORD_RESET
 from svc_auth.errors import EmailVerified, LinkInvalid, NotRegistered
 from svc_auth.factor import store as factor_store
+from svc_auth.federation import store as federation_store
 from svc_auth.link import rules, store
 from svc_auth.link.rules import LinkPurpose, OpenLink
 from svc_auth.link.store import NewLink
@@ -147,6 +148,7 @@ class Links:
                 # Until now nobody had shown to be the reader of this address: whoever registered it may be a stranger,
                 # and what they set up must not keep its reader out.
                 await factor_store.remove_factor(tx, user.user_id)
+                await federation_store.remove_identities(tx, user.user_id)
                 await user_store.save_verified(tx, user, at=at)
             await session_store.forget_attempts(tx, session_store.email_hash(link.email))
             # Challenges before sessions: one that is being answered is a session by the time that it can be removed.

@@ -25,10 +25,10 @@ _USER = "user_id, email, display_name, roles, version, created_at, email_verifie
 
 @dataclass(frozen=True)
 class Credentials:
-    """A normalised e-mail address and the hash of a password."""
+    """A normalised e-mail address and the hash of a password, if there is one."""
 
     email: str
-    password_hash: str
+    password_hash: str | None
 
 
 def _user(row: asyncpg.Record | Mapping[str, object]) -> User:
@@ -49,8 +49,8 @@ async def find_user(connection: asyncpg.Connection, user_id: UUID) -> User | Non
     return None if row is None else _user(row)
 
 
-async def find_by_email(connection: asyncpg.Connection, email: str) -> tuple[User, str] | None:
-    """Return the user who has a normalised address, with the hash of their password, or None."""
+async def find_by_email(connection: asyncpg.Connection, email: str) -> tuple[User, str | None] | None:
+    """Return the user who has a normalised address, with the hash of their password if any, or None."""
     row = await connection.fetchrow(f"SELECT {_USER}, password_hash FROM users WHERE email = $1", email)
     return None if row is None else (_user(row), row["password_hash"])
 
@@ -70,6 +70,12 @@ async def get_user(connection: asyncpg.Connection, user_id: UUID) -> User:
 async def find_locked(tx: asyncpg.Connection, user_id: UUID) -> User | None:
     """Return a user and hold the row, or None."""
     row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR UPDATE", user_id)
+    return None if row is None else _user(row)
+
+
+async def hold_user(tx: asyncpg.Connection, user_id: UUID) -> User | None:
+    """Return a user and keep the row from being changed, or None."""
+    row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR SHARE", user_id)
     return None if row is None else _user(row)
 
 
@@ -104,8 +110,9 @@ async def insert_registered(tx: asyncpg.Connection, user: User, credentials: Cre
     """
     row = await tx.fetchrow(
         """
-        INSERT INTO users (user_id, email, password_hash, display_name, roles, version, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+        INSERT INTO users
+            (user_id, email, password_hash, display_name, roles, version, created_at, updated_at, email_verified_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
         ON CONFLICT ON CONSTRAINT users_email DO NOTHING
         RETURNING user_id
         """,
@@ -116,6 +123,7 @@ async def insert_registered(tx: asyncpg.Connection, user: User, credentials: Cre
         list(user.roles),
         user.version,
         user.created_at,
+        user.email_verified_at,
     )
     if row is None:
         raise EmailTaken("another user has this e-mail address")
@@ -131,7 +139,8 @@ async def save_registered(tx: asyncpg.Connection, user: User, credentials: Crede
     try:
         await tx.execute(
             """
-            UPDATE users SET email = $2, password_hash = $3, display_name = $4, version = $5, updated_at = $6
+            UPDATE users SET email = $2, password_hash = $3, display_name = $4, version = $5, updated_at = $6,
+                email_verified_at = $7
             WHERE user_id = $1
             """,
             user.user_id,
@@ -140,6 +149,7 @@ async def save_registered(tx: asyncpg.Connection, user: User, credentials: Crede
             user.display_name,
             user.version,
             at,
+            user.email_verified_at,
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name != "users_email":

@@ -263,7 +263,9 @@ def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topolo
     assert {"/v1/sessions", f"{auth}/CreateGuestSession", f"{auth}/RevokeSession"} <= counted["sessions"]
     assert {"/v1/emails", "/v1/passwords"} <= counted["links"]
     assert "/v1/users/me/secondFactor" in counted["second_factor"]
-    assert {"sign_in", "refresh", "register", "second_factor", "links", "sessions"} == set(counted) == set(buckets)
+    assert "/v1/federation" in counted["federation"]
+    names = {"sign_in", "refresh", "register", "second_factor", "links", "federation", "sessions"}
+    assert names == set(counted) == set(buckets)
     assert {shipped.limits["default"].sessions.burst} == {bucket["max_tokens"] for bucket in buckets.values()}
 
 

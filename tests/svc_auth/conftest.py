@@ -25,6 +25,9 @@ from svc_auth.auth.trials import PasswordTrials
 from svc_auth.clock import DatabaseClock
 from svc_auth.factor.factors import Factors
 from svc_auth.factor.rpc import SecondFactorServicer
+from svc_auth.federation.client import ProviderClient
+from svc_auth.federation.federation import Federation
+from svc_auth.federation.rpc import FederationServicer
 from svc_auth.keys import KeyRing, MasterKey
 from svc_auth.link.links import Links
 from svc_auth.link.rpc import LinkServicer
@@ -39,6 +42,7 @@ from tests.harness import Metadata, serve
 from titan.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
+    federation_service_pb2_grpc,
     link_service_pb2_grpc,
     second_factor_service_pb2_grpc,
     user_service_pb2,
@@ -81,10 +85,12 @@ class Replica:
     passwords: Passwords
     policy: PasswordPolicy
     verifier: TokenVerifier
+    federation: Any = None
     auth: Any = None
     user: Any = None
     factor: Any = None
     link: Any = None
+    identity: Any = None
     target: str = ""
 
     def caller(self, access_token: str) -> Caller:
@@ -174,14 +180,25 @@ async def auth_db(fresh_database: Callable[[str], Awaitable[str]]) -> AsyncItera
 
 
 @pytest.fixture(scope="module")
-async def titan(auth_db: Database, auth_secrets: Path) -> AsyncIterator[Replica]:
+async def provider_clients() -> list[ProviderClient]:
+    """The identity providers that this module's svc_auth is registered with: none."""
+    return []
+
+
+@pytest.fixture(scope="module")
+async def titan(
+    auth_db: Database, auth_secrets: Path, provider_clients: list[ProviderClient]
+) -> AsyncIterator[Replica]:
     """A svc_auth that serves."""
     replica = await build_replica(auth_db, auth_secrets)
+    federation = Federation(auth_db, provider_clients, replica.sessions, replica.clock, SystemIds())
+    replica.federation = federation
     await ensure_accounts(auth_db, replica.passwords, auth_secrets, replica.clock, SystemIds())
     servicers = {
         "titan.auth.v1.AuthService": AuthServicer(
             replica.sessions, replica.ring, replica.keeper, replica.feed, replica.clock
         ),
+        "titan.auth.v1.FederationService": FederationServicer(federation),
         "titan.auth.v1.LinkService": LinkServicer(replica.links),
         "titan.auth.v1.SecondFactorService": SecondFactorServicer(replica.factors),
         "titan.auth.v1.UserService": UserServicer(
@@ -192,9 +209,11 @@ async def titan(auth_db: Database, auth_secrets: Path) -> AsyncIterator[Replica]
         replica.target = channel.target
         replica.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
         replica.user = user_service_pb2_grpc.UserServiceStub(channel)
+        replica.identity = federation_service_pb2_grpc.FederationServiceStub(channel)
         replica.link = link_service_pb2_grpc.LinkServiceStub(channel)
         replica.factor = second_factor_service_pb2_grpc.SecondFactorServiceStub(channel)
         yield replica
+    await federation.close()
     replica.passwords.close()
 
 

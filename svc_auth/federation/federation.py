@@ -1,0 +1,250 @@
+"""What happens at a sign-in with a provider, step by step: begun, taken once, proved over there, decided here.
+
+A flow is forgotten before the provider is called, and nothing is called inside a transaction: whatever fails, the flow
+is over, and the user begins again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from mesh.database import Database
+from mesh.seams import Clock, Ids
+from svc_auth.auth import store as session_store
+from svc_auth.auth.sessions import Challenge, Sessions
+from svc_auth.auth.tokens import Pair
+from svc_auth.errors import (
+    EmailTaken,
+    IdentityEmailUnverified,
+    IdentityNotFound,
+    IdentityNotLinked,
+    IdentityProviderUnknown,
+    IdentityTaken,
+    NotRegistered,
+    RedirectUriUnknown,
+    SignInFlowInvalid,
+)
+from svc_auth.factor import store as factor_store
+from svc_auth.federation import rules, store
+from svc_auth.federation.client import ProviderClient
+from svc_auth.federation.providers import Provider
+from svc_auth.federation.rules import Claims, Flow, FlowPurpose
+from svc_auth.federation.store import Identity
+from svc_auth.user import rules as user_rules
+from svc_auth.user import store as user_store
+from svc_auth.user.rules import HOUSE_ACCOUNTS, User
+from svc_auth.user.store import Credentials
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A flow that was begun: where the browser goes, and the secret of the client."""
+
+    url: str = field(repr=False)
+    token: str = field(repr=False)
+    expires_in_seconds: int = rules.FLOW_SECONDS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a provider sent back, and the secret of the flow."""
+
+    token: str = field(repr=False)
+    state: str = field(repr=False)
+    code: str = field(repr=False)
+    issuer: str = ""
+
+
+class Federation:
+    """The identities of this package's database at the providers of the configuration."""
+
+    def __init__(
+        self, db: Database, clients: Iterable[ProviderClient], sessions: Sessions, clock: Clock, ids: Ids
+    ) -> None:
+        self._db = db
+        self._clients = {client.provider.name: client for client in clients}
+        self._sessions = sessions
+        self._clock = clock
+        self._ids = ids
+
+    @property
+    def providers(self) -> list[Provider]:
+        """The providers, in the order of the configuration."""
+        return [client.provider for client in self._clients.values()]
+
+    async def close(self) -> None:
+        """Close every connection to a provider."""
+        for client in self._clients.values():
+            await client.close()
+
+    async def begin_sign_in(self, provider: str, redirect_uri: str, *, client_name: str) -> Begun:
+        """Begin a sign-in.
+
+        Raises:
+            IdentityProviderUnknown: There is none of this name.
+            RedirectUriUnknown: It may not send a browser back there.
+            IdentityProviderUnavailable: Its metadata cannot be read.
+        """
+        return await self._begin(provider, redirect_uri, FlowPurpose.SIGN_IN, None, client_name)
+
+    async def begin_link(self, user_id: UUID, session_id: UUID | None, provider: str, redirect_uri: str) -> Begun:
+        """Begin to link an identity to a user.
+
+        Raises:
+            UserNotFound: There is no such user.
+            NotRegistered: A guest has nothing to link it to.
+            RecentSignInRequired: The session is older than a moment.
+            IdentityProviderUnknown: There is none of this name.
+            RedirectUriUnknown: It may not send a browser back there.
+            IdentityProviderUnavailable: Its metadata cannot be read.
+        """
+        async with self._db.hot_read() as connection:
+            user = await user_store.get_user(connection, user_id)
+        if user.guest:
+            raise NotRegistered("register first, or sign in with the identity: there is nothing to link it to")
+        await self._sessions.require_recent(user_id, session_id)
+        return await self._begin(provider, redirect_uri, FlowPurpose.LINK, user_id, "")
+
+    async def finish_sign_in(self, answer: Answer, *, caller_id: UUID | None) -> Pair | Challenge:
+        """Open a session for whoever the provider says it is; a new user is the calling guest, if a guest calls.
+
+        Raises:
+            SignInFlowInvalid: The flow does not count, or the answer is not of it.
+            IdentityNotProven: The provider's answer proves no identity.
+            IdentityProviderUnavailable: The provider does not answer, or not as it should.
+            IdentityEmailUnverified: Nobody has the identity, and the provider vouches for no address.
+            IdentityNotLinked: Nobody has the identity, and another user has the address.
+        """
+        flow, claims = await self._proved(answer, FlowPurpose.SIGN_IN, None)
+
+        async def admit(tx: asyncpg.Connection) -> Pair | Challenge:
+            await store.lock_subject(tx, claims)
+            user = await self._user_of(tx, flow.provider, claims, caller_id, at=self._clock.now())
+            return await self._sessions.admit(
+                tx,
+                session_store.subject_of(user),
+                client_name=flow.client_name,
+                amr=rules.BY_PROVIDER,
+                second_factor=await factor_store.is_active(tx, user.user_id),
+            )
+
+        return await self._db.transact(admit)
+
+    async def finish_link(self, user_id: UUID, answer: Answer) -> Identity:
+        """Link an identity to the user who began the flow; returns it.
+
+        Raises:
+            SignInFlowInvalid: The flow does not count, or the answer is not of it.
+            IdentityNotProven: The provider's answer proves no identity.
+            IdentityProviderUnavailable: The provider does not answer, or not as it should.
+            IdentityTaken: Somebody else has it.
+            UserNotFound: The user is gone.
+        """
+        flow, claims = await self._proved(answer, FlowPurpose.LINK, user_id)
+
+        async def link(tx: asyncpg.Connection) -> Identity:
+            await store.lock_subject(tx, claims)
+            await user_store.lock_user(tx, user_id)
+            known = await store.find_identity(tx, claims)
+            if known is not None and known.user_id != user_id:
+                raise IdentityTaken("another user signs in with this identity")
+            if known is not None:
+                return known
+            identity = Identity(self._ids.new(), user_id, flow.provider, self._clock.now(), None)
+            await store.insert_identity(tx, identity, claims)
+            return identity
+
+        return await self._db.transact(link)
+
+    async def list_of(self, user_id: UUID) -> list[Identity]:
+        """Return a user's identities, the newest first."""
+        async with self._db.hot_read() as connection:
+            return await store.list_identities(connection, user_id)
+
+    async def unlink(self, user_id: UUID, session_id: UUID | None, identity_id: UUID) -> None:
+        """Forget an identity of a user.
+
+        Raises:
+            RecentSignInRequired: The session is older than a moment.
+            IdentityNotFound: There is none, or it is somebody else's.
+        """
+        await self._sessions.require_recent(user_id, session_id)
+        async with self._db.hot() as tx:
+            if not await store.remove_identity(tx, user_id, identity_id):
+                raise IdentityNotFound("there is no such identity")
+
+    async def _begin(
+        self, name: str, redirect_uri: str, purpose: FlowPurpose, user_id: UUID | None, client_name: str
+    ) -> Begun:
+        client = self._clients.get(name)
+        if client is None:
+            raise IdentityProviderUnknown("there is no such identity provider")
+        if redirect_uri not in client.provider.redirect_uris:
+            raise RedirectUriUnknown("the provider may not send a browser back there")
+        endpoint, token = await client.authorization_endpoint(), secrets.token_urlsafe(rules.TOKEN_BYTES)
+        flow = Flow(rules.flow_hash(token), name, redirect_uri, purpose, user_id, client_name)
+        async with self._db.hot() as tx:
+            await store.insert_flow(tx, flow, expires_at=rules.flow_end(self._clock.now()))
+        return Begun(rules.authorization_url(endpoint, client.provider, redirect_uri=redirect_uri, token=token), token)
+
+    async def _proved(self, answer: Answer, purpose: FlowPurpose, user_id: UUID | None) -> tuple[Flow, Claims]:
+        """Take a flow, and have the provider say who it is."""
+        async with self._db.hot() as tx:
+            flow = await store.take_flow(tx, rules.flow_hash(answer.token), purpose, at=self._clock.now())
+        client = None if flow is None else self._clients.get(flow.provider)
+        if (
+            flow is None
+            or client is None
+            or flow.user_id != user_id
+            or not rules.is_state_of(answer.token, answer.state)
+        ):
+            raise SignInFlowInvalid("the flow is unknown, finished or expired, or the answer is of another one")
+        if answer.issuer and answer.issuer != client.provider.issuer:
+            raise SignInFlowInvalid("another provider answered than the one that was asked")
+        payload = await client.redeem(
+            answer.code, redirect_uri=flow.redirect_uri, verifier=rules.verifier_of(answer.token)
+        )
+        nonce = rules.nonce_of(answer.token)
+        return flow, rules.claims_of(payload, client.provider, nonce=nonce, at=self._clock.now())
+
+    async def _user_of(
+        self, tx: asyncpg.Connection, provider: str, claims: Claims, caller_id: UUID | None, *, at: datetime
+    ) -> User:
+        """Return the user of a locked subject, held; a subject that nobody has makes one."""
+        known = await store.find_identity(tx, claims)
+        if known is None:
+            user = await self._new_user(tx, claims, caller_id, at=at)
+            await store.insert_identity(tx, Identity(self._ids.new(), user.user_id, provider, at, at), claims)
+            return user
+        # The user before the identity: whoever resets a password takes them in this order.
+        held = await user_store.hold_user(tx, known.user_id)
+        if held is None or not await store.save_used(tx, known.identity_id, at=at):
+            raise IdentityNotLinked("the identity was unlinked meanwhile")
+        return held
+
+    async def _new_user(self, tx: asyncpg.Connection, claims: Claims, caller_id: UUID | None, *, at: datetime) -> User:
+        if claims.email is None:
+            raise IdentityEmailUnverified("the provider vouches for no address: register first, then link the identity")
+        guest = None if caller_id is None else await user_store.find_locked(tx, caller_id)
+        credentials = Credentials(claims.email, None)
+        try:
+            if claims.email in HOUSE_ACCOUNTS:
+                raise EmailTaken("an account of the house has its password from a secret file")
+            if guest is not None and guest.guest:
+                named = user_rules.register(guest, email=claims.email, display_name=claims.name)
+                user = replace(named, email_verified_at=at)
+                await user_store.save_registered(tx, user, credentials, at=at)
+            else:
+                user = User(self._ids.new(), claims.email, claims.name, (), 1, at, at)
+                await user_store.insert_registered(tx, user, credentials)
+        except EmailTaken:
+            raise IdentityNotLinked(
+                "a user with this address exists: sign in as before, then link the identity"
+            ) from None
+        return user
