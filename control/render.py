@@ -38,8 +38,8 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 TARGET_HEADER = "titan-target"
 
 # The calls that try a password, a code or a token, cost the hash of a new password or a call to somebody else's server,
-# or send a letter: what is posted over HTTP, and gRPC. Both drain one bucket of an address for each name. The first that
-# fits counts.
+# or send a letter: what is posted over HTTP, and gRPC. Both drain one bucket of an address for each name. The first
+# that fits counts.
 SENSITIVE: tuple[tuple[str, Mapping[str, str], str], ...] = (
     ("sign_in", {"path": "/v1/sessions"}, "/titan.auth.v1.AuthService/CreateSession"),
     ("refresh", {"path": "/v1/sessions:refresh"}, "/titan.auth.v1.AuthService/RefreshSession"),
@@ -48,6 +48,7 @@ SENSITIVE: tuple[tuple[str, Mapping[str, str], str], ...] = (
     ("links", {"prefix": "/v1/emails"}, "/titan.auth.v1.LinkService/"),
     ("links", {"prefix": "/v1/passwords"}, "/titan.auth.v1.LinkService/"),
     ("federation", {"prefix": "/v1/federation"}, "/titan.auth.v1.FederationService/"),
+    ("passkeys", {"prefix": "/v1/passkeys"}, "/titan.auth.v1.PasskeyService/"),
     ("sessions", {"prefix": "/v1/sessions"}, "/titan.auth.v1.AuthService/"),
 )
 EVENTS_PATTERN = "/v1/.+:watch"

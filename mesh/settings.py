@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class SettingProblem(Exception):
@@ -104,3 +105,17 @@ def _number(env: Mapping[str, str], name: str, otherwise: float, *, most: float 
     if not 0.0 <= value <= most:
         raise SettingProblem(f"{name}: {text} is not between 0 and {most:g}")
     return value
+
+
+def shop_url(environment: Mapping[str, str]) -> str:
+    """Return where the storefront is, without a slash at the end.
+
+    Raises:
+        SettingProblem: It is no https address.
+    """
+    text = environment.get("TITAN_SHOP_URL") or "https://shop.titan.local"
+    parts = urlsplit(text)
+    plain = not (parts.query or parts.fragment or parts.username)
+    if not (parts.scheme == "https" and parts.hostname and plain and text.isascii() and text.isprintable()):
+        raise SettingProblem(f"TITAN_SHOP_URL: not the https address of a storefront: {text!r}")
+    return text.rstrip("/")

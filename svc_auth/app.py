@@ -28,6 +28,10 @@ from svc_auth.keys import KeyRing, MasterKey
 from svc_auth.link import store as link_store
 from svc_auth.link.links import Links
 from svc_auth.link.rpc import LinkServicer
+from svc_auth.passkey import store as passkey_store
+from svc_auth.passkey.ceremonies import RelyingParty
+from svc_auth.passkey.passkeys import Passkeys
+from svc_auth.passkey.rpc import PasskeyServicer
 from svc_auth.passwords import Passwords
 from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.user import store as user_store
@@ -55,6 +59,8 @@ async def build(runtime: Runtime) -> Hosted:
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     clients = [ProviderClient(provider, runtime.settings.secrets_dir) for provider in settings.providers.values()]
     federation = Federation(db, clients, sessions, clock, ids)
+    party = RelyingParty(settings.shop_name, settings.shop_url)
+    passkeys = Passkeys(db, party, sessions, clock, ids)
     links = Links(db, passwords, policy, feed, Seal.of_folder(runtime.settings.secrets_dir, LINKS), clock, ids)
     await feed.look()  # the clock is right from here on
     await keeper.load()
@@ -68,6 +74,7 @@ async def build(runtime: Runtime) -> Hosted:
             "titan.auth.v1.AuthService": AuthServicer(sessions, ring, keeper, feed, clock),
             "titan.auth.v1.FederationService": FederationServicer(federation),
             "titan.auth.v1.LinkService": LinkServicer(links),
+            "titan.auth.v1.PasskeyService": PasskeyServicer(passkeys),
             "titan.auth.v1.SecondFactorService": SecondFactorServicer(factors),
             "titan.auth.v1.UserService": UserServicer(db, passwords, policy, clock, ids),
         },
@@ -91,4 +98,7 @@ def _housekeeping(db: Database, clock: Clock) -> Background:
     async def old_flows(tx: asyncpg.Connection) -> int:
         return await federation_store.prune(tx, at=clock.now(), limit=housekeeping.PRUNE_ROWS)
 
-    return partial(housekeeping.run, db, old_links, old_flows)
+    async def old_challenges(tx: asyncpg.Connection) -> int:
+        return await passkey_store.prune(tx, at=clock.now(), limit=housekeeping.PRUNE_ROWS)
+
+    return partial(housekeeping.run, db, old_links, old_flows, old_challenges)

@@ -68,7 +68,7 @@ class SessionNotFound(Refusal):
 
 
 class ChallengeInvalid(Refusal):
-    """The challenge of the sign-in is unknown, answered or expired."""
+    """The challenge of the sign-in, or of the passkey, is unknown, answered or expired."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
 
@@ -165,5 +165,23 @@ class IdentityNotFound(Refusal):
 
 class RecentSignInRequired(Refusal):
     """The caller signed in too long ago for this."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PasskeyInvalid(Refusal):
+    """The passkey is unknown, or was not made or shown as it has to be; which of them is not told."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class PasskeyNotFound(Refusal):
+    """The caller has no such passkey."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class TooManyPasskeys(Refusal):
+    """The caller has as many passkeys as they may."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mesh.settings import SettingProblem
+from mesh.settings import SettingProblem, shop_url
 from svc_auth.federation import providers
 from svc_auth.federation.providers import Provider
 
@@ -16,10 +16,11 @@ DAY_SECONDS = 86_400
 
 @dataclass(frozen=True)
 class Settings:
-    """What the shop is called, who else may say who a user is, and how signing keys change: the rotation period, and
-    the notice that verifiers get of a new key."""
+    """What the shop is called and where its pages are, who else may say who a user is, and how signing keys change: the
+    rotation period, and the notice that verifiers get of a new key."""
 
     shop_name: str = "Titan"
+    shop_url: str = "https://shop.titan.local"
     providers: Mapping[str, Provider] = field(default_factory=dict)
 
     key_rotation_seconds: float = float(DAY_SECONDS)
@@ -48,5 +49,6 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         key_rotation_seconds=seconds,
         shop_name=env.get("TITAN_SHOP_NAME") or Settings.shop_name,
+        shop_url=shop_url(env),
         providers=providers.read(Path(file) if file else None),
     )

@@ -1,12 +1,13 @@
 """The tables of this package's database, as its migrations leave them.
 
 `user/store.py` writes `users` and `addresses`, `factor/store.py` `second_factors` and `recovery_codes`, `link/store.py`
-`links` and `link_requests`, `federation/store.py` `identities` and `sign_in_flows`; `auth/store.py` writes all others.
+`links` and `link_requests`, `federation/store.py` `identities` and `sign_in_flows`, `passkey/store.py` `passkeys` and
+`passkey_challenges`; `auth/store.py` writes all others.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP, UUID
 
 metadata = MetaData()
@@ -145,6 +146,29 @@ sign_in_flows = Table(
     Column("purpose", Text, nullable=False),
     Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id")),
     Column("client_name", Text, nullable=False),
+    Column("expires_at", _time, nullable=False),
+)
+
+passkeys = Table(
+    "passkeys",
+    metadata,
+    Column("passkey_id", UUID(as_uuid=True), primary_key=True),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id"), nullable=False),
+    Column("credential_id", LargeBinary, nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("sign_count", BigInteger, nullable=False),
+    Column("backed_up", Boolean, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("created_at", _time, nullable=False),
+    Column("last_used_at", _time),
+)
+
+passkey_challenges = Table(
+    "passkey_challenges",
+    metadata,
+    Column("challenge_hash", LargeBinary, primary_key=True),
+    Column("purpose", Text, nullable=False),
+    Column("user_id", UUID(as_uuid=True), ForeignKey("users.user_id")),
     Column("expires_at", _time, nullable=False),
 )
 

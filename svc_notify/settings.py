@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parseaddr
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from mesh.settings import SettingProblem
+from mesh.settings import SettingProblem, shop_url
 from svc_notify.channels.email import Security, SmtpSettings
 
 
@@ -52,7 +51,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
             password=_password(env) if user else "",
         ),
         shop_name=env.get("TITAN_SHOP_NAME") or "Titan",
-        shop_url=_shop_url(env.get("TITAN_SHOP_URL") or "https://shop.titan.local"),
+        shop_url=shop_url(env),
         message_id_domain=domain,
     )
 
@@ -62,14 +61,6 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise SettingProblem(f"TITAN_SMTP: not host:port: {text!r}")
     return host.strip("[]"), int(port)
-
-
-def _shop_url(text: str) -> str:
-    parts = urlsplit(text)
-    plain = not (parts.query or parts.fragment or parts.username)
-    if not (parts.scheme == "https" and parts.hostname and plain and text.isascii() and text.isprintable()):
-        raise SettingProblem(f"TITAN_SHOP_URL: not the https address of a storefront: {text!r}")
-    return text.rstrip("/")
 
 
 def _password(env: Mapping[str, str]) -> str:

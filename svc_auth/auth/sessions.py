@@ -107,12 +107,16 @@ class Sessions:
         second_factor: bool,
     ) -> Pair | Challenge:
         """Open a session for a held user whose first factor was right, or ask for the second one."""
-        at = self._clock.now()
         if second_factor:
-            challenge = Challenge(new_refresh_token())
+            challenge, at = Challenge(new_refresh_token()), self._clock.now()
             waiting = OpenChallenge(store.token_hash(challenge.token), subject.user_id, client_name, amr)
             await store.insert_challenge(tx, waiting, expires_at=at + timedelta(seconds=rules.CHALLENGE_SECONDS))
             return challenge
+        return await self.open(tx, subject, client_name=client_name, amr=amr)
+
+    async def open(self, tx: asyncpg.Connection, subject: Subject, *, client_name: str, amr: tuple[str, ...]) -> Pair:
+        """Open a session for a held user who has shown all that is asked for."""
+        at = self._clock.now()
         session, refresh = self._new_session(subject.user_id, client_name, amr)
         await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
         return self._pair(subject, session, refresh)
@@ -138,18 +142,15 @@ class Sessions:
         hashed = store.token_hash(challenge_token)
 
         async def answer(tx: asyncpg.Connection) -> Pair | None:
-            at = self._clock.now()
-            challenge = await store.lock_challenge(tx, hashed, at=at)
+            challenge = await store.lock_challenge(tx, hashed, at=self._clock.now())
             if challenge is None:
                 raise ChallengeInvalid("the challenge is unknown, answered or expired: sign in again")
             added = await self._factors.prove(tx, challenge.user_id, proof)
             if added is None:
                 return None
             subject = store.subject_of(await user_store.get_user(tx, challenge.user_id))
-            session, refresh = self._new_session(challenge.user_id, challenge.client_name, (*challenge.amr, *added))
             await store.remove_challenge(tx, hashed)
-            await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
-            return self._pair(subject, session, refresh)
+            return await self.open(tx, subject, client_name=challenge.client_name, amr=(*challenge.amr, *added))
 
         try:
             pair = await self._db.transact(answer)

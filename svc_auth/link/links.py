@@ -27,6 +27,7 @@ from svc_auth.federation import store as federation_store
 from svc_auth.link import rules, store
 from svc_auth.link.rules import LinkPurpose, OpenLink
 from svc_auth.link.store import NewLink
+from svc_auth.passkey import store as passkey_store
 from svc_auth.passwords import Passwords
 from svc_auth.sealing import Seal
 from svc_auth.user import store as user_store
@@ -149,6 +150,7 @@ class Links:
                 # and what they set up must not keep its reader out.
                 await factor_store.remove_factor(tx, user.user_id)
                 await federation_store.remove_identities(tx, user.user_id)
+                await passkey_store.remove_passkeys(tx, user.user_id)
                 await user_store.save_verified(tx, user, at=at)
             await session_store.forget_attempts(tx, session_store.email_hash(link.email))
             # Challenges before sessions: one that is being answered is a session by the time that it can be removed.

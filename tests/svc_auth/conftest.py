@@ -31,6 +31,9 @@ from svc_auth.federation.rpc import FederationServicer
 from svc_auth.keys import KeyRing, MasterKey
 from svc_auth.link.links import Links
 from svc_auth.link.rpc import LinkServicer
+from svc_auth.passkey.ceremonies import RelyingParty
+from svc_auth.passkey.passkeys import Passkeys
+from svc_auth.passkey.rpc import PasskeyServicer
 from svc_auth.passwords import Passwords
 from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.settings import Settings
@@ -44,11 +47,13 @@ from titan.auth.v1 import (
     auth_service_pb2_grpc,
     federation_service_pb2_grpc,
     link_service_pb2_grpc,
+    passkey_service_pb2_grpc,
     second_factor_service_pb2_grpc,
     user_service_pb2,
     user_service_pb2_grpc,
 )
 
+PARTY = RelyingParty("Titan", "https://shop.titan.local")
 PASSWORD = "correct horse battery staple"
 BREACHED = "tr0ub4dor&3 of yore"
 
@@ -91,6 +96,7 @@ class Replica:
     factor: Any = None
     link: Any = None
     identity: Any = None
+    passkey: Any = None
     target: str = ""
 
     def caller(self, access_token: str) -> Caller:
@@ -200,6 +206,9 @@ async def titan(
         ),
         "titan.auth.v1.FederationService": FederationServicer(federation),
         "titan.auth.v1.LinkService": LinkServicer(replica.links),
+        "titan.auth.v1.PasskeyService": PasskeyServicer(
+            Passkeys(auth_db, PARTY, replica.sessions, replica.clock, SystemIds())
+        ),
         "titan.auth.v1.SecondFactorService": SecondFactorServicer(replica.factors),
         "titan.auth.v1.UserService": UserServicer(
             auth_db, replica.passwords, replica.policy, replica.clock, SystemIds()
@@ -210,6 +219,7 @@ async def titan(
         replica.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
         replica.user = user_service_pb2_grpc.UserServiceStub(channel)
         replica.identity = federation_service_pb2_grpc.FederationServiceStub(channel)
+        replica.passkey = passkey_service_pb2_grpc.PasskeyServiceStub(channel)
         replica.link = link_service_pb2_grpc.LinkServiceStub(channel)
         replica.factor = second_factor_service_pb2_grpc.SecondFactorServiceStub(channel)
         yield replica

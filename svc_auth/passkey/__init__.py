@@ -1,0 +1,1 @@
+"""PasskeyService: sign-in with a key that the user's device keeps (WebAuthn)."""
