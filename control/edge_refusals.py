@@ -20,7 +20,7 @@ REFLECTION_PREFIX = "/grpc.reflection."
 # What the edge answers by itself: HTTP code -> status, reason, message.
 EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
     400: ("INVALID_ARGUMENT", "INVALID_INPUT", "the request is malformed"),
-    401: ("UNAUTHENTICATED", "TOKEN_INVALID", "the access token is malformed, forged, expired or not meant for Titan"),
+    401: ("UNAUTHENTICATED", "TOKEN_INVALID", "the access token is malformed, forged or not meant for Titan"),
     403: ("PERMISSION_DENIED", "ACCESS_DENIED", "the request is not allowed"),
     404: ("NOT_FOUND", "ROUTE_NOT_FOUND", "there is no such route"),
     408: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the request did not arrive in time"),
@@ -33,6 +33,7 @@ EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
     503: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
     504: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the answer did not come in time"),
 }
+EXPIRED = ("UNAUTHENTICATED", "TOKEN_EXPIRED", "the access token has expired: refresh it")
 EDGE_FAILURE = ("UNKNOWN", "INTERNAL", "the edge could not serve the request")
 # What it says differently over gRPC, where a route is a method.
 NO_METHOD = ("UNIMPLEMENTED", "NOT_IMPLEMENTED", "the edge serves no such method")
@@ -51,14 +52,19 @@ def failure() -> Any:
 
 def local_replies() -> list[Any]:
     """Return what the edge says by itself; the first that fits counts, so gRPC and the special cases come first."""
-    is_grpc, is_token = part("is_grpc"), part("is_token")
+    is_grpc, is_token, is_expired = part("is_grpc"), part("is_token"), part("is_expired")
     is_reflection = part("is_reflection", prefix=REFLECTION_PREFIX)
     over_grpc = [
         (is_reflection, NO_REFLECTION),
+        (is_expired, EXPIRED),
         (is_token, EDGE_REFUSALS[401]),
         *((part("is_code", code=code), refusal) for code, refusal in {**EDGE_REFUSALS, 404: NO_METHOD}.items()),
     ]
-    over_http = [(is_token, 401), *((part("is_code", code=code), code) for code in EDGE_REFUSALS)]
+    over_http = [
+        (is_expired, 401, EXPIRED),
+        (is_token, 401, EDGE_REFUSALS[401]),
+        *((part("is_code", code=code), code, refusal) for code, refusal in EDGE_REFUSALS.items()),
+    ]
     safe = safe_headers()
     return [
         *(part("grpc_reply_mapper", is_grpc=is_grpc, when=when, **_grpc_status(*no)) for when, no in over_grpc),
@@ -67,10 +73,10 @@ def local_replies() -> list[Any]:
                 "local_reply_mapper",
                 when=when,
                 code=code,
-                body=_local_reply(*EDGE_REFUSALS[code]),
+                body=_local_reply(*refusal),
                 safe_headers=safe,
             )
-            for when, code in over_http
+            for when, code, refusal in over_http
         ),
         part("any_local_reply_mapper", safe_headers=safe),
     ]

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
 from mesh import calls
-from mesh.refusals import SessionRevoked, TokenInvalid, Unauthenticated, Unavailable
+from mesh.refusals import SessionRevoked, TokenExpired, TokenInvalid, Unauthenticated, Unavailable
 
 ISSUER = "https://titan.local"
 AUDIENCE = "titan"
@@ -33,6 +33,7 @@ MAX_TOKEN_CHARACTERS = 4096
 STALE_VIEW_SECONDS = 30.0
 
 _CURVES = {"ES256": ("EC", "P-256"), "EdDSA": ("OKP", "Ed25519")}
+_EXPIRED = "the access token has expired: refresh it"
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub", "sid"]
 
 
@@ -222,7 +223,8 @@ class TokenVerifier:
         """Return the user behind the token.
 
         Raises:
-            TokenInvalid: Malformed, forged, expired, or not meant for Titan.
+            TokenInvalid: Malformed, forged, or not meant for Titan.
+            TokenExpired: Good once, and over.
             SessionRevoked: Its session has ended.
             Unavailable: No keys are known yet, or a mutation is asked of a view of revocations that is too old.
         """
@@ -237,9 +239,12 @@ class TokenVerifier:
                 self._cache.popitem(last=False)
         else:
             # A key that left the key set takes its tokens along, cached or not.
-            if known.expires + LEEWAY_SECONDS <= self._now() or self._keys.find(known.key.kid) is not known.key:
+            if self._keys.find(known.key.kid) is not known.key:
                 del self._cache[digest]
                 raise TokenInvalid("the access token is not valid")
+            if known.expires + LEEWAY_SECONDS <= self._now():
+                del self._cache[digest]
+                raise TokenExpired(_EXPIRED)
             self._cache.move_to_end(digest)
         view = self.revocations
         if view is not None:
@@ -263,10 +268,11 @@ class TokenVerifier:
                 audience=self._audience,
                 options={"require": _REQUIRED, "verify_exp": False, "verify_nbf": False, "verify_iat": False},
             )
-            self._check_times(claims)
             if self._cell is not None and claims.get("cell", self._cell) != self._cell:
                 raise ValueError("meant for another cell")
-            return _Verified(_caller(claims), key, float(claims["exp"]))
+            caller = _caller(claims)
+            self._check_times(claims)  # last: only a token that was good once is told that it is over
+            return _Verified(caller, key, float(claims["exp"]))
         except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError) as cause:
             # Why a token was refused helps only its forger; the log of the process has the class of the cause.
             raise TokenInvalid("the access token is not valid") from cause
@@ -293,10 +299,10 @@ class TokenVerifier:
                 raise ValueError(f"{name} is not a time")
         if claims["exp"] - claims["iat"] > self._max_lifetime:
             raise ValueError("lives too long")
-        if now >= claims["exp"] + LEEWAY_SECONDS:
-            raise ValueError("expired")
         if max(claims["iat"], claims.get("nbf", 0)) > now + LEEWAY_SECONDS:
             raise ValueError("not valid yet")
+        if now >= claims["exp"] + LEEWAY_SECONDS:
+            raise TokenExpired(_EXPIRED)
 
 
 def _caller(claims: Mapping[str, Any]) -> Caller:

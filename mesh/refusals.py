@@ -189,9 +189,13 @@ class Unauthenticated(Refusal):
 
 
 class TokenInvalid(Refusal):
-    """The token is malformed, forged, expired or not meant for Titan."""
+    """The token is malformed, forged or not meant for Titan; one that was good once is `TokenExpired`."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
+
+
+class TokenExpired(TokenInvalid):
+    """The token was good and is over: whoever sent it refreshes it and asks again."""
 
 
 class SessionRevoked(Refusal):

@@ -100,7 +100,7 @@ BAD_TOKENS = {
     "cut": lambda: token()[:-20],
     "garbage": lambda: "garbage",
 }
-"""Every way in which a token can be no good; for all of them there is one answer."""
+"""Every way in which a token can be no good; for all but one that is over there is one answer."""
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -210,12 +210,13 @@ async def test_tokens_are_verified_wherever_they_are_sent(edge: Edge) -> None:
 
 @pytest.mark.parametrize("what", BAD_TOKENS)
 async def test_every_bad_token_is_the_same_refusal(edge: Edge, what: str) -> None:
-    """401 TOKEN_INVALID, whatever is wrong with it, on any route."""
+    """401 TOKEN_INVALID, whatever is wrong with it, on any route; TOKEN_EXPIRED where it is over."""
+    reason = "TOKEN_EXPIRED" if what == "expired" else "TOKEN_INVALID"
     address = f"127.0.2.{list(BAD_TOKENS).index(what) + 1}"
     async with edge.client(address) as client:
         headers = {"authorization": f"Bearer {BAD_TOKENS[what]()}"}
         for path in ("/v1/products", "/v1/cart", "/nowhere"):
-            check_refusal(await client.get(path, headers=headers), 401, "UNAUTHENTICATED", "TOKEN_INVALID")
+            check_refusal(await client.get(path, headers=headers), 401, "UNAUTHENTICATED", reason)
 
 
 async def test_an_address_that_is_exhausted_leaves_the_others_alone(edge: Edge) -> None:
@@ -395,12 +396,13 @@ async def test_grpc_reaches_outward_methods_only(edge: Edge) -> None:
             await channel.unary_unary(TELL)(b"x", timeout=5)
         assert grpc.StatusCode.UNIMPLEMENTED is hidden.value.code()
 
-        for what in ("of another audience", "of another issuer", "forged"):
+        for what in ("of another audience", "of another issuer", "forged", "expired"):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 bearer = [("authorization", f"Bearer {BAD_TOKENS[what]()}")]
                 await channel.unary_unary(SAY)(b"x", timeout=5, metadata=bearer)
             refusal = refusal_of_call(refused.value)
-            assert (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID") == (refusal.code, refusal.reason), what
+            reason = "TOKEN_EXPIRED" if what == "expired" else "TOKEN_INVALID"
+            assert (grpc.StatusCode.UNAUTHENTICATED, reason) == (refusal.code, refusal.reason), what
             assert "access token" in refusal.message
 
 

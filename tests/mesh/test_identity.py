@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from mesh.identity import KeySet, RevocationView, TokenVerifier, VerifyingKey, key_of_jwk, package_of_peer
-from mesh.refusals import SessionRevoked, TokenInvalid, Unavailable
+from mesh.refusals import SessionRevoked, TokenExpired, TokenInvalid, Unavailable
 from tests.harness import KEYS, SIGNING_KEY, token
 
 USER, SESSION, ACTOR = uuid4(), uuid4(), uuid4()
@@ -51,7 +51,6 @@ BAD = {
     "wrong audience": lambda: token(aud="elsewhere"),
     "no audience": lambda: token(aud=None),
     "wrong issuer": lambda: token(iss="https://evil.example"),
-    "expired": lambda: token(lifetime_seconds=-10),
     "no expiry": lambda: token(exp=None),
     "infinite expiry": lambda: token(exp=float("inf")),
     "too long a life": lambda: token(lifetime_seconds=4000),
@@ -84,6 +83,14 @@ def test_a_bad_token_is_refused_without_a_reason_for_its_forger(verifier, what):
     assert refused.value.message == "the access token is not valid"
 
 
+def test_a_token_that_was_good_and_is_over_says_so(verifier):
+    """Its client refreshes it; a token that is wrong in any other way is not worth that."""
+    with pytest.raises(TokenExpired) as refused:
+        verify(verifier, token(lifetime_seconds=-10))
+
+    assert "TOKEN_EXPIRED" == refused.value.reason
+
+
 def test_a_few_seconds_of_skew_are_forgiven(verifier):
     """Clocks differ; five seconds are the leeway."""
     assert verify(verifier, token(USER, lifetime_seconds=-2)).user_id == USER
@@ -97,8 +104,19 @@ def test_a_cached_token_expires(verifier):
     verify(verifier, text)
     now += 20
 
-    with pytest.raises(TokenInvalid):
-        verify(verifier, text)
+    for _ in range(2):  # from the cache, and anew
+        with pytest.raises(TokenExpired):
+            verify(verifier, text)
+
+
+@pytest.mark.parametrize("what", sorted(BAD.keys() - {"not yet valid", "issued in the future"}))
+def test_only_a_token_that_was_good_once_is_told_that_it_is_over(what):
+    """Long after, too, a forged one reads like any other forged one."""
+    verifier = TokenVerifier(KEYS, cell="local", now=lambda: time.time() + 86_400)
+    with pytest.raises(TokenInvalid) as refused:
+        verify(verifier, BAD[what]())
+
+    assert "TOKEN_INVALID" == refused.value.reason
 
 
 def test_an_empty_key_set_is_not_believed():
