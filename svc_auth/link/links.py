@@ -169,8 +169,9 @@ class Links:
         for user_id, purpose in sorted(known):  # in one order, for whoever does the same beside us
             # A user who is gone since is sent nothing, and holds up nobody.
             user, at = await user_store.find_locked(tx, user_id), self._clock.now()
-            last_made_at = await store.last_made(tx, user_id, purpose)
-            if rules.wanted(user, purpose, last_made_at=last_made_at, at=at):
+            since = rules.link_start(at)
+            lately = await store.list_lately(tx, user_id, purpose, since=since, limit=rules.MAX_LETTERS)
+            if rules.wanted(user, purpose, lately=lately, at=at):
                 await store.insert_link(tx, self._new(user_id, purpose), at=at, expires_at=rules.link_end(at))
         return len(requests)
 

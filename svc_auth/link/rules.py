@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,7 +14,9 @@ from svc_auth.user.rules import HOUSE_ACCOUNTS, User
 LINK_SECONDS = 1800
 TOKEN_BYTES = 32
 SEND_EVERY_SECONDS = 60
-"""Nobody's mailbox is filled by somebody who knows the address."""
+MAX_LETTERS = 3
+"""As many within the time of a link, while the last one waits to be used: nobody's mailbox is filled by somebody who
+knows the address, and no more than that come to replace the link that its owner is about to follow."""
 KEPT_SECONDS = 86_400
 """How long a link is kept after its time, for whoever asks why it no longer works."""
 
@@ -57,13 +60,31 @@ def link_end(at: datetime) -> datetime:
     return at + timedelta(seconds=LINK_SECONDS)
 
 
-def wanted(user: User | None, purpose: LinkPurpose, *, last_made_at: datetime | None, at: datetime) -> bool:
+def link_start(at: datetime) -> datetime:
+    """Return since when a link was made that still counts now."""
+    return at - timedelta(seconds=LINK_SECONDS)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A link that was made lately; it is open until it is used or replaced."""
+
+    made_at: datetime
+    open: bool
+
+
+def wanted(user: User | None, purpose: LinkPurpose, *, lately: Sequence[Made], at: datetime) -> bool:
     """Return whether a request makes a link.
 
-    The accounts of the house have their passwords from secret files, and a second link within a minute is not sent.
+    The accounts of the house have their passwords from secret files. `lately` are the user's last links of this purpose
+    within the time of a link, the newest first: a second one within a minute is not sent, nor a fourth while the third
+    waits.
     """
     if user is None or user.email is None or user.email in HOUSE_ACCOUNTS:
         return False
     if purpose is LinkPurpose.EMAIL_VERIFICATION and user.email_verified_at is not None:
         return False
-    return last_made_at is None or at - last_made_at >= timedelta(seconds=SEND_EVERY_SECONDS)
+    if not lately:
+        return True
+    enough = len(lately) >= MAX_LETTERS and lately[0].open
+    return not enough and at - lately[0].made_at >= timedelta(seconds=SEND_EVERY_SECONDS)

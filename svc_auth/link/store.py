@@ -11,7 +11,7 @@ import asyncpg
 
 from mesh import outbox
 from mesh.outbox import Event
-from svc_auth.link.rules import KEPT_SECONDS, LinkPurpose, OpenLink, Request
+from svc_auth.link.rules import KEPT_SECONDS, LinkPurpose, Made, OpenLink, Request
 from titan.auth.v1 import events_pb2
 
 TOPIC = "titan.auth.mail.v1"
@@ -62,11 +62,16 @@ async def take_requests(tx: asyncpg.Connection, *, limit: int) -> list[Request]:
     return [Request(row["request_id"], row["user_id"], LinkPurpose(row["purpose"])) for row in rows]
 
 
-async def last_made(tx: asyncpg.Connection, user_id: UUID, purpose: LinkPurpose) -> datetime | None:
-    """Return when the user's last link of this purpose was made. Call it after the user is locked."""
-    query = "SELECT max(created_at) FROM links WHERE user_id = $1 AND purpose = $2"
-    found: datetime | None = await tx.fetchval(query, user_id, purpose.value)
-    return found
+async def list_lately(
+    tx: asyncpg.Connection, user_id: UUID, purpose: LinkPurpose, *, since: datetime, limit: int
+) -> list[Made]:
+    """Return the user's last links of this purpose, the newest first. Call it after the user is locked."""
+    query = (
+        "SELECT created_at, closed_at FROM links WHERE user_id = $1 AND purpose = $2 AND created_at > $3"
+        " ORDER BY created_at DESC LIMIT $4"
+    )
+    rows = await tx.fetch(query, user_id, purpose.value, since, limit)
+    return [Made(row["created_at"], row["closed_at"] is None) for row in rows]
 
 
 async def insert_link(tx: asyncpg.Connection, link: NewLink, *, at: datetime, expires_at: datetime) -> None:

@@ -10,10 +10,12 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from svc_auth.factor import rules
 from tests.journeys.conftest import RunningMesh, Shopper, reason, until
+from tests.svc_auth.passkey.authenticator import Authenticator
 
 OLD, NEW = "correct horse battery", "three words in a row"
 
@@ -62,3 +64,27 @@ def test_a_forgotten_password_is_replaced_by_letter_and_the_second_factor_stays(
         again = Shopper(http, pair["accessToken"], pair["userId"], pair["refreshToken"])
         (session,) = again.ok("GET", "/v1/sessions")["sessions"]
         assert again.user_id == shopper.user_id and session["current"] is True
+
+
+@pytest.mark.timeout(60)
+def test_a_passkey_opens_the_shop_without_a_password(mesh: RunningMesh) -> None:
+    """Over HTTPS, with a software authenticator in the browser's place; ended, it opens nothing."""
+    address, device = f"ada-{uuid4().hex[:8]}@example.com", Authenticator()
+    mesh.guest().ok("POST", "/v1/users", {"email": address, "password": OLD})
+    shopper = mesh.sign_in(address, OLD)
+    asked = shopper.ok("POST", "/v1/passkeys:startRegistration", {})["options"]
+    credential = {"credentialJson": device.create(asked["optionsJson"]), "name": "my phone"}
+    passkey = shopper.ok("POST", "/v1/passkeys", credential)["passkey"]
+
+    def answer(http: httpx.Client) -> httpx.Response:
+        options = http.post("/v1/passkeys:startSignIn", json={}).json()["options"]["optionsJson"]
+        return http.post("/v1/passkeys:completeSignIn", json={"credentialJson": device.get(options)})
+
+    with mesh.http() as http:
+        pair = answer(http).json()
+        again = Shopper(http, pair["accessToken"], pair["userId"], pair["refreshToken"])
+        assert again.user_id == shopper.user_id
+        assert [each["name"] for each in again.ok("GET", "/v1/passkeys")["passkeys"]] == ["my phone"]
+        again.ok("DELETE", f"/v1/passkeys/{passkey['passkeyId']}")
+        assert reason(answer(http)) == "PASSKEY_INVALID"
+        assert http.get("/v1/federation/providers").json() == {"providers": []}

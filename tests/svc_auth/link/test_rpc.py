@@ -272,6 +272,23 @@ async def test_asking_again_within_a_minute_sends_nothing(titan: Replica):
     await reset(titan, (await last_link(titan, user_id)).token)
 
 
+async def test_nobody_keeps_replacing_the_link_that_its_owner_is_about_to_follow(titan: Replica):
+    """Three letters in half an hour, then no more: the third link stays good, and once it was used there are others."""
+    email, user_id = await titan.register()
+    try:
+        for _ in range(5):
+            await forget(titan, email)
+            await titan.later(60)
+        assert 3 == len(await events_of(titan, user_id))
+
+        await reset(titan, (await last_link(titan, user_id)).token)
+        await forget(titan, email)
+
+        assert 4 == len(await events_of(titan, user_id))
+    finally:
+        await titan.later(-300)
+
+
 async def test_a_weak_password_leaves_the_link(titan: Replica):
     """The user chooses another one; nothing has changed until then."""
     email, user_id = await titan.register()

@@ -38,13 +38,28 @@ def test_the_purposes_are_those_of_the_contract():
 )
 def test_whoever_reads_mail_at_an_address_is_sent_a_link(user: User | None, purpose: LinkPurpose, wanted: bool):
     """Not nobody, no guest, no account whose password is a secret file; and nothing is verified twice."""
-    assert wanted is rules.wanted(user, purpose, last_made_at=None, at=NOW)
+    assert wanted is rules.wanted(user, purpose, lately=[], at=NOW)
 
 
-@pytest.mark.parametrize(("seconds", "wanted"), [(0, False), (59, False), (60, True)])
-def test_a_mailbox_is_not_filled(seconds: int, wanted: bool):
-    """At most one link a minute is sent for each purpose."""
-    assert wanted is rules.wanted(ADA, RESET, last_made_at=NOW - timedelta(seconds=seconds), at=NOW)
+@pytest.mark.parametrize(
+    ("seconds_ago", "last_is_open", "wanted"),
+    [
+        ([0], True, False),
+        ([59], True, False),
+        ([60], True, True),
+        ([60, 120], True, True),
+        ([60, 120, 180], True, False),
+        ([1799, 1799, 1799], True, False),
+        ([60, 120, 180], False, True),
+        ([59, 120, 180], False, False),
+    ],
+)
+def test_a_mailbox_is_not_filled(seconds_ago: list[int], last_is_open: bool, wanted: bool):
+    """At most one link a minute is sent for each purpose, and three while the last of them waits to be used."""
+    times = [NOW - timedelta(seconds=seconds) for seconds in seconds_ago]
+    lately = [rules.Made(at, last_is_open and at == times[0]) for at in times]
+
+    assert wanted is rules.wanted(ADA, RESET, lately=lately, at=NOW)
 
 
 def test_a_link_counts_for_half_an_hour():

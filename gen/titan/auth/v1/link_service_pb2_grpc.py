@@ -28,7 +28,8 @@ if _version_not_supported:
 class LinkServiceStub:
     """One-time links that a user receives by e-mail: to verify the address, and to set a new password.
 
-    A link counts for thirty minutes and once, and a newer one of the same purpose ends it. At most one a minute is sent.
+    A link counts for thirty minutes and once, and a newer one of the same purpose ends it. At most one a minute is sent,
+    and three in thirty minutes while the last of them waits to be used.
     """
 
     def __init__(self, channel):
@@ -67,13 +68,14 @@ class LinkServiceStub:
 class LinkServiceServicer:
     """One-time links that a user receives by e-mail: to verify the address, and to set a new password.
 
-    A link counts for thirty minutes and once, and a newer one of the same purpose ends it. At most one a minute is sent.
+    A link counts for thirty minutes and once, and a newer one of the same purpose ends it. At most one a minute is sent,
+    and three in thirty minutes while the last of them waits to be used.
     """
 
     def RequestEmailVerification(self, request, context):
         """Sends the caller a link that verifies their e-mail address.
 
-        Asked again within a minute, it sends nothing new. Fails with NOT_REGISTERED, EMAIL_VERIFIED, USER_NOT_FOUND, or with
+        Asked again too soon, it sends nothing new. Fails with NOT_REGISTERED, EMAIL_VERIFIED, USER_NOT_FOUND, or with
         ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -157,7 +159,8 @@ def add_LinkServiceServicer_to_server(servicer, server):
 class LinkService:
     """One-time links that a user receives by e-mail: to verify the address, and to set a new password.
 
-    A link counts for thirty minutes and once, and a newer one of the same purpose ends it. At most one a minute is sent.
+    A link counts for thirty minutes and once, and a newer one of the same purpose ends it. At most one a minute is sent,
+    and three in thirty minutes while the last of them waits to be used.
     """
 
     @staticmethod
