@@ -44,6 +44,7 @@ SENSITIVE: tuple[tuple[str, Mapping[str, str], str], ...] = (
     ("sign_in", {"path": "/v1/sessions"}, "/titan.auth.v1.AuthService/CreateSession"),
     ("refresh", {"path": "/v1/sessions:refresh"}, "/titan.auth.v1.AuthService/RefreshSession"),
     ("register", {"path": "/v1/users"}, "/titan.auth.v1.UserService/CreateUser"),
+    ("password", {"path": "/v1/users/me:changePassword"}, "/titan.auth.v1.UserService/ChangePassword"),
     ("second_factor", {"prefix": "/v1/users/me/secondFactor"}, "/titan.auth.v1.SecondFactorService/"),
     ("links", {"prefix": "/v1/emails"}, "/titan.auth.v1.LinkService/"),
     ("links", {"prefix": "/v1/passwords"}, "/titan.auth.v1.LinkService/"),

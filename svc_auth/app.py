@@ -37,6 +37,7 @@ from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.user import store as user_store
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.breached import BreachedPasswords
+from svc_auth.user.changes import PasswordChanges
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rpc import UserServicer
 
@@ -55,6 +56,7 @@ async def build(runtime: Runtime) -> Hosted:
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords.bundled(), settings.shop_name)
     issuer = Issuer(ring, clock, ids, issuer=mesh.token_issuer, audience=mesh.token_audience, cell=mesh.cell)
     trials = PasswordTrials(db, passwords, clock)
+    changes = PasswordChanges(db, trials, passwords, policy, feed)
     factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     clients = [ProviderClient(provider, runtime.settings.secrets_dir) for provider in settings.providers.values()]
@@ -76,7 +78,7 @@ async def build(runtime: Runtime) -> Hosted:
             "titan.auth.v1.LinkService": LinkServicer(links),
             "titan.auth.v1.PasskeyService": PasskeyServicer(passkeys),
             "titan.auth.v1.SecondFactorService": SecondFactorServicer(factors),
-            "titan.auth.v1.UserService": UserServicer(db, passwords, policy, clock, ids),
+            "titan.auth.v1.UserService": UserServicer(db, passwords, policy, changes, clock, ids),
         },
         background=[
             keeper.follow,

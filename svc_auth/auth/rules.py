@@ -25,7 +25,7 @@ RECENT_SIGN_IN_SECONDS = 600
 SIGNED_OUT = "SIGNED_OUT"
 TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105
 PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105
-"""Why a session ended."""
+"""Why a session ended; the last is for any change of the password."""
 
 FREE_ATTEMPTS = 10
 MAX_DELAY_SECONDS = 60

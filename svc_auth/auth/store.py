@@ -172,12 +172,14 @@ async def save_revoked(tx: asyncpg.Connection, session_id: UUID, *, reason: str)
     return result.endswith(" 1")
 
 
-async def save_all_revoked(tx: asyncpg.Connection, user_id: UUID, *, reason: str) -> None:
-    """End every session of a user."""
+async def save_all_revoked(tx: asyncpg.Connection, user_id: UUID, *, reason: str, but_for: UUID | None = None) -> None:
+    """End every session of a user, or every other one."""
     await tx.execute(
-        "UPDATE sessions SET revoked_at = now(), revoked_for = $2 WHERE user_id = $1 AND revoked_at IS NULL",
+        "UPDATE sessions SET revoked_at = now(), revoked_for = $2"
+        " WHERE user_id = $1 AND revoked_at IS NULL AND session_id IS DISTINCT FROM $3",
         user_id,
         reason,
+        but_for,
     )
 
 

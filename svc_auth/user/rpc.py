@@ -13,6 +13,7 @@ from svc_auth.errors import EmailTaken, TooManyAddresses
 from svc_auth.inputs import in_person, plain
 from svc_auth.passwords import Passwords
 from svc_auth.user import rules, store
+from svc_auth.user.changes import PasswordChanges
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rules import User
 from svc_auth.user.store import Credentials, Imported, SavedAddress
@@ -24,10 +25,19 @@ from titan.type.v1 import address_pb2
 class UserServicer:
     """Serves titan.auth.v1.UserService."""
 
-    def __init__(self, db: Database, passwords: Passwords, policy: PasswordPolicy, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        db: Database,
+        passwords: Passwords,
+        policy: PasswordPolicy,
+        changes: PasswordChanges,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
         self._db = db
         self._passwords = passwords
         self._policy = policy
+        self._changes = changes
         self._clock = clock
         self._ids = ids
 
@@ -62,6 +72,12 @@ class UserServicer:
             if changed is not user:
                 await store.save_profile(tx, changed, at=self._clock.now())
         return pb.UpdateMeResponse(user=to_wire(changed))
+
+    async def ChangePassword(self, request: pb.ChangePasswordRequest, context: Any) -> pb.ChangePasswordResponse:
+        """Refuses as a sign-in does, and with NOT_REGISTERED, PASSWORD_TOO_WEAK, USER_NOT_FOUND or ACCESS_DENIED."""
+        caller = in_person(caller_of(context))
+        await self._changes.change(caller.require_user_id(), caller.session_id, request.password, request.new_password)
+        return pb.ChangePasswordResponse()
 
     async def ListAddresses(self, request: pb.ListAddressesRequest, context: Any) -> pb.ListAddressesResponse:
         """Has no refusals of its own."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -19,6 +19,7 @@ from mesh.seams import SystemClock, SystemIds
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
 from svc_auth.auth.rpc import AuthServicer
+from svc_auth.auth.rules import Subject
 from svc_auth.auth.sessions import Sessions
 from svc_auth.auth.tokens import Issuer
 from svc_auth.auth.trials import PasswordTrials
@@ -39,6 +40,7 @@ from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.settings import Settings
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.breached import BreachedPasswords, prints_of
+from svc_auth.user.changes import PasswordChanges
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rpc import UserServicer
 from tests.harness import Metadata, serve
@@ -89,6 +91,7 @@ class Replica:
     links: Links
     passwords: Passwords
     policy: PasswordPolicy
+    changes: PasswordChanges
     verifier: TokenVerifier
     federation: Any = None
     auth: Any = None
@@ -149,6 +152,12 @@ def bearer(response: Any) -> Metadata:
     return (("authorization", f"Bearer {response.access_token}"),)
 
 
+def nobody(titan: Replica) -> Any:
+    """Return a good token of a user who is gone: it outlives them for ten minutes at most."""
+    token = titan.sessions._issuer.access_token(Subject(uuid4(), False), session_id=uuid4())
+    return auth_service_pb2.CreateSessionResponse(access_token=token)
+
+
 async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | None = None) -> Replica:
     """Construct a replica as `app.py` does, without background work."""
     clock, ids, settings = clock or ShiftedClock(), SystemIds(), Settings()
@@ -159,13 +168,14 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords(prints_of([BREACHED])), "Titan")
     issuer = Issuer(ring, clock, ids, issuer="https://titan.local", audience="titan", cell="local")
     trials = PasswordTrials(db, passwords, clock)
+    changes = PasswordChanges(db, trials, passwords, policy, feed)
     factors = Factors(db, trials, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     links = Links(db, passwords, policy, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
     await feed.look()
     await keeper.load()
     verifier = TokenVerifier(ring.verifying, revocations=feed.view, cell="local", now=lambda: clock.now().timestamp())
-    return Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, policy, verifier)
+    return Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, policy, changes, verifier)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +221,7 @@ async def titan(
         ),
         "titan.auth.v1.SecondFactorService": SecondFactorServicer(replica.factors),
         "titan.auth.v1.UserService": UserServicer(
-            auth_db, replica.passwords, replica.policy, replica.clock, SystemIds()
+            auth_db, replica.passwords, replica.policy, replica.changes, replica.clock, SystemIds()
         ),
     }
     async with serve(servicers, verifier=replica.verifier) as channel:

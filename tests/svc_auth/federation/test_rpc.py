@@ -13,13 +13,10 @@ import jwt
 import pytest
 from starlette.responses import JSONResponse
 
-from mesh.seams import SystemIds
-from svc_auth.auth.rules import Subject
-from svc_auth.auth.tokens import Issuer as TokenIssuer
 from svc_auth.factor import rules as factor_rules
 from svc_auth.federation import store
 from tests.harness import reason_of
-from tests.svc_auth.conftest import PASSWORD, Replica, bearer, refused
+from tests.svc_auth.conftest import PASSWORD, Replica, bearer, nobody, refused
 from tests.svc_auth.federation.issuer import REDIRECT_URI, Issuer, Person
 from titan.auth.v1 import (
     auth_service_pb2,
@@ -291,12 +288,7 @@ async def test_a_guest_has_nothing_to_link_to(titan: Replica, issuer: Issuer):
 
 async def test_a_token_of_nobody_links_nothing(titan: Replica, issuer: Issuer):
     """A token outlives its user for ten minutes at most; the user may also go between the two steps."""
-    tokens = TokenIssuer(
-        titan.ring, titan.clock, SystemIds(), issuer="https://titan.local", audience="titan", cell="local"
-    )
-    token = tokens.access_token(Subject(uuid4(), False), session_id=uuid4())
-
-    error = await refused(begin_link(titan, auth_service_pb2.CreateSessionResponse(access_token=token)))
+    error = await refused(begin_link(titan, nobody(titan)))
 
     assert "USER_NOT_FOUND" == reason_of(error)
 

@@ -11,12 +11,9 @@ import grpc
 import jwt
 import pytest
 
-from mesh.seams import SystemIds
-from svc_auth.auth.rules import Subject
-from svc_auth.auth.tokens import Issuer
 from svc_auth.passkey import store
 from tests.harness import reason_of
-from tests.svc_auth.conftest import Replica, bearer, refused
+from tests.svc_auth.conftest import Replica, bearer, nobody, refused
 from tests.svc_auth.passkey.authenticator import (
     BACKED_UP,
     BACKUP_ELIGIBLE,
@@ -310,10 +307,7 @@ async def test_a_guest_has_nothing_to_sign_in_to(titan: Replica):
 
 async def test_a_token_of_nobody_registers_nothing(titan: Replica):
     """A token outlives its user for ten minutes at most; the user may also go between the two steps."""
-    tokens = Issuer(titan.ring, titan.clock, SystemIds(), issuer="https://titan.local", audience="titan", cell="local")
-    token = tokens.access_token(Subject(uuid4(), False), session_id=uuid4())
-
-    error = await refused(ask_to_register(titan, auth_service_pb2.CreateSessionResponse(access_token=token)))
+    error = await refused(ask_to_register(titan, nobody(titan)))
 
     assert "USER_NOT_FOUND" == reason_of(error)
 

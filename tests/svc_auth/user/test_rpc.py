@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID, uuid4
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import grpc
 import pytest
 
 from mesh.seams import SystemIds
+from svc_auth.auth import store as session_store
+from svc_auth.auth.store import OpenChallenge
 from svc_auth.user.accounts import ensure_accounts
 from tests.harness import reason_of
-from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, refused
+from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, nobody, refused
 from titan.auth.v1 import auth_service_pb2
 from titan.auth.v1 import user_service_pb2 as pb
 from titan.type.v1 import address_pb2
 
+NEW_PASSWORD = "three words in a row"
 HOME = address_pb2.Address(
     full_name="Ada Lovelace", line1="12 St James's Square", city="London", postal_code="SW1Y 4JH", country_code="GB"
 )
@@ -121,10 +126,7 @@ async def test_whoever_acts_for_a_guest_sets_no_credentials(titan: Replica, impo
 
 async def test_the_profile_needs_a_token_and_a_user(titan: Replica):
     """A token outlives its user for ten minutes at most."""
-    from svc_auth.auth.rules import Subject
-
-    gone = titan.sessions._issuer.access_token(Subject(uuid4(), False), session_id=uuid4())
-    metadata = (("authorization", f"Bearer {gone}"),)
+    metadata = bearer(nobody(titan))
 
     assert "UNAUTHENTICATED" == reason_of(await refused(titan.user.GetMe(pb.GetMeRequest())))
     for call in (
@@ -270,3 +272,81 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
     (auth_secrets / "admin_password").write_text("an administrator's long secret")
     await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
     await titan.sign_in("admin@titan.local", "an administrator's long secret")
+
+
+async def change_password(titan: Replica, pair: Any, password: str, new: str = NEW_PASSWORD) -> Any:
+    request = pb.ChangePasswordRequest(password=password, new_password=new)
+    return await titan.user.ChangePassword(request, metadata=bearer(pair))
+
+
+async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: Replica):
+    """This session goes on; whatever else the old password opened ends, half-open sign-ins too."""
+    email, user_id = await titan.register()
+    here, there = await titan.sign_in(email), await titan.sign_in(email)
+    await refused(titan.sign_in(email, "a slip of the finger"))
+    half_open = OpenChallenge(b"c" * 32, UUID(user_id), "", ("pwd",))
+    async with titan.db.hot() as tx:
+        await session_store.insert_challenge(tx, half_open, expires_at=titan.clock.now() + timedelta(minutes=5))
+
+    await change_password(titan, here, PASSWORD)
+
+    async with titan.db.hot() as tx:
+        assert await session_store.lock_challenge(tx, half_open.challenge_hash, at=titan.clock.now()) is None
+    await titan.feed.look()
+    assert "SESSION_REVOKED" == reason_of(await refused(change_password(titan, there, NEW_PASSWORD)))
+    assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(there.refresh_token)))
+    assert user_id == (await titan.refresh(here.refresh_token)).user_id
+    assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email)))
+    assert user_id == (await titan.sign_in(email, NEW_PASSWORD)).user_id
+
+
+async def test_changing_a_password_asks_for_the_present_one(titan: Replica):
+    """A stolen access token is not enough, and guessing is slowed down as at sign-in."""
+    email, _ = await titan.register()
+    pair = await titan.sign_in(email)
+    for _ in range(10):
+        error = await refused(change_password(titan, pair, "guess", "short of nothing"))
+        assert "CREDENTIALS_INVALID" == reason_of(error)
+
+    assert "SIGN_IN_THROTTLED" == reason_of(await refused(change_password(titan, pair, PASSWORD)))
+    assert "SIGN_IN_THROTTLED" == reason_of(await refused(titan.sign_in(email)))
+
+
+async def test_of_two_changes_at_once_one_wins(titan: Replica, monkeypatch):
+    """Both knew the present password, and one of them knows it no more."""
+    email, _ = await titan.register()
+    pair = await titan.sign_in(email)
+    hash_anew, both = titan.passwords.hash, asyncio.Barrier(2)
+
+    async def hash_together(password: str) -> str:
+        await both.wait()
+        return await hash_anew(password)
+
+    monkeypatch.setattr(titan.passwords, "hash", hash_together)
+    changes = (change_password(titan, pair, PASSWORD, f"three words in row {n}") for n in range(2))
+    results = await asyncio.gather(*changes, return_exceptions=True)
+
+    (error,) = [each for each in results if isinstance(each, grpc.aio.AioRpcError)]
+    assert "CREDENTIALS_INVALID" == reason_of(error)
+
+
+async def test_a_weak_password_is_not_changed_to(titan: Replica):
+    """What is too weak to register with is too weak here."""
+    email, _ = await titan.register()
+    pair = await titan.sign_in(email)
+
+    for weak in ("password123", BREACHED, email, "Lovelace"):
+        assert "PASSWORD_TOO_WEAK" == reason_of(await refused(change_password(titan, pair, PASSWORD, weak)))
+    assert "INVALID_INPUT" == reason_of(await refused(change_password(titan, pair, PASSWORD, "short")))
+    await titan.sign_in(email)
+
+
+async def test_only_a_user_with_a_password_changes_it(titan: Replica, importer):
+    """A guest has none, whoever acts for somebody has no say, and a token outlives its user for ten minutes."""
+    guest = await titan.guest()
+    exchange = auth_service_pb2.ExchangeTokenRequest(subject_user_id=guest.user_id)
+    acting = await titan.auth.ExchangeToken(exchange, metadata=bearer(importer))
+
+    assert "NOT_REGISTERED" == reason_of(await refused(change_password(titan, guest, PASSWORD)))
+    assert "ACCESS_DENIED" == reason_of(await refused(change_password(titan, acting, PASSWORD)))
+    assert "USER_NOT_FOUND" == reason_of(await refused(change_password(titan, nobody(titan), PASSWORD)))

@@ -30,7 +30,7 @@ from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options
 from titan.type.v1 import address_pb2 as titan_dot_type_dot_v1_dot_address__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/auth/v1/user_service.proto\x12\rtitan.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x18titan/auth/v1/user.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1btitan/type/v1/address.proto\"k\n\x11\x43reateUserRequest\x12\x19\n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18x\"7\n\x12\x43reateUserResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.titan.auth.v1.User\"\x0e\n\x0cGetMeRequest\"2\n\rGetMeResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.titan.auth.v1.User\"x\n\x0fUpdateMeRequest\x12\x1d\n\x0c\x64isplay_name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"5\n\x10UpdateMeResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.titan.auth.v1.User\"\x16\n\x14ListAddressesRequest\"G\n\x15ListAddressesResponse\x12.\n\taddresses\x18\x01 \x03(\x0b\x32\x1b.titan.auth.v1.SavedAddress\"G\n\x14\x43reateAddressRequest\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x16.titan.type.v1.AddressB\x06\xbaH\x03\xc8\x01\x01\"E\n\x15\x43reateAddressResponse\x12,\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1b.titan.auth.v1.SavedAddress\"4\n\x14\x44\x65leteAddressRequest\x12\x1c\n\naddress_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteAddressResponse\"R\n\x17\x42\x61tchImportUsersRequest\x12\x37\n\x05users\x18\x01 \x03(\x0b\x32\x1b.titan.auth.v1.ImportedUserB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"N\n\x0cImportedUser\x12\x1f\n\x0b\x65xternal_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18x\"N\n\x18\x42\x61tchImportUsersResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.titan.auth.v1.ImportedUserResult\":\n\x12ImportedUserResult\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t2\x97\x07\n\x0bUserService\x12p\n\nCreateUser\x12 .titan.auth.v1.CreateUserRequest\x1a!.titan.auth.v1.CreateUserResponse\"\x1d\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12\x61\n\x05GetMe\x12\x1b.titan.auth.v1.GetMeRequest\x1a\x1c.titan.auth.v1.GetMeResponse\"\x1d\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12m\n\x08UpdateMe\x12\x1e.titan.auth.v1.UpdateMeRequest\x1a\x1f.titan.auth.v1.UpdateMeResponse\" \x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x11\x32\x0c/v1/users/me:\x01*\x12\x83\x01\n\rListAddresses\x12#.titan.auth.v1.ListAddressesRequest\x1a$.titan.auth.v1.ListAddressesResponse\"\'\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/users/me/addresses\x12\x86\x01\n\rCreateAddress\x12#.titan.auth.v1.CreateAddressRequest\x1a$.titan.auth.v1.CreateAddressResponse\"*\x90\x02\x00\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/users/me/addresses:\x01*\x12\x90\x01\n\rDeleteAddress\x12#.titan.auth.v1.DeleteAddressRequest\x1a$.titan.auth.v1.DeleteAddressResponse\"4\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02%*#/v1/users/me/addresses/{address_id}\x12\xa1\x01\n\x10\x42\x61tchImportUsers\x12&.titan.auth.v1.BatchImportUsersRequest\x1a\'.titan.auth.v1.BatchImportUsersResponse\"<\x90\x02\x02\xaa\xbb\x18\n\x1a\x08importer\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/users:batchImport:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/auth/v1/user_service.proto\x12\rtitan.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x18titan/auth/v1/user.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1btitan/type/v1/address.proto\"k\n\x11\x43reateUserRequest\x12\x19\n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x18\xfe\x01`\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18x\"7\n\x12\x43reateUserResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.titan.auth.v1.User\"\x0e\n\x0cGetMeRequest\"2\n\rGetMeResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.titan.auth.v1.User\"x\n\x0fUpdateMeRequest\x12\x1d\n\x0c\x64isplay_name\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18x\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"5\n\x10UpdateMeResponse\x12!\n\x04user\x18\x01 \x01(\x0b\x32\x13.titan.auth.v1.User\"W\n\x15\x43hangePasswordRequest\x12\x1c\n\x08password\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12 \n\x0cnew_password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x02\"\x18\n\x16\x43hangePasswordResponse\"\x16\n\x14ListAddressesRequest\"G\n\x15ListAddressesResponse\x12.\n\taddresses\x18\x01 \x03(\x0b\x32\x1b.titan.auth.v1.SavedAddress\"G\n\x14\x43reateAddressRequest\x12/\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x16.titan.type.v1.AddressB\x06\xbaH\x03\xc8\x01\x01\"E\n\x15\x43reateAddressResponse\x12,\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x1b.titan.auth.v1.SavedAddress\"4\n\x14\x44\x65leteAddressRequest\x12\x1c\n\naddress_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x44\x65leteAddressResponse\"R\n\x17\x42\x61tchImportUsersRequest\x12\x37\n\x05users\x18\x01 \x03(\x0b\x32\x1b.titan.auth.v1.ImportedUserB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"N\n\x0cImportedUser\x12\x1f\n\x0b\x65xternal_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1d\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18x\"N\n\x18\x42\x61tchImportUsersResponse\x12\x32\n\x07results\x18\x01 \x03(\x0b\x32!.titan.auth.v1.ImportedUserResult\":\n\x12ImportedUserResult\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t2\xa8\x08\n\x0bUserService\x12p\n\nCreateUser\x12 .titan.auth.v1.CreateUserRequest\x1a!.titan.auth.v1.CreateUserResponse\"\x1d\x90\x02\x00\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12\x61\n\x05GetMe\x12\x1b.titan.auth.v1.GetMeRequest\x1a\x1c.titan.auth.v1.GetMeResponse\"\x1d\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/users/me\x12m\n\x08UpdateMe\x12\x1e.titan.auth.v1.UpdateMeRequest\x1a\x1f.titan.auth.v1.UpdateMeResponse\" \x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x11\x32\x0c/v1/users/me:\x01*\x12\x8e\x01\n\x0e\x43hangePassword\x12$.titan.auth.v1.ChangePasswordRequest\x1a%.titan.auth.v1.ChangePasswordResponse\"/\x90\x02\x00\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02 \"\x1b/v1/users/me:changePassword:\x01*\x12\x83\x01\n\rListAddresses\x12#.titan.auth.v1.ListAddressesRequest\x1a$.titan.auth.v1.ListAddressesResponse\"\'\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/users/me/addresses\x12\x86\x01\n\rCreateAddress\x12#.titan.auth.v1.CreateAddressRequest\x1a$.titan.auth.v1.CreateAddressResponse\"*\x90\x02\x00\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/users/me/addresses:\x01*\x12\x90\x01\n\rDeleteAddress\x12#.titan.auth.v1.DeleteAddressRequest\x1a$.titan.auth.v1.DeleteAddressResponse\"4\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02%*#/v1/users/me/addresses/{address_id}\x12\xa1\x01\n\x10\x42\x61tchImportUsers\x12&.titan.auth.v1.BatchImportUsersRequest\x1a\'.titan.auth.v1.BatchImportUsersResponse\"<\x90\x02\x02\xaa\xbb\x18\n\x1a\x08importer\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/v1/users:batchImport:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEMEREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\004r\002\030x'
   _globals['_UPDATEMEREQUEST'].fields_by_name['etag']._loaded_options = None
   _globals['_UPDATEMEREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['password']._loaded_options = None
+  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._loaded_options = None
+  _globals['_CHANGEPASSWORDREQUEST'].fields_by_name['new_password']._serialized_options = b'\272H\007r\005\020\010\030\200\002'
   _globals['_CREATEADDRESSREQUEST'].fields_by_name['address']._loaded_options = None
   _globals['_CREATEADDRESSREQUEST'].fields_by_name['address']._serialized_options = b'\272H\003\310\001\001'
   _globals['_DELETEADDRESSREQUEST'].fields_by_name['address_id']._loaded_options = None
@@ -63,6 +67,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSERVICE'].methods_by_name['GetMe']._serialized_options = b'\220\002\001\252\273\030\002\020\001\202\323\344\223\002\016\022\014/v1/users/me'
   _globals['_USERSERVICE'].methods_by_name['UpdateMe']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['UpdateMe']._serialized_options = b'\220\002\002\252\273\030\002\020\001\202\323\344\223\002\0212\014/v1/users/me:\001*'
+  _globals['_USERSERVICE'].methods_by_name['ChangePassword']._loaded_options = None
+  _globals['_USERSERVICE'].methods_by_name['ChangePassword']._serialized_options = b'\220\002\000\252\273\030\002\020\001\202\323\344\223\002 \"\033/v1/users/me:changePassword:\001*'
   _globals['_USERSERVICE'].methods_by_name['ListAddresses']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['ListAddresses']._serialized_options = b'\220\002\001\252\273\030\002\020\001\202\323\344\223\002\030\022\026/v1/users/me/addresses'
   _globals['_USERSERVICE'].methods_by_name['CreateAddress']._loaded_options = None
@@ -83,26 +89,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEMEREQUEST']._serialized_end=585
   _globals['_UPDATEMERESPONSE']._serialized_start=587
   _globals['_UPDATEMERESPONSE']._serialized_end=640
-  _globals['_LISTADDRESSESREQUEST']._serialized_start=642
-  _globals['_LISTADDRESSESREQUEST']._serialized_end=664
-  _globals['_LISTADDRESSESRESPONSE']._serialized_start=666
-  _globals['_LISTADDRESSESRESPONSE']._serialized_end=737
-  _globals['_CREATEADDRESSREQUEST']._serialized_start=739
-  _globals['_CREATEADDRESSREQUEST']._serialized_end=810
-  _globals['_CREATEADDRESSRESPONSE']._serialized_start=812
-  _globals['_CREATEADDRESSRESPONSE']._serialized_end=881
-  _globals['_DELETEADDRESSREQUEST']._serialized_start=883
-  _globals['_DELETEADDRESSREQUEST']._serialized_end=935
-  _globals['_DELETEADDRESSRESPONSE']._serialized_start=937
-  _globals['_DELETEADDRESSRESPONSE']._serialized_end=960
-  _globals['_BATCHIMPORTUSERSREQUEST']._serialized_start=962
-  _globals['_BATCHIMPORTUSERSREQUEST']._serialized_end=1044
-  _globals['_IMPORTEDUSER']._serialized_start=1046
-  _globals['_IMPORTEDUSER']._serialized_end=1124
-  _globals['_BATCHIMPORTUSERSRESPONSE']._serialized_start=1126
-  _globals['_BATCHIMPORTUSERSRESPONSE']._serialized_end=1204
-  _globals['_IMPORTEDUSERRESULT']._serialized_start=1206
-  _globals['_IMPORTEDUSERRESULT']._serialized_end=1264
-  _globals['_USERSERVICE']._serialized_start=1267
-  _globals['_USERSERVICE']._serialized_end=2186
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_start=642
+  _globals['_CHANGEPASSWORDREQUEST']._serialized_end=729
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_start=731
+  _globals['_CHANGEPASSWORDRESPONSE']._serialized_end=755
+  _globals['_LISTADDRESSESREQUEST']._serialized_start=757
+  _globals['_LISTADDRESSESREQUEST']._serialized_end=779
+  _globals['_LISTADDRESSESRESPONSE']._serialized_start=781
+  _globals['_LISTADDRESSESRESPONSE']._serialized_end=852
+  _globals['_CREATEADDRESSREQUEST']._serialized_start=854
+  _globals['_CREATEADDRESSREQUEST']._serialized_end=925
+  _globals['_CREATEADDRESSRESPONSE']._serialized_start=927
+  _globals['_CREATEADDRESSRESPONSE']._serialized_end=996
+  _globals['_DELETEADDRESSREQUEST']._serialized_start=998
+  _globals['_DELETEADDRESSREQUEST']._serialized_end=1050
+  _globals['_DELETEADDRESSRESPONSE']._serialized_start=1052
+  _globals['_DELETEADDRESSRESPONSE']._serialized_end=1075
+  _globals['_BATCHIMPORTUSERSREQUEST']._serialized_start=1077
+  _globals['_BATCHIMPORTUSERSREQUEST']._serialized_end=1159
+  _globals['_IMPORTEDUSER']._serialized_start=1161
+  _globals['_IMPORTEDUSER']._serialized_end=1239
+  _globals['_BATCHIMPORTUSERSRESPONSE']._serialized_start=1241
+  _globals['_BATCHIMPORTUSERSRESPONSE']._serialized_end=1319
+  _globals['_IMPORTEDUSERRESULT']._serialized_start=1321
+  _globals['_IMPORTEDUSERRESULT']._serialized_end=1379
+  _globals['_USERSERVICE']._serialized_start=1382
+  _globals['_USERSERVICE']._serialized_end=2446
 # @@protoc_insertion_point(module_scope)

@@ -54,6 +54,18 @@ class UpdateMeResponse(_message.Message):
     user: _user_pb2.User
     def __init__(self, user: _Optional[_Union[_user_pb2.User, _Mapping]] = ...) -> None: ...
 
+class ChangePasswordRequest(_message.Message):
+    __slots__ = ("password", "new_password")
+    PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    NEW_PASSWORD_FIELD_NUMBER: _ClassVar[int]
+    password: str
+    new_password: str
+    def __init__(self, password: _Optional[str] = ..., new_password: _Optional[str] = ...) -> None: ...
+
+class ChangePasswordResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class ListAddressesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -50,6 +50,11 @@ class UserServiceStub:
                 request_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.UpdateMeRequest.SerializeToString,
                 response_deserializer=titan_dot_auth_dot_v1_dot_user__service__pb2.UpdateMeResponse.FromString,
                 _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/titan.auth.v1.UserService/ChangePassword',
+                request_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=titan_dot_auth_dot_v1_dot_user__service__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
         self.ListAddresses = channel.unary_unary(
                 '/titan.auth.v1.UserService/ListAddresses',
                 request_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.ListAddressesRequest.SerializeToString,
@@ -99,6 +104,17 @@ class UserServiceServicer:
         """Changes the caller's own profile; asking for what is there already changes nothing, whatever the etag.
 
         Fails with USER_NOT_FOUND or USER_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangePassword(self, request, context):
+        """Gives the caller another password, and ends their other sessions; this one goes on.
+
+        The present password is asked for, so that a stolen access token is not enough. A user without one, or who has
+        forgotten it, has it reset: see LinkService.RequestPasswordReset. Fails with NOT_REGISTERED, CREDENTIALS_INVALID,
+        SIGN_IN_THROTTLED, PASSWORD_TOO_WEAK, USER_NOT_FOUND, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +174,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.UpdateMe,
                     request_deserializer=titan_dot_auth_dot_v1_dot_user__service__pb2.UpdateMeRequest.FromString,
                     response_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.UpdateMeResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=titan_dot_auth_dot_v1_dot_user__service__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.ChangePasswordResponse.SerializeToString,
             ),
             'ListAddresses': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAddresses,
@@ -262,6 +283,33 @@ class UserService:
             '/titan.auth.v1.UserService/UpdateMe',
             titan_dot_auth_dot_v1_dot_user__service__pb2.UpdateMeRequest.SerializeToString,
             titan_dot_auth_dot_v1_dot_user__service__pb2.UpdateMeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.auth.v1.UserService/ChangePassword',
+            titan_dot_auth_dot_v1_dot_user__service__pb2.ChangePasswordRequest.SerializeToString,
+            titan_dot_auth_dot_v1_dot_user__service__pb2.ChangePasswordResponse.FromString,
             options,
             channel_credentials,
             insecure,

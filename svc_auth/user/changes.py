@@ -1,0 +1,58 @@
+"""How a user who is signed in changes their password: they show the present one, and are signed out elsewhere."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from mesh.database import Database
+from svc_auth.auth import store as session_store
+from svc_auth.auth.feed import RevocationFeed
+from svc_auth.auth.rules import PASSWORD_RESET
+from svc_auth.auth.trials import PasswordTrials
+from svc_auth.errors import CredentialsInvalid, NotRegistered
+from svc_auth.passwords import Passwords
+from svc_auth.user import store
+from svc_auth.user.policy import PasswordPolicy
+from svc_auth.user.rules import normalise_password
+
+
+class PasswordChanges:
+    """The changes of one process."""
+
+    def __init__(
+        self, db: Database, trials: PasswordTrials, passwords: Passwords, policy: PasswordPolicy, feed: RevocationFeed
+    ) -> None:
+        self._db = db
+        self._trials = trials
+        self._passwords = passwords
+        self._policy = policy
+        self._feed = feed
+
+    async def change(self, user_id: UUID, session_id: UUID | None, password: str, new_password: str) -> None:
+        """Give a user another password, and end every session but this one.
+
+        Raises:
+            UserNotFound: There is no such user.
+            NotRegistered: A guest has no password.
+            CredentialsInvalid: The present password is another one, or there is none.
+            SignInThrottled: The user's address has seen too many wrong ones.
+            PasswordTooWeak: The new one is.
+        """
+        async with self._db.hot_read() as connection:
+            user = await store.get_user(connection, user_id)
+        if user.email is None:
+            raise NotRegistered("register first: a guest has no password")
+        # The present one first: whoever does not know it hears nothing about the new one.
+        passed = await self._trials.of(user.email, password)
+        self._policy.check(new_password, email=user.email, display_name=user.display_name)
+        encoded = await self._passwords.hash(normalise_password(new_password))
+        async with self._db.hot() as tx:
+            # The locks of a reset, in its order: what the old password is opening meanwhile ends as well.
+            held = await store.lock_user(tx, user_id)
+            if not await store.hold_password(tx, user_id, passed.password_hash):
+                raise CredentialsInvalid("the password was changed meanwhile")
+            await store.save_new_password(tx, held, encoded)
+            await session_store.forget_attempts(tx, session_store.email_hash(user.email))
+            await session_store.remove_challenges(tx, user_id)
+            await session_store.save_all_revoked(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
+        self._feed.wake()
