@@ -40,6 +40,8 @@ METADATA_SECONDS = 3600.0
 KEYS_SECONDS = 600.0
 KEYS_AGAIN_SECONDS = 30.0
 """A token that names an unknown key has the keys read again, but forged ones not more often than this."""
+FAILED_SECONDS = 1.0
+"""How long what could not be read is not asked for again: those who waited for it are not kept waiting once more."""
 
 _SIGNATURE_ALONE: Any = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
 _INVALID_GRANT = "invalid_grant"
@@ -50,11 +52,13 @@ class _AnsweredBadly(Exception):
 
 
 class _Remembered:
-    """Something that a provider published, and when it was read."""
+    """Something that a provider published, when it was read, and what went wrong when it could not be."""
 
     def __init__(self) -> None:
         self.content: Any = None
         self.read_at = -float("inf")
+        self.failed_at = -float("inf")
+        self.problem = ""
         self.lock = asyncio.Lock()
 
 
@@ -96,7 +100,7 @@ class ProviderClient:
             IdentityProviderUnavailable: The provider's metadata cannot be read.
             Overloaded: Too many calls to it wait.
         """
-        with _told(self.provider.name):
+        async with self._turn():
             return (await self._known_endpoints()).authorization
 
     async def redeem(self, code: str, *, redirect_uri: str, verifier: str) -> Mapping[str, Any]:
@@ -107,7 +111,7 @@ class ProviderClient:
             IdentityProviderUnavailable: The provider does not answer, or not as it should.
             Overloaded: Too many calls to it wait.
         """
-        with _told(self.provider.name):
+        async with self._turn():
             endpoints = await self._known_endpoints()
             form = {
                 "grant_type": "authorization_code",
@@ -192,12 +196,22 @@ class ProviderClient:
         return Endpoints(*map(str, urls))
 
     async def _fresh(self, remembered: _Remembered, seconds: float, read: Callable[[], Any]) -> Any:
-        """Return what is remembered, read anew where it is older than so many seconds; one reads for all that wait."""
+        """Return what is remembered, read anew where it is older than so many seconds.
+
+        One reads for all that wait, and fails for all.
+        """
         async with remembered.lock:
-            if self._now() - remembered.read_at > seconds:
+            if self._now() - remembered.read_at <= seconds:
+                return remembered.content
+            if self._now() - remembered.failed_at < FAILED_SECONDS:
+                raise _AnsweredBadly(remembered.problem)
+            try:
                 remembered.content = await read()
-                remembered.read_at = self._now()
-        return remembered.content
+            except _AnsweredBadly as error:
+                remembered.failed_at, remembered.problem = self._now(), str(error)
+                raise
+            remembered.read_at = self._now()
+            return remembered.content
 
     # --- one call ---
 
@@ -214,15 +228,14 @@ class ProviderClient:
         if form is not None:
             form, authorization = self._authenticated(form)
             headers = {"authorization": authorization} if authorization else {}
-        async with self._turn():
-            try:
-                async with (
-                    asyncio.timeout(self._call_seconds),
-                    self._http.stream(method, url, data=form, headers=headers) as response,
-                ):
-                    return response.status_code, _json(await _bounded(response))
-            except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-                raise _AnsweredBadly(type(error).__name__) from error
+        try:
+            async with (
+                asyncio.timeout(self._call_seconds),
+                self._http.stream(method, url, data=form, headers=headers) as response,
+            ):
+                return response.status_code, _json(await _bounded(response))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise _AnsweredBadly(type(error).__name__) from error
 
     def _authenticated(self, form: Mapping[str, str]) -> tuple[dict[str, str], str]:
         """Return the form with what names this client, and the header that does (RFC 6749, 2.3.1)."""
@@ -240,12 +253,14 @@ class ProviderClient:
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
+        """Wait for one's turn with this provider; whoever waits for its metadata or keys counts as well."""
         if self._calls >= MAX_RUNNING + MAX_WAITING:
             raise Overloaded("too many calls to this provider wait", retry_after_seconds=2)
         self._calls += 1
         try:
             async with self._turns:
-                yield
+                with _told(self.provider.name):
+                    yield
         finally:
             self._calls -= 1
 

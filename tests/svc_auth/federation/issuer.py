@@ -86,6 +86,7 @@ class Issuer:
 
     async def _metadata(self, request: Request) -> Response:
         self.asked.append("metadata")
+        await asyncio.sleep(self.behaviour.delay_seconds)
         metadata = {
             "issuer": self.url,
             "authorization_endpoint": f"{self.url}/authorize",

@@ -267,6 +267,33 @@ async def test_a_provider_down_is_asked_by_few_at_once(client: ProviderClient, i
     assert [Overloaded] == [type(result) for result in results if isinstance(result, Exception)]
 
 
+async def test_a_provider_that_is_silent_from_the_start_holds_up_few(
+    client: ProviderClient, issuer: Issuer, monkeypatch
+):
+    """Whoever waits for somebody else to read its metadata is one of those that wait."""
+    monkeypatch.setattr(provider_client, "MAX_WAITING", 2)
+    issuer.behaviour.delay_seconds = 5
+
+    results = await asyncio.gather(*(client.authorization_endpoint() for _ in range(15)), return_exceptions=True)
+
+    kinds = [type(result) for result in results]
+    assert (5, 10) == (kinds.count(Overloaded), kinds.count(IdentityProviderUnavailable))
+    assert ["metadata"] == issuer.asked
+
+
+async def test_a_provider_that_comes_back_is_asked_again(client: ProviderClient, issuer: Issuer, clock: Clock):
+    """A second after it failed."""
+    issuer.behaviour.metadata = {"issuer": None}
+    for _ in range(2):
+        with pytest.raises(IdentityProviderUnavailable):
+            await client.authorization_endpoint()
+    issuer.behaviour.metadata = {}
+    clock.seconds += 1
+
+    assert await client.authorization_endpoint()
+    assert ["metadata"] * 2 == issuer.asked
+
+
 async def test_endpoints_of_the_configuration_are_not_discovered(issuer: Issuer, secrets_dir: Path):
     """For a provider whose metadata do not name them."""
     ends = Endpoints(f"{issuer.url}/authorize", f"{issuer.url}/token", f"{issuer.url}/jwks")
