@@ -17,6 +17,7 @@ import asyncpg
 from mesh.database import Database
 from mesh.seams import Clock, Ids
 from svc_auth.auth import store as session_store
+from svc_auth.auth.rules import SIGNED_OUT
 from svc_auth.auth.sessions import Challenge, Sessions
 from svc_auth.auth.tokens import Pair
 from svc_auth.errors import (
@@ -240,6 +241,8 @@ class Federation:
                 named = user_rules.register(guest, email=claims.email, display_name=claims.name)
                 user = replace(named, email_verified_at=at)
                 await user_store.save_registered(tx, user, credentials, at=at)
+                # Whoever slipped a guest's session into this browser does not come along.
+                await session_store.save_all_revoked(tx, user.user_id, reason=SIGNED_OUT)
             else:
                 user = User(self._ids.new(), claims.email, claims.name, (), 1, at, at)
                 await user_store.insert_registered(tx, user, credentials)

@@ -135,12 +135,14 @@ async def test_the_browser_is_sent_with_state_nonce_and_code_challenge(titan: Re
 
 
 async def test_a_guest_who_signs_in_stays_the_same_user(titan: Replica, issuer: Issuer):
-    """Cart and orders stay where they are; a guest who knows an identity already goes over to its user."""
+    """Cart and orders stay where they are, and the guest's session ends. A guest who has an identity already goes over
+    to its user."""
     guest, grace = await titan.guest(), Person()
 
     signed_in = await sign_in(titan, issuer, grace, bearer(guest))
 
     assert guest.user_id == signed_in.user_id
+    assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(guest.refresh_token)))
     assert not (await me(titan, signed_in)).guest
     assert [("UserCreated", 1), ("UserRegistered", 2)] == await titan.events_of(guest.user_id)
     other = await titan.guest()

@@ -107,7 +107,7 @@ class FederationServiceServicer:
         """Finishes a sign-in with what the provider sent back, and opens a session.
 
         A flow is finished once, right or wrong. With a guest's token a new user is that same guest, and cart and orders
-        stay where they are. A user with a second factor is answered with a challenge: see AuthService.CompleteSession.
+        stay where they are; the guest's sessions end. A user with a second factor is answered with a challenge: see AuthService.CompleteSession.
         Fails with SIGN_IN_FLOW_INVALID, IDENTITY_NOT_PROVEN, IDENTITY_PROVIDER_UNAVAILABLE, IDENTITY_EMAIL_UNVERIFIED,
         with IDENTITY_NOT_LINKED where another user has the address, or with ACCESS_DENIED for a token that acts for somebody
         else.
