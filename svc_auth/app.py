@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import asyncpg
+import httpx
 
 from mesh import housekeeping, relay
 from mesh.database import Database
@@ -59,7 +60,8 @@ async def build(runtime: Runtime) -> Hosted:
     changes = PasswordChanges(db, trials, passwords, policy, feed)
     factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
-    clients = [ProviderClient(provider, runtime.settings.secrets_dir) for provider in settings.providers.values()]
+    tls, secrets_dir = httpx.create_ssl_context(), runtime.settings.secrets_dir
+    clients = [ProviderClient(provider, secrets_dir, tls) for provider in settings.providers.values()]
     federation = Federation(db, clients, sessions, clock, ids)
     party = RelyingParty(settings.shop_name, settings.shop_url)
     passkeys = Passkeys(db, party, sessions, clock, ids)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -63,12 +64,16 @@ class _Remembered:
 
 
 class ProviderClient:
-    """One provider, as this process calls it. `now` is a clock that never steps."""
+    """One provider, as this process calls it.
+
+    `tls` says whom to believe, and is made once for all providers; `now` is a clock that never steps.
+    """
 
     def __init__(
         self,
         provider: Provider,
         secrets_dir: Path,
+        tls: ssl.SSLContext,
         *,
         now: Callable[[], float] = time.monotonic,
         call_seconds: float = CALL_SECONDS,
@@ -82,6 +87,7 @@ class ProviderClient:
         self._endpoints = _Remembered()
         self._keys = _Remembered()
         self._http = httpx.AsyncClient(
+            verify=tls,
             headers={"accept": "application/json", "accept-encoding": "identity"},
             limits=httpx.Limits(max_connections=MAX_RUNNING, max_keepalive_connections=2),
             timeout=None,  # noqa: S113 (every call runs inside its own deadline)

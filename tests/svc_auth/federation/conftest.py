@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from svc_auth.federation.client import ProviderClient
 from svc_auth.federation.providers import Provider
 from tests.svc_auth.federation.issuer import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, Behaviour, Issuer, running_issuer
 
+TLS = httpx.create_ssl_context()
 SECRET_FILE = "local_client_secret"
 
 
@@ -39,4 +41,4 @@ def issuer(running_provider: Issuer) -> Issuer:
 async def provider_clients(running_provider: Issuer, auth_secrets: Path) -> list[ProviderClient]:
     """The provider, as svc_auth calls it."""
     (auth_secrets / SECRET_FILE).write_text(f"{CLIENT_SECRET}\n")
-    return [ProviderClient(provider_at(running_provider.url), auth_secrets)]
+    return [ProviderClient(provider_at(running_provider.url), auth_secrets, TLS)]

@@ -20,7 +20,7 @@ from svc_auth.federation import client as provider_client
 from svc_auth.federation import rules
 from svc_auth.federation.client import ProviderClient
 from svc_auth.federation.providers import Endpoints
-from tests.svc_auth.federation.conftest import SECRET_FILE, provider_at
+from tests.svc_auth.federation.conftest import SECRET_FILE, TLS, provider_at
 from tests.svc_auth.federation.issuer import CLIENT_SECRET, REDIRECT_URI, Issuer, running_issuer
 
 TOKEN = "the token of a flow"
@@ -49,7 +49,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def client(issuer: Issuer, secrets_dir: Path, clock: Clock) -> AsyncIterator[ProviderClient]:
-    made = ProviderClient(provider_at(issuer.url), secrets_dir, now=clock, call_seconds=0.5)
+    made = ProviderClient(provider_at(issuer.url), secrets_dir, TLS, now=clock, call_seconds=0.5)
     yield made
     await made.close()
 
@@ -297,7 +297,7 @@ async def test_a_provider_that_comes_back_is_asked_again(client: ProviderClient,
 async def test_endpoints_of_the_configuration_are_not_discovered(issuer: Issuer, secrets_dir: Path):
     """For a provider whose metadata do not name them."""
     ends = Endpoints(f"{issuer.url}/authorize", f"{issuer.url}/token", f"{issuer.url}/jwks")
-    client = ProviderClient(provider_at(issuer.url, endpoints=ends), secrets_dir)
+    client = ProviderClient(provider_at(issuer.url, endpoints=ends), secrets_dir, TLS)
 
     assert ends.authorization == await client.authorization_endpoint()
     assert await redeem(client, issuer)
@@ -307,7 +307,7 @@ async def test_endpoints_of_the_configuration_are_not_discovered(issuer: Issuer,
 
 async def test_a_provider_that_is_not_there_is_unavailable(secrets_dir: Path):
     """Nothing of how it failed is told."""
-    client = ProviderClient(provider_at("http://127.0.0.1:9"), secrets_dir)
+    client = ProviderClient(provider_at("http://127.0.0.1:9"), secrets_dir, TLS)
     with pytest.raises(IdentityProviderUnavailable):
         await client.authorization_endpoint()
     await client.close()
