@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from mesh import calls, contract, telemetry, topology
+from mesh import audit, calls, contract, telemetry, topology
 from mesh import settings as mesh_settings
 from mesh.auth_feed import AUTH_SERVICE, AuthFeed
 from mesh.clients import Clients
@@ -25,6 +26,7 @@ from mesh.contract import Contract
 from mesh.database import Database
 from mesh.identity import KeySource, RevocationView, TokenVerifier
 from mesh.interceptors.admission import Admission
+from mesh.interceptors.audit import Denials
 from mesh.interceptors.chain import standard_stages
 from mesh.migrations import MigrationBlocked, upgrade
 from mesh.postgres import UnsafeDurability
@@ -207,6 +209,7 @@ class Process:
         stages = standard_stages(
             verifier=verifier,
             admission=admission,
+            denials=None if db is None else Denials(db),
             callers={name: frozenset(mesh.callers_of(name)) for name in services},
             trust_domain=mesh.trust_domain,
         )
@@ -220,6 +223,8 @@ class Process:
         await self._server.start()
         for task in hosted.background:
             self._run_in_background(task)
+        if db is not None:
+            self._run_in_background(partial(audit.follow, db))
         # What was made until now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()

@@ -80,6 +80,64 @@ _IDEMPOTENCY_1 = (
     "CREATE INDEX idempotency_created_at ON idempotency (created_at)",
     "COMMENT ON TABLE idempotency IS 'titan idempotency, version 1'",
 )
+# One index: the sealer and the verifier read by transaction, and nobody else reads. `left_out` counts denials alone.
+_AUDIT_1 = (
+    """
+    CREATE TABLE audit_entries (
+        xid         xid8 NOT NULL DEFAULT pg_current_xact_id(),
+        seq         bigint GENERATED ALWAYS AS IDENTITY,
+        recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        outcome     text NOT NULL CHECK (outcome IN ('ACCEPTED', 'DENIED')),
+        method      text NOT NULL,
+        resource    text NOT NULL,
+        actor_id    uuid,
+        subject_id  uuid,
+        session_id  uuid,
+        package     text,
+        key_hash    bytea,
+        trace_id    text,
+        reason      text,
+        left_out    bigint NOT NULL DEFAULT 0 CHECK (left_out >= 0),
+        PRIMARY KEY (xid, seq),
+        CONSTRAINT audit_entries_denial CHECK ((outcome = 'DENIED') = (reason IS NOT NULL))
+    )
+    """,
+    """
+    CREATE TABLE audit_blocks (
+        height        bigint PRIMARY KEY CHECK (height >= 0),
+        from_xid      xid8 NOT NULL,
+        to_xid        xid8 NOT NULL,
+        row_count     bigint NOT NULL,
+        rows_hash     bytea NOT NULL,
+        previous_hash bytea NOT NULL,
+        hash          bytea NOT NULL,
+        sealed_at     timestamptz NOT NULL,
+        CONSTRAINT audit_blocks_ascend CHECK (from_xid <= to_xid)
+    )
+    """,
+    """
+    INSERT INTO audit_blocks (height, from_xid, to_xid, row_count, rows_hash, previous_hash, hash, sealed_at)
+    VALUES (0, '0', '0', 0, '', '', sha256('titan audit'), now())
+    """,
+    """
+    CREATE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+    END
+    $$
+    """,
+    # The package's own role has not even the right; the trigger stands in the way of roles that have every right.
+    *(
+        statement
+        for table in ("audit_entries", "audit_blocks")
+        for statement in (
+            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+            " FOR EACH STATEMENT EXECUTE FUNCTION refuse_audit_change()",
+            f"REVOKE UPDATE, DELETE, TRUNCATE ON {table} FROM CURRENT_USER",
+        )
+    ),
+    "COMMENT ON TABLE audit_entries IS 'titan audit, version 1'",
+)
 
 
 def create_outbox(op: Operations) -> None:
@@ -97,4 +155,10 @@ def create_inbox(op: Operations) -> None:
 def create_idempotency(op: Operations) -> None:
     """Create the idempotency table, version 1: what was answered to each request id."""
     for statement in _IDEMPOTENCY_1:
+        op.execute(statement)
+
+
+def create_audit(op: Operations) -> None:
+    """Create the audit log, version 1: its entries and its sealed blocks, both append-only."""
+    for statement in _AUDIT_1:
         op.execute(statement)

@@ -46,6 +46,7 @@ RUNNING = Gauge("titan_running_calls", "Calls that run now, by kind.", ["kind"],
 SHED = Counter("titan_shed_calls", "Calls refused because too many ran.", ["method"], registry=REGISTRY)
 CLIENT_CALLS = Counter("titan_client_calls", "Outgoing calls by outcome.", ["method", "status"], registry=REGISTRY)
 CLIENT_RETRIES = Counter("titan_client_retries", "Outgoing calls sent again.", ["method"], registry=REGISTRY)
+DENIALS = Counter("titan_denials", "Calls of somebody known, refused for want of a right.", registry=REGISTRY)
 RESTARTS = Counter("titan_background_restarts", "Background tasks that crashed.", ["task"], registry=REGISTRY)
 
 FLUSH_SECONDS = 0.05

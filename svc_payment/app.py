@@ -110,7 +110,7 @@ async def build(runtime: Runtime) -> Hosted:
 
 def _background(runtime: Runtime, db: Database, daily: Daily) -> list[Background]:
     async def seal() -> None:
-        await singleton(db, "ledger sealer", partial(sealer.run, db, runtime.clock))
+        await singleton(db, "ledger sealer", partial(sealer.run, db))
 
     async def prune(tx: asyncpg.Connection) -> int:
         return await payments.prune_notices(tx, at=runtime.clock.now(), limit=housekeeping.PRUNE_ROWS)

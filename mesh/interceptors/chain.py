@@ -19,6 +19,7 @@ from mesh.contract import Contract, Method
 from mesh.identity import TokenVerifier
 from mesh.interceptors.access import Access
 from mesh.interceptors.admission import Admission
+from mesh.interceptors.audit import Audit, Denials
 from mesh.interceptors.deadline import Deadline
 from mesh.interceptors.identity import Identity
 from mesh.interceptors.refusals import Refusals, refuse
@@ -95,6 +96,7 @@ def standard_stages(
     *,
     verifier: TokenVerifier | None,
     admission: Admission,
+    denials: Denials | None = None,
     callers: Mapping[str, frozenset[str]] | None = None,
     trust_domain: str = "titan.local",
 ) -> tuple[Stage, ...]:
@@ -105,6 +107,7 @@ def standard_stages(
         admission,
         Deadline(),
         Identity(verifier, trust_domain=trust_domain),
+        Audit(denials),
         Access(callers),
         Validation(),
     )

@@ -7,6 +7,8 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh import audit
+from mesh.audit import Command
 from mesh.database import Database
 from mesh.refusals import Unavailable
 from mesh.seams import Clock, Ids, failpoint
@@ -50,8 +52,11 @@ class KeyKeeper:
         else:
             self._ring.replace(keys, at=at)
 
-    async def rotate(self, *, due_only: bool = False) -> StoredKey:
-        """Publish a new key and return it, or the one to wait for before another can be made."""
+    async def rotate(self, by: Command | None = None, *, due_only: bool = False) -> StoredKey:
+        """Publish a new key and return it, or the one to wait for before another can be made.
+
+        `by` is the command that asks for it, where somebody does.
+        """
 
         async def add(tx: asyncpg.Connection) -> tuple[list[StoredKey], StoredKey | None]:
             keys, at = await store.lock_keys(tx), self._clock.now()
@@ -61,6 +66,8 @@ class KeyKeeper:
                 return keys, None
             key = self._make(keys, self._ids.new())
             await store.save_key(tx, key)
+            if by is not None:
+                await audit.accept(tx, f"signingKeys/{key.kid}", by)
             await failpoint("auth.rotate.before_commit")
             return [key, *keys], key
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
-from mesh import pages
+from mesh import audit, pages
 from mesh.identity import Caller, caller_of
 from mesh.refusals import AccessDenied
 from mesh.seams import Clock
@@ -126,7 +126,7 @@ class AuthServicer:
 
     async def RotateSigningKey(self, request: pb.RotateSigningKeyRequest, context: Any) -> pb.RotateSigningKeyResponse:
         """Has no refusals of its own."""
-        key = await self._keeper.rotate()
+        key = await self._keeper.rotate(audit.command())
         return pb.RotateSigningKeyResponse(key=to_jwk(key), sign_time=key.sign_at)
 
     async def WatchRevocations(

@@ -9,9 +9,12 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh import audit
+from mesh.audit import Command
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.seams import Clock, Ids, failpoint
+from mesh.writes import write
 from svc_auth.auth import rules, store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import SIGNED_OUT, TOKEN_REUSED, RefreshState, RefreshVerdict, Subject
@@ -64,7 +67,7 @@ class Sessions:
         self._clock = clock
         self._ids = ids
         # Guests come in crowds; those that come together share a transaction.
-        self.guests: Batcher[NewSession, None] = Batcher(self._open_guests, name="auth.guests")
+        self.guests: Batcher[tuple[NewSession, Command], None] = Batcher(self._open_guests, name="auth.guests")
 
     async def sign_in(self, email: str, password: str, *, client_name: str = "") -> Pair | Challenge:
         """Open a session for whoever knows the password; where the user has a second factor, ask for that first.
@@ -111,6 +114,7 @@ class Sessions:
             challenge, at = Challenge(new_refresh_token()), self._clock.now()
             waiting = OpenChallenge(store.token_hash(challenge.token), subject.user_id, client_name, amr)
             await store.insert_challenge(tx, waiting, expires_at=at + timedelta(seconds=rules.CHALLENGE_SECONDS))
+            await audit.accept(tx, user_store.resource(subject.user_id), audit.command(actor_id=subject.user_id))
             return challenge
         return await self.open(tx, subject, client_name=client_name, amr=amr)
 
@@ -119,6 +123,8 @@ class Sessions:
         at = self._clock.now()
         session, refresh = self._new_session(subject.user_id, client_name, amr)
         await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
+        by = audit.command(actor_id=session.user_id, session_id=session.session_id)
+        await audit.accept(tx, store.resource(session.session_id), by)
         return self._pair(subject, session, refresh)
 
     async def require_recent(self, user_id: UUID, session_id: UUID | None) -> None:
@@ -163,7 +169,8 @@ class Sessions:
     async def open_guest(self, *, client_name: str = "") -> Pair:
         """Make a guest and open their session."""
         session, refresh = self._new_session(self._ids.new(), client_name)
-        await self.guests.submit(session)
+        by = audit.command(actor_id=session.user_id, session_id=session.session_id)
+        await self.guests.submit((session, by))
         return self._pair(Subject(session.user_id, True), session, refresh)
 
     async def refresh(self, refresh_token: str) -> Pair:
@@ -174,6 +181,9 @@ class Sessions:
         """
         spent, fresh = store.token_hash(refresh_token), new_refresh_token()
 
+        def by(state: RefreshState) -> Command:
+            return audit.command(actor_id=state.subject.user_id, session_id=state.session_id)
+
         async def rotate(tx: asyncpg.Connection) -> tuple[RefreshVerdict, RefreshState | None]:
             state, at = await store.lock_refresh(tx, spent), self._clock.now()
             verdict = rules.judge_refresh(state, at=at)
@@ -182,8 +192,11 @@ class Sessions:
                 await store.save_rotated(
                     tx, spent=spent, issued=issued, session_id=state.session_id, at=at, expires_at=refresh_end(at)
                 )
+                await audit.accept(tx, store.resource(state.session_id), by(state))
             elif state is not None and verdict is RefreshVerdict.REUSED:
                 await store.save_revoked(tx, state.session_id, reason=TOKEN_REUSED)
+                # Whoever shows a spent token is a thief or was robbed by one: known, and denied.
+                await audit.deny(tx, by(state), package=None, reason=RefreshTokenInvalid.reason, left_out=0)
             await failpoint("auth.refresh.before_commit")
             return verdict, state
 
@@ -199,6 +212,8 @@ class Sessions:
         async with self._db.hot() as tx:
             session_id = await store.find_session(tx, store.token_hash(refresh_token))
             ended = session_id is not None and await store.save_revoked(tx, session_id, reason=SIGNED_OUT)
+            if session_id is not None and ended:
+                await audit.accept(tx, store.resource(session_id), audit.command(session_id=session_id))
         if ended:
             self._feed.wake()
 
@@ -217,6 +232,8 @@ class Sessions:
             if not await store.is_session_of(tx, user_id, session_id):
                 raise SessionNotFound("there is no such session")
             ended = await store.save_revoked(tx, session_id, reason=SIGNED_OUT)
+            if ended:
+                await audit.accept(tx, store.resource(session_id))
         if ended:
             self._feed.wake()
 
@@ -235,6 +252,7 @@ class Sessions:
                 raise UserNotFound("there is no such customer")
             exchange = Exchange(self._ids.new(), actor_id, session_id, subject_id)
             await store.save_exchange(tx, exchange, at=self._clock.now())
+            await audit.accept(tx, user_store.resource(subject_id))
         return self._issuer.access_token(subject, session_id=session_id, actor_id=actor_id)
 
     def _new_session(self, user_id: UUID, client_name: str, amr: tuple[str, ...] = ()) -> tuple[NewSession, str]:
@@ -244,9 +262,10 @@ class Sessions:
     def _pair(self, subject: Subject, session: NewSession, refresh: str) -> Pair:
         return self._issuer.pair(subject, session_id=session.session_id, amr=session.amr, refresh_token=refresh)
 
-    async def _open_guests(self, sessions: list[NewSession]) -> Sequence[None]:
-        at = self._clock.now()
+    async def _open_guests(self, guests: list[tuple[NewSession, Command]]) -> Sequence[None]:
+        at, sessions = self._clock.now(), [session for session, _ in guests]
         async with self._db.hot() as tx:
             await user_store.insert_guests(tx, [session.user_id for session in sessions], at=at)
             await store.insert_sessions(tx, sessions, at=at, expires_at=refresh_end(at))
+            await write(tx, audit.accepting([(by, store.resource(session.session_id)) for session, by in guests]))
         return [None] * len(sessions)

@@ -40,6 +40,11 @@ def email_hash(email: str) -> bytes:
 # --- sessions and refresh tokens ---
 
 
+def resource(session_id: UUID) -> str:
+    """Return the name of a session in the audit log."""
+    return f"sessions/{session_id}"
+
+
 @dataclass(frozen=True)
 class NewSession:
     """A session to open, with the hash of its first refresh token."""

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh import audit
 from mesh.database import Database
 from mesh.seams import Clock
 from svc_auth.auth import store as session_store
@@ -71,6 +72,7 @@ class Factors:
         async with self._db.hot() as tx:
             if not await store.save_enrolled(tx, user_id, sealed, at=self._clock.now()):
                 raise SecondFactorActive("a second factor is in force already")
+            await audit.accept(tx, user_store.resource(user_id))
         return Enrolled(rules.base32(secret), rules.otpauth_uri(secret, account=user.email, issuer=ISSUER))
 
     async def confirm(self, user_id: UUID, code: str) -> list[str]:
@@ -94,6 +96,7 @@ class Factors:
                 return False
             hashes = [rules.recovery_hash(user_id, each) for each in codes]
             await store.save_confirmed(tx, user_id, code_hashes=hashes, at=self._clock.now())
+            await audit.accept(tx, user_store.resource(user_id))
             return True
 
         if not await self._db.transact(put_into_force):
@@ -113,6 +116,7 @@ class Factors:
             if not await self.prove(tx, user_id, proof):
                 return False
             await store.remove_factor(tx, user_id)
+            await audit.accept(tx, user_store.resource(user_id))
             return True
 
         if not await self._db.transact(end):

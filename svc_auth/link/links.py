@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh import audit
 from mesh.database import Database
 from mesh.refusals import Unavailable
 from mesh.seams import Clock, Ids
@@ -129,6 +130,7 @@ class Links:
             await self._use(tx, link, at=at)
             if user.email_verified_at is None:
                 await user_store.save_verified(tx, user, at=at)
+            await audit.accept(tx, user_store.resource(user.user_id), audit.command(actor_id=user.user_id))
 
     async def reset_password(self, token: str, password: str) -> None:
         """Give the user of a link another password, and end all that the old one opened.
@@ -156,11 +158,13 @@ class Links:
             # Challenges before sessions: one that is being answered is a session by the time that it can be removed.
             await session_store.remove_challenges(tx, user.user_id)
             await session_store.save_all_revoked(tx, user.user_id, reason=PASSWORD_RESET)
+            await audit.accept(tx, user_store.resource(user.user_id), audit.command(actor_id=user.user_id))
         self._feed.wake()
 
     async def _request(self, email: str, purpose: LinkPurpose) -> None:
         async with self._db.hot() as tx:
             await store.insert_request(tx, self._ids.new(), purpose, email=email, at=self._clock.now())
+            await audit.accept(tx, "links")  # whose it will be, if anybody's, must not show
         self._asked.set()
 
     async def _make(self, tx: asyncpg.Connection) -> int:

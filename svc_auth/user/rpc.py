@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from mesh import audit
 from mesh.database import Database
 from mesh.identity import Caller, caller_of
 from mesh.refusals import AccessDenied
@@ -71,6 +72,7 @@ class UserServicer:
             changed = rules.update(user, display_name=name, paths=request.update_mask.paths, etag=request.etag)
             if changed is not user:
                 await store.save_profile(tx, changed, at=self._clock.now())
+                await audit.accept(tx, store.resource(user_id))
         return pb.UpdateMeResponse(user=to_wire(changed))
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, context: Any) -> pb.ChangePasswordResponse:
@@ -95,12 +97,15 @@ class UserServicer:
             if await store.count_addresses(tx, user_id) >= rules.MAX_ADDRESSES:
                 raise TooManyAddresses(f"a user keeps at most {rules.MAX_ADDRESSES} addresses")
             await store.save_address(tx, user_id, address)
+            await audit.accept(tx, _address_resource(user_id, address.address_id))
         return pb.CreateAddressResponse(address=to_saved_address(address))
 
     async def DeleteAddress(self, request: pb.DeleteAddressRequest, context: Any) -> pb.DeleteAddressResponse:
         """Has no refusals of its own; somebody else's address is none of the caller's."""
+        user_id, address_id = caller_of(context).require_user_id(), UUID(request.address_id)
         async with self._db.begin() as tx:
-            await store.remove_address(tx, caller_of(context).require_user_id(), UUID(request.address_id))
+            if await store.remove_address(tx, user_id, address_id):
+                await audit.accept(tx, _address_resource(user_id, address_id))
         return pb.DeleteAddressResponse()
 
     async def BatchImportUsers(self, request: pb.BatchImportUsersRequest, context: Any) -> pb.BatchImportUsersResponse:
@@ -117,8 +122,9 @@ class UserServicer:
             )
             for place, user in reversed(list(enumerate(request.users)))  # of two with one id the first counts
         }
+        by, wanted = audit.command(), list(customers.values())
         found = await self._db.transact(
-            lambda tx: store.import_users(tx, importer_id, list(customers.values()), at=self._clock.now())
+            lambda tx: store.import_users(tx, importer_id, wanted, at=self._clock.now(), by=by)
         )
         return pb.BatchImportUsersResponse(
             results=[
@@ -139,6 +145,7 @@ class UserServicer:
         user = User(self._ids.new(), credentials.email, display_name, (), 1, self._clock.now())
         async with self._db.hot() as tx:
             await store.insert_registered(tx, user, credentials)
+            await audit.accept(tx, store.resource(user.user_id), audit.command(actor_id=user.user_id))
         return user
 
     async def _register(self, guest_id: UUID, credentials: Credentials, display_name: str) -> User:
@@ -146,7 +153,12 @@ class UserServicer:
             guest = await store.lock_user(tx, guest_id)
             user = rules.register(guest, email=credentials.email, display_name=display_name)
             await store.save_registered(tx, user, credentials, at=self._clock.now())
+            await audit.accept(tx, store.resource(guest_id))
         return user
+
+
+def _address_resource(user_id: UUID, address_id: UUID) -> str:
+    return f"{store.resource(user_id)}/addresses/{address_id}"
 
 
 def to_wire(user: User) -> user_pb2.User:

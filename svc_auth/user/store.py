@@ -11,7 +11,8 @@ import asyncpg
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from mesh import outbox
+from mesh import audit, outbox
+from mesh.audit import Command
 from mesh.outbox import Event
 from svc_auth.errors import EmailTaken, UserNotFound
 from svc_auth.tables import addresses, users
@@ -29,6 +30,11 @@ class Credentials:
 
     email: str
     password_hash: str | None
+
+
+def resource(user_id: UUID) -> str:
+    """Return the name of a user in the audit log."""
+    return f"users/{user_id}"
 
 
 def _user(row: asyncpg.Record | Mapping[str, object]) -> User:
@@ -244,7 +250,7 @@ _FIND_IMPORTED = "SELECT external_id, user_id FROM users WHERE importer_id = $1 
 
 
 async def import_users(
-    tx: asyncpg.Connection, importer_id: UUID, customers: Sequence[Imported], *, at: datetime
+    tx: asyncpg.Connection, importer_id: UUID, customers: Sequence[Imported], *, at: datetime, by: Command
 ) -> dict[str, UUID]:
     """Return the user of each customer by external id; those that have none yet are made. External ids are unique."""
     ids = [c.external_id for c in customers]
@@ -261,6 +267,8 @@ async def import_users(
         at,
     )
     await outbox.append(tx, [created(row["user_id"], guest=True) for row in made])
+    if made:
+        await audit.accept(tx, "users", by)
     known.update((row["external_id"], row["user_id"]) for row in made)
     if len(known) < len(ids):  # made by a twin since we looked
         known.update((row["external_id"], row["user_id"]) for row in await tx.fetch(_FIND_IMPORTED, importer_id, ids))
@@ -310,9 +318,10 @@ async def save_address(tx: AsyncConnection, user_id: UUID, address: SavedAddress
     )
 
 
-async def remove_address(tx: AsyncConnection, user_id: UUID, address_id: UUID) -> None:
-    """Forget an address of this user, if there is one."""
-    await tx.execute(delete(addresses).where(addresses.c.user_id == user_id, addresses.c.address_id == address_id))
+async def remove_address(tx: AsyncConnection, user_id: UUID, address_id: UUID) -> bool:
+    """Forget an address of this user; False where there is none."""
+    theirs = (addresses.c.user_id == user_id, addresses.c.address_id == address_id)
+    return (await tx.execute(delete(addresses).where(*theirs))).rowcount == 1
 
 
 # --- events ---

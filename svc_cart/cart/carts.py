@@ -16,11 +16,13 @@ from uuid import UUID
 import asyncpg
 
 from mesh import housekeeping
+from mesh.audit import Command
 from mesh.database import Database
 from mesh.refusals import Overloaded, Unavailable
 from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
-from svc_cart.cart import archive, rules
+from svc_cart.cart import archive, commands, rules
+from svc_cart.cart.commands import Given
 from svc_cart.cart.rules import Cart
 from svc_cart.cart.store import LiveCarts
 from svc_cart.settings import Settings
@@ -43,6 +45,7 @@ class Carts:
         self._clock = clock
         self._settings = settings
         self._pending: dict[UUID, Cart] = {}
+        self._given: dict[Given, None] = {}
         self._turns: dict[UUID, tuple[asyncio.Lock, int]] = {}
 
     def now_microseconds(self) -> int:
@@ -69,7 +72,7 @@ class Carts:
         closed = await self._close_again(carts.values())
         return {**carts, **(await self._get_many(list(closed)) if closed else {})}
 
-    async def change(self, seen: Cart, change: Change) -> Cart:
+    async def change(self, seen: Cart, change: Change, by: Command) -> Cart:
         """Apply a change to the cart of the user whose cart was seen, whatever it has become meanwhile.
 
         Raises:
@@ -77,7 +80,7 @@ class Carts:
             Unavailable: Redis does not answer, or others change the cart all the time.
             Overloaded: Too many carts wait to be saved.
         """
-        if len(self._pending) >= MAX_PENDING:
+        if max(len(self._pending), len(self._given)) >= MAX_PENDING:
             raise Overloaded("too many carts wait to be saved", retry_after_seconds=1)
         async with self._turn_of(seen.user_id):
             before = seen
@@ -86,7 +89,7 @@ class Carts:
                 if after is before:
                     return before
                 # Shielded, so that a caller who leaves cannot separate the change from the note that it needs saving.
-                if await asyncio.shield(self._swap(before, after)):
+                if await asyncio.shield(self._swap(before, after, by)):
                     return after
                 before = await self.get(seen.user_id)
         raise Unavailable("the cart is changed all the time", retry_after_seconds=1)
@@ -151,10 +154,11 @@ class Carts:
         Raises:
             Unavailable: The database does not answer.
         """
-        left = list(self._pending.values())
-        while left:
+        left, given = list(self._pending.values()), list(self._given)
+        while left or given:
             batch, left = left[:MAX_SAVED_AT_ONCE], left[MAX_SAVED_AT_ONCE:]
-            await self._save(batch)
+            beside, given = given[:MAX_SAVED_AT_ONCE], given[MAX_SAVED_AT_ONCE:]
+            await self._save(batch, beside)
 
     async def sweep(self) -> None:
         """Save what others changed and did not save, until cancelled."""
@@ -170,34 +174,45 @@ class Carts:
         """Save the carts that have waited longest, and return how many there were."""
         before = self.now_microseconds() - round(self._settings.orphan_seconds * 1e6)
         user_ids = await self._live.list_unsaved(before_microseconds=before, limit=MAX_SAVED_AT_ONCE)
-        if not user_ids:
-            return 0
-        found = await self._live.find(user_ids)
+        given = await self._live.list_unsaved_commands(before_microseconds=before, limit=MAX_SAVED_AT_ONCE)
+        found = await self._live.find(user_ids) if user_ids else {}
         gone = [user_id for user_id in user_ids if user_id not in found]
         if gone:
             await self._live.forget_unsaved(gone)
-        if found:
-            await self._save(list(found.values()))
-        return len(user_ids)
+        if found or given:
+            await self._save(list(found.values()), given)
+        return max(len(user_ids), len(given))
 
-    async def _save(self, carts: Sequence[Cart]) -> None:
-        written = await self._db.transact(lambda tx: archive.save_carts(tx, carts))
+    async def _save(self, carts: Sequence[Cart], given: Sequence[Given]) -> None:
+        """Save carts, and the commands that made them what they are, in one transaction."""
+
+        async def write(tx: asyncpg.Connection) -> set[UUID]:
+            await commands.save(tx, given)
+            return await archive.save_carts(tx, carts) if carts else set()
+
+        written = await self._db.transact(write)
         await failpoint("cart.save.after_commit")
+        for each in given:
+            self._given.pop(each, None)
         for cart in carts:
             pending = self._pending.get(cart.user_id)
             if pending is not None and pending.version <= cart.version:
                 del self._pending[cart.user_id]
         refused = [cart for cart in carts if cart.user_id not in written]
         try:
-            replaced = await self._live.note_saved(carts, written)
+            if given:
+                await self._live.forget_commands(given)
+            replaced = await self._live.note_saved(carts, written) if carts else []
             # The older one may have been closed since the save, and what was put over it stands there again.
             await self._close_again([*refused, *replaced])
         except Unavailable:
             log.warning("saved carts stay on the list of unsaved ones", carts=len(carts))
 
-    async def _swap(self, before: Cart, after: Cart) -> bool:
-        swapped = await self._live.swap(before, after)
+    async def _swap(self, before: Cart, after: Cart, by: Command) -> bool:
+        given = Given(after.user_id, after.version, by)
+        swapped = await self._live.swap(before, after, given)
         if swapped:
+            self._given[given] = None
             self._note_unsaved(after)
         return swapped
 

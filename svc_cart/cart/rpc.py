@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from mesh import audit
 from mesh.identity import caller_of
 from mesh.seams import Ids
 from svc_cart.cart import rules
@@ -95,7 +96,7 @@ class CartServicer:
         prices = await self._prices.of({*seen.lines, sold} if sold else seen.lines)
         if sold and sold not in prices:
             raise SkuNotFound("the shop sells nothing under this SKU", sku=sold)
-        cart = await self._carts.change(seen, change)
+        cart = await self._carts.change(seen, change, audit.command())
         if not cart.lines.keys() <= seen.lines.keys() | {sold}:
             prices = await self._prices.of(cart.lines)  # another device was at it as well
         return to_wire(cart, prices)

@@ -1,6 +1,8 @@
 """The live carts: all Redis of this service.
 
-One hash per user and one sorted set of carts that Postgres has not seen yet. Every change is a compare-and-set on the
+One hash per user, one sorted set of carts that Postgres has not seen yet, and one of the commands that changed them,
+for the audit log: a command is put there by the script that makes its change, so there is neither without the other.
+Every change is a compare-and-set on the
 cart's version, so changes made at once, in any process, never lose a line. A key that is missing means nothing but
 "look in Postgres"; it never means an empty cart.
 """
@@ -19,21 +21,24 @@ from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError
 
 from mesh.refusals import Unavailable
 from svc_cart.cart.archive import encode_lines
+from svc_cart.cart.commands import Given
 from svc_cart.cart.rules import Cart
 
 KEPT_SECONDS = 7 * 86_400
 """A cart that nobody touches leaves Redis after a week; it was saved long before, and comes back when asked for."""
 
 DIRTY = "cart:dirty"
+COMMANDS = "cart:commands"
 _FIELDS = ("v", "c", "l", "u")
 _AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
 
-# cart, dirty | expected version, version, cart id, lines, updated, seconds to keep, user
+# cart, dirty, commands | expected version, version, cart id, lines, updated, seconds to keep, user, command
 _SWAP = """
 if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'v', ARGV[2], 'c', ARGV[3], 'l', ARGV[4], 'u', ARGV[5])
 redis.call('EXPIRE', KEYS[1], ARGV[6])
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[7])
+redis.call('ZADD', KEYS[3], ARGV[2], ARGV[8])
 return 1
 """
 # cart | version, cart id, lines, updated, seconds to keep
@@ -94,11 +99,12 @@ class LiveCarts:
                 pipe.eval(_PUT_IF_MISSING, 1, _key(cart.user_id), *_arguments(cart), KEPT_SECONDS)
             await pipe.execute()
 
-    async def swap(self, before: Cart, after: Cart) -> bool:
+    async def swap(self, before: Cart, after: Cart, by: Given) -> bool:
         """Put a changed cart in place of the one that was read, to be saved; False if that was changed since."""
+        keys = _key(after.user_id), DIRTY, COMMANDS
+        more = KEPT_SECONDS, str(after.user_id), by.to_json()
         async with self._asked() as pipe:
-            user = str(after.user_id)
-            pipe.eval(_SWAP, 2, _key(after.user_id), DIRTY, before.version, *_arguments(after), KEPT_SECONDS, user)
+            pipe.eval(_SWAP, len(keys), *keys, before.version, *_arguments(after), *more)
             return bool((await pipe.execute())[0])
 
     async def note_saved(self, carts: Sequence[Cart], written: set[UUID]) -> list[Cart]:
@@ -128,6 +134,19 @@ class LiveCarts:
             pipe.zrangebyscore(DIRTY, "-inf", before_microseconds, 0, limit)
             (members,) = await pipe.execute()
         return [UUID(member.decode()) for member in members]
+
+    async def list_unsaved_commands(self, *, before_microseconds: int, limit: int) -> list[Given]:
+        """Return commands that were given before a time and not saved, the oldest first."""
+        async with self._asked() as pipe:
+            pipe.zrangebyscore(COMMANDS, "-inf", before_microseconds, 0, limit)
+            (members,) = await pipe.execute()
+        return [Given.from_json(member.decode()) for member in members]
+
+    async def forget_commands(self, given: Iterable[Given]) -> None:
+        """Take commands off the list that Postgres has seen."""
+        async with self._asked() as pipe:
+            pipe.zrem(COMMANDS, *(each.to_json() for each in given))
+            await pipe.execute()
 
     async def forget_unsaved(self, user_ids: Iterable[UUID]) -> None:
         """Take users off the list whose carts Redis does not hold any more."""

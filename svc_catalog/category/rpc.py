@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from mesh import pages
+from mesh import audit, pages
 from mesh.database import Database
 from mesh.seams import Ids
 from svc_catalog.cache import Cache
@@ -36,6 +36,7 @@ class CategoryServicer(category_service_pb2_grpc.CategoryServiceServicer):
             above = await store.get_category(tx, UUID(asked.parent_category_id)) if asked.parent_category_id else None
             made = rules.below(above, category_id=category_id, title=asked.title)
             await store.save_category(tx, made)
+            await audit.accept(tx, f"categories/{category_id}")
             return made
 
         made = await self._db.transact(save)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from mesh import outbox, pages
+from mesh import audit, outbox, pages
 from mesh.refusals import Refusal
 from mesh.seams import failpoint
 from svc_catalog.category import store as category_store
@@ -71,6 +71,11 @@ class Sellable:
     seller_id: str
 
 
+def resource(product_id: UUID) -> str:
+    """Return the name of a product in the audit log."""
+    return f"products/{product_id}"
+
+
 async def save_created(
     tx: asyncpg.Connection,
     drafts: Sequence[tuple[UUID, Draft]],
@@ -98,6 +103,8 @@ async def save_created(
         (product_id, draft) for (product_id, draft), answer in zip(drafts, answers, strict=True) if answer == product_id
     ]
     products = await _insert(tx, made, categories, at)
+    if made:
+        await audit.accept(tx, resource(made[0][0]) if len(drafts) == 1 else "products")
     older = dict.fromkeys(answer for answer in answers if isinstance(answer, UUID) and answer not in products)
     products |= {each.product_id: each for each in await list_products(tx, older)}
     await failpoint("catalog.create.before_commit")
@@ -219,6 +226,7 @@ async def save_changed(
         await tx.execute("DELETE FROM category_products WHERE seq = $1", changed.seq)
         await _save_shelves(tx, [(changed.seq, content.category_ids)], categories)
     await outbox.append(tx, [updated_event(changed)])
+    await audit.accept(tx, resource(product_id))
     await failpoint("catalog.change.before_commit")
     return changed
 

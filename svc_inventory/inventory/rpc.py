@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 from google.rpc import status_pb2
 
-from mesh import idempotency, pages
+from mesh import audit, idempotency, pages
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.identity import caller_of
@@ -67,7 +67,8 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
             order = await store.list_warehouse_ids(tx)
             return pb.AdjustStockResponse(stock=stock_to_wire(shelf, order)).SerializeToString()
 
-        return pb.AdjustStockResponse.FromString(await self._once(ADJUST, request, answer))
+        about = f"inventory/{request.sku}"
+        return pb.AdjustStockResponse.FromString(await self._once(ADJUST, request, about, answer))
 
     async def BatchAdjustStock(self, request: pb.BatchAdjustStockRequest, context: Any) -> pb.BatchAdjustStockResponse:
         """Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND."""
@@ -84,7 +85,7 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
             ]
             return pb.BatchAdjustStockResponse(results=results).SerializeToString()
 
-        return pb.BatchAdjustStockResponse.FromString(await self._once(BATCH_ADJUST, request, answer))
+        return pb.BatchAdjustStockResponse.FromString(await self._once(BATCH_ADJUST, request, "inventory", answer))
 
     async def ListStockMovements(
         self, request: pb.ListStockMovementsRequest, context: Any
@@ -169,9 +170,10 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
         self,
         method: str,
         request: pb.AdjustStockRequest | pb.BatchAdjustStockRequest,
+        about: str,
         answer: Callable[[asyncpg.Connection], Awaitable[bytes | Refusal]],
     ) -> bytes:
-        """Return the answer to a request id, made now or kept from before.
+        """Return the answer to a request id, made now or kept from before; `about` names what it changes.
 
         Raises:
             Refusal: That was the answer.
@@ -187,6 +189,8 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
                 return known
             made = await answer(tx)
             await idempotency.store_many(tx, [(key, made)])
+            if not isinstance(made, Refusal):
+                await audit.accept(tx, about, audit.command(request.request_id))
             return made
 
         made = await self._db.transact(decide)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from mesh import audit
 from svc_inventory.errors import TooManyWarehouses, WarehouseExists
 
 MAX_WAREHOUSES = 100
@@ -46,6 +47,7 @@ async def save_warehouse(tx: asyncpg.Connection, wanted: Warehouse) -> Warehouse
         wanted.title,
         wanted.priority,
     )
+    await audit.accept(tx, f"warehouses/{wanted.warehouse_id}")
     return wanted
 
 

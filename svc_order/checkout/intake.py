@@ -14,6 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh.audit import Command
 from mesh.batcher import Batcher
 from mesh.clients import Clients
 from mesh.database import Database
@@ -63,6 +64,7 @@ class Placement:
     personal: bytes
     method: bytes
     effective_at: datetime | None
+    by: Command
 
 
 class Intake:
@@ -204,6 +206,7 @@ class Intake:
             key=key,
             sealed=self._vault.seal(key.user_id, order_id, placement.personal),
             method=self._vault.seal(key.user_id, order_id, placement.method),
+            by=placement.by,
         )
 
     async def _find(self, keys: Sequence[Key]) -> dict[tuple[UUID, str], Known]:

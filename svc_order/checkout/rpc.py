@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from mesh import calls, idempotency
+from mesh import audit, calls, idempotency
 from mesh.identity import Caller, caller_of
 from mesh.refusals import Overloaded, Refusal
 from mesh.seams import Clock
@@ -106,7 +106,14 @@ class CheckoutServicer(checkout_service_pb2_grpc.CheckoutServiceServicer):
         personal = wire.seal_text(request.shipping_address, request.contact_email)
         effective_at = datetime_of(request.effective_time) if request.HasField("effective_time") else None
         recorded = await self._intake.records.submit(
-            Placement(key, priced, personal, request.payment.SerializeToString(), effective_at)
+            Placement(
+                key=key,
+                priced=priced,
+                personal=personal,
+                method=request.payment.SerializeToString(),
+                effective_at=effective_at,
+                by=audit.command(request.request_id),
+            )
         )
         if isinstance(recorded, Known):
             return recorded

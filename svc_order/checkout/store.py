@@ -15,7 +15,8 @@ from uuid import UUID
 
 import asyncpg
 
-from mesh import housekeeping, idempotency
+from mesh import audit, housekeeping, idempotency
+from mesh.audit import Command
 from mesh.refusals import Refusal
 from mesh.writes import Write, write
 from svc_order.order import rules as order_rules
@@ -100,12 +101,13 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An order to record: its first entry, its key, and its sealed parts."""
+    """An order to record: its first entry, its key, its sealed parts, and the command that it comes from."""
 
     change: Change
     key: Key
     sealed: bytes
     method: bytes
+    by: Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,10 @@ async def record(tx: asyncpg.Connection, items: Sequence[Recorded], *, lease_sec
         tx,
         claiming,
         *orders.placing([i.change for i in items], sealed, among="claimed"),
+        audit.accepting(
+            [(i.by, orders.resource(i.change.order.order_id)) for i in items],
+            where=f"WHERE resource IN (SELECT '{orders.RESOURCE}' || order_id FROM placed)",
+        ),
         returning="SELECT order_id, order_id IN (SELECT order_id FROM placed) AS placed FROM claimed",
     )
     in_vain = [row["order_id"] for row in rows if not row["placed"]]

@@ -12,11 +12,12 @@ from uuid import UUID
 
 import asyncpg
 
-from mesh import idempotency, pages
+from mesh import audit, idempotency, pages
 from mesh.database import Database
 from mesh.identity import Caller, caller_of
 from mesh.refusals import InvalidInput, Overloaded
 from mesh.seams import Clock, Ids, failpoint
+from mesh.writes import Write
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.store import Effect, ReturnedUnits
@@ -143,7 +144,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             if change.entry is None:
                 return None
             effect = Effect(self._ids.new(), order_id, "UNDO")
-            await store.save_changes(tx, [change], words)
+            await store.save_changes(tx, [change], words, also=[_accepted(order_id)])
             if order.status is OrderStatus.PENDING:
                 refusal = OrderCancelled(
                     "the order was cancelled by its customer", order_id=order_id, cause=rules.CUSTOMER
@@ -162,7 +163,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id)
             change = rules.ship(order, request.tracking_code, at=self._clock.now(), effective_at=effective_at)
-            await store.save_changes(tx, [change])
+            if change.entry is None:
+                return None
+            await store.save_changes(tx, [change], also=[_accepted(order_id)])
             if change.order.status is order.status:  # it had left before
                 return None
             assert change.entry is not None, "a parcel that leaves is a new decision"
@@ -180,7 +183,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
         async def write(tx: asyncpg.Connection) -> None:
             order = await store.lock_order(tx, order_id)
-            await store.save_changes(tx, [rules.deliver(order, at=self._clock.now(), effective_at=effective_at)])
+            change = rules.deliver(order, at=self._clock.now(), effective_at=effective_at)
+            if change.entry is not None:
+                await store.save_changes(tx, [change], also=[_accepted(order_id)])
 
         await self._change(write)
         return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
@@ -218,7 +223,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             )
             effect = _refund_effect(change, restock=units if request.restock else {})
             response = pb.CreateRefundResponse(refund=_refund_to_wire(effect, change))
-            await store.save_changes(tx, [change], words)
+            await store.save_changes(tx, [change], words, also=[_accepted(order_id, request.request_id)])
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             await idempotency.store(
                 tx,
@@ -271,6 +276,10 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     def _run(self, effect: Effect | None) -> None:
         if effect is not None:
             self._effects.start(effect)
+
+
+def _accepted(order_id: UUID, request_id: str = "") -> Write | None:
+    return audit.accepting([(audit.command(request_id), store.resource(order_id))])
 
 
 def _returned(request: pb.CreateRefundRequest) -> dict[int, int]:

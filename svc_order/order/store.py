@@ -20,6 +20,9 @@ from svc_order.order import events, rules
 from svc_order.order.rules import Change, Entry, Order, OrderStatus
 from svc_order.order.view import Mark, View
 
+RESOURCE = "orders/"
+"""What the name of an order begins with, in the audit log."""
+
 _COLUMNS = (
     "o.order_id, o.user_id, o.status, o.currency, o.total_minor, o.tax_minor, o.shipping_minor, o.refunded_minor,"
     " o.lines, o.allocations, o.returned, o.sealed, o.cart_id, o.cancel_reason, o.tracking_code, o.version,"
@@ -65,6 +68,11 @@ SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::jsonb[], $5::byte
                      $7::timestamptz[])
      AS e (order_id, version, type, payload, sealed, recorded_at, effective_at)
 """
+
+
+def resource(order_id: UUID) -> str:
+    """Return the name of an order in the audit log."""
+    return f"{RESOURCE}{order_id}"
 
 
 def placing(changes: Sequence[Change], sealed: Mapping[UUID, bytes], *, among: str) -> list[Write | None]:

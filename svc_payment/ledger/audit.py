@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import asyncpg
 
 from mesh.database import Database
-from svc_payment.ledger.sealer import ROWS
+from svc_payment.ledger.sealer import CHAIN
 
 MAX_PROBLEMS = 20
 TIMEOUT_MS = 25_000
@@ -120,38 +120,8 @@ CHECKS = (
     FROM done d FULL JOIN moved m USING (transfer_id)
     WHERE (d.kind, d.amount_minor) IS DISTINCT FROM (m.kind, m.amount_minor)
     """,
-    # One sort puts every row into its block: the block is the last one that begins at or before its transaction.
-    f"""
-    WITH marks AS (
-        SELECT from_xid AS xid, height, NULL::bytea AS leaf FROM blocks WHERE height > 0
-        UNION ALL
-        SELECT xid, NULL, leaf FROM ({ROWS}) AS ledger_rows WHERE xid < (SELECT max(to_xid) FROM blocks)
-    ), placed AS (
-        SELECT leaf, max(height) OVER (ORDER BY xid) AS height FROM marks
-    ), found AS (
-        SELECT height, count(leaf) AS row_count,
-               COALESCE(sha256(string_agg(leaf, ''::bytea ORDER BY leaf)), sha256('')) AS rows_hash
-        FROM placed GROUP BY height
-    ), chain AS (
-        SELECT height, from_xid, to_xid, row_count, rows_hash, previous_hash, hash,
-               lag(height) OVER (ORDER BY height) AS height_before, lag(hash) OVER (ORDER BY height) AS hash_before,
-               lag(to_xid) OVER (ORDER BY height) AS xid_before
-        FROM blocks
-    )
-    SELECT format('block %s: the sealed chain is broken', c.height) AS problem
-    FROM chain c LEFT JOIN found f USING (height)
-    WHERE CASE WHEN c.height_before IS NULL THEN c.height <> 0 OR c.hash <> sha256('titan ledger')
-          ELSE c.height <> c.height_before + 1 OR c.previous_hash <> c.hash_before OR c.from_xid <> c.xid_before
-            OR f.row_count <> c.row_count OR f.rows_hash <> c.rows_hash
-            OR c.hash <> sha256(c.previous_hash || int8send(c.height) || int8send(c.row_count) || c.rows_hash)
-          END
-    """,  # noqa: S608
-    "SELECT 'the sealed chain has no beginning' AS problem WHERE NOT EXISTS (SELECT 1 FROM blocks WHERE height = 0)",
-    # Blocks are cut by transaction numbers, which a physical copy keeps and a dump that is loaded elsewhere does not.
-    """
-    SELECT 'the server counts transactions from before the last block: nothing can be sealed' AS problem
-    WHERE pg_snapshot_xmin(pg_current_snapshot()) < (SELECT max(to_xid) FROM blocks)
-    """,
+    CHAIN.problems(),
+    *CHAIN.ends(),
 )
 
 

@@ -11,12 +11,14 @@ import asyncpg
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 
-from mesh import calls
+from mesh import audit, calls
+from mesh.audit import Command
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.identity import caller_of
 from mesh.refusals import InvalidInput, Refusal
 from mesh.seams import Clock, Ids, failpoint
+from mesh.writes import write
 from svc_payment.errors import (
     PaymentConflict,
     PaymentNotFound,
@@ -79,7 +81,9 @@ class PaymentService:
         self._providers = providers
         self._currencies = currencies
         self._reads: Batcher[uuid.UUID, Payment | None] = Batcher(self._find_many, name="payment.get")
-        self._notices: Batcher[tuple[NoticeSeen, Notice], None] = Batcher(self._take_notices, name="payment.webhook")
+        self._notices: Batcher[tuple[NoticeSeen, Notice, Command], None] = Batcher(
+            self._take_notices, name="payment.webhook"
+        )
 
     async def BatchAuthorize(
         self, request: payment_service_pb2.BatchAuthorizeRequest, context: Any
@@ -174,7 +178,7 @@ class PaymentService:
         except ValueError:
             raise WebhookInvalid("the payment id is not a UUID") from None
         seen = NoticeSeen(request.provider, notice.notice_id, payment_id, notice.kind.value)
-        await self._notices.submit((seen, notice))
+        await self._notices.submit((seen, notice, audit.command()))
         return payment_service_pb2.HandleWebhookResponse()
 
     async def close(self) -> None:
@@ -182,18 +186,20 @@ class PaymentService:
         await self._reads.close()
         await self._notices.close()
 
-    async def _take_notices(self, notices: list[tuple[NoticeSeen, Notice]]) -> Sequence[None]:
+    async def _take_notices(self, notices: list[tuple[NoticeSeen, Notice, Command]]) -> Sequence[None]:
         """Keep notices, and have the provider asked about what they tell that is news."""
 
         async def take(tx: asyncpg.Connection) -> list[Work]:
-            payments = await store.lock_by_ids(tx, [seen.payment_id for seen, _ in notices])
-            new = await store.note_webhooks(tx, [seen for seen, _ in notices], at=self._clock.now())
+            payments = await store.lock_by_ids(tx, [seen.payment_id for seen, _, _ in notices])
+            new = await store.note_webhooks(tx, [seen for seen, _, _ in notices], at=self._clock.now())
+            accepted = {seen.key: (by, resource(seen.payment_id)) for seen, _, by in notices if seen.key in new}
+            await write(tx, audit.accepting(list(accepted.values())))
             await failpoint("payment.webhook.before_commit")
             asked = {
                 seen.payment_id: Work(SubjectKind.PAYMENT, seen.payment_id, seen.provider)
-                for seen, notice in notices
+                for seen, notice, _ in notices
                 for payment in [payments.get(seen.payment_id)]
-                if (seen.provider, seen.event_id) in new
+                if seen.key in new
                 and payment is not None
                 and payment.provider == seen.provider
                 and answers.needs_query(payment, notice)
@@ -260,6 +266,7 @@ class PaymentService:
                 return []
             work = [Work(SubjectKind.PAYMENT, payment_id, payment.provider or "")]
             await settlement.add(tx, work, keep_token=True)
+            await audit.accept(tx, resource(payment_id))
             return work
 
         self._worker.start(await self._db.transact(hasten))
@@ -285,6 +292,11 @@ class PaymentService:
         async with self._db.hot_read() as connection:
             found = await store.find_by_ids(connection, payment_ids)
         return [found.get(each) for each in payment_ids]
+
+
+def resource(payment_id: uuid.UUID) -> str:
+    """Return the name of a payment in the audit log."""
+    return f"payments/{payment_id}"
 
 
 def to_wire(payment: Payment) -> payment_pb2.Payment:

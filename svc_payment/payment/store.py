@@ -191,6 +191,11 @@ class NoticeSeen:
     payment_id: uuid.UUID
     type: str
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it unique."""
+        return (self.provider, self.event_id)
+
 
 async def note_webhooks(tx: asyncpg.Connection, notices: Sequence[NoticeSeen], *, at: datetime) -> set[tuple[str, str]]:
     """Keep notices; returns which are new, by provider and event id."""

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from mesh import calls, pages
+from mesh import audit, calls, pages
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.idempotency import fingerprint
@@ -80,8 +80,9 @@ class WalletService:
             status=TopUpStatus.AUTHORIZING,
             created_at=self._clock.now(),
         )
+        by = audit.command(request.request_id)
         stored, work = await self._db.transact(
-            lambda tx: store.begin_top_up(tx, asked, card_token=request.card_token, at=self._clock.now())
+            lambda tx: store.begin_top_up(tx, asked, card_token=request.card_token, at=self._clock.now(), by=by)
         )
         await failpoint("payment.top_up.after_commit")
         self._worker.start(work)
@@ -117,10 +118,11 @@ class WalletService:
         refused = rules.check_credits(asked, self._currencies)
         wanted = [each for each, refusal in zip(asked, refused, strict=True) if refusal is None]
         done: list[Credited | Refusal] = []
+        by = audit.command(request.request_id)
         if wanted:
             done = await self._db.transact(
                 lambda tx: store.credit_wallets(
-                    tx, wanted, request_id=request.request_id, ids=self._ids, at=self._clock.now()
+                    tx, wanted, request_id=request.request_id, ids=self._ids, at=self._clock.now(), by=by
                 )
             )
             await failpoint("payment.credit.after_commit")

@@ -12,7 +12,8 @@ from datetime import datetime
 
 import asyncpg
 
-from mesh import outbox
+from mesh import audit, outbox
+from mesh.audit import Command
 from mesh.refusals import IdempotencyKeyReused, Refusal
 from mesh.seams import Ids, failpoint
 from svc_payment.ledger import rules as ledger_rules
@@ -92,7 +93,7 @@ class Movement:
 
 
 async def begin_top_up(
-    tx: asyncpg.Connection, top_up: TopUp, *, card_token: str, at: datetime
+    tx: asyncpg.Connection, top_up: TopUp, *, card_token: str, at: datetime, by: Command
 ) -> tuple[TopUp, list[Work]]:
     """Store a top-up, or find the one of the same user and request id. Returns it, and the work to start.
 
@@ -120,6 +121,8 @@ async def begin_top_up(
         )
         stored = _top_up(row)
         rules.refuse_other_body(stored, top_up.fingerprint)
+    else:
+        await audit.accept(tx, f"topUps/{top_up.top_up_id}", by)
     if stored.is_settled:
         return stored, []
     work = [Work(SubjectKind.TOP_UP, stored.top_up_id, stored.provider, card_token if stored is top_up else None)]
@@ -171,7 +174,7 @@ async def credit_top_up(
 
 
 async def credit_wallets(
-    tx: asyncpg.Connection, credits: Sequence[Credit], *, request_id: str, ids: Ids, at: datetime
+    tx: asyncpg.Connection, credits: Sequence[Credit], *, request_id: str, ids: Ids, at: datetime, by: Command
 ) -> list[Credited | Refusal]:
     """Credit wallets from the import account, each user at most once; returns a result per credit, in their order.
 
@@ -191,6 +194,7 @@ async def credit_wallets(
     await failpoint("payment.credit.after_claim")
     if new:
         await _credit(tx, [each for each in credits if each.user_id in new], transfers, request_id=request_id, at=at)
+        await audit.accept(tx, "wallets", by)
     stored = await tx.fetch(
         "SELECT user_id, amount_minor, currency, balance_minor, pending_minor FROM wallet_credits"
         " WHERE user_id = ANY($1::uuid[]) AND request_id = $2",

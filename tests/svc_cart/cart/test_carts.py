@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from mesh.audit import Command
 from mesh.database import Database
 from mesh.refusals import Unavailable
 from mesh.seams import FailpointReached, failpoints
@@ -320,7 +321,9 @@ async def test_a_database_that_is_away_keeps_what_has_to_be_saved(shop, ada, car
     carts = new_carts(database, cart_redis)  # type: ignore[arg-type]
     before = await carts.get(ada[0])
     database.away = True
-    after = await carts.change(before, lambda cart: replace(cart, cart_id=uuid4(), lines={"SKU-1": 1}, version=5))
+    after = await carts.change(
+        before, lambda cart: replace(cart, cart_id=uuid4(), lines={"SKU-1": 1}, version=5), Command("a test")
+    )
     with pytest.raises(Unavailable):
         await carts.flush()
     assert {"SKU-1": 1} == lines_of(await shop.get(ada[1]))

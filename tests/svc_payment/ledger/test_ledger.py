@@ -10,7 +10,8 @@ import asyncpg
 import grpc
 import pytest
 
-from mesh.seams import SystemClock, SystemIds
+from mesh.audit import Command
+from mesh.seams import SystemIds
 from svc_payment.ledger import audit, rules, sealer, store
 from svc_payment.wallet import store as wallets
 from svc_payment.wallet.rules import Credit
@@ -54,7 +55,7 @@ async def test_the_sealer_leaves_no_tail(till, db):
     found = await till.verify()
     assert 0 == found.unsealed_transfers
     assert found.sealed_blocks > 0
-    assert 0 == await sealer.seal(db, SystemClock())
+    assert 0 == await sealer.seal(db)
 
 
 async def test_a_transaction_that_commits_late_is_sealed_by_the_next_block(till, db):
@@ -62,10 +63,10 @@ async def test_a_transaction_that_commits_late_is_sealed_by_the_next_block(till,
     user = await till.given_wallet(1)
     async with db.hot() as slow:
         late = [Credit(uuid4(), 100, "GBP")]
-        await wallets.credit_wallets(slow, late, request_id="late", ids=SystemIds(), at=NOW)
+        await wallets.credit_wallets(slow, late, request_id="late", ids=SystemIds(), at=NOW, by=Command("a test"))
         # Only `import` is locked: another transaction commits in the meantime, and sealing runs beside both.
         await till.authorize(by_wallet(user, 1))
-        await sealer.seal(db, SystemClock())
+        await sealer.seal(db)
         assert (await till.verify()).unsealed_transfers >= 1
     await seal_all(db)
     found = await till.verify()
@@ -75,7 +76,7 @@ async def test_a_transaction_that_commits_late_is_sealed_by_the_next_block(till,
 async def test_two_sealers_make_one_chain(till, db):
     """Both try the same height; one of them loses and nothing breaks."""
     await till.given_wallet(1)
-    await asyncio.gather(*(sealer.seal(db, SystemClock()) for _ in range(5)))
+    await asyncio.gather(*(sealer.seal(db) for _ in range(5)))
     await seal_all(db)
     assert (await till.verify()).balanced
 
@@ -215,7 +216,7 @@ async def problems_seen_by(connection: asyncpg.Connection) -> list[str]:
 async def seal_all(db) -> None:
     """Seal until no tail is left; a transaction elsewhere on the test server may hold the horizon for a moment."""
     for _ in range(100):
-        await sealer.seal(db, SystemClock())
+        await sealer.seal(db)
         async with db.hot_read() as connection:
             left = await connection.fetchval(
                 "SELECT count(*) FROM transfers WHERE xid >= (SELECT max(to_xid) FROM blocks)"

@@ -1,0 +1,436 @@
+"""For every method that somebody outside can change something with: a call that is accepted, in the world of packages.
+
+`test_audit.py` makes each of them and looks for what it left. A scenario prepares what the call needs and returns the
+call; a new method needs one, or the build fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+from google.protobuf.message import Message
+
+from mesh.contract import Method
+from svc_auth.factor.rules import STEP_SECONDS, code_at
+from tests.contracts.world import PRICE_MINOR, World, gbp
+from tests.harness import Metadata, as_service, as_user, titan_contract
+
+PASSWORD = "correct horse battery staple"
+ADMIN = as_user(roles=("admin",))
+IMPORTER = as_user(roles=("importer",))
+METHODS = {method.full_name: method for method in titan_contract().methods.values()}
+ADDRESS = {"full_name": "Ada Byron", "line1": "1 Mill Lane", "city": "Leeds", "country_code": "GB"}
+
+AUTH, LINKS = "titan.auth.v1.AuthService", "titan.auth.v1.LinkService"
+FACTORS, USERS = "titan.auth.v1.SecondFactorService", "titan.auth.v1.UserService"
+CARTS, PRODUCTS = "titan.cart.v1.CartService", "titan.catalog.v1.ProductService"
+CATEGORIES, STOCK = "titan.catalog.v1.CategoryService", "titan.inventory.v1.InventoryService"
+WAREHOUSES, CHECKOUT = "titan.inventory.v1.WarehouseService", "titan.order.v1.CheckoutService"
+ORDERS, PAYMENTS = "titan.order.v1.OrderService", "titan.payment.v1.PaymentService"
+WALLETS = "titan.payment.v1.WalletService"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call that will be accepted."""
+
+    method: Method
+    request: Message
+    metadata: Metadata = ()
+    seconds: float = 10.0
+
+    async def send(self, world: World) -> Any:
+        """Make the call."""
+        call = world.channels[self.method.service].unary_unary(
+            self.method.path,
+            request_serializer=self.method.request_class.SerializeToString,
+            response_deserializer=self.method.response_class.FromString,
+        )
+        return await call(self.request, metadata=self.metadata, timeout=self.seconds)
+
+
+Scenario = Callable[[World], Awaitable[Asked]]
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def accepted(service: str, name: str) -> Callable[[Scenario], Scenario]:
+    """Note for which method a scenario is."""
+
+    def note(scenario: Scenario) -> Scenario:
+        SCENARIOS[f"{service}.{name}"] = scenario
+        return scenario
+
+    return note
+
+
+def asked(service: str, name: str, metadata: Metadata = (), *, seconds: float = 10.0, **fields: Any) -> Asked:
+    """Return a call."""
+    method = METHODS[f"{service}.{name}"]
+    return Asked(method, method.request_class(**fields), metadata, seconds)
+
+
+# Users, sessions, factors, links.
+
+
+async def registered(world: World) -> tuple[str, str, Metadata]:
+    """Return address, id and metadata of a new user."""
+    email = f"ada.{uuid4().hex[:12]}@example.com"
+    made = await asked(USERS, "CreateUser", email=email, password=PASSWORD).send(world)
+    return email, made.user.user_id, as_user(made.user.user_id)
+
+
+async def guest(world: World) -> Any:
+    """Return the answer to a guest."""
+    return await asked(AUTH, "CreateGuestSession").send(world)
+
+
+async def enrolled(world: World) -> tuple[str, Metadata, bytes]:
+    """Return address and metadata of a user, and the secret of the second factor that they have begun."""
+    email, _, user = await registered(world)
+    answer = await asked(FACTORS, "EnrolSecondFactor", user, password=PASSWORD).send(world)
+    return email, user, base64.b32decode(answer.secret)
+
+
+async def protected(world: World) -> tuple[str, Metadata, list[str]]:
+    """Return address, metadata and recovery codes of a user with a second factor."""
+    email, user, secret = await enrolled(world)
+    code = code_at(secret, int(time.time()) // STEP_SECONDS)
+    answer = await asked(FACTORS, "ConfirmSecondFactor", user, code=code).send(world)
+    return email, user, list(answer.recovery_codes)
+
+
+async def link_of(world: World, user_id: str) -> str:
+    """Return the token of the user's newest link, as soon as it is made."""
+    async with asyncio.timeout(10):
+        while True:
+            async with world.databases["svc_auth"].hot_read() as connection:
+                link_id = await connection.fetchval(
+                    "SELECT link_id FROM links WHERE user_id = $1 ORDER BY link_id DESC LIMIT 1", UUID(user_id)
+                )
+            if link_id is not None:
+                found = asked(LINKS, "BatchGetLinks", as_service("svc_notify"), link_ids=[str(link_id)])
+                return (await found.send(world)).results[0].link.token
+            await asyncio.sleep(0.02)
+
+
+async def importer(world: World) -> Metadata:
+    """Return what the importer of the house sends who has signed in."""
+    secret = (world.secrets / "importer_password").read_text().strip()
+    call = asked(AUTH, "CreateSession", email="importer@titan.local", password=secret)
+    user_id = (await call.send(world)).user_id
+    listed = await asked(AUTH, "ListSessions", as_user(user_id)).send(world)
+    return as_user(user_id, roles=("importer",), session_id=listed.sessions[0].session_id)
+
+
+@accepted(USERS, "CreateUser")
+async def create_user(world: World) -> Asked:
+    return asked(USERS, "CreateUser", email=f"{uuid4().hex}@example.com", password=PASSWORD)
+
+
+@accepted(USERS, "UpdateMe")
+async def update_me(world: World) -> Asked:
+    _, _, user = await registered(world)
+    return asked(USERS, "UpdateMe", user, display_name="Ada", update_mask={"paths": ["display_name"]})
+
+
+@accepted(USERS, "CreateAddress")
+async def create_address(world: World) -> Asked:
+    _, _, user = await registered(world)
+    return asked(USERS, "CreateAddress", user, address=ADDRESS)
+
+
+@accepted(USERS, "DeleteAddress")
+async def delete_address(world: World) -> Asked:
+    _, _, user = await registered(world)
+    made = await asked(USERS, "CreateAddress", user, address=ADDRESS).send(world)
+    return asked(USERS, "DeleteAddress", user, address_id=made.address.address_id)
+
+
+@accepted(USERS, "BatchImportUsers")
+async def import_users(world: World) -> Asked:
+    return asked(USERS, "BatchImportUsers", await importer(world), users=[{"external_id": uuid4().hex}])
+
+
+@accepted(AUTH, "CreateSession")
+async def create_session(world: World) -> Asked:
+    email, _, _ = await registered(world)
+    return asked(AUTH, "CreateSession", email=email, password=PASSWORD)
+
+
+@accepted(AUTH, "CompleteSession")
+async def complete_session(world: World) -> Asked:
+    email, _, codes = await protected(world)
+    answer = await asked(AUTH, "CreateSession", email=email, password=PASSWORD).send(world)
+    token = answer.challenge.challenge_token
+    return asked(AUTH, "CompleteSession", challenge_token=token, proof={"recovery_code": codes[0]})
+
+
+@accepted(AUTH, "CreateGuestSession")
+async def create_guest(world: World) -> Asked:
+    return asked(AUTH, "CreateGuestSession")
+
+
+@accepted(AUTH, "RefreshSession")
+async def refresh_session(world: World) -> Asked:
+    return asked(AUTH, "RefreshSession", refresh_token=(await guest(world)).refresh_token)
+
+
+@accepted(AUTH, "RevokeSession")
+async def revoke_session(world: World) -> Asked:
+    return asked(AUTH, "RevokeSession", refresh_token=(await guest(world)).refresh_token)
+
+
+@accepted(AUTH, "DeleteSession")
+async def delete_session(world: World) -> Asked:
+    user = as_user((await guest(world)).user_id)
+    listed = await asked(AUTH, "ListSessions", user).send(world)
+    return asked(AUTH, "DeleteSession", user, session_id=listed.sessions[0].session_id)
+
+
+@accepted(AUTH, "ExchangeToken")
+async def exchange_token(world: World) -> Asked:
+    return asked(AUTH, "ExchangeToken", await importer(world), subject_user_id=(await guest(world)).user_id)
+
+
+@accepted(AUTH, "RotateSigningKey")
+async def rotate_key(world: World) -> Asked:
+    return asked(AUTH, "RotateSigningKey", ADMIN)
+
+
+@accepted(LINKS, "RequestEmailVerification")
+async def request_verification(world: World) -> Asked:
+    return asked(LINKS, "RequestEmailVerification", (await registered(world))[2])
+
+
+@accepted(LINKS, "VerifyEmail")
+async def verify_email(world: World) -> Asked:
+    _, user_id, user = await registered(world)
+    await asked(LINKS, "RequestEmailVerification", user).send(world)
+    return asked(LINKS, "VerifyEmail", token=await link_of(world, user_id))
+
+
+@accepted(LINKS, "RequestPasswordReset")
+async def request_reset(world: World) -> Asked:
+    return asked(LINKS, "RequestPasswordReset", email=(await registered(world))[0])
+
+
+@accepted(LINKS, "ResetPassword")
+async def reset_password(world: World) -> Asked:
+    email, user_id, _ = await registered(world)
+    await asked(LINKS, "RequestPasswordReset", email=email).send(world)
+    return asked(LINKS, "ResetPassword", token=await link_of(world, user_id), password=f"{PASSWORD} and more")
+
+
+@accepted(FACTORS, "EnrolSecondFactor")
+async def enrol(world: World) -> Asked:
+    return asked(FACTORS, "EnrolSecondFactor", (await registered(world))[2], password=PASSWORD)
+
+
+@accepted(FACTORS, "ConfirmSecondFactor")
+async def confirm(world: World) -> Asked:
+    _, user, secret = await enrolled(world)
+    return asked(FACTORS, "ConfirmSecondFactor", user, code=code_at(secret, int(time.time()) // STEP_SECONDS))
+
+
+@accepted(FACTORS, "DisableSecondFactor")
+async def disable(world: World) -> Asked:
+    _, user, codes = await protected(world)
+    return asked(FACTORS, "DisableSecondFactor", user, proof={"recovery_code": codes[0]})
+
+
+# Carts.
+
+
+async def filled(world: World) -> tuple[str, Metadata]:
+    """Return a SKU, and somebody who has two of it in the cart."""
+    sku, user = await world.product(), as_user(uuid4())
+    await asked(CARTS, "AddItem", user, sku=sku, quantity=2).send(world)
+    return sku, user
+
+
+@accepted(CARTS, "AddItem")
+async def add_item(world: World) -> Asked:
+    return asked(CARTS, "AddItem", as_user(uuid4()), sku=await world.product(), quantity=2)
+
+
+@accepted(CARTS, "UpdateItem")
+async def update_item(world: World) -> Asked:
+    sku, user = await filled(world)
+    return asked(CARTS, "UpdateItem", user, sku=sku, quantity=5)
+
+
+@accepted(CARTS, "RemoveItem")
+async def remove_item(world: World) -> Asked:
+    sku, user = await filled(world)
+    return asked(CARTS, "RemoveItem", user, sku=sku)
+
+
+# Catalogue and stock.
+
+
+def new_product() -> dict[str, Any]:
+    """Return what a product is made of."""
+    return {"title": "A mug", "variants": [{"sku": f"M-{uuid4().hex[:12]}", "price": gbp(PRICE_MINOR)}]}
+
+
+@accepted(PRODUCTS, "CreateProduct")
+async def create_product(world: World) -> Asked:
+    return asked(PRODUCTS, "CreateProduct", ADMIN, product=new_product())
+
+
+@accepted(PRODUCTS, "BatchCreateProducts")
+async def create_products(world: World) -> Asked:
+    return asked(PRODUCTS, "BatchCreateProducts", ADMIN, products=[new_product(), new_product()])
+
+
+@accepted(PRODUCTS, "UpdateProduct")
+async def update_product(world: World) -> Asked:
+    made = await asked(PRODUCTS, "CreateProduct", ADMIN, product=new_product()).send(world)
+    changed = {"product_id": made.product.product_id, "title": "A larger mug"}
+    return asked(PRODUCTS, "UpdateProduct", ADMIN, product=changed, update_mask={"paths": ["title"]})
+
+
+@accepted(CATEGORIES, "CreateCategory")
+async def create_category(world: World) -> Asked:
+    return asked(CATEGORIES, "CreateCategory", ADMIN, category={"title": uuid4().hex})
+
+
+@accepted(STOCK, "AdjustStock")
+async def adjust_stock(world: World) -> Asked:
+    return asked(STOCK, "AdjustStock", ADMIN, sku=uuid4().hex, delta=3, reason="found", request_id=uuid4().hex)
+
+
+@accepted(STOCK, "BatchAdjustStock")
+async def adjust_many(world: World) -> Asked:
+    adjustments = [{"sku": uuid4().hex, "delta": 3, "reason": "found"} for _ in range(2)]
+    return asked(STOCK, "BatchAdjustStock", ADMIN, adjustments=adjustments, request_id=uuid4().hex)
+
+
+@accepted(WAREHOUSES, "CreateWarehouse")
+async def create_warehouse(world: World) -> Asked:
+    warehouse = {"warehouse_id": f"w{uuid4().hex[:8]}", "title": "Leeds", "priority": 7}
+    return asked(WAREHOUSES, "CreateWarehouse", ADMIN, warehouse=warehouse)
+
+
+# Orders.
+
+
+async def an_order(world: World) -> Asked:
+    """Return the call that orders two of a product by wallet."""
+    return asked(
+        CHECKOUT,
+        "PlaceOrder",
+        as_user(await world.rich()),
+        expected_total=gbp(2 * PRICE_MINOR),
+        shipping_address=ADDRESS,
+        contact_email="ada@example.com",
+        payment={"wallet": {}},
+        lines=[{"sku": await world.product(), "quantity": 2}],
+        request_id=uuid4().hex,
+    )
+
+
+async def ordered(world: World) -> tuple[str, Metadata]:
+    """Return an order that is confirmed, and its customer."""
+    call = await an_order(world)
+    return (await call.send(world)).order.order_id, call.metadata
+
+
+async def shipped(world: World) -> tuple[str, Metadata]:
+    """Return an order that has left, and its customer."""
+    order_id, customer = await ordered(world)
+    await asked(ORDERS, "ShipOrder", ADMIN, order_id=order_id).send(world)
+    return order_id, customer
+
+
+SCENARIOS[f"{CHECKOUT}.PlaceOrder"] = an_order
+
+
+@accepted(ORDERS, "CancelOrder")
+async def cancel_order(world: World) -> Asked:
+    order_id, customer = await ordered(world)
+    return asked(ORDERS, "CancelOrder", customer, order_id=order_id)
+
+
+@accepted(ORDERS, "ShipOrder")
+async def ship_order(world: World) -> Asked:
+    return asked(ORDERS, "ShipOrder", ADMIN, order_id=(await ordered(world))[0])
+
+
+@accepted(ORDERS, "DeliverOrder")
+async def deliver_order(world: World) -> Asked:
+    return asked(ORDERS, "DeliverOrder", ADMIN, order_id=(await shipped(world))[0])
+
+
+@accepted(ORDERS, "CreateRefund")
+async def create_refund(world: World) -> Asked:
+    order_id, _ = await shipped(world)
+    support = as_user(roles=("support",))
+    return asked(ORDERS, "CreateRefund", support, order_id=order_id, amount=gbp(100), request_id=uuid4().hex)
+
+
+# Money.
+
+
+async def begun(world: World) -> str:
+    """Return the id of a card payment that its provider has not answered."""
+    intent = {
+        "order_id": str(uuid4()),
+        "user_id": str(uuid4()),
+        "amount": gbp(100),
+        "method": {"card": {"token": "tok_visa"}},
+    }
+    call = asked(PAYMENTS, "BatchAuthorize", as_service("svc_order"), intents=[intent])
+    return (await call.send(world)).results[0].payment_id
+
+
+@accepted(PAYMENTS, "ReturnFromProvider")
+async def come_back(world: World) -> Asked:
+    return asked(PAYMENTS, "ReturnFromProvider", payment_id=await begun(world), seconds=1.0)
+
+
+@accepted(PAYMENTS, "HandleWebhook")
+async def webhook(world: World) -> Asked:
+    notice = {
+        "event_id": uuid4().hex,
+        "type": "payment.authorized",
+        "payment_id": await begun(world),
+        "provider_reference": "r",
+        "operation_id": "o",
+        "amount_minor": 100,
+        "currency": "GBP",
+        "sequence": 1,
+        "occurred_at": "2026-11-21T12:00:00Z",
+        "decline_code": None,
+    }
+    body, seconds = json.dumps(notice).encode(), int(time.time())
+    secret = (world.secrets / "psp_webhook_secret").read_bytes().strip()
+    mark = hmac.new(secret, b"%d." % seconds + body, hashlib.sha256).hexdigest()
+    signature = f"t={seconds},v1={mark}"
+    payload = {"content_type": "application/json", "data": body}
+    return asked(PAYMENTS, "HandleWebhook", provider="psp_sim", payload=payload, signature=signature)
+
+
+@accepted(WALLETS, "TopUpWallet")
+async def top_up(world: World) -> Asked:
+    """Accepted is what it is before its provider, who is away here, has answered."""
+    user = as_user(uuid4())
+    amount = gbp(100)
+    return asked(
+        WALLETS, "TopUpWallet", user, amount=amount, card_token="tok_visa", request_id=uuid4().hex, seconds=0.5
+    )
+
+
+@accepted(WALLETS, "BatchCreditWallets")
+async def credit_wallets(world: World) -> Asked:
+    credits = [{"user_id": str(uuid4()), "amount": gbp(100)}]
+    return asked(WALLETS, "BatchCreditWallets", IMPORTER, credits=credits, request_id=uuid4().hex)
