@@ -109,7 +109,8 @@ RETURNING height, hash, row_count
     def ends(self) -> tuple[str, ...]:
         """Return the queries for what is wrong with the beginning and the end of the chain, in words."""
         return (
-            f"SELECT '{NO_BEGINNING}' AS problem WHERE NOT EXISTS (SELECT 1 FROM {self.blocks} WHERE height = 0)",
+            f"SELECT '{NO_BEGINNING}' AS problem"  # noqa: S608
+            f" WHERE NOT EXISTS (SELECT FROM {self.blocks} WHERE height = 0)",
             # Blocks are cut by transaction numbers, which a physical copy keeps and a dump loaded elsewhere does not.
             f"SELECT '{FROM_BEFORE}' AS problem"  # noqa: S608
             f" WHERE pg_snapshot_xmin(pg_current_snapshot()) < (SELECT max(to_xid) FROM {self.blocks})",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ import grpc
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from mesh import contract
+from mesh import calls, contract
+from mesh.calls import Call
 from mesh.contract import Contract
 from mesh.identity import AUDIENCE, ISSUER, TOKEN_TYPE, KeySet, RevocationView, TokenVerifier, VerifyingKey
 from mesh.interceptors.admission import Admission
+from mesh.interceptors.audit import Denials
 from mesh.interceptors.chain import Chain, standard_stages
 from mesh.refusals import Refusal, refusal_of_call
 from mesh.server import Server
@@ -92,6 +94,14 @@ def refusal_in(error: BaseException) -> Refusal:
     return refusal_of_call(error)
 
 
+@contextmanager
+def in_call_of(full_name: str) -> Iterator[Call]:
+    """Stand inside a call of a method, for a test that asks something behind the chain that looks for its call."""
+    with calls.detached() as call:
+        (call.method,) = (method for method in titan_contract().methods.values() if method.full_name == full_name)
+        yield call
+
+
 @cache
 def titan_contract() -> Contract:
     """The whole contract, read once per test run."""
@@ -115,6 +125,7 @@ async def serve(
     max_running_calls: int = 512,
     check: Callable[[], Awaitable[bool]] | None = None,
     verifier: TokenVerifier | None = None,
+    denials: Denials | None = None,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Serve servicers by full gRPC service name behind the real chain, on a Unix socket; yields a channel to them.
 
@@ -125,6 +136,7 @@ async def serve(
         verifier=verifier or TokenVerifier(KEYS, revocations=revocations),
         admission=Admission(max_running_calls),
         callers=callers,
+        denials=denials,
     )
     with tempfile.TemporaryDirectory(prefix="titan-") as folder:
         target = f"unix:{Path(folder, 's.sock')}"

@@ -20,7 +20,7 @@ from svc_auth.auth.rules import Attempts
 from svc_auth.clock import DatabaseClock
 from svc_auth.errors import CredentialsInvalid
 from svc_auth.settings import Settings
-from tests.harness import as_service, reason_of, refusal_in
+from tests.harness import as_service, in_call_of, reason_of, refusal_in
 from tests.svc_auth.conftest import PASSWORD, Replica, ShiftedClock, bearer, build_replica, new_email, refused
 from titan.auth.v1 import auth_service_pb2 as pb
 
@@ -280,11 +280,13 @@ async def test_clocks_that_disagree_hide_no_ended_session(auth_db: Database, aut
     try:
         for stream in followers:
             await anext(stream)
-        here, there = await right.sessions.open_guest(), await right.sessions.open_guest()
+        with in_call_of("titan.auth.v1.AuthService.CreateGuestSession"):
+            here, there = await right.sessions.open_guest(), await right.sessions.open_guest()
         ended = {right.caller(pair.access_token).session_id for pair in (here, there)}
 
-        await right.sessions.revoke(here.refresh_token)
-        await wrong.sessions.revoke(there.refresh_token)
+        with in_call_of("titan.auth.v1.AuthService.RevokeSession"):
+            await right.sessions.revoke(here.refresh_token)
+            await wrong.sessions.revoke(there.refresh_token)
 
         async with asyncio.timeout(1):
             for stream in followers:
@@ -480,7 +482,8 @@ async def test_what_has_had_its_time_is_forgotten_and_nothing_else(fresh_databas
 
     db = await Database.connect(await fresh_database("svc_auth"), pool_size=4, name="svc_auth")
     replica = await build_replica(db, auth_secrets)
-    await replica.sessions.open_guest()
+    with in_call_of("titan.auth.v1.AuthService.CreateGuestSession"):
+        await replica.sessions.open_guest()
     with pytest.raises(CredentialsInvalid):
         await replica.sessions.sign_in(new_email(), "guess")
     replica.clock.advance(86_400)
