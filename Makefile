@@ -10,6 +10,7 @@
 #   make proof-long    the long run alone; ARGS="--seconds 90 --per-second 20" shortens it
 #   make proof-harness   plant known defects and mutate the rules: does the proof, and do the tests, notice? 15 minutes
 #   make rebuild   drop orders, stock and wallets of the running mesh and make them again from their journals (ARGS=--check compares)
+#   make audit-verify   is the audit log of the running mesh whole? ARGS=--new reads only what came since the last time
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
 #                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
@@ -18,7 +19,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness figures replay rebuild clean
+.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify figures replay rebuild clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -97,6 +98,9 @@ proof-short: setup
 proof-harness: setup
 	@$(RUN) -m tests.faults.planted $(if $(SEED),--seed $(SEED)) $(ARGS)
 	@$(RUN) -m tests.mutation
+
+audit-verify: setup
+	@$(RUN) -m control.audit $(ARGS)
 
 figures: setup
 	@$(RUN) -m bench.figures

@@ -123,6 +123,27 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
+class Audited:
+    """A row of an `audit_entries`."""
+
+    method: str
+    resource: str
+    actor_id: str | None = None
+    key_hash: str | None = None
+    xid: int = 0
+    outcome: str = "ACCEPTED"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A row that a command from outside made, and that never changes, with the transaction that made it."""
+
+    kind: str
+    resource: str
+    xid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Stock:
     """A row of `stock`."""
 
@@ -269,6 +290,11 @@ class Evidence:
     transfers: list[Transfer] = field(default_factory=list)
     balances: list[Balance] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    audited: list[Audited] = field(default_factory=list)
+    audit_blocks: list[tuple[str, Block]] = field(default_factory=list)
+    """Each with its package."""
+
+    effects: list[Effect] = field(default_factory=list)
     stock: list[Stock] = field(default_factory=list)
     movements: list[Movement] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
@@ -317,8 +343,9 @@ async def load(folder: Path) -> Evidence:
     await _load_stock(evidence, run["postgres_reader"]["svc_inventory"])
     await _load_carts(evidence, run["postgres_reader"]["svc_cart"])
     await _load_letters(evidence, run["postgres_reader"]["svc_notify"])
-    for url in run["postgres_reader"].values():
+    for package, url in run["postgres_reader"].items():
         await _load_outbox(evidence, url)
+        await _load_audit(evidence, package, url)
     return evidence
 
 
@@ -352,6 +379,7 @@ async def _load_orders(evidence: Evidence, url: str) -> None:
                 " finished_at AS finished, action_url IS NOT NULL AND decided_at IS NULL AS waits FROM checkouts"
             )
         ]
+        evidence.effects += [Effect(**row) for row in await reader(_ORDERED)]
         evidence.open_effects = [
             f"{row['kind']} of order {row['order_id']}"
             for row in await reader("SELECT kind, order_id::text FROM order_effects WHERE finished_at IS NULL")
@@ -394,21 +422,27 @@ async def _load_money(evidence: Evidence, url: str) -> None:
         evidence.blocks = [Block(**row) for row in await reader(_BLOCKS)]
 
 
+# What nobody asked for from outside is left out: orders that the saga cancelled, and money that a cancel sent back.
+_ORDERED = """
+SELECT e.type AS kind, 'orders/' || order_id AS resource, e.xmin::text::bigint AS xid
+FROM order_events e JOIN orders o USING (order_id)
+WHERE e.type IN ('OrderPlaced', 'OrderShipped', 'OrderDelivered')
+   OR (e.type = 'OrderCancelled' AND e.payload->>'reason' = 'CUSTOMER')
+   OR (e.type = 'OrderRefunded' AND o.status <> 'CANCELLED')
+"""
+_ADJUSTED = """
+SELECT 'stock adjusted' AS kind, 'inventory/' || sku AS resource, xmin::text::bigint AS xid
+FROM stock_movements WHERE kind = 1
+"""
+
 # The block of a row is the one whose transactions it belongs to; its leaf is written out here once more.
-_BLOCKS = """
+_BLOCKS_OF = """
 WITH leaves AS (
-    SELECT xid, sha256(convert_to(concat_ws('|', 't', transfer_id, group_id, kind, pending, debit_account,
-        credit_account, amount_minor, currency, COALESCE(order_id::text, '-'), extract(epoch FROM recorded_at), xid),
-        'UTF8')) AS leaf
-    FROM transfers
-    UNION ALL
-    SELECT xid, sha256(convert_to(concat_ws('|', 'r', transfer_id, outcome, extract(epoch FROM recorded_at), xid),
-        'UTF8'))
-    FROM resolutions
+    {leaves}
 ), marks AS (
-    SELECT from_xid AS xid, height, NULL::bytea AS leaf FROM blocks WHERE height > 0
+    SELECT from_xid AS xid, height, NULL::bytea AS leaf FROM {blocks} WHERE height > 0
     UNION ALL
-    SELECT xid, NULL, leaf FROM leaves WHERE xid < (SELECT max(to_xid) FROM blocks)
+    SELECT xid, NULL, leaf FROM leaves WHERE xid < (SELECT max(to_xid) FROM {blocks})
 ), placed AS (
     SELECT leaf, max(height) OVER (ORDER BY xid) AS height FROM marks
 ), counted AS (
@@ -417,8 +451,26 @@ WITH leaves AS (
 )
 SELECT b.height, b.row_count, b.rows_hash, b.previous_hash, b.hash, COALESCE(c.counted, 0) AS counted,
        COALESCE(c.counted_hash, '') AS counted_hash
-FROM blocks b LEFT JOIN counted c USING (height) ORDER BY b.height
+FROM {blocks} b LEFT JOIN counted c USING (height) ORDER BY b.height
 """
+_BLOCKS = _BLOCKS_OF.format(
+    blocks="blocks",
+    leaves="""SELECT xid, sha256(convert_to(concat_ws('|', 't', transfer_id, group_id, kind, pending, debit_account,
+        credit_account, amount_minor, currency, COALESCE(order_id::text, '-'), extract(epoch FROM recorded_at), xid),
+        'UTF8')) AS leaf
+    FROM transfers
+    UNION ALL
+    SELECT xid, sha256(convert_to(concat_ws('|', 'r', transfer_id, outcome, extract(epoch FROM recorded_at), xid),
+        'UTF8'))
+    FROM resolutions""",
+)
+_AUDIT_BLOCKS = _BLOCKS_OF.format(
+    blocks="audit_blocks",
+    leaves="""SELECT xid, sha256(convert_to(json_build_array(xid::text, seq, extract(epoch FROM recorded_at), outcome,
+        method, resource, actor_id, subject_id, session_id, package, encode(key_hash, 'hex'), trace_id, reason,
+        left_out)::text, 'UTF8')) AS leaf
+    FROM audit_entries""",
+)
 
 
 async def _load_stock(evidence: Evidence, url: str) -> None:
@@ -433,6 +485,7 @@ async def _load_stock(evidence: Evidence, url: str) -> None:
                 " FROM stock_movements ORDER BY sku, version"
             )
         ]
+        evidence.effects += [Effect(**row) for row in await reader(_ADJUSTED)]
         evidence.reservations = [
             Reservation(**row)
             for row in await reader(
@@ -474,6 +527,18 @@ async def _load_outbox(evidence: Evidence, url: str) -> None:
                 " encode(sha256(payload), 'hex') AS digest, type FROM outbox"
             )
         ]
+
+
+async def _load_audit(evidence: Evidence, package: str, url: str) -> None:
+    async with _Reader(url) as reader:
+        evidence.audited += [
+            Audited(**row)
+            for row in await reader(
+                "SELECT method, resource, actor_id::text, encode(key_hash, 'hex') AS key_hash,"
+                " xid::text::bigint AS xid, outcome FROM audit_entries"
+            )
+        ]
+        evidence.audit_blocks += [(package, Block(**row)) for row in await reader(_AUDIT_BLOCKS)]
 
 
 class _Reader:

@@ -5,13 +5,13 @@ To add one: write the function, put it into INVARIANTS, and add evidence that br
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
+from tests.faults.audited import commands_are_audited, denials_are_recorded
 from tests.faults.evidence import Checkout, Evidence, Order, Payment
+from tests.faults.finding import Finding, disturbed_at, redis_losses
 from tests.faults.journal import Operation
 
 SAGA_SECONDS = 10.0
@@ -19,9 +19,6 @@ SAGA_SECONDS = 10.0
 
 SIGNED_OUT_SECONDS = 3.0
 """When an access token of an ended session counts no more, anywhere; a calm mesh knows within one second."""
-
-AFTER_SECONDS = 2.0
-"""How long before and after a fault a moment may still belong to it."""
 
 ORDERS = "titan.order.v1"
 RECEIPT = "order_confirmed"
@@ -31,26 +28,6 @@ ENDS = {"CONFIRMED", "SHIPPED", "DELIVERED", "CANCELLED", "REFUNDED"}
 RESERVED = 1
 CUSTOMER_SECONDS = 35.0
 """The longest that a customer lets the bank wait, as the shoppers have it."""
-
-CART_SECONDS = 1.0
-"""How old what comes back of a cart may be, when Redis has lost it."""
-
-REDIS_LOSES = {"kill redis", "redis forgets"}
-"""The faults after which nothing of what Redis held is there any more."""
-
-
-@dataclass
-class Finding:
-    """How many things were looked at, and a line for each that is wrong, with the ids to look for."""
-
-    checked: int = 0
-    violations: list[str] = field(default_factory=list)
-
-    def expect(self, right: bool, wrong: str) -> None:
-        """Count one thing that was looked at."""
-        self.checked += 1
-        if not right:
-            self.violations.append(wrong)
 
 
 def acknowledged_orders_stay(evidence: Evidence) -> Finding:
@@ -320,18 +297,7 @@ def ledger_adds_up(evidence: Evidence) -> Finding:
         finding.expect(False, f"account {account_id}: transfers without a balance")
     for currency, drift in totals.items():
         finding.expect(drift == 0, f"{currency}: {drift} minor units out of nowhere")
-    previous = hashlib.sha256(b"titan ledger").digest()
-    for height, block in enumerate(evidence.blocks):
-        content = previous + height.to_bytes(8, "big") + block.row_count.to_bytes(8, "big") + block.rows_hash
-        sealed = previous if height == 0 else hashlib.sha256(content).digest()
-        whole = block.height == height and block.hash == sealed and (height == 0 or block.previous_hash == previous)
-        finding.expect(whole, f"block {block.height}: the chain is broken")
-        finding.expect(
-            height == 0 or (block.counted, block.counted_hash) == (block.row_count, block.rows_hash),
-            f"block {block.height}: its rows were changed",
-        )
-        previous = block.hash
-    finding.expect(bool(evidence.blocks), "the sealed chain has no beginning")
+    finding.expect_chain(evidence.blocks, b"titan ledger")
     return finding
 
 
@@ -390,9 +356,7 @@ def carts_come_back(evidence: Evidence) -> Finding:
     finding = Finding()
     lines: dict[tuple[str, int], Mapping[str, int]] = {}
     changes: dict[str, list[tuple[float, int]]] = defaultdict(list)
-    losses = [
-        (each.began_at - CART_SECONDS, each.lifted_at) for each in evidence.disturbances if each.name in REDIS_LOSES
-    ]
+    losses = redis_losses(evidence)
 
     def see(user_id: str, version: int, found: Mapping[str, int], at: float, name: str) -> None:
         first = lines.setdefault((user_id, version), found)
@@ -436,7 +400,7 @@ def who_left_stays_out(evidence: Evidence) -> Finding:
             finding.expect(
                 op.outcome != "ok" or user not in refused, f"user {user}: refused, and let in again (#{op.number})"
             )
-            calm = not _disturbed_at(evidence, left[user]) and not _disturbed_at(evidence, op.wall)
+            calm = not disturbed_at(evidence, left[user]) and not disturbed_at(evidence, op.wall)
             finding.expect(
                 op.outcome != "ok" or not calm or op.wall < left[user] + SIGNED_OUT_SECONDS,
                 f"user {user}: signed out, and let in {op.wall - left[user]:.1f} s later (#{op.number})",
@@ -492,6 +456,8 @@ INVARIANTS: Mapping[str, Invariant] = {
     "I6": ledger_adds_up,
     "I7": events_are_complete,
     "I7 once": events_are_applied_once,
+    "I8": commands_are_audited,
+    "I8 denied": denials_are_recorded,
     "I9": carts_come_back,
     "I10": nothing_waits_for_ever,
     "S": who_left_stays_out,
@@ -531,11 +497,6 @@ def _disturbed_seconds(evidence: Evidence, checkout: Checkout, decided: float) -
     """Return for how much of an order's way something was broken, or had just been."""
     overlaps = (min(each.over, decided) - max(each.began, checkout.recorded) for each in evidence.disturbances)
     return sum(overlap for overlap in overlaps if overlap > 0)
-
-
-def _disturbed_at(evidence: Evidence, wall: float) -> bool:
-    """Return whether something was broken at a moment, or nearly."""
-    return any(each.began - AFTER_SECONDS <= wall <= each.over + AFTER_SECONDS for each in evidence.disturbances)
 
 
 def _orders(evidence: Evidence) -> dict[str, Order]:

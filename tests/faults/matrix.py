@@ -56,7 +56,7 @@ TURN_SECONDS = 0.05
 SIDE_BY_SIDE = 12
 """How many come side by side, and hang or break off in one turn."""
 
-CHECKED = ("I2", "I3", "I4", "I5", "I6", "I7", "each s")
+CHECKED = ("I2", "I3", "I4", "I5", "I6", "I7", "I8", "each s")
 """Of the invariants, those that need no journal of what shoppers heard: each walk has looked after that."""
 
 

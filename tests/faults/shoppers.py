@@ -4,7 +4,7 @@ A shopper lives for a dozen wishes: a guest with a little money, who orders from
 several things at a time, confirms at the bank or does not, looks, cancels, wants money back, and sometimes presses the
 button five times; the clerk ships and delivers. A wish without a clear answer is sent again with its key until the
 answer is known. Others only fill their carts and look into them, or sign
-out and try to come in again. Everything goes through the journal.
+out and try to come in again, or ask for what is not theirs. Everything goes through the journal.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ SPREE_UNITS, SPREE_ORDERS = 6, 3
 """What an eager guest orders at once: a pocket holds enough for one of the orders."""
 
 LEAVER_PAUSE_SECONDS, LEAVER_TRIES = 0.4, 12
+TRESPASS_SECONDS = 1.5
+"""Between two tries of one trespasser: seldom enough that each has a line of its own in the audit log."""
 
 Reply = tuple[str, dict[str, Any]]
 """ok, refused or unknown, and what it said."""
@@ -352,7 +354,9 @@ async def buy(shop: Shop) -> None:
     """Let everybody buy until the shop closes and every wish is settled."""
     workers = [asyncio.create_task(_lives(shop, f"s{number}")) for number in range(shop.load.shoppers)]
     keepers = [asyncio.create_task(CartKeeper(shop, f"keeper{number}").live()) for number in range(shop.load.keepers)]
-    await asyncio.gather(keep_shelves(shop), send_parcels(shop), *keepers, *workers, sign_out(shop, "leaver"))
+    await asyncio.gather(
+        keep_shelves(shop), send_parcels(shop), *keepers, *workers, sign_out(shop, "leaver"), trespass(shop)
+    )
 
 
 async def send_parcels(shop: Shop) -> None:
@@ -390,11 +394,23 @@ async def sign_out(shop: Shop, name: str) -> None:
                 break
 
 
-async def _tried(shop: Shop, method: str, path: str, body: Any = None, *, token: str = "") -> Reply:
+async def trespass(shop: Shop) -> None:
+    """Ask again and again for what only finance may see, until the shop closes."""
+    session = Session(shop.edge)
+    while not shop.over.is_set():
+        if session.is_worn:
+            session.take("ok", await _insist(shop, "POST", "/v1/sessions:guest", {}))
+        token = await session.token()
+        look = partial(_tried, shop, "GET", "/v1/ledger:verify", token=token, denied=403)
+        await _once(shop, "trespasser", "trespass", {"user": session.user}, look)
+        await _sleep(shop, TRESPASS_SECONDS)
+
+
+async def _tried(shop: Shop, method: str, path: str, body: Any = None, *, token: str = "", denied: int = 401) -> Reply:
     outcome, said = await shop.edge.send(method, path, body, token=token)
     if outcome == "ok":
         return outcome, {}
-    return ("refused" if said.get("status") == 401 else outcome), said
+    return ("refused" if said.get("status") == denied else outcome), said
 
 
 async def _once(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.faults import FAULTS, SETS, chosen, order_of
 from tests.faults.faults.clocks import SKEWED
-from tests.faults.invariants import REDIS_LOSES
+from tests.faults.finding import REDIS_LOSES
 from tests.faults.mesh import ROOT
 
 ASK = (

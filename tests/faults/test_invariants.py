@@ -10,14 +10,17 @@ from dataclasses import replace
 import pytest
 
 from tests.faults import histories
+from tests.faults.audited import key_hash
 from tests.faults.check import judge
 from tests.faults.evidence import (
+    Audited,
     Balance,
     Block,
     Cart,
     Charge,
     Checkout,
     Disturbance,
+    Effect,
     Entry,
     Evidence,
     Letter,
@@ -36,6 +39,13 @@ from tests.faults.invariants import INVARIANTS
 from tests.faults.journal import Answer, Operation
 from tests.faults.linearizability import counter
 
+PLACED = "titan.order.v1.CheckoutService.PlaceOrder"
+CANCELLED = "titan.order.v1.OrderService.CancelOrder"
+TOPPED_UP = "titan.payment.v1.WalletService.TopUpWallet"
+ADJUSTED = "titan.inventory.v1.InventoryService.AdjustStock"
+ADDED = "titan.cart.v1.CartService.AddItem"
+LOOKED_AT = "titan.payment.v1.LedgerService.VerifyLedger"
+LOG = hashlib.sha256(b"titan audit").digest()
 GENESIS = hashlib.sha256(b"titan ledger").digest()
 ROWS = hashlib.sha256(b"rows").digest()
 SEALED = hashlib.sha256(GENESIS + (1).to_bytes(8, "big") + (3).to_bytes(8, "big") + ROWS).digest()
@@ -81,6 +91,8 @@ def good_world() -> Evidence:
             wish(13, "come back", 32, "refused", arguments={"user": "eve"}),
             wish(14, "look in", 35, "refused", arguments={"user": "eve"}),
             wish(15, "look in", 36, "refused", arguments={"user": "eve"}),
+            wish(16, "trespass", 40, "refused", arguments={"user": "mal"}),
+            wish(17, "trespass", 42, "refused", arguments={"user": "mal"}),
         ],
         orders=[
             Order("o1", "ann", "CONFIRMED", total_minor=10, lines=lines),
@@ -111,6 +123,22 @@ def good_world() -> Evidence:
             Balance(clearing, None, posted_debits=110, posted_credits=10),
         ],
         blocks=[Block(0, 0, b"", b"", GENESIS), Block(1, 3, ROWS, GENESIS, SEALED, 3, ROWS)],
+        audited=[
+            Audited(PLACED, "orders/o1", "ann", key_hash("ann", PLACED, "k1"), 2**32 + 7),
+            Audited(PLACED, "orders/o2", "ann", key_hash("ann", PLACED, "k2"), 2**32 + 7),
+            Audited(CANCELLED, "orders/o2", "ann", None, 2**32 + 9),
+            Audited(TOPPED_UP, "topUps/u1", "ann", key_hash("ann", TOPPED_UP, "t"), 3),
+            Audited(ADJUSTED, "inventory/mug", "ada", key_hash("ada", ADJUSTED, "d"), 4),
+            Audited(ADDED, "carts/bob/versions/5", "bob", None, 5),
+            *(Audited(LOOKED_AT, "", "mal", None, xid, "DENIED") for xid in (6, 7)),
+        ],
+        audit_blocks=[("svc_order", Block(0, 0, b"", b"", LOG)), ("svc_cart", Block(0, 0, b"", b"", LOG))],
+        effects=[
+            Effect("OrderPlaced", "orders/o1", 7),
+            Effect("OrderPlaced", "orders/o2", 7),
+            Effect("OrderCancelled", "orders/o2", 9),
+            Effect("stock adjusted", "inventory/mug", 4),
+        ],
         stock=[Stock("mug", 9, 2)],
         movements=[
             Movement("mug", 1, 9, 0),
@@ -286,6 +314,23 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
     "a version is missing": ("I7", lambda w: (w.published.pop(3), w.seen.pop(3)), "o2: versions [1, 3]"),
     "a decision without an event": ("I7", lambda w: w.entries.append(Entry("o1", 3, "OrderCancelled")), "3 entries"),
     "an order waits too long": ("I10", lambda w: swap(w.checkouts, 0, decided=30), "order o1: decided after 25.0 s"),
+    "an order left no entry": ("I8", lambda w: w.audited.pop(0), "0 entries of titan.order.v1.CheckoutService.Place"),
+    "an entry of another transaction": (
+        "I8",
+        lambda w: swap(w.audited, 2, xid=10),
+        "0 entries of titan.order.v1.Order",
+    ),
+    "an entry of nothing": ("I8", lambda w: w.effects.pop(), "transaction 4, which changed nothing"),
+    "two entries of one key": ("I8", lambda w: w.audited.append(w.audited[3]), "accepted 2 times under one key"),
+    "an entry of somebody else": ("I8", lambda w: swap(w.audited, 0, actor_id="bob"), "the log has bob"),
+    "a cart changed without an entry": ("I8", lambda w: w.audited.pop(5), "carts/bob/versions/5: 0 entries"),
+    "a log that was rewritten": (
+        "I8",
+        lambda w: w.audit_blocks.append(("svc_cart", Block(1, 0, b"", LOG, LOG))),
+        "svc_cart block 1: the chain is broken",
+    ),
+    "a denial that nobody wrote down": ("I8 denied", lambda w: w.audited.pop(), "denied 2 times, the log has 1"),
+    "a trespasser is let in": ("I8 denied", lambda w: outcome(w, 15, "ok"), "let in where only finance belongs (#16)"),
     "a cart is old": ("I9", lambda w: looked(w, 9, version=4, lines={}), "version 4, and 5 was acknowledged"),
     "a cart holds something else": ("I9", lambda w: looked(w, 9, lines={"cup": 1}), "and was {'mug': 1}"),
     "a saved cart is old": ("I9", lambda w: swap(w.carts, 0, version=4), "version 4, and 5 was acknowledged"),

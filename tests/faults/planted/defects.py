@@ -356,6 +356,44 @@ def outbox_after_commit(module: ModuleType) -> None:
     module.appending = appending
 
 
+def audit_after_commit(module: ModuleType) -> None:
+    """A command is written down when it is done, by another transaction."""
+    import asyncpg
+
+    from mesh.database import after_commit
+
+    tasks: set[asyncio.Task[None]] = set()
+    original = module.accepting
+
+    async def write(made: Any) -> None:
+        connection = await asyncpg.connect(os.environ["TITAN_DATABASE_URL"])
+        try:
+            await connection.execute(made.sql, *made.arguments)
+        finally:
+            await connection.close()
+
+    def accepting(accepted: Any, **more: Any) -> Any:
+        if made := original(accepted):
+
+            def later() -> None:
+                tasks.add(task := asyncio.get_running_loop().create_task(write(made)))
+                task.add_done_callback(tasks.discard)
+
+            after_commit(later)
+        return None
+
+    module.accepting = accepting
+
+
+def denials_are_silent(module: ModuleType) -> None:
+    """Whoever is refused is refused, and nobody writes it down."""
+
+    async def note(self: Any, refusal: Any, call: Any) -> None:
+        return None
+
+    module.Denials.note = note
+
+
 def acknowledged_before_applied(module: ModuleType) -> None:
     """The broker is told that a message is done with before it is."""
 
@@ -466,6 +504,8 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
     "no unique key": {f"{ORDER}.checkout.store": keys_are_looked_up_only},
     "publish before commit": {"mesh.outbox": publish_before_commit},
     "outbox after commit": {"mesh.outbox": outbox_after_commit},
+    "audit after commit": {"mesh.audit": audit_after_commit},
+    "denials are silent": {"mesh.interceptors.audit": denials_are_silent},
     "acknowledged before applied": {"mesh.consumer": acknowledged_before_applied},
     "inbox without memory": {"mesh.inbox": inbox_without_memory, "svc_notify.notification.store": letter_per_message},
     "carts live in Redis": {"svc_cart.cart.archive": carts_live_in_redis},

@@ -71,6 +71,8 @@ FINDERS: Mapping[str, Table | Shopping] = {
     "no unique key": Shopping("svc_order", ("I2",), rounds.crowd, "a crowd"),
     "publish before commit": Shopping("svc_inventory", ("I7",), means="transactions that break off", settings=RAISING),
     "outbox after commit": Shopping("svc_order", ("I7",), rounds.killing("svc_order"), "kill svc_order"),
+    "audit after commit": Shopping("svc_order", ("I8",)),
+    "denials are silent": Shopping("svc_payment", ("I8 denied",)),
     "acknowledged before applied": Shopping("svc_notify", ("I7 once",), rounds.notify_dies_at_work, "kill svc_notify"),
     "inbox without memory": Shopping("svc_notify", ("I7 once",), rounds.publish_again, "all is published again"),
     "carts live in Redis": Shopping("svc_cart", ("I9",), rounds.redis_forgets, "redis forgets"),

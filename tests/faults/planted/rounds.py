@@ -203,6 +203,8 @@ async def clean(mesh: Mesh, defect: str, package: str) -> None:
                 there = await connection.fetch(
                     "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename = ANY($1)", list(tables)
                 )
+                await connection.execute("TRUNCATE audit_entries")
+                await connection.execute("DELETE FROM audit_blocks WHERE height > 0")
                 if there:
                     await connection.execute(f"TRUNCATE {', '.join(row['tablename'] for row in there)} CASCADE")
                 if name == "svc_payment":
