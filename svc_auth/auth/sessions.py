@@ -194,9 +194,9 @@ class Sessions:
                 )
                 await audit.accept(tx, store.resource(state.session_id), by(state))
             elif state is not None and verdict is RefreshVerdict.REUSED:
-                await store.save_revoked(tx, state.session_id, reason=TOKEN_REUSED)
-                # Whoever shows a spent token is a thief or was robbed by one: known, and denied.
-                await audit.deny(tx, by(state), package=None, reason=RefreshTokenInvalid.reason, left_out=0)
+                if await store.save_revoked(tx, state.session_id, reason=TOKEN_REUSED):
+                    # Whoever shows a spent token is a thief or was robbed by one: known, and denied.
+                    await audit.deny(tx, by(state), package=None, reason=RefreshTokenInvalid.reason, left_out=0)
             await failpoint("auth.refresh.before_commit")
             return verdict, state
 

@@ -260,6 +260,25 @@ async def test_whoever_is_known_and_denied_is_written_before_they_hear_of_it(db:
     ] == await denied(db, since)
 
 
+async def test_a_stream_that_is_denied_is_written_too(db: Database):
+    """What it has sent before stays sent, and the refusal goes on to its caller."""
+    since = (await rows(db))[-1]["seq"]
+    method = sample_contract().methods[f"/{SAMPLE}/WatchBriefly"]
+
+    async def inner(request: Any, call: Any) -> AsyncIterator[int]:
+        yield 1
+        raise AccessDenied("no more")
+
+    with calls.detached() as call:
+        call.method, call.caller = method, Caller(user_id=USER)
+        seen = []
+        with pytest.raises(AccessDenied):
+            async for message in denying.Audit(Denials(db)).stream(method, inner)(pb.EchoRequest(), call):
+                seen.append(message)
+    assert [1] == seen
+    assert [(method.full_name, USER, None, "ACCESS_DENIED", 0)] == await denied(db, since)
+
+
 async def test_a_flood_of_denials_is_sampled_and_counted(db: Database):
     """One caller has so many rows, all callers together so many more; the next row says how many were left out."""
     since, now = (await rows(db))[-1]["seq"], [0.0]

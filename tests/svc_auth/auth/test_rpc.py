@@ -193,6 +193,10 @@ async def test_a_spent_refresh_token_ends_the_whole_session(titan: Replica):
     await titan.feed.look()
     with pytest.raises(SessionRevoked):
         titan.caller(second.access_token)
+    async with titan.db.hot_read() as connection:
+        query = "SELECT reason FROM audit_entries WHERE outcome = 'DENIED' AND actor_id = $1"
+        denied = [row["reason"] for row in await connection.fetch(query, UUID(first.user_id))]
+    assert ["REFRESH_TOKEN_INVALID"] == denied, "the theft stands in the log, once"
 
 
 async def test_of_two_refreshes_at_once_one_wins_and_the_session_ends(titan: Replica):
