@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh import calls, sealing
 from mesh.contract import AccessKind, Method
-from mesh.database import Database
+from mesh.database import Database, after_commit
 from mesh.identity import NOBODY
 from mesh.refusals import Unavailable
 from mesh.sealing import Head
@@ -39,6 +40,9 @@ log = get_logger("mesh.audit")
 ACCEPTED, DENIED = "ACCEPTED", "DENIED"
 SEAL_SECONDS = 2.0
 """How long the tail is that nothing protects yet."""
+
+LEFT_BEHIND_SECONDS = 30.0
+"""How long the tail of a process that has ended waits for another one to seal it."""
 
 MAX_RESOURCE_CHARACTERS = 300
 MAX_PROBLEMS = 20
@@ -152,6 +156,7 @@ def accepting(accepted: Sequence[tuple[Command, str]], *, where: str = "", once:
     """
     if not accepted:
         return None
+    after_commit(_wake)
     return Write(
         _ACCEPT.format(where=where, once="ON CONFLICT DO NOTHING" if once else ""),
         (
@@ -181,6 +186,7 @@ async def deny(
         reason,
         left_out,
     )
+    after_commit(_wake)
 
 
 async def seal(db: Database, *, max_rows: int = sealing.MAX_BLOCK_ROWS) -> int:
@@ -196,15 +202,53 @@ async def seal(db: Database, *, max_rows: int = sealing.MAX_BLOCK_ROWS) -> int:
     return sealed.rows
 
 
-async def follow(db: Database) -> None:
-    """Seal, until cancelled. Replicas need no turns: of two that seal one block, one finds nothing to do."""
-    while True:
-        try:
-            while await seal(db) >= sealing.MAX_BLOCK_ROWS:
-                pass
-        except Unavailable:
-            pass  # the rows wait in the database; its health says that it is away
-        await asyncio.sleep(SEAL_SECONDS)
+class Sealer:
+    """Seals what this process wrote, soon; and now and then what a process left behind that has ended.
+
+    Replicas take no turns: of two that seal one block, one finds nothing to do. Woken by a commit, it asks the database
+    nothing while nothing happens.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._written = asyncio.Event()
+        _sealers.add(self)
+
+    def wake(self) -> None:
+        """Seal at the next turn: an entry was committed."""
+        self._written.set()
+
+    async def follow(self) -> None:
+        """Seal until cancelled."""
+        while True:
+            self._written.clear()
+            try:
+                while await seal(self._db) >= sealing.MAX_BLOCK_ROWS:
+                    pass
+                if await _unsealed(self._db):
+                    self._written.set()  # a transaction somewhere still runs, and keeps them from being sealed
+            except Unavailable:
+                self._written.set()  # the rows wait in the database; its health says that it is away
+            await asyncio.sleep(SEAL_SECONDS)
+            try:
+                async with asyncio.timeout(LEFT_BEHIND_SECONDS):
+                    await self._written.wait()
+            except TimeoutError:
+                continue
+
+
+_sealers: weakref.WeakSet[Sealer] = weakref.WeakSet()
+
+
+def _wake() -> None:
+    for sealer in tuple(_sealers):
+        sealer.wake()
+
+
+async def _unsealed(db: Database) -> int:
+    async with db.hot_read() as connection:
+        count: int = await connection.fetchval(_UNSEALED)
+    return count
 
 
 @dataclass(frozen=True, slots=True)

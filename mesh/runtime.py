@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -224,7 +223,7 @@ class Process:
         for task in hosted.background:
             self._run_in_background(task)
         if db is not None:
-            self._run_in_background(partial(audit.follow, db))
+            self._run_in_background(audit.Sealer(db).follow)
         # What was made until now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()

@@ -152,6 +152,32 @@ async def test_two_sealers_make_one_chain(db: Database):
     assert not (await verified(db)).problems
 
 
+async def test_a_sealer_is_woken_by_a_commit_and_asks_nothing_meanwhile(db: Database, monkeypatch):
+    """What a process writes is sealed soon; an idle one leaves the database alone."""
+    monkeypatch.setattr(audit, "SEAL_SECONDS", 0.01)
+    asked, seal = [], audit.seal
+
+    async def counting(*arguments: Any, **more: Any) -> int:
+        asked.append(1)
+        return await seal(*arguments, **more)
+
+    monkeypatch.setattr(audit, "seal", counting)
+    await seal_all(db)
+    following = asyncio.create_task(audit.Sealer(db).follow())
+    try:
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                await log_some(db, 1)
+                while (await verified(db)).unsealed:
+                    await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        idle = len(asked)
+        await asyncio.sleep(0.1)
+        assert idle == len(asked)
+    finally:
+        following.cancel()
+
+
 FORGERIES = {
     "a row that was changed": "UPDATE audit_entries SET resource = 'things/9' WHERE seq = {middle}",
     "an actor who was taken out": "UPDATE audit_entries SET actor_id = NULL WHERE seq = {middle}",
