@@ -7,19 +7,16 @@ leaves its entry.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from control.servers.valkey import Valkey
 from mesh import audit
 from mesh.contract import Idempotency, Method
 from tests.contracts.commands import PASSWORD, SCENARIOS, Asked
 from tests.contracts.reading import methods
-from tests.contracts.world import TOPOLOGY, World, open_world
+from tests.contracts.world import TOPOLOGY, World
 from tests.harness import titan_contract
 
 AUDITED = [method for method in methods() if audit.is_audited(method)]
@@ -36,16 +33,6 @@ NOT_TO_BE_SEEN = {
     *ANEW,
 }
 """What they did in their transaction is to remove a row, or one that is worked off at once."""
-
-
-@pytest.fixture(scope="module")
-async def world(
-    fresh_database: Callable[[str], Awaitable[str]], valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    """Every package, served for real."""
-    home: Path = tmp_path_factory.mktemp("audit")
-    async with open_world(fresh_database, valkey_server.url, home) as opened:
-        yield opened
 
 
 def package_of(method: Method) -> str:

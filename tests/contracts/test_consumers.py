@@ -7,16 +7,14 @@ that the caller acts on, and that asking again gives the same answer. What is no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
 
-from control.servers.valkey import Valkey
 from mesh.auth_feed import AuthFeed
 from mesh.identity import TokenVerifier
 from mesh.received import Received
@@ -38,7 +36,7 @@ from svc_order.order.events import public_events
 from svc_order.order.rules import Order, confirm
 from svc_order.settings import OrderSettings
 from svc_order.vault import Vault
-from tests.contracts.world import PRICE_MINOR, World, gbp, open_world, order
+from tests.contracts.world import PRICE_MINOR, World, gbp, order
 from tests.harness import as_user, titan_contract
 from titan.auth.v1 import (
     auth_service_pb2,
@@ -84,16 +82,6 @@ def relies_on(caller: str, *methods: str) -> Callable[[Test], Test]:
 def covered() -> frozenset[tuple[str, str]]:
     """Return the (caller, method) pairs that have a test here."""
     return frozenset(_covered)
-
-
-@pytest.fixture(scope="module")
-async def world(
-    fresh_database: Callable[[str], Awaitable[str]], valkey_server: Valkey, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
-    """Every package, served for real."""
-    home: Path = tmp_path_factory.mktemp("contracts")
-    async with open_world(fresh_database, valkey_server.url, home) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
