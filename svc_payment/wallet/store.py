@@ -16,6 +16,7 @@ from mesh import audit, outbox
 from mesh.audit import Command
 from mesh.refusals import IdempotencyKeyReused, Refusal
 from mesh.seams import Ids, failpoint
+from mesh.writes import Write, write
 from svc_payment.ledger import rules as ledger_rules
 from svc_payment.ledger import store as ledger
 from svc_payment.ledger.store import Balance
@@ -29,12 +30,12 @@ _COLUMNS = """
     top_up_id, user_id, request_id, fingerprint, provider, amount_minor, currency, status, created_at, decline_code,
     provider_reference, response
 """
-_BEGIN = f"""
+_BEGIN = """
 INSERT INTO top_ups (top_up_id, user_id, request_id, fingerprint, provider, amount_minor, currency, status, created_at,
                      changed_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
 ON CONFLICT (user_id, request_id) DO NOTHING
-RETURNING {_COLUMNS}
+RETURNING top_up_id
 """
 _SAVE = """
 UPDATE top_ups SET status = $2, decline_code = $3, provider_reference = $4, response = $5, changed_at = $6
@@ -100,20 +101,25 @@ async def begin_top_up(
     Raises:
         IdempotencyKeyReused: The request id was used with another body.
     """
-    row = await tx.fetchrow(
+    beginning = Write(
         _BEGIN,
-        top_up.top_up_id,
-        top_up.user_id,
-        top_up.request_id,
-        top_up.fingerprint,
-        top_up.provider,
-        top_up.amount_minor,
-        top_up.currency,
-        top_up.status.value,
-        at,
+        (
+            top_up.top_up_id,
+            top_up.user_id,
+            top_up.request_id,
+            top_up.fingerprint,
+            top_up.provider,
+            top_up.amount_minor,
+            top_up.currency,
+            top_up.status.value,
+            at,
+        ),
+        name="begun",
     )
+    accepting = audit.accepting([(by, f"topUps/{top_up.top_up_id}")], where="WHERE EXISTS (SELECT FROM begun)")
+    begun = await write(tx, beginning, accepting, returning="SELECT top_up_id FROM begun")
     stored = top_up
-    if row is None:
+    if not begun:
         row = await tx.fetchrow(
             f"SELECT {_COLUMNS} FROM top_ups WHERE user_id = $1 AND request_id = $2 FOR UPDATE",
             top_up.user_id,
@@ -121,8 +127,6 @@ async def begin_top_up(
         )
         stored = _top_up(row)
         rules.refuse_other_body(stored, top_up.fingerprint)
-    else:
-        await audit.accept(tx, f"topUps/{top_up.top_up_id}", by)
     if stored.is_settled:
         return stored, []
     work = [Work(SubjectKind.TOP_UP, stored.top_up_id, stored.provider, card_token if stored is top_up else None)]
