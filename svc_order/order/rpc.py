@@ -168,7 +168,6 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             await store.save_changes(tx, [change], also=[_accepted(order_id)])
             if change.order.status is order.status:  # it had left before
                 return None
-            assert change.entry is not None, "a parcel that leaves is a new decision"
             await invoices.issue(tx, change.order, at=change.entry.recorded_at, effective_at=change.entry.effective_at)
             effect = Effect(self._ids.new(), order_id, "SHIP")
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)

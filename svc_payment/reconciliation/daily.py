@@ -10,6 +10,10 @@ from collections.abc import Collection
 from datetime import date, timedelta
 from uuid import UUID
 
+import asyncpg
+
+from mesh import audit
+from mesh.audit import Command
 from mesh.database import Database
 from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
@@ -39,8 +43,10 @@ class Daily:
         self._providers = providers
         self._currencies = currencies
 
-    async def settle(self, provider_name: str, day: date) -> Settled:
+    async def settle(self, provider_name: str, day: date, by: Command | None = None) -> Settled:
         """Settle a day that is over, again if it was settled before; returns what was found.
+
+        `by` is the command that asks for it, where somebody does.
 
         Raises:
             ProviderUnknown: There is no such provider.
@@ -57,7 +63,13 @@ class Daily:
         except interface.ProviderError as problem:
             raise ProviderUnavailable("the provider's log can't be read", retry_after_seconds=60) from problem
         at = self._clock.now()
-        await self._db.transact(lambda tx: store.save(tx, provider_name, day, found, at=at))
+
+        async def keep(tx: asyncpg.Connection) -> None:
+            await store.save(tx, provider_name, day, found, at=at)
+            if by is not None:
+                await audit.accept(tx, f"settlements/{provider_name}/{day}", by)
+
+        await self._db.transact(keep)
         await failpoint("payment.settlement.after_commit")
         async with self._db.hot_read() as connection:
             return await store.get(connection, provider_name, day)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from mesh import pages
+from mesh import audit, pages
 from mesh.database import Database
 from mesh.refusals import InvalidInput, PageTokenInvalid
 from svc_payment.providers.interface import Logged, LoggedKind
@@ -38,7 +38,7 @@ class SettlementService:
 
     async def SettleDay(self, request: pb.SettleDayRequest, context: Any) -> pb.SettleDayResponse:
         """Refuses with PROVIDER_UNKNOWN, SETTLEMENT_DAY_OPEN or PROVIDER_UNAVAILABLE."""
-        settled = await self._daily.settle(request.provider, _day(request.date))
+        settled = await self._daily.settle(request.provider, _day(request.date), audit.command())
         return pb.SettleDayResponse(settlement=_settlement(request.provider, settled))
 
     async def GetSettlement(self, request: pb.GetSettlementRequest, context: Any) -> pb.GetSettlementResponse:

@@ -14,6 +14,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from google.protobuf.message import Message
 
 from mesh.contract import Method
 from svc_auth.factor.rules import STEP_SECONDS, code_at
+from svc_payment.reconciliation.rules import Found
 from tests.contracts.world import PRICE_MINOR, World, gbp
 from tests.harness import Metadata, as_service, as_user, titan_contract
 
@@ -36,6 +38,7 @@ CARTS, PRODUCTS = "titan.cart.v1.CartService", "titan.catalog.v1.ProductService"
 CATEGORIES, STOCK = "titan.catalog.v1.CategoryService", "titan.inventory.v1.InventoryService"
 WAREHOUSES, CHECKOUT = "titan.inventory.v1.WarehouseService", "titan.order.v1.CheckoutService"
 ORDERS, PAYMENTS = "titan.order.v1.OrderService", "titan.payment.v1.PaymentService"
+SETTLEMENTS = "titan.payment.v1.SettlementService"
 WALLETS = "titan.payment.v1.WalletService"
 
 
@@ -418,6 +421,18 @@ async def webhook(world: World) -> Asked:
     signature = f"t={seconds},v1={mark}"
     payload = {"content_type": "application/json", "data": body}
     return asked(PAYMENTS, "HandleWebhook", provider="psp_sim", payload=payload, signature=signature)
+
+
+@accepted(SETTLEMENTS, "SettleDay")
+async def settle_day(world: World) -> Asked:
+    """A day on which nothing was: its provider's log, which is away here, would be empty."""
+
+    async def nothing(provider: Any, day: date) -> Found:
+        return Found((), ())
+
+    daily: Any = world.hosted["svc_payment"].servicers[SETTLEMENTS]
+    daily._daily._compare = nothing
+    return asked(SETTLEMENTS, "SettleDay", as_user(roles=("finance",)), provider="psp_sim", date="2026-01-02")
 
 
 @accepted(WALLETS, "TopUpWallet")

@@ -24,6 +24,7 @@ ANEW = {
     "titan.auth.v1.LinkService.RequestEmailVerification",
     "titan.auth.v1.LinkService.RequestPasswordReset",
     "titan.payment.v1.PaymentService.ReturnFromProvider",
+    "titan.payment.v1.SettlementService.SettleDay",
 }
 """Safe to repeat, and yet each call asks anew."""
 
