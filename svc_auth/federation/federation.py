@@ -14,6 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh import audit
 from mesh.database import Database
 from mesh.seams import Clock, Ids
 from svc_auth.auth import store as session_store
@@ -159,6 +160,7 @@ class Federation:
                 return known
             identity = Identity(self._ids.new(), user_id, flow.provider, self._clock.now(), None)
             await store.insert_identity(tx, identity, claims)
+            await audit.accept(tx, _resource(identity.identity_id))
             return identity
 
         return await self._db.transact(link)
@@ -179,6 +181,7 @@ class Federation:
         async with self._db.hot() as tx:
             if not await store.remove_identity(tx, user_id, identity_id):
                 raise IdentityNotFound("there is no such identity")
+            await audit.accept(tx, _resource(identity_id))
 
     async def _begin(
         self, name: str, redirect_uri: str, purpose: FlowPurpose, user_id: UUID | None, client_name: str
@@ -192,6 +195,7 @@ class Federation:
         flow = Flow(rules.flow_hash(token), name, redirect_uri, purpose, user_id, client_name)
         async with self._db.hot() as tx:
             await store.insert_flow(tx, flow, expires_at=rules.flow_end(self._clock.now()))
+            await audit.accept(tx, "identities")
         return Begun(rules.authorization_url(endpoint, client.provider, redirect_uri=redirect_uri, token=token), token)
 
     async def _proved(self, answer: Answer, purpose: FlowPurpose, user_id: UUID | None) -> tuple[Flow, Claims]:
@@ -251,3 +255,7 @@ class Federation:
                 "a user with this address exists: sign in as before, then link the identity"
             ) from None
         return user
+
+
+def _resource(identity_id: UUID) -> str:
+    return f"identities/{identity_id}"

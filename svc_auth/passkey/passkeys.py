@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh import audit
 from mesh.database import Database
 from mesh.seams import Clock, Ids
 from mesh.telemetry import get_logger
@@ -137,6 +138,7 @@ class Passkeys:
             _room_for_one(await store.list_passkeys(tx, user_id))
             if not await store.insert_passkey(tx, passkey):
                 raise PasskeyInvalid("the passkey does not count here")
+            await audit.accept(tx, _resource(passkey.passkey_id))
         return passkey
 
     async def list_of(self, user_id: UUID) -> Sequence[Passkey]:
@@ -155,12 +157,14 @@ class Passkeys:
         async with self._db.hot() as tx:
             if not await store.remove_passkey(tx, user_id, passkey_id):
                 raise PasskeyNotFound("there is no such passkey")
+            await audit.accept(tx, _resource(passkey_id))
 
     async def _new_challenge(self, purpose: ChallengePurpose, user_id: UUID | None) -> bytes:
         challenge = secrets.token_bytes(rules.CHALLENGE_BYTES)
         async with self._db.hot() as tx:
             hashed, end = rules.challenge_hash(challenge), rules.challenge_end(self._clock.now())
             await store.insert_challenge(tx, hashed, purpose, user_id=user_id, expires_at=end)
+            await audit.accept(tx, "passkeys")
         return challenge
 
     async def _take(self, challenge: bytes, purpose: ChallengePurpose, user_id: UUID | None) -> None:
@@ -169,6 +173,10 @@ class Passkeys:
             counts = await store.take_challenge(tx, hashed, purpose, user_id=user_id, at=at)
         if not counts:
             raise ChallengeInvalid("the challenge is unknown, answered or expired: begin again")
+
+
+def _resource(passkey_id: UUID) -> str:
+    return f"passkeys/{passkey_id}"
 
 
 def _room_for_one(known: Sequence[Passkey]) -> None:

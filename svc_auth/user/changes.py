@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from mesh import audit
 from mesh.database import Database
 from svc_auth.auth import store as session_store
 from svc_auth.auth.feed import RevocationFeed
@@ -55,4 +56,5 @@ class PasswordChanges:
             await session_store.forget_attempts(tx, session_store.email_hash(user.email))
             await session_store.remove_challenges(tx, user_id)
             await session_store.save_all_revoked(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
+            await audit.accept(tx, store.resource(user_id))
         self._feed.wake()

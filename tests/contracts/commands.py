@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,9 +23,11 @@ from google.protobuf.message import Message
 
 from mesh.contract import Method
 from svc_auth.factor.rules import STEP_SECONDS, code_at
+from svc_auth.federation.rules import Claims, Flow
 from svc_payment.reconciliation.rules import Found
 from tests.contracts.world import PRICE_MINOR, World, gbp
 from tests.harness import Metadata, as_service, as_user, titan_contract
+from tests.svc_auth.passkey.authenticator import Authenticator
 
 PASSWORD = "correct horse battery staple"
 ADMIN = as_user(roles=("admin",))
@@ -75,7 +78,7 @@ def accepted(service: str, name: str) -> Callable[[Scenario], Scenario]:
     return note
 
 
-def asked(service: str, name: str, metadata: Metadata = (), *, seconds: float = 10.0, **fields: Any) -> Asked:
+def asked(service: str, name: str, metadata: Metadata = (), /, *, seconds: float = 10.0, **fields: Any) -> Asked:
     """Return a call."""
     method = METHODS[f"{service}.{name}"]
     return Asked(method, method.request_class(**fields), metadata, seconds)
@@ -449,3 +452,120 @@ async def top_up(world: World) -> Asked:
 async def credit_wallets(world: World) -> Asked:
     credits = [{"user_id": str(uuid4()), "amount": gbp(100)}]
     return asked(WALLETS, "BatchCreditWallets", IMPORTER, credits=credits, request_id=uuid4().hex)
+
+
+# Passkeys, identities, another password.
+
+PASSKEYS, FEDERATION = "titan.auth.v1.PasskeyService", "titan.auth.v1.FederationService"
+BACK = "https://shop.titan.local/back"
+
+
+async def signed_in(world: World) -> Metadata:
+    """Return what a user sends who has signed in a moment ago."""
+    email, user_id, _ = await registered(world)
+    await asked(AUTH, "CreateSession", email=email, password=PASSWORD).send(world)
+    listed = await asked(AUTH, "ListSessions", as_user(user_id)).send(world)
+    return as_user(user_id, session_id=listed.sessions[0].session_id)
+
+
+async def made(world: World, user: Metadata) -> tuple[Authenticator, str, str]:
+    """Return a device, the shop's origin, and the passkey that the device has made, not yet told to the shop."""
+    origin = world.hosted["svc_auth"].servicers[PASSKEYS]._passkeys._party.origin  # type: ignore[attr-defined]
+    device = Authenticator()
+    options = (await asked(PASSKEYS, "StartPasskeyRegistration", user).send(world)).options.options_json
+    return device, origin, device.create(options, origin=origin)
+
+
+@accepted(USERS, "ChangePassword")
+async def change_password(world: World) -> Asked:
+    user = await signed_in(world)
+    return asked(USERS, "ChangePassword", user, password=PASSWORD, new_password=f"{PASSWORD} and more")
+
+
+@accepted(PASSKEYS, "StartPasskeyRegistration")
+async def start_passkey(world: World) -> Asked:
+    return asked(PASSKEYS, "StartPasskeyRegistration", await signed_in(world))
+
+
+@accepted(PASSKEYS, "CreatePasskey")
+async def create_passkey(world: World) -> Asked:
+    user = await signed_in(world)
+    _, _, credential = await made(world, user)
+    return asked(PASSKEYS, "CreatePasskey", user, credential_json=credential, name="my phone")
+
+
+@accepted(PASSKEYS, "DeletePasskey")
+async def delete_passkey(world: World) -> Asked:
+    user = await signed_in(world)
+    _, _, credential = await made(world, user)
+    answer = await asked(PASSKEYS, "CreatePasskey", user, credential_json=credential, name="my phone").send(world)
+    return asked(PASSKEYS, "DeletePasskey", user, passkey_id=answer.passkey.passkey_id)
+
+
+@accepted(PASSKEYS, "StartPasskeySignIn")
+async def start_passkey_sign_in(world: World) -> Asked:
+    return asked(PASSKEYS, "StartPasskeySignIn")
+
+
+@accepted(PASSKEYS, "CompletePasskeySignIn")
+async def complete_passkey_sign_in(world: World) -> Asked:
+    user = await signed_in(world)
+    device, origin, credential = await made(world, user)
+    await asked(PASSKEYS, "CreatePasskey", user, credential_json=credential, name="my phone").send(world)
+    options = (await asked(PASSKEYS, "StartPasskeySignIn").send(world)).options.options_json
+    return asked(PASSKEYS, "CompletePasskeySignIn", credential_json=device.get(options, origin=origin))
+
+
+def with_provider(world: World) -> None:
+    """Let svc_auth know an identity provider that believes whoever comes back."""
+    federation: Any = world.hosted["svc_auth"].servicers[FEDERATION]._federation  # type: ignore[attr-defined]
+
+    async def endpoint() -> str:
+        return "https://id.example/authorize"
+
+    async def close() -> None:
+        return None
+
+    async def proved(answer: Any, purpose: Any, user_id: UUID | None) -> tuple[Flow, Claims]:
+        flow = Flow(b"", "acme", BACK, purpose, user_id, "")
+        return flow, Claims("https://id.example", uuid4().hex, f"{uuid4().hex}@example.com", "Ada")
+
+    provider = SimpleNamespace(redirect_uris=(BACK,), client_id="titan", scopes=("openid",))
+    federation._clients["acme"] = SimpleNamespace(provider=provider, authorization_endpoint=endpoint, close=close)
+    federation._proved = proved
+
+
+ANSWER = {"flow_token": "t" * 43, "state": "s" * 43, "code": "c"}
+"""What a browser comes back with."""
+
+
+@accepted(FEDERATION, "StartFederatedSignIn")
+async def start_federated(world: World) -> Asked:
+    with_provider(world)
+    return asked(FEDERATION, "StartFederatedSignIn", provider="acme", redirect_uri=BACK)
+
+
+@accepted(FEDERATION, "CompleteFederatedSignIn")
+async def complete_federated(world: World) -> Asked:
+    with_provider(world)
+    return asked(FEDERATION, "CompleteFederatedSignIn", answer=ANSWER)
+
+
+@accepted(FEDERATION, "StartIdentityLink")
+async def start_link(world: World) -> Asked:
+    with_provider(world)
+    return asked(FEDERATION, "StartIdentityLink", await signed_in(world), provider="acme", redirect_uri=BACK)
+
+
+@accepted(FEDERATION, "CompleteIdentityLink")
+async def complete_link(world: World) -> Asked:
+    with_provider(world)
+    return asked(FEDERATION, "CompleteIdentityLink", await signed_in(world), answer=ANSWER)
+
+
+@accepted(FEDERATION, "DeleteFederatedIdentity")
+async def delete_identity(world: World) -> Asked:
+    with_provider(world)
+    user = await signed_in(world)
+    linked = await asked(FEDERATION, "CompleteIdentityLink", user, answer=ANSWER).send(world)
+    return asked(FEDERATION, "DeleteFederatedIdentity", user, identity_id=linked.identity.identity_id)

@@ -31,6 +31,8 @@ ANEW = {
 NOT_TO_BE_SEEN = {
     "titan.auth.v1.UserService.DeleteAddress",
     "titan.auth.v1.SecondFactorService.DisableSecondFactor",
+    "titan.auth.v1.PasskeyService.DeletePasskey",
+    "titan.auth.v1.FederationService.DeleteFederatedIdentity",
     *ANEW,
 }
 """What they did in their transaction is to remove a row, or one that is worked off at once."""
