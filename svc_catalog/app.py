@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mesh import relay
+from functools import partial
+
+from mesh import housekeeping, relay
 from mesh.consumer import Consumer
 from mesh.runtime import Hosted, Runtime
 from svc_catalog import settings as catalog_settings
@@ -21,7 +23,7 @@ async def build(runtime: Runtime) -> Hosted:
     cache = Cache(
         items=settings.cache_items, seconds=settings.cache_seconds, size_of=lambda answer: int(answer.ByteSize())
     )
-    background = list(relay.work_of(runtime))
+    background = [partial(housekeeping.run, runtime.db, housekeeping.idempotency_keys), *relay.work_of(runtime)]
     if runtime.settings.kafka:
         background.append(Consumer(runtime.settings.kafka, GROUP, TOPICS, runtime.db, note).run)
     return Hosted(
