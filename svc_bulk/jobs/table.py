@@ -30,11 +30,9 @@ from svc_bulk.operation.rules import RowProblem
 from svc_bulk.operation.store import Step
 from svc_bulk.operation.work import Source, Work
 
-BATCH_THINGS = 50
-"""Products, prices or changes of stock in one call: a few milliseconds of the service that shoppers need too. A worker
-that takes over asks with the same batches, so a change of it can end an operation that was under way as a dead letter:
-the service refuses a request id with another content."""
 BATCH_BYTES = 512 * 1024
+"""What a batch of large things holds at most. A worker that takes over has to make the same batches: a service refuses
+a request id with another content, and an operation that was under way when this changed may end as a dead letter."""
 CALL_SECONDS = 15.0
 MEMORY_BYTES = 1024 * 1024
 """What a copy of a file holds in memory before it goes to the disk."""
@@ -83,7 +81,7 @@ class Table:
                 file.seek(0)
             things = self._read(file, source.format)
             await asyncio.to_thread(lambda: sum(1 for _ in islice(things, position)))
-            for batch in _batches(things):
+            for batch in _batches(things, operation.batch_things):
                 with work.timed() as rest:
                     answers = await self._ask(work, position, batch, source.dry_run)
                     position, done = position + len(batch), done + sum(thing.rows for thing in batch)
@@ -99,12 +97,12 @@ class Table:
         return [next(asked) if thing.problem is None else thing.problem for thing in batch]
 
 
-def _batches(things: Iterator[Thing]) -> Iterator[list[Thing]]:
+def _batches(things: Iterator[Thing], most: int) -> Iterator[list[Thing]]:
     batch: list[Thing] = []
     size = 0
     for thing in things:
         more = 0 if thing.message is None else thing.message.ByteSize()
-        if batch and (len(batch) >= BATCH_THINGS or size + more > BATCH_BYTES):
+        if batch and (len(batch) >= most or size + more > BATCH_BYTES):
             yield batch
             batch, size = [], 0
         batch.append(thing)

@@ -12,6 +12,9 @@ from svc_bulk.errors import ENDS_AN_OPERATION, OperationNotRetryable
 
 MAX_ATTEMPTS = 5
 """How often an operation is begun at one place before it is a dead letter. A worker that dies with it counts too."""
+BATCH_THINGS = 20
+"""Products, prices or changes of stock in one call of a new operation: what a service that shoppers need too is held up
+by at most, some milliseconds."""
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 60.0
 MAX_PROBLEM_CHARACTERS = 300
@@ -64,6 +67,7 @@ class Operation:
     position: int
     place: str
     source_file_id: UUID | None
+    batch_things: int
     progress: Progress
     problem: str
     error: bytes | None

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from svc_bulk.errors import OperationNotFound
-from svc_bulk.operation.rules import Operation, Progress, RowProblem, State, Verdict
+from svc_bulk.operation.rules import BATCH_THINGS, Operation, Progress, RowProblem, State, Verdict
 
 LEASE_SECONDS = 5.0
 """What an operation waits after a crash. A worker that lives renews it: see `renew`."""
@@ -87,13 +87,14 @@ async def add(
 ) -> Operation:
     """Put an operation on the queue."""
     row = await tx.fetchrow(
-        "INSERT INTO operations (operation_id, user_id, kind, job, source_file_id) VALUES ($1, $2, $3, $4, $5)"
-        " RETURNING *",
+        "INSERT INTO operations (operation_id, user_id, kind, job, source_file_id, batch_things)"
+        " VALUES ($1, $2, $3, $4, $5, $6) RETURNING *",
         operation_id,
         user_id,
         kind,
         job,
         source_file_id,
+        BATCH_THINGS,
     )
     return _operation(row)
 
@@ -282,6 +283,7 @@ def _operation(row: asyncpg.Record) -> Operation:
         position=row["position"],
         place=row["place"],
         source_file_id=row["source_file_id"],
+        batch_things=row["batch_things"],
         progress=Progress(**{name: row[name] for name in _PROGRESS}),
         problem=row["problem"],
         error=row["error"],

@@ -21,9 +21,9 @@ from svc_bulk.operation.rules import Operation
 from svc_bulk.operation.store import Step
 from titan.bulk.v1 import operation_pb2
 
-REST_SHARE = 1.0
-"""How long a job rests after each call, in terms of what the call took: it has half of one service at most, and less
-the slower that service is, as when shoppers need it."""
+REST_SHARE = 3.0
+"""How long a job rests after each call, in terms of what the call took: it has a quarter of one service at most, and
+less of it the slower that service is, as when shoppers need it."""
 LEAST_REST_SECONDS = 0.01
 
 

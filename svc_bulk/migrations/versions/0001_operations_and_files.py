@@ -2,7 +2,8 @@
 
 `due_at` is when an operation may be taken, and while a worker has it, the end of its lease. `lease` counts how often it
 was taken: a worker that lost its lease writes nothing more, for the number is no longer its own. `position` and `place`
-say how far the job is; they change in the transaction that writes what came of it.
+say how far the job is; they change in the transaction that writes what came of it. `batch_things` never changes: what
+was asked for under a request id is asked for again with the same rows, also by a newer version that takes more at once.
 """
 
 from alembic import op
@@ -28,6 +29,7 @@ STATEMENTS = (
         position       bigint NOT NULL DEFAULT 0 CHECK (position >= 0),
         place          text NOT NULL DEFAULT '',
         source_file_id uuid,
+        batch_things   integer NOT NULL CHECK (batch_things > 0),
         rows_done      bigint NOT NULL DEFAULT 0,
         rows_total     bigint NOT NULL DEFAULT 0,
         created        bigint NOT NULL DEFAULT 0,

@@ -10,6 +10,7 @@ from mesh.clients import Clients
 from mesh.seams import SystemIds, failpoints
 from svc_bulk.jobs import stock as stock_job
 from svc_bulk.jobs import table
+from svc_bulk.operation.rules import BATCH_THINGS
 from svc_bulk.operation.worker import Worker
 from tests.contracts.reading import ROOT
 from tests.svc_bulk.conftest import CSV, NDJSON, Bulk, State, csv, new_sku
@@ -22,7 +23,7 @@ def deltas(sku: str, rows: int) -> str:
 
 async def test_each_row_of_a_file_is_carried_over(bulk: Bulk):
     """Batch after batch, with what became of the rows."""
-    sku, rows = new_sku(), table.BATCH_THINGS * 2 + 1
+    sku, rows = new_sku(), BATCH_THINGS * 2 + 1
 
     done = await bulk.do(stock_update={"file_id": await bulk.file(deltas(sku, rows))})
 
@@ -84,7 +85,7 @@ async def test_a_dry_run_says_the_same_and_changes_nothing(bulk: Bulk):
 
 async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_done_twice(bulk: Bulk):
     """Killed as by kill -9: once after a batch was stored, and once when the next was answered and is not stored."""
-    sku, rows = new_sku(), table.BATCH_THINGS * 3
+    sku, rows = new_sku(), BATCH_THINGS * 3
     started = await bulk.start(stock_update={"file_id": await bulk.file(deltas(sku, rows))})
     url = bulk.db.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
@@ -97,8 +98,8 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_done_twice(bul
         await bulk.overdue()
 
     left = await bulk.get(started.operation_id)
-    assert (State.OPERATION_STATE_RUNNING, table.BATCH_THINGS) == (left.state, left.progress.rows_done)
-    assert (2 * table.BATCH_THINGS, 2 * table.BATCH_THINGS) == await bulk.stock(sku)
+    assert (State.OPERATION_STATE_RUNNING, BATCH_THINGS) == (left.state, left.progress.rows_done)
+    assert (2 * BATCH_THINGS, 2 * BATCH_THINGS) == await bulk.stock(sku)
     await work_off(bulk.worker())
     done = await bulk.get(started.operation_id)
     assert State.OPERATION_STATE_SUCCEEDED == done.state
@@ -128,7 +129,7 @@ async def test_a_worker_that_is_told_to_stop_gives_its_operation_back(bulk: Bulk
 
 async def test_a_service_that_is_away_costs_no_try(bulk: Bulk):
     """The operation waits, says why, and goes on where it was."""
-    sku, rows = new_sku(), table.BATCH_THINGS + 5
+    sku, rows = new_sku(), BATCH_THINGS + 5
     started = await bulk.start(stock_update={"file_id": await bulk.file(deltas(sku, rows))})
     nobody = Clients("unix:/nobody/is/here")
     inventory = nobody.get(inventory_service_pb2_grpc.InventoryServiceStub)
@@ -150,7 +151,7 @@ async def test_a_service_that_is_away_costs_no_try(bulk: Bulk):
 async def test_a_cancelled_operation_stops_after_the_rows_that_it_is_at(bulk: Bulk):
     """What it has done stays, and is counted."""
     sku = new_sku()
-    started = await bulk.start(stock_update={"file_id": await bulk.file(deltas(sku, table.BATCH_THINGS * 3))})
+    started = await bulk.start(stock_update={"file_id": await bulk.file(deltas(sku, BATCH_THINGS * 3))})
     failpoints.arm("bulk.batch.answered", "sleep:200")
     worker = bulk.worker()
     await worker.take_due()
@@ -162,7 +163,7 @@ async def test_a_cancelled_operation_stops_after_the_rows_that_it_is_at(bulk: Bu
     stopped = await bulk.get(started.operation_id)
     assert State.OPERATION_STATE_CANCELLED == stopped.state and stopped.done
     assert stopped.HasField("error")
-    assert table.BATCH_THINGS == stopped.progress.rows_done == (await bulk.stock(sku))[0]
+    assert BATCH_THINGS == stopped.progress.rows_done == (await bulk.stock(sku))[0]
 
 
 async def test_a_file_that_is_no_table_fails_the_operation(bulk: Bulk):
@@ -174,9 +175,26 @@ async def test_a_file_that_is_no_table_fails_the_operation(bulk: Bulk):
         assert 1 == failed.attempts and "FILE_UNREADABLE" in str(failed.error)
 
 
+async def test_an_operation_keeps_the_batches_that_it_began_with(bulk: Bulk):
+    """Also under a newer version that makes larger ones: else what was answered and not stored would be refused."""
+    sku = new_sku()
+    started = await bulk.start(stock_update={"file_id": await bulk.file(deltas(sku, 30))})
+    async with bulk.db.hot() as tx:
+        await tx.execute("UPDATE operations SET batch_things = 4")
+    failpoints.arm("bulk.batch.answered", "raise*1")
+    worker = bulk.worker()
+    await work_off(worker)
+    assert (4, 4) == await bulk.stock(sku)
+    await bulk.overdue()
+    await work_off(worker)
+
+    assert State.OPERATION_STATE_SUCCEEDED == (await bulk.get(started.operation_id)).state
+    assert (30, 30) == await bulk.stock(sku)
+
+
 async def test_two_batches_of_one_file_have_different_keys(bulk: Bulk):
     """Equal rows are equal content: without keys of their own the second batch would be taken for the first."""
-    sku, rows = new_sku(), table.BATCH_THINGS * 2
+    sku, rows = new_sku(), BATCH_THINGS * 2
 
     await bulk.do(stock_update={"file_id": await bulk.file(deltas(sku, rows))})
 
