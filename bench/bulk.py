@@ -19,8 +19,8 @@ from uuid import uuid4
 from bench.figures import Edge, Shopper, Unmeasured, sign_in
 from control.home import Home
 
-ROUNDS = 6
-ORDERS_A_ROUND = 60
+ROUNDS = 10
+ORDERS_A_ROUND = 100
 WARM_UP_ORDERS = 30
 ROWS = 10_000
 """Of one file; as many files as the rounds take are imported, one after the other."""

@@ -25,6 +25,9 @@ from titan.catalog.v1 import product_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2_grpc
 
+FILES_PER_PRUNE = 10
+"""A file has up to 128 parts of half a megabyte: fewer in a transaction than of other things."""
+
 
 async def build(runtime: Runtime) -> Hosted:
     """Return what this package hosts."""
@@ -62,10 +65,7 @@ def _housekeeping(db: Database) -> Background:
         return await store.prune(tx, limit=housekeeping.PRUNE_ROWS)
 
     async def files(tx: asyncpg.Connection) -> int:
-        return await file_store.prune(tx, limit=FILES_PER_PRUNE) * (housekeeping.PRUNE_ROWS // FILES_PER_PRUNE)
+        forgotten = await file_store.prune(tx, limit=FILES_PER_PRUNE)
+        return housekeeping.PRUNE_ROWS if forgotten == FILES_PER_PRUNE else 0
 
     return partial(housekeeping.run, db, housekeeping.idempotency_keys, operations, files)
-
-
-FILES_PER_PRUNE = 10
-"""A file has up to 128 parts of half a megabyte: fewer in a transaction than of other things."""
