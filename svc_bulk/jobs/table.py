@@ -26,6 +26,7 @@ from mesh.seams import failpoint
 from svc_bulk.errors import RowInvalid
 from svc_bulk.file import store as file_store
 from svc_bulk.file.store import Format
+from svc_bulk.jobs import rows
 from svc_bulk.operation.rules import RowProblem
 from svc_bulk.operation.store import Step
 from svc_bulk.operation.work import Source, Work
@@ -77,7 +78,9 @@ class Table:
         done, total, position = operation.progress.rows_done, operation.progress.rows_total, operation.position
         async with _copied(self._db, source.file_id) as file:
             if not position:
-                total = await asyncio.to_thread(lambda: sum(thing.rows for thing in self._read(file, source.format)))
+                self._read(file, source.format)  # a header that can't be read ends the operation here
+                file.seek(0)
+                total = await asyncio.to_thread(rows.count, file, is_csv=source.format is Format.CSV)
                 file.seek(0)
             things = self._read(file, source.format)
             await asyncio.to_thread(lambda: sum(1 for _ in islice(things, position)))

@@ -48,6 +48,7 @@ def _shown(found) -> list[tuple[int, object]]:
 def test_csv_rows_have_the_numbers_of_a_spreadsheet(content, expected):
     """The header is row 1; a row that can't be read is told, and the next one goes on."""
     assert expected == read_csv(content)
+    assert len(expected) == rows.count(_file(content), is_csv=True)
 
 
 @pytest.mark.parametrize("header", ["", "price\n", "sku,sku\n", "sku,colour\n", "sku;price\n", '"sku\n'])
@@ -70,7 +71,10 @@ def test_a_header_that_can_not_be_read_ends_the_file(header):
 )
 def test_ndjson_lines_are_objects(line, expected):
     """Line by line, with the numbers of the lines; empty ones count and say nothing."""
-    assert [(2, expected), (3, {})] == read_ndjson(f"\n{line}\n{{}}\n")
+    content = f"\n{line}\n{{}}\n"
+
+    assert [(2, expected), (3, {})] == read_ndjson(content)
+    assert 2 == rows.count(_file(content), is_csv=False)
 
 
 def test_a_line_without_an_end_ends_the_file():
