@@ -129,13 +129,13 @@ class Work:
             raise Cancelled
 
     @contextmanager
-    def timed(self) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Time what is done inside, and give a function that rests after it."""
+    def timed(self, weight: float = 1.0) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Time what is done inside, and give a function that rests after it; less after what weighs less on others."""
         began = time.monotonic()
         ended = began
 
         async def rest() -> None:
-            await asyncio.sleep(self._pace.rest_seconds(ended - began))
+            await asyncio.sleep(self._pace.rest_seconds(ended - began) * weight)
 
         try:
             yield rest
