@@ -19,8 +19,9 @@ from titan.order.v1 import sales_service_pb2 as pb
 
 PAGE_ORDERS = 100
 SAVED_EVERY_PAGES = 20
-READING_WEIGHT = 0.3
-"""A page writes nothing and locks nothing, and somebody waits for the report."""
+REST_SHARE = 0.5
+"""How long a report rests after a page, in terms of what the page took: it writes and locks nothing, and somebody waits
+for it."""
 _WRITTEN = "written"
 
 
@@ -45,7 +46,7 @@ class SalesReport:
                 getattr(request, bound).CopyFrom(getattr(wanted, bound))
         orders = number = 0
         while True:
-            with work.timed(READING_WEIGHT) as rest:
+            with work.timed(REST_SHARE) as rest:
                 found = await self._sales.ListSales(request, timeout=CALL_SECONDS)
                 report.add(map(_sale, found.sales), map(_sku, found.skus))
             orders, number = orders + len(found.sales), number + 1

@@ -129,13 +129,15 @@ class Work:
             raise Cancelled
 
     @contextmanager
-    def timed(self, weight: float = 1.0) -> Iterator[Callable[[], Awaitable[None]]]:
-        """Time what is done inside, and give a function that rests after it; less after what weighs less on others."""
+    def timed(self, share: float | None = None) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Time what is done inside, and give a function that rests after it: at the job's pace, or for a plain share of
+        what it took, where calls differ too much for the fastest one to say anything about the others."""
         began = time.monotonic()
         ended = began
 
         async def rest() -> None:
-            await asyncio.sleep(self._pace.rest_seconds(ended - began) * weight)
+            took = ended - began
+            await asyncio.sleep(self._pace.rest_seconds(took) if share is None else took * share)
 
         try:
             yield rest

@@ -13,11 +13,14 @@ from uuid import UUID
 
 import asyncpg
 
+MAX_LINES = 4_000
+"""Of the orders of a page, unless one order alone has more: with the longest titles that is what a message may hold."""
 MADE_BEFORE_EFFECTIVE = timedelta(days=1)
 """By how much a clock may be off: an order is made when it counts as placed, or, imported, later."""
 
 _SCAN = """
 SELECT order_id, user_id, effective_at, currency, total_minor, shipping_minor, tax_minor, refunded_minor, sealed,
+       jsonb_array_length(lines) AS line_count,
        (SELECT coalesce(sum((line->>5)::bigint), 0) FROM jsonb_array_elements(lines) AS line)::bigint AS units,
        status IN ('CONFIRMED', 'SHIPPED', 'DELIVERED', 'REFUNDED')
        AND ($2::timestamptz IS NULL OR effective_at >= $2) AND ($3::timestamptz IS NULL OR effective_at < $3) AS counts
@@ -45,11 +48,24 @@ class Page:
 async def list_sales(
     connection: asyncpg.Connection, *, after: UUID | None, since: datetime | None, until: datetime | None, limit: int
 ) -> Page:
-    """Look at `limit` orders made after one, and return those that count and belong to the time."""
-    seen = await connection.fetch(_SCAN, after or first_id(since), since, until, limit)
+    """Look at `limit` orders made after one, and return those that count and belong to the time.
+
+    A page of orders with very many lines ends early.
+    """
+    found = await connection.fetch(_SCAN, after or first_id(since), since, until, limit)
+    seen = _first_lines(found)
     sales = [row for row in seen if row["counts"]]
     skus = await connection.fetch(_SKUS, [row["order_id"] for row in sales]) if sales else []
-    return Page(sales, skus, seen[-1]["order_id"] if len(seen) == limit else None)
+    return Page(sales, skus, seen[-1]["order_id"] if len(seen) < len(found) or len(found) == limit else None)
+
+
+def _first_lines(found: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
+    lines = 0
+    for number, row in enumerate(found):
+        lines += row["line_count"]
+        if number and lines > MAX_LINES:
+            return found[:number]
+    return found
 
 
 def first_id(since: datetime | None) -> UUID:

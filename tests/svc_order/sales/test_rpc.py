@@ -148,6 +148,17 @@ async def test_pages_look_at_so_many_orders_each_once(sales: Sales):
     assert "PAGE_TOKEN_INVALID" == reason_of(refusal.value)
 
 
+async def test_a_page_of_orders_with_very_many_lines_ends_early(sales: Sales):
+    """Its answer fits a message, whatever the titles are; an order alone is never too much."""
+    placed = [await sales.place(*(line(n, f"{order}-{n}") for n in range(1, 1001))) for order in range(6)]
+    first = await sales.list()
+    second = await sales.list(page_token=first.next_page_token)
+
+    assert placed == [each.order_id for each in (*first.sales, *second.sales)]
+    assert [4, 2] == [len(first.sales), len(second.sales)] and not second.next_page_token
+    assert [4000, 2000] == [len(first.skus), len(second.skus)]
+
+
 async def test_a_sale_of_an_erased_user_stays_in_the_sums(sales: Sales):
     """Without its country, which is gone with the key."""
     await sales.place(line(1, "cup"), user_id=(user_id := uuid4()))
