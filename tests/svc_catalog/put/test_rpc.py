@@ -153,6 +153,23 @@ async def test_prices_are_set_and_seen_at_once(shop: Shop):
     assert [90, 100] == [each.price.minor_units for each in (await shop.get(product.product_id)).variants]
 
 
+async def test_what_a_job_says_of_a_price_is_in_its_history(shop: Shop, db):
+    """Of new products and of changed ones, as for everybody else."""
+    sku = new_sku()
+
+    async def latest() -> int:
+        async with db.hot_read() as connection:
+            query = "SELECT price_minor FROM price_history WHERE sku = $1 ORDER BY minute DESC LIMIT 1"
+            return await connection.fetchval(query, sku)
+
+    await put(shop, a_product(variants=[a_variant(sku, 100)]))
+    assert 100 == await latest()
+    price = pb.SkuPrice(sku=sku, price=money_pb2.Money(currency_code="GBP", minor_units=90))
+    request = pb.BatchSetPricesRequest(operation_id=str(uuid4()), request_id="0", prices=[price])
+    await shop.products.BatchSetPrices(request, metadata=BULK)
+    assert 90 == await latest()
+
+
 async def test_all_products_are_listed_the_oldest_first(shop: Shop):
     """Page by page, each once, also those that are made meanwhile."""
     made = [await shop.create() for _ in range(3)]
