@@ -71,16 +71,24 @@ class Edge:
             Unmeasured: The answer was no success.
         """
         headers = {"content-type": "application/json"}
-        if token:
-            headers["authorization"] = f"Bearer {token}"
         if key:
             headers["idempotency-key"] = key
-        self._connection.request("POST", path, json.dumps(body), headers)
+        return json.loads(self.send("POST", path, json.dumps(body).encode(), headers, token=token))
+
+    def send(self, verb: str, path: str, body: bytes | None, headers: dict[str, str], *, token: str = "") -> bytes:
+        """Send one request and return the body of its answer.
+
+        Raises:
+            Unmeasured: The answer was no success.
+        """
+        if token:
+            headers = {**headers, "authorization": f"Bearer {token}"}
+        self._connection.request(verb, path, body, headers)
         response = self._connection.getresponse()
         answer = response.read()
         if response.status != 200:
-            raise Unmeasured(f"POST {path} was answered {response.status}: {answer.decode(errors='replace')[:500]}")
-        return json.loads(answer)
+            raise Unmeasured(f"{verb} {path} was answered {response.status}: {answer.decode(errors='replace')[:500]}")
+        return answer
 
 
 def main() -> int:
@@ -116,7 +124,7 @@ def measure(home: Home) -> list[str]:
     rest = sum(_spent(processes, lambda: time.sleep(REST_SECONDS)).values()) / REST_SECONDS
 
     edge = Edge(endpoints["edge"], endpoints["ca"])
-    order = _Shopper(edge, endpoints)
+    order = Shopper(edge, endpoints, orders=WARM_UP_ORDERS + ORDERS)
     _say(f"{WARM_UP_ORDERS} orders to warm up, then {ORDERS}")
     order.place(WARM_UP_ORDERS)
     latencies: list[float] = []
@@ -129,15 +137,22 @@ def measure(home: Home) -> list[str]:
     return [*_machine(busy), *_figures(status["ready_seconds"], memory, rest, latencies), *_by_process(cpu)]
 
 
-class _Shopper:
-    """A guest with a full wallet, and the order that is placed again and again."""
+def sign_in(edge: Edge, endpoints: dict[str, Any]) -> str:
+    """Return a token of the administrator."""
+    credentials = {"email": endpoints["admin_email"], "password": endpoints["admin_password"]}
+    token: str = edge.post("/v1/sessions", credentials)["accessToken"]
+    return token
 
-    def __init__(self, edge: Edge, endpoints: dict[str, Any]) -> None:
+
+class Shopper:
+    """A guest with a wallet for so many orders, and the order that is placed again and again."""
+
+    def __init__(self, edge: Edge, endpoints: dict[str, Any], *, orders: int) -> None:
+        """Make the products, the guest and the money."""
         self._edge = edge
-        credentials = {"email": endpoints["admin_email"], "password": endpoints["admin_password"]}
-        admin = edge.post("/v1/sessions", credentials)["accessToken"]
+        admin = sign_in(edge, endpoints)
         self._token = edge.post("/v1/sessions:guest", {})["accessToken"]
-        units = WARM_UP_ORDERS + ORDERS
+        units = orders
         lines = []
         for _ in range(LINES_PER_ORDER):
             sku = f"FIG-{uuid4().hex[:12]}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
+from mesh.database import Database
 from mesh.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal
 
 KEPT_DAYS = 30
@@ -89,6 +90,27 @@ async def claim(
     if isinstance(found, Refusal):
         raise found
     return found
+
+
+async def once(db: Database, claim: Claim, answer: Callable[[asyncpg.Connection], Awaitable[bytes | Refusal]]) -> bytes:
+    """Return the answer to a request id, made now, in one transaction with its claim, or kept from before.
+
+    Raises:
+        Refusal: That was the answer, or the request id is taken, as `claim` says.
+    """
+
+    async def decide(tx: asyncpg.Connection) -> bytes | Refusal:
+        known = (await claim_many(tx, [claim]))[0]
+        if known is not None:
+            return known
+        made = await answer(tx)
+        await store_many(tx, [(claim.key, made)])
+        return made
+
+    made = await db.transact(decide)
+    if isinstance(made, Refusal):
+        raise made
+    return made
 
 
 async def claim_many(tx: asyncpg.Connection, claims: Sequence[Claim]) -> list[bytes | Refusal | None]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from mesh import relay
+from functools import partial
+
+from mesh import housekeeping, relay
 from mesh.consumer import Consumer
-from mesh.runtime import Hosted, Runtime
+from mesh.runtime import Background, Hosted, Runtime
 from svc_catalog import settings as catalog_settings
 from svc_catalog.cache import Cache
 from svc_catalog.category.rpc import CategoryServicer
@@ -21,7 +23,10 @@ async def build(runtime: Runtime) -> Hosted:
     cache = Cache(
         items=settings.cache_items, seconds=settings.cache_seconds, size_of=lambda answer: int(answer.ByteSize())
     )
-    background = list(relay.work_of(runtime))
+    background: list[Background] = [
+        partial(housekeeping.run, runtime.db, housekeeping.idempotency_keys),
+        *relay.work_of(runtime),
+    ]
     if runtime.settings.kafka:
         background.append(Consumer(runtime.settings.kafka, GROUP, TOPICS, runtime.db, note).run)
     return Hosted(

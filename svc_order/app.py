@@ -17,6 +17,7 @@ from svc_order.checkout.tasks import Tasks
 from svc_order.invoice.rpc import InvoiceServicer
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
+from svc_order.sales.rpc import SalesServicer
 from svc_order.settings import OrderSettings
 from svc_order.vault import Vault, load_master_key
 
@@ -39,6 +40,7 @@ async def build(runtime: Runtime) -> Hosted:
             ),
             "titan.order.v1.InvoiceService": InvoiceServicer(runtime.db),
             "titan.order.v1.CheckoutService": CheckoutServicer(intake, saga, reads, runtime.clock),
+            "titan.order.v1.SalesService": SalesServicer(runtime.db, vault),
         },
         background=[
             saga.sweep,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -18,10 +18,12 @@ from svc_catalog.errors import SkuTaken
 from svc_catalog.product import store
 from svc_catalog.product.rules import Draft, Product
 from svc_catalog.product.wire import draft_of, to_wire
+from svc_catalog.put.rpc import Puts
 from titan.catalog.v1 import product_pb2, product_service_pb2_grpc
 from titan.catalog.v1 import product_service_pb2 as pb
 from titan.type.v1 import money_pb2
 
+T = TypeVar("T")
 LIST = "titan.catalog.v1.ProductService/ListProducts"
 ATTEMPTS = 3
 """How often a write is tried that another one takes a SKU from; the next try sees whose it is."""
@@ -38,6 +40,7 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
         self._ids = ids
         self._cache = cache
         self._currencies = currencies
+        self._puts = Puts(db, clock=clock, ids=ids, currencies=frozenset(currencies))
 
     async def CreateProduct(self, request: pb.CreateProductRequest, context: Any) -> pb.CreateProductResponse:
         """Refuses with SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID."""
@@ -118,6 +121,18 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
             found = await store.find_sellable(connection, request.skus)
         return pb.BatchGetVariantsResponse(variants=[_sellable(sku, found.get(sku)) for sku in request.skus])
 
+    async def BatchPutProducts(self, request: pb.BatchPutProductsRequest, context: Any) -> pb.BatchPutProductsResponse:
+        """Results carry SKU_TAKEN, CATEGORY_NOT_FOUND, PRICE_INVALID or INVALID_INPUT."""
+        return await self._repeated(lambda: self._puts.put(request))
+
+    async def BatchSetPrices(self, request: pb.BatchSetPricesRequest, context: Any) -> pb.BatchSetPricesResponse:
+        """Results carry PRODUCT_NOT_FOUND or PRICE_INVALID."""
+        return await self._repeated(lambda: self._puts.set_prices(request))
+
+    async def ListAllProducts(self, request: pb.ListAllProductsRequest, context: Any) -> pb.ListAllProductsResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        return await self._puts.list_all(request)
+
     async def _create(self, drafts: Sequence[Draft], *, reuse: bool) -> list[Product | UUID | Refusal]:
         with_ids = [(self._ids.new(), draft) for draft in drafts]
 
@@ -129,10 +144,14 @@ class ProductServicer(product_service_pb2_grpc.ProductServiceServicer):
         return await self._write(save)
 
     async def _write(self, save: Any) -> Any:
+        return await self._repeated(lambda: self._db.transact(save))
+
+    async def _repeated(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Write, again where another write took a SKU in the meantime, and forget what was kept."""
         try:
             for _ in range(ATTEMPTS):
                 try:
-                    return await self._db.transact(save)
+                    return await write()
                 except asyncpg.UniqueViolationError as error:
                     if error.constraint_name != "variants_pkey":
                         raise

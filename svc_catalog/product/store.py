@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -41,6 +41,9 @@ _LIST += f" JOIN products p USING (product_id) {_VARIANTS}"
 _NEWEST = f"""
 SELECT -p.seq AS place, {_COLUMNS} FROM products p {_VARIANTS}
 WHERE ($1::bigint IS NULL OR p.seq < $1) ORDER BY p.seq DESC LIMIT $2
+"""
+_OLDEST = f"""
+SELECT p.seq AS place, {_COLUMNS} FROM products p {_VARIANTS} WHERE p.seq > $1 ORDER BY p.seq LIMIT $2
 """
 _NEWEST_IN = f"""
 SELECT -p.seq AS place, {_COLUMNS} FROM category_products c JOIN products p ON p.seq = c.seq {_VARIANTS}
@@ -102,7 +105,7 @@ async def save_created(
     made = [
         (product_id, draft) for (product_id, draft), answer in zip(drafts, answers, strict=True) if answer == product_id
     ]
-    products = await _insert(tx, made, categories, at)
+    products = await save_new(tx, made, categories, at)
     if made:
         await audit.accept(tx, resource(made[0][0]) if len(drafts) == 1 else "products")
     older = dict.fromkeys(answer for answer in answers if isinstance(answer, UUID) and answer not in products)
@@ -111,16 +114,16 @@ async def save_created(
     return [answer if isinstance(answer, Refusal) else products.get(answer, answer) for answer in answers]
 
 
-async def _insert(
+async def save_new(
     tx: asyncpg.Connection, made: Sequence[tuple[UUID, Draft]], categories: Mapping[UUID, Category], at: datetime
 ) -> dict[UUID, Product]:
+    """Write new products that the rules have let pass, each with its id; return them by their ids."""
     if not made:
         return {}
     drafts = [draft for _, draft in made]
     rows = await tx.fetch(
         "INSERT INTO products"
         " (product_id, version, title, description, category_ids, seller_id, created_at, updated_at)"
-        # An array of arrays is not what unnest takes apart, so the categories travel as text.
         " SELECT product_id, 1, title, description, category_ids::uuid[], seller_id, $6, $6 FROM unnest("
         " $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY"
         " AS d (product_id, title, description, category_ids, seller_id, place) ORDER BY place"
@@ -128,7 +131,7 @@ async def _insert(
         [product_id for product_id, _ in made],
         [draft.title for draft in drafts],
         [draft.description for draft in drafts],
-        ["{" + ",".join(map(str, draft.category_ids)) + "}" for draft in drafts],
+        [_array_text(draft.category_ids) for draft in drafts],
         [draft.seller_id for draft in drafts],
         at,
     )
@@ -206,29 +209,61 @@ async def save_changed(
     changed = rules.change(found[0], wanted, mask, etag=etag, currencies=currencies, categories=categories, at=at)
     if changed is found[0]:
         return changed
-    content = changed.content
-    await tx.execute(
-        "UPDATE products SET version = $2, title = $3, description = $4, category_ids = $5, updated_at = $6"
-        " WHERE product_id = $1",
-        product_id,
-        changed.version,
-        content.title,
-        content.description,
-        list(content.category_ids),
-        at,
-    )
-    if content.variants != found[0].content.variants:
-        await _replace_variants(tx, product_id, content.variants)
-        await prices.save(
-            tx, _told(changed, [each for each in content.variants if each not in found[0].content.variants])
-        )
-    if content.category_ids != found[0].content.category_ids:
-        await tx.execute("DELETE FROM category_products WHERE seq = $1", changed.seq)
-        await _save_shelves(tx, [(changed.seq, content.category_ids)], categories)
-    await outbox.append(tx, [updated_event(changed)])
+    await _refuse_taken(tx, product_id, changed.content.variants)
+    [saved] = await save_contents(tx, [(found[0], changed.content)], categories, at)
     await audit.accept(tx, resource(product_id))
     await failpoint("catalog.change.before_commit")
-    return changed
+    return saved
+
+
+async def save_contents(
+    tx: asyncpg.Connection,
+    changes: Sequence[tuple[Product, Draft]],
+    categories: Mapping[UUID, Category],
+    at: datetime,
+) -> list[Product]:
+    """Write products that the caller has locked, each with its new content, and return them as they are then."""
+    if not changes:
+        return []
+    saved = [replace(each, version=each.version + 1, content=content, updated_at=at) for each, content in changes]
+    await tx.execute(
+        "UPDATE products p SET version = c.version, title = c.title, description = c.description,"
+        " category_ids = c.category_ids::uuid[], updated_at = $6 FROM unnest("
+        " $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[])"
+        " AS c (product_id, version, title, description, category_ids) WHERE p.product_id = c.product_id",
+        [each.product_id for each in saved],
+        [each.version for each in saved],
+        [each.content.title for each in saved],
+        [each.content.description for each in saved],
+        [_array_text(each.content.category_ids) for each in saved],
+        at,
+    )
+    varied = [
+        (each.product_id, content.variants) for each, content in changes if content.variants != each.content.variants
+    ]
+    if varied:
+        await tx.execute(
+            "DELETE FROM variants WHERE product_id = ANY($1::uuid[])", [product_id for product_id, _ in varied]
+        )
+        await _save_variants(tx, varied)
+        await prices.save(
+            tx,
+            [
+                told
+                for (before, _), after in zip(changes, saved, strict=True)
+                for told in _told(after, [v for v in after.content.variants if v not in before.content.variants])
+            ],
+        )
+    moved = [
+        (each.seq, content.category_ids)
+        for each, content in changes
+        if content.category_ids != each.content.category_ids
+    ]
+    if moved:
+        await tx.execute("DELETE FROM category_products WHERE seq = ANY($1::bigint[])", [seq for seq, _ in moved])
+        await _save_shelves(tx, moved, categories)
+    await outbox.append(tx, [updated_event(each) for each in saved])
+    return saved
 
 
 def _told(product: Product, variants: Sequence[Variant]) -> list[Told]:
@@ -240,13 +275,19 @@ def _told(product: Product, variants: Sequence[Variant]) -> list[Told]:
     ]
 
 
-async def _replace_variants(tx: asyncpg.Connection, product_id: UUID, variants: Sequence[Variant]) -> None:
-    skus = sorted(each.sku for each in variants)
-    await tx.execute("DELETE FROM variants WHERE product_id = $1", product_id)
-    taken = await tx.fetchval("SELECT sku FROM variants WHERE sku = ANY($1::text[]) ORDER BY sku LIMIT 1", skus)
+async def _refuse_taken(tx: asyncpg.Connection, product_id: UUID, variants: Sequence[Variant]) -> None:
+    taken = await tx.fetchval(
+        "SELECT sku FROM variants WHERE sku = ANY($1::text[]) AND product_id <> $2 ORDER BY sku LIMIT 1",
+        [each.sku for each in variants],
+        product_id,
+    )
     if taken is not None:
         raise SkuTaken(f"{taken} belongs to another product", sku=taken)
-    await _save_variants(tx, [(product_id, variants)])
+
+
+def _array_text(ids: Iterable[UUID]) -> str:
+    """Return ids as the text of an array: an array of arrays is not what unnest takes apart."""
+    return "{" + ",".join(map(str, ids)) + "}"
 
 
 async def list_products(connection: asyncpg.Connection, product_ids: Iterable[UUID]) -> list[Product]:
@@ -281,6 +322,11 @@ async def list_newest(
     else:
         rows = await connection.fetch(_fitting(_NEWEST_IN), before, limit, category_id)
     return [_product(row) for row in rows]
+
+
+async def list_oldest(connection: asyncpg.Connection, *, after: int, limit: int) -> list[Product]:
+    """Return at most `limit` products made after a `seq`, oldest first; of huge ones, no more than a page and one."""
+    return [_product(row) for row in await connection.fetch(_fitting(_OLDEST), after, limit)]
 
 
 def _fitting(found: str) -> str:

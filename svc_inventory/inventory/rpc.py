@@ -24,10 +24,11 @@ from titan.inventory.v1 import inventory_service_pb2_grpc, stock_pb2
 MAIN_WAREHOUSE = "main"
 ADJUST = "titan.inventory.v1.InventoryService/AdjustStock"
 BATCH_ADJUST = "titan.inventory.v1.InventoryService/BatchAdjustStock"
+SET_STOCK = "titan.inventory.v1.InventoryService/BatchSetStock"
 LIST_MOVEMENTS = "titan.inventory.v1.InventoryService/ListStockMovements"
 MAX_LINES_A_BATCH = 4096
 
-_Adjusting = TypeVar("_Adjusting", pb.AdjustStockRequest, pb.StockAdjustment)
+_Adjusting = TypeVar("_Adjusting", pb.AdjustStockRequest, pb.StockAdjustment, pb.StockChange)
 
 
 class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
@@ -61,31 +62,53 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
         wanted = [_adjustment(_canonical(request))]
 
         async def answer(tx: asyncpg.Connection) -> bytes | Refusal:
-            shelf = (await store.save_adjusted(tx, wanted))[0]
-            if isinstance(shelf, Refusal):
-                return shelf
+            adjusted = (await store.save_adjusted(tx, wanted))[0]
+            if isinstance(adjusted, Refusal):
+                return adjusted
             order = await store.list_warehouse_ids(tx)
-            return pb.AdjustStockResponse(stock=stock_to_wire(shelf, order)).SerializeToString()
+            return pb.AdjustStockResponse(stock=stock_to_wire(adjusted.shelf, order)).SerializeToString()
 
-        about = f"inventory/{request.sku}"
-        return pb.AdjustStockResponse.FromString(await self._once(ADJUST, request, about, answer))
+        user_id, about = caller_of().require_user_id(), f"inventory/{request.sku}"
+        return pb.AdjustStockResponse.FromString(await self._once(user_id, ADJUST, request, answer, about=about))
 
     async def BatchAdjustStock(self, request: pb.BatchAdjustStockRequest, context: Any) -> pb.BatchAdjustStockResponse:
         """Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND."""
         wanted = [_adjustment(_canonical(each)) for each in request.adjustments]
 
         async def answer(tx: asyncpg.Connection) -> bytes:
-            shelves = await store.save_adjusted(tx, wanted)
+            adjusted = await store.save_adjusted(tx, wanted)
             order = await store.list_warehouse_ids(tx)
             results = [
                 pb.AdjustStockResult(error=each.to_status())
                 if isinstance(each, Refusal)
-                else pb.AdjustStockResult(stock=stock_to_wire(each, order))
-                for each in shelves
+                else pb.AdjustStockResult(stock=stock_to_wire(each.shelf, order))
+                for each in adjusted
             ]
             return pb.BatchAdjustStockResponse(results=results).SerializeToString()
 
-        return pb.BatchAdjustStockResponse.FromString(await self._once(BATCH_ADJUST, request, "inventory", answer))
+        user_id = caller_of().require_user_id()
+        return pb.BatchAdjustStockResponse.FromString(
+            await self._once(user_id, BATCH_ADJUST, request, answer, about="inventory")
+        )
+
+    async def BatchSetStock(self, request: pb.BatchSetStockRequest, context: Any) -> pb.BatchSetStockResponse:
+        """Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND."""
+        wanted = [_change(_canonical(each)) for each in request.changes]
+
+        async def answer(tx: asyncpg.Connection) -> bytes:
+            adjusted = await store.save_adjusted(tx, wanted, validate_only=request.validate_only)
+            results = [
+                pb.SetStockResult(error=each.to_status())
+                if isinstance(each, Refusal)
+                else pb.SetStockResult(on_hand_delta=each.delta)
+                for each in adjusted
+            ]
+            return pb.BatchSetStockResponse(results=results).SerializeToString()
+
+        if request.validate_only:
+            return pb.BatchSetStockResponse.FromString(await self._db.transact(answer))
+        operation_id = UUID(request.operation_id)
+        return pb.BatchSetStockResponse.FromString(await self._once(operation_id, SET_STOCK, request, answer))
 
     async def ListStockMovements(
         self, request: pb.ListStockMovementsRequest, context: Any
@@ -168,35 +191,30 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
 
     async def _once(
         self,
+        asker_id: UUID,
         method: str,
-        request: pb.AdjustStockRequest | pb.BatchAdjustStockRequest,
-        about: str,
+        request: pb.AdjustStockRequest | pb.BatchAdjustStockRequest | pb.BatchSetStockRequest,
         answer: Callable[[asyncpg.Connection], Awaitable[bytes | Refusal]],
+        *,
+        about: str = "",
     ) -> bytes:
-        """Return the answer to a request id, made now or kept from before; `about` names what it changes.
+        """Return the answer to a request id of a user or an operation, made now or kept from before.
+
+        `about` names what a user's command changes; what an operation does is accounted for where it was started.
 
         Raises:
             Refusal: That was the answer.
         """
-        user_id = caller_of().require_user_id()
-        fingerprint = idempotency.fingerprint(request)
-        key = (user_id, method, request.request_id)
 
-        async def decide(tx: asyncpg.Connection) -> bytes | Refusal:
-            claim = idempotency.Claim(*key, fingerprint)
-            known = (await idempotency.claim_many(tx, [claim]))[0]
-            if known is not None:
-                return known
+        async def recorded(tx: asyncpg.Connection) -> bytes | Refusal:
             made = await answer(tx)
-            await idempotency.store_many(tx, [(key, made)])
-            if not isinstance(made, Refusal):
+            if about and not isinstance(made, Refusal):
                 await audit.accept(tx, about, audit.command(request.request_id))
             return made
 
-        made = await self._db.transact(decide)
+        claim = idempotency.Claim(asker_id, method, request.request_id, idempotency.fingerprint(request))
+        made = await idempotency.once(self._db, claim, recorded)
         await failpoint("inventory.adjust.after_commit")
-        if isinstance(made, Refusal):
-            raise made
         return made
 
 
@@ -252,6 +270,11 @@ def _canonical(each: _Adjusting) -> _Adjusting:
 
 def _adjustment(each: pb.AdjustStockRequest | pb.StockAdjustment) -> Adjustment:
     return Adjustment(each.sku, each.warehouse_id, each.delta, each.reason)
+
+
+def _change(each: pb.StockChange) -> Adjustment:
+    counted = each.on_hand if each.HasField("on_hand") else None
+    return Adjustment(each.sku, each.warehouse_id, each.delta, each.reason, counted)
 
 
 def _wanted(reservation: pb.Reservation) -> Wanted:

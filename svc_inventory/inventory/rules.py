@@ -230,6 +230,15 @@ def restock(lines: Sequence[Line], allocations: Sequence[Allocation]) -> list[in
     return back
 
 
+def delta_to(shelf: Shelf, warehouse_id: str, counted: int) -> int:
+    """Return by how many units a warehouse differs from what was counted there."""
+    return counted - _level(shelf, warehouse_id).on_hand
+
+
+def _level(shelf: Shelf, warehouse_id: str) -> Level:
+    return next((each for each in shelf.levels if each.warehouse_id == warehouse_id), Level(warehouse_id, 0, 0))
+
+
 def adjust(shelf: Shelf, *, warehouse_id: str, delta: int, reason: str) -> Movement:
     """Return the movement that changes the units on hand.
 
@@ -237,7 +246,7 @@ def adjust(shelf: Shelf, *, warehouse_id: str, delta: int, reason: str) -> Movem
         StockBelowReserved: Less would be on hand in the warehouse than orders hold there.
         StockTooLarge: More than a thousand million units of the SKU would be on hand.
     """
-    level = next((each for each in shelf.levels if each.warehouse_id == warehouse_id), Level(warehouse_id, 0, 0))
+    level = _level(shelf, warehouse_id)
     if level.on_hand + delta < level.reserved:
         raise StockBelowReserved(
             f"{shelf.sku} in {warehouse_id}: {level.on_hand} on hand, {level.reserved} of them held by orders",

@@ -38,6 +38,7 @@ ADDRESS = {"full_name": "Ada Byron", "line1": "1 Mill Lane", "city": "Leeds", "c
 AUTH, LINKS = "titan.auth.v1.AuthService", "titan.auth.v1.LinkService"
 FACTORS, USERS = "titan.auth.v1.SecondFactorService", "titan.auth.v1.UserService"
 CARTS, PRODUCTS = "titan.cart.v1.CartService", "titan.catalog.v1.ProductService"
+FILES, OPERATIONS = "titan.bulk.v1.FileService", "titan.bulk.v1.OperationService"
 CATEGORIES, STOCK = "titan.catalog.v1.CategoryService", "titan.inventory.v1.InventoryService"
 WAREHOUSES, CHECKOUT = "titan.inventory.v1.WarehouseService", "titan.order.v1.CheckoutService"
 ORDERS, PAYMENTS = "titan.order.v1.OrderService", "titan.payment.v1.PaymentService"
@@ -569,3 +570,51 @@ async def delete_identity(world: World) -> Asked:
     user = await signed_in(world)
     linked = await asked(FEDERATION, "CompleteIdentityLink", user, answer=ANSWER).send(world)
     return asked(FEDERATION, "DeleteFederatedIdentity", user, identity_id=linked.identity.identity_id)
+
+
+# Long jobs.
+
+
+async def file_of(world: World) -> str:
+    """Return the id of a new file."""
+    made = await asked(FILES, "CreateFile", ADMIN, name="rows.csv", format=1, part={"data": b"sku,delta\n"}).send(world)
+    return str(made.file.file_id)
+
+
+def export(request_id: str) -> Asked:
+    """Return the start of an export, which waits as nobody works here."""
+    return asked(OPERATIONS, "StartOperation", ADMIN, job={"product_export": {"format": 1}}, request_id=request_id)
+
+
+async def operation(world: World, *, cancelled: bool = False) -> str:
+    """Return the id of an operation that waits, or was cancelled."""
+    operation_id = str((await export(str(uuid4())).send(world)).operation.operation_id)
+    if cancelled:
+        await asked(OPERATIONS, "CancelOperation", ADMIN, operation_id=operation_id).send(world)
+    return operation_id
+
+
+@accepted(FILES, "CreateFile")
+async def create_file(world: World) -> Asked:
+    return asked(FILES, "CreateFile", ADMIN, name="rows.csv", format=1, part={"data": b"sku,delta\n"})
+
+
+@accepted(FILES, "AppendFile")
+async def append_file(world: World) -> Asked:
+    file_id = await file_of(world)
+    return asked(FILES, "AppendFile", ADMIN, file_id=file_id, offset=10, part={"data": b"mug,1\n"})
+
+
+@accepted(OPERATIONS, "StartOperation")
+async def start_operation(world: World) -> Asked:
+    return export(str(uuid4()))
+
+
+@accepted(OPERATIONS, "CancelOperation")
+async def cancel_operation(world: World) -> Asked:
+    return asked(OPERATIONS, "CancelOperation", ADMIN, operation_id=await operation(world))
+
+
+@accepted(OPERATIONS, "RetryOperation")
+async def retry_operation(world: World) -> Asked:
+    return asked(OPERATIONS, "RetryOperation", ADMIN, operation_id=await operation(world, cancelled=True))

@@ -10,16 +10,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
+from google.api import httpbody_pb2
 
 from mesh.auth_feed import AuthFeed
 from mesh.identity import TokenVerifier
 from mesh.received import Received
 from mesh.refusals import AccessDenied, Refusal, SessionRevoked
 from mesh.seams import SystemClock, SystemIds
+from svc_bulk.app import jobs_of
+from svc_bulk.feed.fetching import FeedRules
+from svc_bulk.operation.worker import Worker
 from svc_cart.cart.prices import Prices
 from svc_catalog.price import store as price_store
 from svc_catalog.price.consumer import TOPICS as PRICE_TOPICS
@@ -47,6 +52,14 @@ from titan.auth.v1 import (
     user_service_pb2_grpc,
 )
 from titan.auth.v1 import events_pb2 as auth_events_pb2
+from titan.bulk.v1 import (
+    file_pb2,
+    file_service_pb2,
+    file_service_pb2_grpc,
+    operation_pb2,
+    operation_service_pb2,
+    operation_service_pb2_grpc,
+)
 from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 from titan.catalog.v1 import product_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
@@ -527,6 +540,78 @@ async def test_what_an_imported_order_was_charged_is_a_price_of_its_time(world: 
 
     assert event.topic in PRICE_TOPICS
     assert (then.replace(second=0), line.unit_price_minor) == (price.minute, price.price_minor)
+
+
+# Long jobs
+
+
+async def job_done(world: World, **work: Any) -> operation_pb2.Operation:
+    """Start an operation as an administrator, and have it done by svc_bulk's own worker."""
+    clients, db, ids = world.clients("svc_bulk"), world.databases["svc_bulk"], SystemIds()
+    runtime: Any = SimpleNamespace(clients=clients, ids=ids)
+    operations = world.stub(operation_service_pb2_grpc.OperationServiceStub, "titan.bulk.v1.OperationService")
+    request = operation_service_pb2.StartOperationRequest(job=operation_pb2.Job(**work), request_id=str(uuid4()))
+    admin = as_user(roles=("admin",))
+    started = (await operations.StartOperation(request, metadata=admin)).operation
+    worker = Worker(db, ids, jobs_of(runtime, db, FeedRules(frozenset(), frozenset())), rest_share=0.0)
+    asked = operation_service_pb2.GetOperationRequest(operation_id=started.operation_id)
+    async with asyncio.timeout(20):
+        while True:  # others of this world may have left operations on the queue
+            await worker.take_due()
+            await worker.settle()
+            found = (await operations.GetOperation(asked, metadata=admin)).operation
+            if found.HasField("end_time"):
+                await clients.close()
+                return found
+
+
+async def file_of(world: World, content: str) -> str:
+    """Make a CSV file and return its id."""
+    files = world.stub(file_service_pb2_grpc.FileServiceStub, "titan.bulk.v1.FileService")
+    part = httpbody_pb2.HttpBody(data=content.encode())
+    request = file_service_pb2.CreateFileRequest(name="rows.csv", format=file_pb2.FILE_FORMAT_CSV, part=part)
+    return (await files.CreateFile(request, metadata=as_user(roles=("importer",)))).file.file_id
+
+
+async def text_of(world: World, file: file_pb2.File) -> str:
+    """Return the content of a small file."""
+    files = world.stub(file_service_pb2_grpc.FileServiceStub, "titan.bulk.v1.FileService")
+    request = file_service_pb2.ReadFileRequest(file_id=file.file_id)
+    return (await files.ReadFile(request, metadata=as_user(roles=("finance",)))).body.data.decode()
+
+
+@relies_on("svc_bulk", "BatchPutProducts", "BatchSetPrices", "BatchSetStock", "ListAllProducts")
+async def test_a_job_puts_products_prices_and_stock_and_reads_them_again(world: World):
+    """An outcome or a refusal for each row, in the order of the file; all products, with all that makes them."""
+    sku, other = await world.product(stock=5), f"C-{uuid4().hex[:12]}"
+    imported = f"sku,price_minor,title\n{sku},{PRICE_MINOR},\n{other},300,Jug\n{uuid4()},-1,Bad\n"
+    priced = f"sku,price_minor\n{other},350\n{sku},{PRICE_MINOR}\n{uuid4()},1\n"
+    stocked = f"sku,on_hand,delta\n{other},7,\n{sku},5,\n{sku},,-6\n"
+
+    puts = (await job_done(world, product_import={"file_id": await file_of(world, imported)})).progress
+    prices = (await job_done(world, price_update={"file_id": await file_of(world, priced)})).progress
+    stocks = (await job_done(world, stock_update={"file_id": await file_of(world, stocked)})).progress
+    export = await job_done(world, product_export={"format": file_pb2.FILE_FORMAT_CSV})
+
+    assert (1, 0, 1, 1) == (puts.created, puts.updated, puts.unchanged, puts.refused)
+    assert (1, 1, 1) == (prices.updated, prices.unchanged, prices.refused)
+    assert (1, 1, 1) == (stocks.updated, stocks.unchanged, stocks.refused)
+    rows = (await text_of(world, export.files[0])).splitlines()
+    assert 1 == len([row for row in rows if f",{other},350,GBP,2000,Jug,," in row])
+    assert 1 == len([row for row in rows if f",{sku},{PRICE_MINOR},GBP,2000,Title of {sku},," in row])
+
+
+@relies_on("svc_bulk", "ListSales")
+async def test_a_report_has_the_orders_that_count(world: World):
+    """With their country, their lines and what they come to."""
+    sku = await world.product()
+    placed = await place(world, sku)
+    report = await job_done(world, sales_report={})
+    files = {file.name: await text_of(world, file) for file in report.files}
+
+    assert f"{placed.user_id},GBP,1,2,{2 * PRICE_MINOR},0,{2 * PRICE_MINOR}" in files["sales_by_customer.csv"]
+    assert f"{sku},GBP,Title of {sku},1,2,0,{2 * PRICE_MINOR}" in files["sales_by_product.csv"]
+    assert "GB,GBP," in files["sales_by_country.csv"]
 
 
 # One-time links

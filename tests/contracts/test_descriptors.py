@@ -13,6 +13,7 @@ import pytest
 from mesh import refusals, topology
 from mesh.contract import AccessKind, Idempotency, Method
 from mesh.refusals import Refusal
+from svc_bulk.operation.rules import State as OperationState
 from svc_catalog.price.store import PriceSource
 from svc_inventory.inventory.rules import MovementKind
 from svc_notify.channels.interface import ChannelKind
@@ -33,6 +34,7 @@ from tests.contracts.reading import (
     unlimited_fields,
 )
 from tests.harness import titan_contract
+from titan.bulk.v1 import operation_pb2
 from titan.catalog.v1 import price_pb2
 from titan.inventory.v1 import stock_pb2
 from titan.notify.v1 import notification_pb2
@@ -158,6 +160,7 @@ def wire_names(enum_type: type, prefix: str) -> set[str]:
         (LoggedKind, settlement_pb2.SettlementMovementKind, "SETTLEMENT_MOVEMENT_KIND_", set(), set()),
         (MovementKind, stock_pb2.StockMovementKind, "STOCK_MOVEMENT_KIND_", set(), set()),
         (ChannelKind, notification_pb2.NotificationChannel, "NOTIFICATION_CHANNEL_", set(), set()),
+        (OperationState, operation_pb2.OperationState, "OPERATION_STATE_", set(), set()),
         (NotificationStatus, notification_pb2.NotificationStatus, "NOTIFICATION_STATUS_", set(), set()),
         # A payment that is being taken or let go is shown as what it was decided to be; how much went back is a sum.
         (

@@ -35,7 +35,16 @@ from titan.payment.v1 import wallet_service_pb2, wallet_service_pb2_grpc
 from titan.type.v1 import money_pb2
 
 TOPOLOGY = topology.load(ROOT / "deploy" / "topology.toml")
-PROVIDERS_FIRST = ("svc_auth", "svc_catalog", "svc_inventory", "svc_payment", "svc_cart", "svc_order", "svc_notify")
+PROVIDERS_FIRST = (
+    "svc_auth",
+    "svc_catalog",
+    "svc_inventory",
+    "svc_payment",
+    "svc_cart",
+    "svc_order",
+    "svc_notify",
+    "svc_bulk",
+)
 """Whoever is called stands before whoever calls."""
 
 PRICE_MINOR = 1250

@@ -23,10 +23,10 @@ def blocks() -> list[str]:
 
 @pytest.mark.timeout(60)
 def test_every_block_of_the_readme_does_what_it_says(mesh: RunningMesh) -> None:
-    """An order each by curl, buf curl and Python, by grpcurl too where there is one; and a consumer of their events."""
+    """An order each by curl, buf curl and Python, by grpcurl too where there is one; an import; a consumer."""
     kept = [block for block in blocks() if not block.startswith("grpcurl") or shutil.which("grpcurl")]
     ordering = [block for block in kept if "my-first-order" in block or "CheckoutService" in block]
-    assert (len(kept), len(ordering)) in {(6, 4), (5, 3)}
+    assert (len(kept), len(ordering)) in {(7, 4), (6, 3)}
     script = "\n".join(["set -euo pipefail", *kept, 'titan /v1/orders -H "$guest"'])
 
     ran = subprocess.run(
@@ -44,3 +44,4 @@ def test_every_block_of_the_readme_does_what_it_says(mesh: RunningMesh) -> None:
     assert [order["status"] for order in orders] == ["CONFIRMED"] * len(ordering)
     assert {order["total"]["minorUnits"] for order in orders} == {"2500"}
     assert len(EVENT.findall(ran.stdout)) == 4
+    assert re.search(r'"state": ?"SUCCEEDED".*"created": ?"1"', ran.stdout)

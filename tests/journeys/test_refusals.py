@@ -315,6 +315,7 @@ WRONG_METHODS = {
     "svc_order": ("svc_payment", "/titan.payment.v1.PaymentService/HandleWebhook"),
     "svc_cart": ("svc_catalog", "/titan.catalog.v1.ProductService/CreateProduct"),
     "svc_notify": ("svc_order", "/titan.order.v1.OrderService/GetOrder"),
+    "svc_bulk": ("svc_catalog", "/titan.catalog.v1.ProductService/CreateProduct"),
     "svc_catalog": ("svc_auth", "/titan.auth.v1.AuthService/CreateSession"),
     "edge_http": ("svc_payment", "/titan.payment.v1.PaymentService/BatchVoid"),
     "developer": ("svc_inventory", "/titan.inventory.v1.InventoryService/BatchReserve"),

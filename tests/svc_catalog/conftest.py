@@ -49,7 +49,7 @@ async def mesh(db, cache) -> AsyncIterator[SimpleNamespace]:
         SEARCH: SearchServicer(db, cache),
         PRICES: PriceServicer(db),
     }
-    callers = {name: frozenset({"edge_http", "svc_order"}) for name in services}
+    callers = {name: frozenset({"edge_http", "svc_order", "svc_bulk"}) for name in services}
     async with serve(services, callers=callers) as channel:
         yield SimpleNamespace(
             products=product_service_pb2_grpc.ProductServiceStub(channel),

@@ -13,7 +13,7 @@ from titan.catalog.v1 import error_reason_pb2
 
 
 async def test_it_hosts_what_the_topology_says(db):
-    """Each service of the package, and where there is a broker the relay and the reader of imported prices."""
+    """Each service, its housekeeping, and where there is a broker the relay and the reader of imported prices."""
     settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="postgresql://nobody@127.0.0.1/nothing")
     mesh = topology.load("deploy/topology.toml")
     runtime = SimpleNamespace(
@@ -22,7 +22,7 @@ async def test_it_hosts_what_the_topology_says(db):
     hosted = await build(runtime)
     declared = mesh.packages["svc_catalog"].services
     assert set(declared) == set(hosted.servicers)
-    assert 2 == len(hosted.background)
+    assert 3 == len(hosted.background)
 
 
 def test_refusals_are_those_of_the_contract():

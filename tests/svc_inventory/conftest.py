@@ -28,7 +28,7 @@ WAREHOUSE = "titan.inventory.v1.WarehouseService"
 async def mesh(db) -> AsyncIterator[SimpleNamespace]:
     """The stubs of both services: `inventory` and `warehouses`."""
     inventory = InventoryServicer(db)
-    callers = {INVENTORY: frozenset({"svc_order", "edge_http"}), WAREHOUSE: frozenset({"edge_http"})}
+    callers = {INVENTORY: frozenset({"svc_order", "svc_bulk", "edge_http"}), WAREHOUSE: frozenset({"edge_http"})}
     async with serve({INVENTORY: inventory, WAREHOUSE: WarehouseServicer(db)}, callers=callers) as channel:
         yield SimpleNamespace(
             inventory=inventory_service_pb2_grpc.InventoryServiceStub(channel),
@@ -45,6 +45,7 @@ class Shop:
         self.warehouses = stubs.warehouses
         self.admin = as_user(ADMIN, roles=("admin",))
         self.order = as_service("svc_order")
+        self.bulk = as_service("svc_bulk")
 
     async def given(self, units: int, warehouse_id: str = "") -> str:
         """Return a new SKU with that many units."""
@@ -62,6 +63,15 @@ class Shop:
         """Return on hand, reserved and available."""
         stock = (await self.inventory.GetStock(pb.GetStockRequest(sku=sku), metadata=self.admin)).stock
         return stock.on_hand, stock.reserved, stock.available
+
+    async def set_stock(
+        self, *changes: pb.StockChange, operation_id: str = "", request_id: str = "0", dry: bool = False
+    ):
+        """Change stock as a long job does, and return the results."""
+        request = pb.BatchSetStockRequest(
+            operation_id=operation_id or str(uuid4()), request_id=request_id, changes=changes, validate_only=dry
+        )
+        return (await self.inventory.BatchSetStock(request, metadata=self.bulk)).results
 
     async def reserve(self, *orders: tuple[str, list[tuple[str, int]]]):
         """Reserve (order id, [(sku, quantity), ...]) and return the results."""

@@ -18,44 +18,60 @@ from svc_inventory.inventory.store.shelves import list_warehouse_ids, lock_shelv
 
 @dataclass(frozen=True, slots=True)
 class Adjustment:
-    """One change of the units on hand that somebody asks for."""
+    """One change of the units on hand that somebody asks for: by `delta`, or to what they `counted`."""
 
     sku: str
     warehouse_id: str
     delta: int
     reason: str
+    counted: int | None = None
 
 
-async def save_adjusted(tx: asyncpg.Connection, adjustments: Sequence[Adjustment]) -> list[Shelf | Refusal]:
-    """Change the units on hand of many SKUs, one after the other.
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """A SKU after an adjustment, and by how many units that changed it."""
 
-    Returns one entry per adjustment, in their order: the shelf after it, or StockBelowReserved, StockTooLarge or
-    WarehouseNotFound, which leave the others alone.
+    shelf: Shelf
+    delta: int
+
+
+async def save_adjusted(
+    tx: asyncpg.Connection, adjustments: Sequence[Adjustment], *, validate_only: bool = False
+) -> list[Adjusted | Refusal]:
+    """Change the units on hand of many SKUs, one after the other; or only say what would become of each.
+
+    Returns one entry per adjustment, in their order: what it did, or StockBelowReserved, StockTooLarge or
+    WarehouseNotFound, which leave the others alone. What is counted as it is moves nothing.
     """
     known = set(await list_warehouse_ids(tx))
     wanted = sorted({each.sku for each in adjustments if each.warehouse_id in known})
-    await tx.execute(
-        'INSERT INTO skus (sku) SELECT sku FROM unnest($1::text[]) AS s (sku) ORDER BY sku COLLATE "C"'
-        " ON CONFLICT DO NOTHING",
-        wanted,
-    )
+    if not validate_only:
+        await tx.execute(
+            'INSERT INTO skus (sku) SELECT sku FROM unnest($1::text[]) AS s (sku) ORDER BY sku COLLATE "C"'
+            " ON CONFLICT DO NOTHING",
+            wanted,
+        )
     await failpoint("inventory.adjust.claimed")
     shelves = await lock_shelves(tx, wanted)
     await failpoint("inventory.adjust.locked")
-    now = dict(shelves)
-    answers: list[Shelf | Refusal] = []
+    now = {sku: shelves.get(sku) or Shelf(sku, 0) for sku in wanted}
+    answers: list[Adjusted | Refusal] = []
     moved: list[Movement] = []
     for each in adjustments:
         try:
             if each.warehouse_id not in known:
                 raise WarehouseNotFound(f"no warehouse {each.warehouse_id}", warehouse_id=each.warehouse_id)
-            movement = rules.adjust(now[each.sku], warehouse_id=each.warehouse_id, delta=each.delta, reason=each.reason)
+            shelf = now[each.sku]
+            delta = each.delta if each.counted is None else rules.delta_to(shelf, each.warehouse_id, each.counted)
+            if delta:
+                movement = rules.adjust(shelf, warehouse_id=each.warehouse_id, delta=delta, reason=each.reason)
+                now[each.sku] = rules.move(shelf, movement)
+                moved.append(movement)
         except Refusal as refusal:
             answers.append(refusal)
             continue
-        now[each.sku] = rules.move(now[each.sku], movement)
-        moved.append(movement)
-        answers.append(now[each.sku])
-    await save_movements(tx, shelves, moved)
-    await failpoint("inventory.adjust.before_commit")
+        answers.append(Adjusted(now[each.sku], delta))
+    if not validate_only:
+        await save_movements(tx, shelves, moved)
+        await failpoint("inventory.adjust.before_commit")
     return answers

@@ -571,3 +571,72 @@ async def test_refusals_carry_their_metadata(shop):
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await shop.adjust("x", 1, warehouse_id="nowhere")
     assert {"warehouse_id": "nowhere"} == refusal_in(refusal.value).metadata
+
+
+# Long jobs
+
+
+async def test_set_stock_counts_or_changes(shop, order_id):
+    """One after the other; what is counted as it is moves nothing, and what orders hold stays."""
+    sku, new = await shop.given(10), f"sku {uuid4().hex[:8]}"
+    await shop.reserve((order_id, [(sku, 4)]))
+    change = pb.StockChange
+    results = await shop.set_stock(
+        change(sku=sku, on_hand=7),
+        change(sku=sku, delta=2),
+        change(sku=sku, on_hand=9),
+        change(sku=sku, on_hand=3),
+        change(sku=new, on_hand=5, reason="counted"),
+        change(sku=new, delta=1, warehouse_id="nowhere"),
+        change(sku=new, on_hand=0),
+    )
+
+    assert [-3, 2, 0, 0, 5, 0, -5] == [each.on_hand_delta for each in results]
+    assert ["", "", "", "STOCK_BELOW_RESERVED", "", "WAREHOUSE_NOT_FOUND", ""] == [reason(each) for each in results]
+    assert (9, 4, 5) == await shop.stock(sku)
+    assert (0, 0, 0) == await shop.stock(new)
+    request = pb.ListStockMovementsRequest(sku=new)
+    movements = (await shop.inventory.ListStockMovements(request, metadata=shop.admin)).movements
+    assert [(-5, ""), (5, "counted")] == [(each.on_hand_delta, each.reason) for each in movements]
+
+
+async def test_set_stock_refuses_more_than_a_sku_may_have(shop):
+    """The others go on."""
+    sku = await shop.given(1_000_000)
+    changes = [pb.StockChange(sku=sku, delta=1_000_000)] * 500
+    operation_id = str(uuid4())
+    for number in range(2):
+        results = await shop.set_stock(*changes, operation_id=operation_id, request_id=str(number))
+    assert {"", "STOCK_TOO_LARGE"} == {reason(each) for each in results}
+    assert 1_000_000_000 == (await shop.stock(sku))[0]
+
+
+async def test_set_stock_moves_once_under_its_key(shop):
+    """A key belongs to its operation; asked again it gives the same answer, and another content is refused."""
+    sku, operation_id = await shop.given(1), str(uuid4())
+    change = pb.StockChange(sku=sku, delta=5)
+    answers = [await shop.set_stock(change, operation_id=operation_id) for _ in range(3)]
+    assert [5] * 3 == [each.on_hand_delta for [each] in answers]
+    assert (6, 0, 6) == await shop.stock(sku)
+
+    other = pb.StockChange(sku=sku, delta=6)
+    assert "IDEMPOTENCY_KEY_REUSED" == await refused(shop.set_stock(other, operation_id=operation_id))
+    assert "IDEMPOTENCY_KEY_REQUIRED" == await refused(shop.set_stock(change, request_id=""))
+    await shop.set_stock(change)
+    assert (11, 0, 11) == await shop.stock(sku)
+
+
+async def test_set_stock_that_is_only_validated_moves_nothing(shop):
+    """Not even a SKU that nobody knew is known then; and the answers are those of the real call."""
+    known, new = await shop.given(2), f"sku {uuid4().hex[:8]}"
+    changes = [
+        pb.StockChange(sku=known, delta=-2),
+        pb.StockChange(sku=known, delta=-1),
+        pb.StockChange(sku=new, delta=3),
+    ]
+    operation_id = str(uuid4())
+    dry = await shop.set_stock(*changes, operation_id=operation_id, dry=True)
+
+    assert [(2, 0, 2), (0, 0, 0)] == [await shop.stock(known), await shop.stock(new)]
+    assert list(dry) == list(await shop.set_stock(*changes, operation_id=operation_id))
+    assert [(0, 0, 0), (3, 0, 3)] == [await shop.stock(known), await shop.stock(new)]

@@ -70,6 +70,21 @@ class ProductServiceStub:
                 request_serializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchGetVariantsRequest.SerializeToString,
                 response_deserializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchGetVariantsResponse.FromString,
                 _registered_method=True)
+        self.BatchPutProducts = channel.unary_unary(
+                '/titan.catalog.v1.ProductService/BatchPutProducts',
+                request_serializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchPutProductsRequest.SerializeToString,
+                response_deserializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchPutProductsResponse.FromString,
+                _registered_method=True)
+        self.BatchSetPrices = channel.unary_unary(
+                '/titan.catalog.v1.ProductService/BatchSetPrices',
+                request_serializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchSetPricesRequest.SerializeToString,
+                response_deserializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchSetPricesResponse.FromString,
+                _registered_method=True)
+        self.ListAllProducts = channel.unary_unary(
+                '/titan.catalog.v1.ProductService/ListAllProducts',
+                request_serializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.ListAllProductsRequest.SerializeToString,
+                response_deserializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.ListAllProductsResponse.FromString,
+                _registered_method=True)
 
 
 class ProductServiceServicer:
@@ -143,6 +158,39 @@ class ProductServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchPutProducts(self, request, context):
+        """Adds or changes many products for a long job, one result each: a refused one never fails its neighbours.
+
+        A product is found by its SKUs, and made where nobody has one of them. Variants that are named are written as they
+        stand in the request, and their siblings stay; an empty title, description or list of categories leaves what there
+        is. The same request id of an operation gives the same answer and changes nothing twice.
+        Fails with IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
+        Results carry SKU_TAKEN, CATEGORY_NOT_FOUND, PRICE_INVALID or INVALID_INPUT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchSetPrices(self, request, context):
+        """Changes the prices of many SKUs for a long job, one result each: a refused one never fails its neighbours.
+
+        The same request id of an operation gives the same answer and changes nothing twice.
+        Fails with IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
+        Results carry PRODUCT_NOT_FOUND or PRICE_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAllProducts(self, request, context):
+        """Lists all products for a long job, the oldest first, past everything that is kept for shoppers.
+
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ProductServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -180,6 +228,21 @@ def add_ProductServiceServicer_to_server(servicer, server):
                     servicer.BatchGetVariants,
                     request_deserializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchGetVariantsRequest.FromString,
                     response_serializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchGetVariantsResponse.SerializeToString,
+            ),
+            'BatchPutProducts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchPutProducts,
+                    request_deserializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchPutProductsRequest.FromString,
+                    response_serializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchPutProductsResponse.SerializeToString,
+            ),
+            'BatchSetPrices': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSetPrices,
+                    request_deserializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchSetPricesRequest.FromString,
+                    response_serializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchSetPricesResponse.SerializeToString,
+            ),
+            'ListAllProducts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAllProducts,
+                    request_deserializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.ListAllProductsRequest.FromString,
+                    response_serializer=titan_dot_catalog_dot_v1_dot_product__service__pb2.ListAllProductsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -372,6 +435,87 @@ class ProductService:
             '/titan.catalog.v1.ProductService/BatchGetVariants',
             titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchGetVariantsRequest.SerializeToString,
             titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchGetVariantsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchPutProducts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.catalog.v1.ProductService/BatchPutProducts',
+            titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchPutProductsRequest.SerializeToString,
+            titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchPutProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSetPrices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.catalog.v1.ProductService/BatchSetPrices',
+            titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchSetPricesRequest.SerializeToString,
+            titan_dot_catalog_dot_v1_dot_product__service__pb2.BatchSetPricesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAllProducts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.catalog.v1.ProductService/ListAllProducts',
+            titan_dot_catalog_dot_v1_dot_product__service__pb2.ListAllProductsRequest.SerializeToString,
+            titan_dot_catalog_dot_v1_dot_product__service__pb2.ListAllProductsResponse.FromString,
             options,
             channel_credentials,
             insecure,

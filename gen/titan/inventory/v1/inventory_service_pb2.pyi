@@ -188,3 +188,43 @@ class StockEffectResult(_message.Message):
     order_id: str
     error: _status_pb2.Status
     def __init__(self, order_id: _Optional[str] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class BatchSetStockRequest(_message.Message):
+    __slots__ = ("operation_id", "request_id", "changes", "validate_only")
+    OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    operation_id: str
+    request_id: str
+    changes: _containers.RepeatedCompositeFieldContainer[StockChange]
+    validate_only: bool
+    def __init__(self, operation_id: _Optional[str] = ..., request_id: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[StockChange, _Mapping]]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class StockChange(_message.Message):
+    __slots__ = ("sku", "delta", "on_hand", "reason", "warehouse_id")
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    DELTA_FIELD_NUMBER: _ClassVar[int]
+    ON_HAND_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    WAREHOUSE_ID_FIELD_NUMBER: _ClassVar[int]
+    sku: str
+    delta: int
+    on_hand: int
+    reason: str
+    warehouse_id: str
+    def __init__(self, sku: _Optional[str] = ..., delta: _Optional[int] = ..., on_hand: _Optional[int] = ..., reason: _Optional[str] = ..., warehouse_id: _Optional[str] = ...) -> None: ...
+
+class BatchSetStockResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[SetStockResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[SetStockResult, _Mapping]]] = ...) -> None: ...
+
+class SetStockResult(_message.Message):
+    __slots__ = ("on_hand_delta", "error")
+    ON_HAND_DELTA_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    on_hand_delta: int
+    error: _status_pb2.Status
+    def __init__(self, on_hand_delta: _Optional[int] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...

@@ -75,6 +75,11 @@ class InventoryServiceStub:
                 request_serializer=titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockRequest.SerializeToString,
                 response_deserializer=titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockResponse.FromString,
                 _registered_method=True)
+        self.BatchSetStock = channel.unary_unary(
+                '/titan.inventory.v1.InventoryService/BatchSetStock',
+                request_serializer=titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchSetStockRequest.SerializeToString,
+                response_deserializer=titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchSetStockResponse.FromString,
+                _registered_method=True)
 
 
 class InventoryServiceServicer:
@@ -162,6 +167,18 @@ class InventoryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchSetStock(self, request, context):
+        """Changes the units on hand of many SKUs for a long job, one result each: a refused one never fails its neighbours.
+
+        A change is by a number of units, or to one that somebody has counted. The same request id of an operation gives the
+        same answer and moves nothing twice. A SKU may stand in it more than once.
+        Fails with IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
+        Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InventoryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -204,6 +221,11 @@ def add_InventoryServiceServicer_to_server(servicer, server):
                     servicer.BatchRestock,
                     request_deserializer=titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockRequest.FromString,
                     response_serializer=titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockResponse.SerializeToString,
+            ),
+            'BatchSetStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSetStock,
+                    request_deserializer=titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchSetStockRequest.FromString,
+                    response_serializer=titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchSetStockResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -423,6 +445,33 @@ class InventoryService:
             '/titan.inventory.v1.InventoryService/BatchRestock',
             titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockRequest.SerializeToString,
             titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchRestockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSetStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.inventory.v1.InventoryService/BatchSetStock',
+            titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchSetStockRequest.SerializeToString,
+            titan_dot_inventory_dot_v1_dot_inventory__service__pb2.BatchSetStockResponse.FromString,
             options,
             channel_credentials,
             insecure,

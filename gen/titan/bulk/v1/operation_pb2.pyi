@@ -1,0 +1,151 @@
+import datetime
+
+from buf.validate import validate_pb2 as _validate_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
+from titan.bulk.v1 import file_pb2 as _file_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class OperationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OPERATION_STATE_UNSPECIFIED: _ClassVar[OperationState]
+    OPERATION_STATE_QUEUED: _ClassVar[OperationState]
+    OPERATION_STATE_RUNNING: _ClassVar[OperationState]
+    OPERATION_STATE_SUCCEEDED: _ClassVar[OperationState]
+    OPERATION_STATE_FAILED: _ClassVar[OperationState]
+    OPERATION_STATE_DEAD: _ClassVar[OperationState]
+    OPERATION_STATE_CANCELLED: _ClassVar[OperationState]
+OPERATION_STATE_UNSPECIFIED: OperationState
+OPERATION_STATE_QUEUED: OperationState
+OPERATION_STATE_RUNNING: OperationState
+OPERATION_STATE_SUCCEEDED: OperationState
+OPERATION_STATE_FAILED: OperationState
+OPERATION_STATE_DEAD: OperationState
+OPERATION_STATE_CANCELLED: OperationState
+
+class Operation(_message.Message):
+    __slots__ = ("operation_id", "job", "state", "done", "progress", "error", "files", "attempts", "problem", "cancel_requested", "create_time", "start_time", "end_time")
+    OPERATION_ID_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    operation_id: str
+    job: Job
+    state: OperationState
+    done: bool
+    progress: OperationProgress
+    error: _status_pb2.Status
+    files: _containers.RepeatedCompositeFieldContainer[_file_pb2.File]
+    attempts: int
+    problem: str
+    cancel_requested: bool
+    create_time: _timestamp_pb2.Timestamp
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, operation_id: _Optional[str] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., state: _Optional[_Union[OperationState, str]] = ..., done: _Optional[bool] = ..., progress: _Optional[_Union[OperationProgress, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., files: _Optional[_Iterable[_Union[_file_pb2.File, _Mapping]]] = ..., attempts: _Optional[int] = ..., problem: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class OperationProgress(_message.Message):
+    __slots__ = ("rows_done", "rows_total", "created", "updated", "unchanged", "refused")
+    ROWS_DONE_FIELD_NUMBER: _ClassVar[int]
+    ROWS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_FIELD_NUMBER: _ClassVar[int]
+    UNCHANGED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    rows_done: int
+    rows_total: int
+    created: int
+    updated: int
+    unchanged: int
+    refused: int
+    def __init__(self, rows_done: _Optional[int] = ..., rows_total: _Optional[int] = ..., created: _Optional[int] = ..., updated: _Optional[int] = ..., unchanged: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
+
+class Job(_message.Message):
+    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync")
+    PRODUCT_IMPORT_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_EXPORT_FIELD_NUMBER: _ClassVar[int]
+    STOCK_UPDATE_FIELD_NUMBER: _ClassVar[int]
+    PRICE_UPDATE_FIELD_NUMBER: _ClassVar[int]
+    SALES_REPORT_FIELD_NUMBER: _ClassVar[int]
+    FEED_SYNC_FIELD_NUMBER: _ClassVar[int]
+    product_import: ProductImport
+    product_export: ProductExport
+    stock_update: StockUpdate
+    price_update: PriceUpdate
+    sales_report: SalesReport
+    feed_sync: FeedSync
+    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ...) -> None: ...
+
+class ProductImport(_message.Message):
+    __slots__ = ("file_id", "dry_run")
+    FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    file_id: str
+    dry_run: bool
+    def __init__(self, file_id: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class ProductExport(_message.Message):
+    __slots__ = ("format",)
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    format: _file_pb2.FileFormat
+    def __init__(self, format: _Optional[_Union[_file_pb2.FileFormat, str]] = ...) -> None: ...
+
+class StockUpdate(_message.Message):
+    __slots__ = ("file_id", "dry_run")
+    FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    file_id: str
+    dry_run: bool
+    def __init__(self, file_id: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class PriceUpdate(_message.Message):
+    __slots__ = ("file_id", "dry_run")
+    FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    file_id: str
+    dry_run: bool
+    def __init__(self, file_id: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class SalesReport(_message.Message):
+    __slots__ = ("from_time", "to_time")
+    FROM_TIME_FIELD_NUMBER: _ClassVar[int]
+    TO_TIME_FIELD_NUMBER: _ClassVar[int]
+    from_time: _timestamp_pb2.Timestamp
+    to_time: _timestamp_pb2.Timestamp
+    def __init__(self, from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class FeedSync(_message.Message):
+    __slots__ = ("url", "format", "dry_run")
+    URL_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    format: _file_pb2.FileFormat
+    dry_run: bool
+    def __init__(self, url: _Optional[str] = ..., format: _Optional[_Union[_file_pb2.FileFormat, str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class RowProblem(_message.Message):
+    __slots__ = ("row_number", "reason", "message")
+    ROW_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    row_number: int
+    reason: str
+    message: str
+    def __init__(self, row_number: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...

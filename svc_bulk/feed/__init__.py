@@ -1,0 +1,1 @@
+"""Feeds: which may be fetched, how, and what each answered last."""

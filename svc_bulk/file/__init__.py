@@ -1,0 +1,1 @@
+"""FileService: the files that operations read and write."""

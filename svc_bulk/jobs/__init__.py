@@ -1,0 +1,1 @@
+"""What operations do: one module a kind of work."""

@@ -1,0 +1,60 @@
+"""Feeds: a supplier's file, fetched where it has changed, and imported."""
+
+from __future__ import annotations
+
+import json
+from uuid import UUID
+
+import asyncpg
+
+from mesh.database import Database
+from mesh.seams import Ids, failpoint
+from svc_bulk.feed import fetching, store
+from svc_bulk.feed.fetching import Feed, FeedRules
+from svc_bulk.file import store as file_store
+from svc_bulk.file.wire import format_of
+from svc_bulk.jobs.table import Table
+from svc_bulk.operation.store import Step
+from svc_bulk.operation.work import Source, Work
+
+
+class FeedSync:
+    """Fetches a feed and imports its products. What was fetched is stored before the first row is read, so that a
+    worker that takes over reads the same."""
+
+    def __init__(self, db: Database, ids: Ids, rules: FeedRules, table: Table) -> None:
+        self._db = db
+        self._ids = ids
+        self._rules = rules
+        self._table = table
+
+    async def run(self, work: Work) -> None:
+        """Fetch, unless that was done, and carry over what has not been yet.
+
+        Raises:
+            FeedNotAllowed, FeedRefused: It can't be fetched.
+        """
+        wanted, file_id, place = work.job.feed_sync, work.operation.source_file_id, work.operation.place
+        if file_id is None:
+            async with self._db.hot_read() as connection:
+                etag = await store.find_etag(connection, wanted.url)
+            feed = await fetching.fetch(self._rules, wanted.url, etag)
+            if feed.content is None:
+                return
+            file_id, place = self._ids.new(), json.dumps({"etag": feed.etag})
+            await self._keep(work, feed, file_id, place)
+        source = Source(file_id, format_of(wanted.format), wanted.dry_run)
+        await self._table.run(work, source, place=place)
+        if not wanted.dry_run:
+            etag = json.loads(place)["etag"]
+            await self._db.transact(lambda tx: store.save_etag(tx, wanted.url, etag))
+
+    async def _keep(self, work: Work, feed: Feed, file_id: UUID, place: str) -> None:
+        content, format = feed.content or b"", format_of(work.job.feed_sync.format)
+
+        async def keep(tx: asyncpg.Connection) -> None:
+            await file_store.save_new(tx, file_id, f"feed.{format.value.lower()}", format, content)
+            await file_store.seal(tx, file_id)
+
+        await work.save(Step(0, place, source_file_id=file_id), also=keep)
+        await failpoint("bulk.feed.kept")

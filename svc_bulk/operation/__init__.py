@@ -1,0 +1,1 @@
+"""OperationService, the queue of operations, and the worker that takes from it."""

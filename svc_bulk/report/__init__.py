@@ -1,0 +1,1 @@
+"""Sales reports: sums, tables, and a page with charts."""

@@ -1,0 +1,1 @@
+"""SalesService: what was sold, for reports."""
