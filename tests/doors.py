@@ -91,10 +91,12 @@ def shows(home: Home, pair: Pair | None) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def entered(home: Home, port: int, pair: Pair | None) -> AsyncIterator[grpc.aio.Channel]:
-    """Yield a channel to a gRPC port of the mesh, with this certificate or without one."""
+async def entered(
+    home: Home, port: int, pair: Pair | None, *, address: str = "127.0.0.1"
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Yield a channel to a port of the mesh from a local address, with this certificate or without one."""
     context = shows(home, pair)
-    writers: set[asyncio.StreamWriter] = set()
+    carrying: set[asyncio.Task[None]] = set()
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -103,21 +105,32 @@ async def entered(home: Home, port: int, pair: Pair | None) -> AsyncIterator[grp
         writer.close()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.add(writer)
+        ends = [writer]
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            far_reader, far_writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=context, local_addr=(address, 0)
+            )
+            ends.append(far_writer)
+            await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
         except OSError:
-            writer.close()
-            return
-        await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
+            pass  # who asked hears it as a connection that ends
+        finally:
+            for end in ends:
+                end.transport.abort()
+
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(carry(reader, writer))
+        carrying.add(task)
+        task.add_done_callback(carrying.discard)
 
     with tempfile.TemporaryDirectory(prefix="titan-") as folder:
-        tunnel = await asyncio.start_unix_server(carry, f"{folder}/door.sock")
+        tunnel = await asyncio.start_unix_server(begin, f"{folder}/door.sock")
         channel = grpc.aio.insecure_channel(f"unix:{folder}/door.sock")
         try:
             yield channel
         finally:
             await channel.close()
             tunnel.close()
-            for writer in writers:
-                writer.close()
+            for task in carrying:
+                task.cancel()
+            await asyncio.gather(*carrying, return_exceptions=True)

@@ -35,21 +35,34 @@ def trust_in(ca_file: str | Path, *protocols: str) -> ssl.SSLContext:
     return context
 
 
+async def connect(
+    port: int, trust: ssl.SSLContext | None, address: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection from a local address; without anything to believe it is plain text."""
+    return await asyncio.open_connection("localhost", port, ssl=trust, local_addr=(address, 0))
+
+
 async def speak(
-    port: int, trust: ssl.SSLContext, address: str, request: bytes, *, answer_seconds: float = ANSWER_SECONDS
+    port: int,
+    trust: ssl.SSLContext,
+    address: str,
+    request: bytes,
+    *,
+    answer_seconds: float = ANSWER_SECONDS,
+    further_seconds: float = FURTHER_SECONDS,
 ) -> list[tuple[int, Any]]:
     """Send bytes over HTTP/1.1 and return each answer's status and JSON, until none follows.
 
     A pipelined or smuggled second request shows as a second answer. A connection that is closed without a word gives
     an empty list.
     """
-    reader, writer = await asyncio.open_connection("localhost", port, ssl=trust, local_addr=(address, 0))
+    reader, writer = await connect(port, trust, address)
     answers: list[tuple[int, Any]] = []
     try:
         writer.write(request)
         await writer.drain()
         while True:
-            async with asyncio.timeout(FURTHER_SECONDS if answers else answer_seconds):
+            async with asyncio.timeout(further_seconds if answers else answer_seconds):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 length = re.search(r"(?i)\r\ncontent-length: (\d+)", head)
                 body = await reader.readexactly(int(length[1]) if length else 0)
@@ -75,6 +88,9 @@ class Http2:
         self.goodbye: int | None = None
         """The error code of the other side's GOAWAY, when it said one."""
 
+        self.flooding = 0
+        """The stream that a flood goes on with, for whoever sends frames by hand."""
+
         self.gone = asyncio.Event()
         """Set when the other side has hung up."""
 
@@ -83,7 +99,7 @@ class Http2:
     @classmethod
     async def open(cls, port: int, trust: ssl.SSLContext, address: str) -> Http2:
         """Connect from a local address. `trust` has to offer h2."""
-        reader, writer = await asyncio.open_connection("localhost", port, ssl=trust, local_addr=(address, 0))
+        reader, writer = await connect(port, trust, address)
         writer.write(PREFACE + frame(SETTINGS, 0, 0, b""))
         await writer.drain()
         return cls(reader, writer)
@@ -135,6 +151,10 @@ class Http2:
             self._writer.write(frame(DATA, END_STREAM if last else 0, stream, body[sent : sent + room]))
             await self._writer.drain()
             sent += room
+
+    def stop_reading(self) -> None:
+        """Leave what comes where it is, so that the other side's answers pile up."""
+        self._reading.cancel()
 
     async def answer(self, stream: int) -> tuple[str, Any]:
         """Return how the stream ended (`answered`, `reset` or `closed`) and the JSON of its body."""

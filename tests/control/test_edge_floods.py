@@ -22,7 +22,7 @@ from control.render import ALL_BODIES, MAX_BODY_BYTES
 from control.servers import envoy
 from tests.control.small_mesh import TOPOLOGY, prepare
 from tests.control.test_edge_envoy import answer
-from tests.raw_http import Http2, trust_in
+from tests.raw_http import Http2, connect, trust_in
 
 HEAP_BYTES = 96 * 1024 * 1024
 CONNECTIONS = 120
@@ -55,9 +55,7 @@ class Flooded:
 
     async def connect(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection from a local address."""
-        return await asyncio.open_connection(
-            "localhost", self.home.ports.edge, ssl=self.trust(), local_addr=(address, 0)
-        )
+        return await connect(self.home.ports.edge, self.trust(), address)
 
     @asynccontextmanager
     async def neighbour(self, address: str) -> AsyncIterator[list[int]]:
