@@ -11,6 +11,8 @@
 #   make proof-harness   plant known defects and mutate the rules: does the proof, and do the tests, notice? 15 minutes
 #   make rebuild   drop orders, stock and wallets of the running mesh and make them again from their journals (ARGS=--check compares)
 #   make audit-verify   is the audit log of the running mesh whole? ARGS=--new reads only what came since the last time
+#   make attack    attack a mesh of its own: the access matrix, RPC by RPC, and hundreds of numbered cases (ARGS="--only 37" repeats one)
+#   make attack-short  two minutes of it
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
 #                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
@@ -19,7 +21,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify figures replay rebuild clean
+.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify attack attack-short figures replay rebuild clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -101,6 +103,11 @@ proof-harness: setup
 
 audit-verify: setup
 	@$(RUN) -m control.audit $(ARGS)
+attack: setup
+	@$(RUN) -m tests.attacks $(ARGS)
+
+attack-short: setup
+	@$(RUN) -m tests.attacks --short $(ARGS)
 
 figures: setup
 	@$(RUN) -m bench.figures

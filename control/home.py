@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_PORT_BASE = 18440
-PORT_SPAN = 120
+PORT_SPAN = 150
 """Every port of a mesh, those of its most replicas too, lies less than this above its base."""
 
 LONGEST_SOCKET_PATH_BYTES = 103

@@ -14,6 +14,7 @@ from edge_http.binding import Binding, Headers
 from edge_http.rendered import Rendered
 from mesh.clients import Clients
 from mesh.contract import AccessKind, Idempotency, Route
+from mesh.identity import MAX_TOKEN_CHARACTERS
 from mesh.refusals import InvalidInput, TokenInvalid
 
 AUTHORIZATION = b"authorization"
@@ -21,6 +22,7 @@ IF_NONE_MATCH = b"if-none-match"
 CLIENT_ADDRESS = b"x-titan-client-ip"
 """Written by the edge's Envoy, which removes what a client sends under this name."""
 
+LONGEST_AUTHORIZATION_CHARACTERS = len("Bearer ") + MAX_TOKEN_CHARACTERS
 PUBLIC_SECONDS = 5
 _PUBLIC = (b"cache-control", b"public, max-age=%d" % PUBLIC_SECONDS)
 _PRIVATE = (b"cache-control", b"no-store")
@@ -117,7 +119,7 @@ def metadata_of(headers: Headers) -> tuple[tuple[str, str], ...]:
     Every copy of a header goes on, so that the service sees a doubled token and refuses it.
 
     Raises:
-        TokenInvalid: The token holds characters that no token has.
+        TokenInvalid: The token holds characters that no token has, or more of them than any.
     """
     found = []
     for name, value in headers:
@@ -126,6 +128,9 @@ def metadata_of(headers: Headers) -> tuple[tuple[str, str], ...]:
                 text = value.decode("ascii").strip()
             except UnicodeDecodeError:
                 text = "\x00"
+            if name == AUTHORIZATION and len(text) > LONGEST_AUTHORIZATION_CHARACTERS:
+                # gRPC would refuse such metadata as a matter of resources, and the client would try again for ever.
+                raise TokenInvalid("the access token is not valid")
             if not text.isprintable():
                 if name == AUTHORIZATION:
                     raise TokenInvalid("the access token is malformed")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 import socket
 
+from control.home import PORT_SPAN
+
 HOST = "127.0.0.1"
 
-BLOCK_PORTS = 100
-"""A block holds all ports of one mesh."""
 FIRST_BLOCK, LAST_BLOCK = 19_000, 32_600
 """Below the ports that Linux gives to outgoing connections (32,768 and up): any client may take one of those while its
 server starts again. Above the ports of a mesh that was told nothing."""
@@ -29,14 +29,14 @@ def port_is_taken(port: int) -> bool:
 
 
 def claim_block() -> int:
-    """Return the first of 100 free ports that no other process gets from here while this one lives.
+    """Return the first of so many free ports as a mesh may have, which no other process gets from here while this one lives.
 
     The claim is a socket with a name and no file, so the kernel forgets it with its process, however that ends.
 
     Raises:
         OSError: There is no free block.
     """
-    blocks = range(FIRST_BLOCK, LAST_BLOCK + 1, BLOCK_PORTS)
+    blocks = range(FIRST_BLOCK, LAST_BLOCK + 1, PORT_SPAN)
     for block in random.sample(blocks, len(blocks)):
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
@@ -44,12 +44,12 @@ def claim_block() -> int:
         except OSError:
             claim.close()
             continue
-        if any(port_is_taken(port) for port in range(block, block + BLOCK_PORTS)):
+        if any(port_is_taken(port) for port in range(block, block + PORT_SPAN)):
             claim.close()
             continue
         _claims.append(claim)
         return block
-    raise OSError(f"no {BLOCK_PORTS} free ports in a row from {FIRST_BLOCK} to {LAST_BLOCK + BLOCK_PORTS - 1}")
+    raise OSError(f"no {PORT_SPAN} free ports in a row from {FIRST_BLOCK} to {LAST_BLOCK + PORT_SPAN - 1}")
 
 
 def free_port() -> int:
@@ -60,5 +60,5 @@ def free_port() -> int:
     """
     if not _free:
         block = claim_block()
-        _free.extend(range(block, block + BLOCK_PORTS))
+        _free.extend(range(block, block + PORT_SPAN))
     return _free.pop()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from grpc_interceptor.server import AsyncServerInterceptor
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
@@ -25,7 +25,7 @@ from mesh.interceptors.identity import Identity
 from mesh.interceptors.refusals import Refusals, refuse
 from mesh.interceptors.stage import Stage, Stream, Unary
 from mesh.interceptors.telemetry import Telemetry, spans_wanted
-from mesh.interceptors.validation import Validation
+from mesh.interceptors.validation import UNREADABLE, Validation
 from mesh.refusals import MethodNotImplemented
 
 INFRASTRUCTURE = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -71,7 +71,7 @@ class Chain(AsyncServerInterceptor):
                 return await continuation(handler_call_details)
             if path not in self._plans:
                 return _UNKNOWN
-            handler = await super().intercept_service(continuation, handler_call_details) or _UNKNOWN
+            handler = _readable(await super().intercept_service(continuation, handler_call_details) or _UNKNOWN)
             self._handlers[path] = handler
         return handler
 
@@ -150,6 +150,21 @@ async def _finish(messages: AsyncGenerator[Message, None], call: Call) -> AsyncI
                 yield message
     finally:
         call.finished = True
+
+
+def _readable(handler: Any) -> Any:
+    """Return a handler that is told of bytes that are no request. By itself gRPC calls them a failure of the server."""
+    read = handler.request_deserializer
+    if read is None:
+        return handler
+
+    def read_or_not(data: bytes) -> Any:
+        try:
+            return read(data)
+        except DecodeError:
+            return UNREADABLE
+
+    return handler._replace(request_deserializer=read_or_not)
 
 
 def _scan(pairs: Any) -> tuple[dict[str, Any], frozenset[str]]:

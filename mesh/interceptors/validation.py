@@ -16,6 +16,9 @@ from mesh.contract import Method
 from mesh.interceptors.stage import Check, Guard
 from mesh.refusals import FieldViolation, IdempotencyKeyRequired, InvalidInput
 
+UNREADABLE: Any = object()
+"""Stands for bytes that are no request of the method. Who may not call at all hears that first."""
+
 MAX_VIOLATIONS = 20
 """A status travels in headers; the first twenty violations are told."""
 
@@ -34,6 +37,8 @@ class Validation(Guard):
         key_required = method.request_id_required
 
         def validate(request: Message, call: Call) -> None:
+            if request is UNREADABLE:
+                raise InvalidInput(f"the bytes are no {method.request_class.DESCRIPTOR.full_name}")
             if key_required and not request.request_id:  # type: ignore[attr-defined]
                 raise IdempotencyKeyRequired("the call needs an idempotency key (request_id)")
             violations = collect(request)

@@ -135,8 +135,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     async def CancelOrder(self, request: pb.CancelOrderRequest, context: Any) -> pb.CancelOrderResponse:
         """Refuses with ORDER_NOT_FOUND or ORDER_NOT_CANCELLABLE."""
         order_id, owner_id = UUID(request.order_id), caller_of(context).require_user_id()
-        await self._vault.prepare([owner_id])
-        words = {order_id: self._vault.seal(owner_id, order_id, request.reason.encode())} if request.reason else {}
+        words = await self._seal_words(order_id, request.reason, owner_id=owner_id)
 
         async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id, owner_id=owner_id)
@@ -197,7 +196,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         owner_id = None if caller.roles & REFUND_ROLES else user_id
         asked, units = request.HasField("amount"), _returned(request)
         effective_at = self._effective(request, caller)
-        words = await self._seal_words(order_id, request.reason)
+        words = await self._seal_words(order_id, request.reason, owner_id=owner_id)
 
         async def write(tx: asyncpg.Connection) -> tuple[pb.CreateRefundResponse, Effect | None]:
             stored = await idempotency.claim(
@@ -251,12 +250,16 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         check_effective(request.effective_time, caller, now=self._clock.now())
         return datetime_of(request.effective_time)
 
-    async def _seal_words(self, order_id: UUID, words: str) -> dict[UUID, bytes]:
-        """Return what somebody said to a decision, sealed for the order's owner; it is personal."""
+    async def _seal_words(self, order_id: UUID, words: str, *, owner_id: UUID | None) -> dict[UUID, bytes]:
+        """Return what somebody said to a decision, sealed for the order's owner; it is personal.
+
+        Raises:
+            OrderNotFound: There is none of this owner, where one is named. No key was made for whoever asked.
+        """
         if not words:
             return {}
         async with self._db.hot_read() as connection:
-            owner_id = (await store.get_view(connection, order_id)).order.user_id
+            owner_id = (await store.get_view(connection, order_id, owner_id=owner_id)).order.user_id
         await self._vault.prepare([owner_id])
         return {order_id: self._vault.seal(owner_id, order_id, words.encode())}
 

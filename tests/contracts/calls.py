@@ -55,11 +55,11 @@ def calls_of(package: str) -> set[Call]:
 
 
 def calls_of_the_runtime(topology: Topology) -> Iterator[Call]:
-    """Yield what `mesh` calls on behalf of each package."""
+    """Yield what `mesh` calls on behalf of each package that verifies tokens: those that host services."""
     host = topology.host_of(AUTH_SERVICE).name
-    for package in topology.packages:
-        if package != host:
-            yield from (Call(package, AUTH_SERVICE, method) for method in FOLLOWED_BY_THE_RUNTIME)
+    for name, package in topology.packages.items():
+        if package.services and name != host:
+            yield from (Call(name, AUTH_SERVICE, method) for method in FOLLOWED_BY_THE_RUNTIME)
 
 
 def stub_names(package: str) -> set[str]:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import shutil
-import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -26,6 +25,7 @@ from control.servers import envoy
 from mesh.refusals import refusal_of_call
 from mesh.topology import MAX_BODY_BYTES
 from tests.control.small_mesh import SAY, TELL, prepare
+from tests.raw_http import connect, trust_in
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 STRANGER = ec.generate_private_key(ec.SECP256R1())
@@ -55,8 +55,7 @@ class Edge:
 
     def client(self, address: str) -> httpx.AsyncClient:
         """Return a client that calls from an address of its own, and so has buckets of its own."""
-        trust = ssl.create_default_context(cafile=str(self.authority.ca_file))
-        transport = httpx.AsyncHTTPTransport(verify=trust, local_address=address)
+        transport = httpx.AsyncHTTPTransport(verify=trust_in(self.authority.ca_file), local_address=address)
         return httpx.AsyncClient(base_url=f"https://localhost:{self.home.ports.edge}", transport=transport, timeout=5)
 
 
@@ -294,12 +293,10 @@ async def test_a_body_over_a_mebibyte_is_refused(edge: Edge) -> None:
 
 async def test_large_bodies_that_never_end_take_places_from_each_other_alone(edge: Edge) -> None:
     """Nobody buffers them, so each holds a connection to the app: strangers must not hold them all."""
-    trust = ssl.create_default_context(cafile=str(edge.authority.ca_file))
+    trust = trust_in(edge.authority.ca_file)
 
     async def begin(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader, writer = await asyncio.open_connection(
-            "localhost", edge.home.ports.edge, ssl=trust, local_addr=(address, 0)
-        )
+        reader, writer = await connect(edge.home.ports.edge, trust, address)
         writer.write(b"POST /v1/x HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2000000\r\n\r\nx")
         await writer.drain()
         return reader, writer

@@ -20,9 +20,9 @@ from control.envoy_names import EDGE, admin_socket, config_file
 from control.home import Home
 from control.render import ALL_BODIES, MAX_BODY_BYTES
 from control.servers import envoy
-from tests.control.raw_http import Http2
 from tests.control.small_mesh import TOPOLOGY, prepare
 from tests.control.test_edge_envoy import answer
+from tests.raw_http import Http2, connect, trust_in
 
 HEAP_BYTES = 96 * 1024 * 1024
 CONNECTIONS = 120
@@ -47,9 +47,7 @@ class Flooded:
 
     def trust(self, *protocols: str) -> ssl.SSLContext:
         """Return what a client believes and offers to speak."""
-        context = ssl.create_default_context(cafile=self.ca_file)
-        context.set_alpn_protocols(list(protocols) or ["http/1.1"])
-        return context
+        return trust_in(self.ca_file, *protocols)
 
     def memory_bytes(self) -> int:
         """Return what the edge's Envoy has allocated."""
@@ -57,9 +55,7 @@ class Flooded:
 
     async def connect(self, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection from a local address."""
-        return await asyncio.open_connection(
-            "localhost", self.home.ports.edge, ssl=self.trust(), local_addr=(address, 0)
-        )
+        return await connect(self.home.ports.edge, self.trust(), address)
 
     @asynccontextmanager
     async def neighbour(self, address: str) -> AsyncIterator[list[int]]:

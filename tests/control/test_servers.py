@@ -16,11 +16,12 @@ import pytest
 import redis.asyncio
 from confluent_kafka import Producer
 
+from control.home import PORT_SPAN
 from control.secrets import SecretFiles
 from control.servers import ports
 from control.servers.broker import Broker
 from control.servers.mailbox import Mailbox
-from control.servers.ports import BLOCK_PORTS, claim_block, free_port, port_is_taken
+from control.servers.ports import claim_block, free_port, port_is_taken
 from control.servers.postgres import EXTENSIONS, READER, Postgres
 from control.servers.server import ask
 from control.servers.valkey import Valkey
@@ -207,7 +208,8 @@ def test_a_free_port_is_no_one_elses_while_its_process_lives():
     """A server that starts again finds its port: neither another run nor any client's connection took it meanwhile."""
     script = textwrap.dedent("""
         import sys
-        from control.servers import ports
+        from control.home import PORT_SPAN
+from control.servers import ports
         ports.FIRST_BLOCK = ports.LAST_BLOCK = int(sys.argv[1])
         print(ports.claim_block())
     """)
@@ -217,10 +219,10 @@ def test_a_free_port_is_no_one_elses_while_its_process_lives():
         command = [sys.executable, "-c", script, str(mine)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
 
-    assert f"OSError: no 100 free ports in a row from {mine}" in claim_elsewhere().stderr
+    assert f"OSError: no {PORT_SPAN} free ports in a row from {mine}" in claim_elsewhere().stderr
     ports._claims.pop().close()
     assert f"{mine}\n" == claim_elsewhere().stdout
-    given = {free_port() for _ in range(BLOCK_PORTS + 1)}
-    assert BLOCK_PORTS + 1 == len(given)
+    given = {free_port() for _ in range(PORT_SPAN + 1)}
+    assert PORT_SPAN + 1 == len(given)
     lowest_of_the_kernel = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     assert max(given) < lowest_of_the_kernel

@@ -317,6 +317,18 @@ async def test_token_and_address_travel_on(http: httpx.AsyncClient, service: Eve
     assert forged.headers["www-authenticate"].startswith("Bearer")
 
 
+async def test_a_token_longer_than_any_is_no_token(http: httpx.AsyncClient, service: Everything) -> None:
+    """Its service would never see it: gRPC refuses such metadata as a matter of resources, to be tried again."""
+    from tests.harness import token
+
+    before = len(service.metadata)
+    for longer in (token(more="x" * 6_000), token(more="x" * 20_000)):
+        refused = await http.get("/v1/things", headers={"Authorization": f"Bearer {longer}"})
+        assert (refused.status_code, error_of(refused)["reason"]) == (401, "TOKEN_INVALID")
+        assert "retry-after" not in refused.headers
+    assert before == len(service.metadata)
+
+
 async def test_a_customer_route_without_a_token_is_401(http: httpx.AsyncClient) -> None:
     answer = await http.get("/v1/names")
 

@@ -73,11 +73,12 @@ class Mesh:
 
 @asynccontextmanager
 async def started(
-    home: Path, *, port_base: int | None = None, root: Path = ROOT, **settings: str
+    home: Path, *, port_base: int | None = None, root: Path = ROOT, profile: str = "load", **settings: str
 ) -> AsyncIterator[Mesh]:
-    """Start a mesh with the limits of a load test, and stop it at the end, whatever happens.
+    """Start a mesh, and stop it at the end, whatever happens.
 
     Args:
+        profile: The limits of its edge; those of a load test unless told otherwise.
         root: The source tree that it runs.
 
     Raises:
@@ -93,7 +94,7 @@ async def started(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # out of time is as Ctrl-C: the mesh goes too
     try:
         try:
-            up = await asyncio.to_thread(_control, root, environment, "up", "--profile", "load")
+            up = await asyncio.to_thread(_control, root, environment, "up", "--profile", profile)
         except subprocess.TimeoutExpired as late:
             raise NotStarted(f"the mesh did not start within {START_SECONDS:.0f} s") from late
         if up.returncode:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import ssl
+import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,14 +14,13 @@ import asyncpg
 import grpc
 import jwt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from control.home import Home
 from control.topology_file import TOPOLOGY
 from mesh import topology
 from svc_auth.keys import MasterKey
+from tests.doors import Pair, entered, forged, identity
 from tests.journeys.conftest import RunningMesh, Shopper, gbp, reason
 from titan.order.v1 import order_service_pb2, order_service_pb2_grpc
 from titan.payment.v1 import ledger_service_pb2, ledger_service_pb2_grpc, payment_service_pb2, payment_service_pb2_grpc
@@ -216,75 +212,21 @@ def developer(mesh: RunningMesh) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(mesh.endpoints["grpc"], grpc.ssl_channel_credentials(*pem))
 
 
+def home_of(mesh: RunningMesh) -> Home:
+    """Return where a mesh has its files and ports."""
+    return Home.from_environment(mesh.environment)
+
+
 def door(mesh: RunningMesh, package: str) -> int:
     """Return the port of a package's inbound listener."""
-    return Home.from_environment(mesh.environment).ports.inbound(topology.load(TOPOLOGY).packages[package].index)
+    return home_of(mesh).ports.inbound(topology.load(TOPOLOGY).packages[package].index)
 
 
-@asynccontextmanager
-async def inbound(mesh: RunningMesh, folder: Path, package: str, *pair: bytes) -> AsyncIterator[grpc.aio.Channel]:
-    """Yield a channel to a package's inbound listener, with this key and certificate.
-
-    It goes through a tunnel of our own, since gRPC looks for the name of a host in the other side's certificate, where
-    a package has a URI.
-    """
-    context = ssl.create_default_context(cafile=mesh.endpoints["ca"])
-    context.check_hostname = False
-    context.set_alpn_protocols(["h2"])
-    if pair:
-        file = folder / uuid4().hex
-        file.write_bytes(b"".join(pair))
-        context.load_cert_chain(file)
-
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                writer.write(data)
-        writer.close()
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", door(mesh, package), ssl=context)
-        except OSError:
-            writer.close()
-            return
-        await asyncio.gather(pipe(reader, far_writer), pipe(far_reader, writer))
-
-    socket = f"{mesh.home}/run/{uuid4().hex[:8]}.sock"
-    tunnel = await asyncio.start_unix_server(carry, socket)
-    channel = grpc.aio.insecure_channel(f"unix:{socket}")
-    try:
-        yield channel
-    finally:
-        await channel.close()
-        tunnel.close()
-
-
-def identity(mesh: RunningMesh, package: str) -> tuple[bytes, bytes]:
-    """Return the key and the certificate of a package, as its Envoy has them now."""
-    (secret,) = json.loads((mesh.home / "run" / "sds" / f"{package}.json").read_text())["resources"]
-    pair = secret["tls_certificate"]
-    return pair["private_key"]["inline_string"].encode(), pair["certificate_chain"]["inline_string"].encode()
-
-
-def forged(name: str) -> tuple[bytes, bytes]:
-    """Return a key and a certificate that a stranger made with the name of a package."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "stranger")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return private, certificate.public_bytes(pem)
+def inbound(
+    mesh: RunningMesh, package: str, pair: Pair | None
+) -> contextlib.AbstractAsyncContextManager[grpc.aio.Channel]:
+    """Return a channel to a package's inbound listener, with this certificate or without one."""
+    return entered(home_of(mesh), door(mesh, package), pair)
 
 
 async def verdict(channel: grpc.aio.Channel) -> str:
@@ -297,17 +239,18 @@ async def verdict(channel: grpc.aio.Channel) -> str:
     return "OK"
 
 
-async def test_a_package_is_called_by_those_whom_the_topology_names(mesh: RunningMesh, tmp_path: Path) -> None:
+async def test_a_package_is_called_by_those_whom_the_topology_names(mesh: RunningMesh) -> None:
     """By certificate alone: svc_order may void a payment; svc_cart, a developer and strangers may not."""
+    home = home_of(mesh)
     callers = {
-        "svc_order": (identity(mesh, "svc_order"), "OK"),
-        "svc_cart": (identity(mesh, "svc_cart"), "PERMISSION_DENIED"),
-        "developer": (identity(mesh, "developer"), "PERMISSION_DENIED"),
+        "svc_order": (identity(home, "svc_order"), "OK"),
+        "svc_cart": (identity(home, "svc_cart"), "PERMISSION_DENIED"),
+        "developer": (identity(home, "developer"), "PERMISSION_DENIED"),
         "a stranger under svc_order's name": (forged("spiffe://titan.local/svc/svc_order"), "UNAVAILABLE"),
-        "nobody": ((), "UNAVAILABLE"),
+        "nobody": (None, "UNAVAILABLE"),
     }
     for who, (pair, wanted) in callers.items():
-        async with inbound(mesh, tmp_path, "svc_payment", *pair) as channel:
+        async with inbound(mesh, "svc_payment", pair) as channel:
             assert await verdict(channel) == wanted, who
 
 
@@ -323,24 +266,24 @@ WRONG_METHODS = {
 """Who holds the right certificate for a door, and a method behind it that they never call."""
 
 
-async def test_the_right_certificate_opens_the_right_methods(mesh: RunningMesh, tmp_path: Path) -> None:
+async def test_the_right_certificate_opens_the_right_methods(mesh: RunningMesh) -> None:
     """A stolen certificate calls what its package calls and nothing else of the same service."""
     for who, (package, path) in WRONG_METHODS.items():
-        async with inbound(mesh, tmp_path, package, *identity(mesh, who)) as channel:
+        async with inbound(mesh, package, identity(home_of(mesh), who)) as channel:
             assert await status_of(channel, path) == "PERMISSION_DENIED", who
 
 
-async def test_reflection_health_and_channelz_answer_developers_alone(mesh: RunningMesh, tmp_path: Path) -> None:
+async def test_reflection_health_and_channelz_answer_developers_alone(mesh: RunningMesh) -> None:
     """Health tells a developer that the package serves; channelz is served to nobody."""
     health, channelz = "/grpc.health.v1.Health/Check", "/grpc.channelz.v1.Channelz/GetServers"
     reflection = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
     for package in ("svc_order", "svc_payment"):
-        async with inbound(mesh, tmp_path, package, *identity(mesh, "developer")) as channel:
+        async with inbound(mesh, package, identity(home_of(mesh), "developer")) as channel:
             assert await status_of(channel, health) == "OK"
             assert await status_of(channel, reflection) == "OK"
             assert await status_of(channel, channelz) == "PERMISSION_DENIED"
         for other in ("svc_order", "svc_cart", "edge_http"):
-            async with inbound(mesh, tmp_path, package, *identity(mesh, other)) as channel:
+            async with inbound(mesh, package, identity(home_of(mesh), other)) as channel:
                 for path in (health, reflection, channelz):
                     assert await status_of(channel, path) == "PERMISSION_DENIED", (other, path)
 

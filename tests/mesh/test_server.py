@@ -98,6 +98,23 @@ async def test_unknown_methods_are_refused_like_everything_else(served):
         assert reason_of(error) == "NOT_IMPLEMENTED"
 
 
+@pytest.mark.parametrize("name", ["Change", "Watch"])
+async def test_bytes_that_are_no_request_are_the_callers_mistake(served, name):
+    """Refused as such to whoever may call, never as a failure of the server; who may not call hears that first."""
+    _, sample, channel = served
+    before = sample.calls
+
+    async def call(metadata=()):
+        stream = channel.unary_stream(f"/{SAMPLE}/{name}")(b"\xff" * 100, metadata=metadata, timeout=5)
+        return [message async for message in stream]
+
+    admitted, unknown = await refused(call(as_user())), await refused(call())
+
+    assert (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT") == (admitted.code(), reason_of(admitted))
+    assert reason_of(unknown) in ("UNAUTHENTICATED", "INVALID_INPUT")
+    assert before == sample.calls
+
+
 async def test_the_methods_deadline_is_enforced_and_named(served):
     """The cap, though the caller would wait longer."""
     stub, _, _ = served

@@ -293,6 +293,14 @@ async def test_somebody_elses_order_is_not_cancelled(shop: Shop) -> None:
     assert await refused(cancel(shop, order.order_id, uuid4())) == "ORDER_NOT_FOUND"
 
 
+async def test_a_stranger_who_gives_a_reason_leaves_nothing_behind(shop: Shop) -> None:
+    """No key to seal it with either: refused calls would fill the table of keys."""
+    order, stranger = await shop.place(), uuid4()
+    assert await refused(cancel(shop, order.order_id, stranger, "mine")) == "ORDER_NOT_FOUND"
+    async with shop.db.hot_read() as connection:
+        assert 0 == await connection.fetchval("SELECT count(*) FROM user_keys WHERE user_id = $1", stranger)
+
+
 async def test_an_order_ships_once_arrives_once_and_is_then_not_cancellable(shop: Shop, world: World) -> None:
     user = uuid4()
     order = await captured(shop, user)

@@ -1,0 +1,377 @@
+"""The access matrix over a live mesh: at the edge over HTTP and gRPC, at every gRPC port, and at the connections.
+
+Each call asks for something beyond a limit, so that whoever is admitted is refused for it and nothing happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+
+from mesh import contract
+from mesh.contract import AccessKind, Method, Route
+from tests.attacks import matrix
+from tests.attacks.case import Reply
+from tests.attacks.matrix import ADMITTED, DEVELOPER, IDENTITIES, OWNERSHIP, STRANGERS, Identity, Owned
+from tests.attacks.scene import MeshTopology, Scene, called
+from tests.contracts.limits import broken_requests
+from tests.doors import Pair, forged, identity, misissued, shows
+
+AT_ONCE = 16
+CELL_SECONDS = 15.0
+ALERT = b"\x15"
+"""How TLS begins to say why it ends a connection (RFC 8446, 5.1)."""
+
+SILENT = ("/grpc.health.v1.Health/Check", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+NEVER_SERVED = "/grpc.channelz.v1.Channelz/GetServers"
+FILLING = {"request_id": "matrix", "reason": "matrix"}
+SERVER_ERRORS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED"})
+
+CONTRACT = contract.load()
+
+
+@dataclass
+class Part:
+    """A part of the matrix: how many cells were tried, and those that were not as they are due."""
+
+    name: str
+    cells: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def note(self, cell: str, due: str, got: str) -> None:
+        """Count a cell."""
+        self.cells += 1
+        if due != got:
+            self.wrong.append(f"{cell}: {got}, due is {due}")
+
+
+async def sweep(scene: Scene, *, wrong_ports: bool) -> AsyncIterator[Part]:
+    """Yield each part when it is done. `wrong_ports` asks every port for the methods of all others too."""
+    yield await over_http(scene)
+    yield await over_grpc(scene)
+    yield await by_owner(scene)
+    yield await by_certificate(scene, wrong_ports=wrong_ports)
+    yield await by_connection(scene)
+
+
+# By user
+
+
+async def token_of(scene: Scene, who: Identity) -> str:
+    """Return a token of somebody whom nobody knows, so that no bucket of a user runs dry."""
+    if who.roles is None:
+        return ""
+    roles = tuple(sorted(who.roles))
+    match who.name:
+        case "expired token":
+            return scene.signer.token(roles=roles, iat=1_700_000_000, nbf=1_700_000_000, exp=1_700_000_600)
+        case "another cell":
+            return scene.signer.token(roles=roles, cell="elsewhere")
+        case "revoked session":
+            return scene.signer.token(roles=roles, sid=await revoked_session(scene))
+    return scene.signer.token(roles=roles)
+
+
+async def revoked_session(scene: Scene) -> str:
+    """Return a session that has ended, and that every process knows to have."""
+    found = [sid for sid in scene.ended_sessions]
+    if found:
+        return found[0]
+    guest = await scene.guest()
+    await scene.ok("POST", "/v1/sessions:revoke", {"refreshToken": guest.refresh_token})
+    await until_refused(scene, guest.token)
+    scene.ended_sessions.append(str(guest.claims["sid"]))
+    return scene.ended_sessions[0]
+
+
+async def until_refused(scene: Scene, token: str) -> float:
+    """Wait until no process takes a token any more, and return the seconds that it took."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    channel = await scene.edge_grpc(scene.another_address())
+    async with asyncio.timeout(CELL_SECONDS):
+        for path in ONE_READ_OF_EACH_PACKAGE:
+            while (await scene.call(channel, path, token=token)).reason != "SESSION_REVOKED":
+                await asyncio.sleep(0.01)
+    return loop.time() - began
+
+
+def _reads() -> list[str]:
+    by_package: dict[str, str] = {}
+    for method in CONTRACT.methods.values():
+        if method.access and method.access.kind is not AccessKind.SERVICE and not method.server_streaming:
+            by_package.setdefault(MeshTopology.host_of(method.service).name, method.path)
+    return list(by_package.values())
+
+
+ONE_READ_OF_EACH_PACKAGE = _reads()
+
+
+async def over_http(scene: Scene) -> Part:
+    """Every route with every identity."""
+    part = Part("edge, HTTP: route x user")
+    clients = {}
+
+    async def cell(route: Route, who: Identity) -> None:
+        method = route.method
+        path, body = http_request(route, too_much(method))
+        reply = await scene.send(
+            route.rule.verb,
+            path,
+            body if route.rule.body else None,
+            token=await token_of(scene, who),
+            address=clients[method.full_name],
+        )
+        part.note(f"{who.name} {route.rule.verb} {path}", matrix.due_at_edge(method, who), outcome(reply))
+
+    await revoked_session(scene)
+    routes = CONTRACT.routes()
+    clients = {route.method.full_name: scene.another_address() for route in routes}
+    await together(cell(route, who) for route in routes for who in IDENTITIES)
+    return part
+
+
+async def over_grpc(scene: Scene) -> Part:
+    """Every method, those between services too, with every identity."""
+    part = Part("edge, gRPC: method x user")
+    await revoked_session(scene)
+    for who in IDENTITIES:
+        for methods in batched(list(CONTRACT.methods.values()), 40):  # no more than the bucket of an address
+            channel = await scene.edge_grpc(scene.another_address())
+
+            async def cell(method: Method, who: Identity = who, channel: grpc.aio.Channel = channel) -> None:
+                request = too_much(method).SerializeToString()
+                reply = await ask(scene, channel, method.path, request, token=await token_of(scene, who))
+                part.note(f"{who.name} {method.full_name}", matrix.due_at_edge(method, who), outcome(reply))
+
+            await together(cell(method) for method in methods)
+    return part
+
+
+async def by_owner(scene: Scene) -> Part:
+    """Every RPC that names an object, by its owner and by everybody else."""
+    part = Part("edge, gRPC: object x user")
+    methods = {method.full_name: method for method in CONTRACT.methods.values()}
+    channel = await scene.edge_grpc(scene.another_address())
+    for name, owned in OWNERSHIP.items():
+        if owned is None:
+            continue
+        method = methods[name]
+        request = naming(method, owned, getattr(scene.victims, owned.field))
+        for who in STRANGERS:
+            reply = await ask(scene, channel, method.path, request, token=await token_of(scene, who))
+            part.note(f"{who.name} {name}", matrix.due_of_stranger(owned, who), outcome_for_stranger(reply))
+        reply = await ask(scene, channel, method.path, request, token=scene.victims.other.token)
+        part.note(f"other customer {name}", owned.hidden or ADMITTED, outcome_for_stranger(reply))
+        if not method.is_mutation:
+            reply = await ask(scene, channel, method.path, request, token=scene.victims.owner.token)
+            part.note(f"owner {name}", ADMITTED, outcome_for_stranger(reply))
+    return part
+
+
+def naming(method: Method, owned: Owned, thing: str) -> bytes:
+    """Return a request about somebody's object; a refund is far beyond what was paid."""
+    request = method.request_class(**{owned.field: thing})
+    fields = request.DESCRIPTOR.fields_by_name
+    for name in ("request_id", "reason"):
+        if name in fields:
+            setattr(request, name, str(uuid4()))
+    if "as_of_time" in fields:
+        request.as_of_time.GetCurrentTime()  # type: ignore[attr-defined]
+    if "amount" in fields:
+        request.amount.currency_code, request.amount.minor_units = "GBP", 900_000_000  # type: ignore[attr-defined]
+    return request.SerializeToString()
+
+
+# By certificate
+
+
+async def by_certificate(scene: Scene, *, wrong_ports: bool) -> Part:
+    """Every method at every gRPC port with every certificate of the mesh, and what is no method of the contract."""
+    part = Part("gRPC ports: method x certificate")
+    for package in hosting():
+        methods = [
+            method
+            for method in CONTRACT.methods.values()
+            if wrong_ports or MeshTopology.host_of(method.service).name == package
+        ]
+        for caller in (*MeshTopology.packages, DEVELOPER):
+            channel = await scene.door(package, identity(scene.home, caller))
+
+            async def cell(
+                method: Method, package: str = package, caller: str = caller, channel: grpc.aio.Channel = channel
+            ) -> None:
+                reply = await ask(scene, channel, method.path, too_much(method).SerializeToString())
+                due = matrix.due_at_port(MeshTopology, package, caller, method)
+                part.note(f"{caller} at {package}: {method.full_name}", due, outcome(reply))
+
+            await together(cell(method) for method in methods)
+            for path in (*SILENT, NEVER_SERVED):
+                reply = await ask(scene, channel, path, b"")
+                due = ADMITTED if caller == DEVELOPER and path in SILENT else "PERMISSION_DENIED"
+                part.note(f"{caller} at {package}: {path}", due, outcome(reply))
+    return part
+
+
+async def by_connection(scene: Scene) -> Part:
+    """Every gRPC port with what opens no connection: nobody, plain text, strangers, other trust domains."""
+    part = Part("gRPC ports: connection x certificate")
+    trust = f"spiffe://{MeshTopology.trust_domain}"
+    nobodies: dict[str, Pair | None] = {
+        "no certificate": None,
+        "a stranger's under svc_order's name": forged(f"{trust}/svc/svc_order"),
+        "the authority's, of another trust domain": misissued(scene.home, "spiffe://evil.local/svc/svc_order"),
+        "the authority's, of a trust domain that begins alike": misissued(scene.home, f"{trust}.evil/svc/svc_order"),
+        "svc_order's of yesterday": misissued(scene.home, f"{trust}/svc/svc_order", life=timedelta(minutes=-5)),
+    }
+    ports = {package: scene.inbound(package) for package in hosting()}
+    ports["the developers' door"] = scene.home.ports.grpc
+    for where, port in ports.items():
+        for name, pair in nobodies.items():
+            part.note(f"{name} at {where}", "closed", await handshake(scene, port, pair))
+        if where == "the developers' door":
+            for package in MeshTopology.packages:
+                got = await handshake(scene, port, identity(scene.home, package))
+                part.note(f"{package} at {where}", "closed", got)
+        part.note(f"plain text at {where}", "closed", await plain_text(port))
+        part.note(f"TLS 1.1 at {where}", "closed", await old_tls(scene, port))
+    return part
+
+
+async def handshake(scene: Scene, port: int, pair: Pair | None) -> str:
+    """Return whether a connection stays open that somebody begins and asks something on."""
+    return await _talk(port, shows(scene.home, pair))
+
+
+async def old_tls(scene: Scene, port: int) -> str:
+    """Try a version that is broken, with a certificate that is good."""
+    context = shows(scene.home, identity(scene.home, "svc_order"))
+    with suppress(ValueError):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    return await _talk(port, context)
+
+
+async def plain_text(port: int) -> str:
+    """Ask without TLS."""
+    return await _talk(port, None)
+
+
+async def _talk(port: int, context: ssl.SSLContext | None) -> str:
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    except OSError:
+        return "closed"
+    try:
+        writer.write(preface)
+        async with asyncio.timeout(CELL_SECONDS):
+            said = await reader.read(1)
+        return "open" if said not in (b"", ALERT) else "closed"
+    except OSError:
+        return "closed"
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def hosting() -> list[str]:
+    """Return the packages that have a gRPC port."""
+    return [name for name, package in MeshTopology.packages.items() if package.services]
+
+
+# Requests and answers
+
+
+def too_much(method: Method) -> Message:
+    """Return a request beyond a limit; an empty one where nothing has a limit."""
+    broken = [request for _, request in broken_requests(method.request_class)]
+    request = broken[0] if broken else method.request_class()
+    for name, text in FILLING.items():
+        found = request.DESCRIPTOR.fields_by_name.get(name)
+        if found is not None and found.cpp_type == found.CPPTYPE_STRING and not getattr(request, name):
+            setattr(request, name, text)
+    return request
+
+
+def http_request(route: Route, request: Message) -> tuple[str, Any]:
+    """Return path and query, and the body, that say a request over HTTP; ids that the path misses are made up."""
+    said: dict[str, Any] = MessageToDict(request, preserving_proto_field_name=False)
+
+    def value(found: re.Match[str]) -> str:
+        holder: Any = said
+        *outer, last = found.group(1).split(".")
+        for name in outer:
+            holder = holder.get(_camel(name), {})
+        return quote(str(holder.pop(_camel(last), "") or uuid4()), safe="")
+
+    path = re.sub(r"\{([^{}=]+)(?:=[^{}]*)?\}", value, route.rule.template)
+    if route.rule.body == "*":
+        return path, said
+    body = said.pop(_camel(route.rule.body), {}) if route.rule.body else None
+    query = urlencode([(name, each) for name, found in said.items() for each in _listed(found)])
+    return (f"{path}?{query}" if query else path), body
+
+
+def _listed(found: Any) -> list[str]:
+    values = found if isinstance(found, list) else [found]
+    return [json.dumps(each) if isinstance(each, dict | bool) else str(each) for each in values][:50]
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def outcome_for_stranger(reply: Reply) -> str:
+    """Return the reason of a refusal that hides somebody's object, else the outcome."""
+    told = reply.reason.endswith("_NOT_FOUND") or reply.reason == matrix.SIGN_IN_AGAIN
+    return reply.reason if told else outcome(reply)
+
+
+def outcome(reply: Reply) -> str:
+    """Return the reason of a denial, or that there was none; a server's own failure is told as it is."""
+    if reply.reason in matrix.DENIALS or reply.reason == "NOT_IMPLEMENTED":
+        return reply.reason
+    if reply.status in ("PERMISSION_DENIED", "closed", *SERVER_ERRORS):
+        return str(reply.status)
+    return str(reply) if isinstance(reply.status, int) and reply.status >= 500 else ADMITTED
+
+
+async def ask(scene: Scene, channel: grpc.aio.Channel, path: str, request: bytes, *, token: str = "") -> Reply:
+    """Call a method; of a stream the first message is enough."""
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    reply, said = await called(channel, path, request, metadata)
+    if said:
+        scene.heard.append(said)
+    return reply
+
+
+async def together(cells: Iterable[Awaitable[None]]) -> None:
+    """Try cells, a few at a time."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(cell: Awaitable[None]) -> None:
+        async with places:
+            await cell
+
+    await asyncio.gather(*(one(cell) for cell in cells))
+
+
+def batched(items: list[Method], size: int) -> list[list[Method]]:
+    """Return the items in lots."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -1,0 +1,83 @@
+"""The list of attacks: how many, of which families, each with an answer to the letter."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from control.topology_file import TOPOLOGY
+from mesh import topology
+from tests.attacks import aftermath, memory, neighbour, untouched
+from tests.attacks.case import GROUPS, every_case
+from tests.attacks.neighbour import Served
+from tests.attacks.run import chosen
+from tests.contracts.reading import DOMAINS, reasons
+
+FEWEST_CASES = 150
+CASES = every_case()
+STATUS = re.compile(r"(?:[2-5]\d\d|[A-Z_]+)(?: ([A-Z_]+))?")
+
+
+def test_there_are_as_many_as_the_issue_wants_and_some_of_each_family() -> None:
+    assert len(CASES) >= FEWEST_CASES
+    assert set(GROUPS) == {case.group for case in CASES}
+
+
+def test_numbers_and_names_are_each_of_one_case() -> None:
+    """A number repeats a case, so it has to mean one."""
+    assert list(range(1, len(CASES) + 1)) == [case.number for case in CASES]
+    assert [] == [name for name, count in Counter(case.name for case in CASES).items() if count > 1]
+
+
+def test_a_due_reason_is_one_of_the_contract() -> None:
+    """What a case expects can be answered at all."""
+    known = set().union(*(reasons(domain) for domain in (*DOMAINS, "type")))
+    named = {found[1] for case in CASES if (found := STATUS.fullmatch(case.due)) and found[1]}
+
+    assert named
+    assert named <= known
+
+
+def test_a_case_is_chosen_by_number_and_by_group() -> None:
+    assert [37] == [case.number for case in chosen(CASES, "37", short=False)]
+    assert {"refresh"} == {case.group for case in chosen(CASES, "refresh", short=False)}
+    assert not any(case.long for case in chosen(CASES, "", short=True))
+    assert [] == chosen(CASES, "nothing", short=False)
+
+
+def test_what_may_change_is_named_and_is_no_bookkeeping() -> None:
+    packages = topology.load(TOPOLOGY).packages
+    for name in {table for case in CASES for table in case.changes}:
+        assert name.partition(".")[0] in packages
+        assert name not in untouched.BOOKKEEPING
+
+
+def test_a_changed_row_is_a_changed_table() -> None:
+    before = {"svc_order.orders": "1 7", "svc_order.outbox": "1 7"}
+
+    assert {"svc_order.orders"} == untouched.changed(before, {**before, "svc_order.orders": "1 8"})
+    assert {"svc_order.outbox"} == untouched.changed(before, {"svc_order.orders": "1 7"})
+
+
+def test_memory_is_judged_as_a_whole() -> None:
+    before, after = {"a": 100, "b": 50}, {"a": 160, "b": 40}
+
+    assert 50 == memory.growth(before, after)
+    assert "a +0.0 MB" in memory.told(before, after)
+
+
+def test_a_neighbour_is_judged_by_the_calls_of_a_time() -> None:
+    """A call counts where it was under way, also when it began before."""
+    calls = [Served(float(n), 2.0, "/", 200) for n in range(10)]
+
+    assert [3.0, 4.0, 5.0, 6.0] == [call.began for call in neighbour.between(calls, 5.0, 6.0)]
+    assert not Served(0, 1, "/", 503).well
+
+
+def test_a_failure_belongs_to_the_case_whose_address_called() -> None:
+    case = next(case for case in CASES if case.number == 300)
+    mine = aftermath.Failure("GET /: 500", "127.17.50.1")
+    others = aftermath.Failure("GET /: 500", "127.17.51.1")
+    due = aftermath.Failure("GET /: 501", "127.17.50.2", due=True)
+
+    assert [mine.what] == aftermath.of_case([mine, others, due], case)
