@@ -29,7 +29,7 @@ def port_is_taken(port: int) -> bool:
 
 
 def claim_block() -> int:
-    """Return the first of so many free ports as a mesh may have, which no other process gets from here while this one lives.
+    """Return the first of `PORT_SPAN` free ports that no other process gets from here while this one lives.
 
     The claim is a socket with a name and no file, so the kernel forgets it with its process, however that ends.
 

@@ -208,8 +208,7 @@ def test_a_free_port_is_no_one_elses_while_its_process_lives():
     """A server that starts again finds its port: neither another run nor any client's connection took it meanwhile."""
     script = textwrap.dedent("""
         import sys
-        from control.home import PORT_SPAN
-from control.servers import ports
+        from control.servers import ports
         ports.FIRST_BLOCK = ports.LAST_BLOCK = int(sys.argv[1])
         print(ports.claim_block())
     """)
