@@ -48,6 +48,7 @@ from svc_payment.payment import rpc as payment_rpc
 from svc_payment.providers.interface import ProviderRefused, ProviderUnavailable
 from svc_payment.providers.psp_sim import PspSim
 from svc_payment.settings import Settings as PaymentSettings
+from tests.harness import titan_contract
 from tests.svc_order.world import Carts, Products, World
 from titan.inventory.v1 import inventory_service_pb2
 
@@ -223,6 +224,9 @@ class _Stub:
         return lambda request: called(getattr(self._servicer, method), request, self._caller)
 
 
+_METHODS = {method.request_class: method for method in titan_contract().methods.values()}
+
+
 async def called(handler: Any, request: Any, caller: Caller) -> Any:
     """Serve one call as the server does: in a context of its own, on a copy of the request.
 
@@ -233,7 +237,7 @@ async def called(handler: Any, request: Any, caller: Caller) -> Any:
 
     async def serve() -> Any:
         call = calls.Call()
-        call.caller = caller
+        call.caller, call.method = caller, _METHODS[type(request)]
         calls.enter(call)
         return await handler(type(request).FromString(request.SerializeToString()), None)
 

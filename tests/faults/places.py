@@ -242,4 +242,25 @@ PLACES: tuple[Place, ...] = (
         "a mesh has one new key at a time, and its first try takes the turn of all",
         effect="auth.rotate.before_commit",
     ),
+    *_closed(
+        "svc_bulk",
+        "long job",
+        "not a shopper's way: tests/svc_bulk kills workers within jobs, between a batch and its record and after it",
+        before="bulk.after_claim",
+        effect="bulk.batch.answered bulk.feed.kept bulk.step.before_save",
+        recorded="bulk.step.after_save",
+    ),
+    *_closed(
+        "svc_catalog",
+        "put",
+        "a long job's way: its batches go out under a request id, and tests/svc_bulk repeats them",
+        effect="catalog.put.before_commit",
+        recorded="catalog.put.after_commit",
+    ),
+    *_closed(
+        "svc_payment",
+        "settlement of a day",
+        "once a day, and the same day again changes nothing: tests/svc_payment/reconciliation",
+        recorded="payment.settlement.after_commit",
+    ),
 )
