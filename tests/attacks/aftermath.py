@@ -13,6 +13,8 @@ from tests.attacks.case import Case
 SPANS = "spans.jsonl"
 EDGE_LOG = "edge_access.log"
 SERVER_ERRORS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "Internal", "Unknown", "Unavailable"})
+CLIENT_LEFT = "DC"
+"""Envoy's word for a client that went away: no status was sent, so it notes UNKNOWN."""
 NOT_IMPLEMENTED = 501
 """Of an unknown transfer coding (RFC 9112, 6.1) and an unknown method of HTTP (RFC 9110, 9.1)."""
 
@@ -51,7 +53,8 @@ def of_case(found: Sequence[Failure], case: Case) -> list[str]:
 def _at_the_edge(file: Path) -> Iterator[Failure]:
     for line in _lines(file):
         code, grpc = int(line.get("code") or 0), line.get("grpc") or ""
-        if code >= 500 or grpc in SERVER_ERRORS:
+        has_failed = grpc in SERVER_ERRORS and CLIENT_LEFT not in (line.get("flags") or "").split(",")
+        if code >= 500 or has_failed:
             what = f"{line['method']} {line['path']}: {code} {grpc} {line['details']} {line['flags']}".strip()
             yield Failure(what, line.get("address", ""), due=code == NOT_IMPLEMENTED)
 

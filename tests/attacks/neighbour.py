@@ -27,6 +27,7 @@ PAUSE_SECONDS = 0.05
 """Twenty calls a second: below what the limits give to one user."""
 
 PATIENCE_SECONDS = 10.0
+MOST_TOLD_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,11 @@ async def shop(where: Mapping[str, Any], token: str, order_id: str, sku: str, fi
         async def ask(method: str, path: str, body: object) -> None:
             began, status, problem = time.monotonic(), 0, ""
             try:
-                status = (await client.request(method, path, json=body)).status_code
+                answer = await client.request(method, path, json=body)
+                status, problem = (
+                    answer.status_code,
+                    "" if answer.status_code == 200 else answer.text[:MOST_TOLD_CHARACTERS],
+                )
             except httpx.HTTPError as broken:
                 problem = repr(broken)
             call = Served(began, time.monotonic() - began, path.partition("?")[0], status, problem)

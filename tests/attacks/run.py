@@ -265,7 +265,7 @@ def _usual(alone: list[Served]) -> float:
 
 def _success(what: str, calls: list[Served]) -> Verdict:
     failed = [each for each in calls if not each.well]
-    first = f"; first {failed[0].what} {failed[0].status or failed[0].problem}" if failed else ""
+    first = f"; first {failed[0].what} {failed[0].status} {failed[0].problem}" if failed else ""
     return Verdict(what, f"{len(calls) - len(failed)} of {len(calls)}{first}", "all", bool(calls) and not failed)
 
 

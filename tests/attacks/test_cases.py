@@ -81,3 +81,11 @@ def test_a_failure_belongs_to_the_case_whose_address_called() -> None:
     due = aftermath.Failure("GET /: 501", "127.17.50.2", due=True)
 
     assert [mine.what] == aftermath.of_case([mine, others, due], case)
+
+
+def test_the_audit_log_is_told_where_nothing_else_changed() -> None:
+    before = {"svc_order.orders": "1 7", "svc_order.audit_entries": "1 7"}
+    entry = {"svc_order.audit_entries": "2 9"}
+
+    assert {"svc_order.audit_entries"} == untouched.changed(before, {**before, **entry})
+    assert {"svc_order.orders"} == untouched.changed(before, {**entry, "svc_order.orders": "2 9"})

@@ -13,6 +13,11 @@ from typing import Any
 import asyncpg
 import redis.asyncio
 
+from svc_cart.cart.store import COMMANDS, DIRTY
+
+PASSING_KEYS = frozenset({DIRTY.encode(), COMMANDS.encode()})
+"""Which carts and commands Postgres has not seen yet: that passes by itself, and what they changed is in the cart."""
+
 NEVER_CHANGED = b"0"
 """The version of a cart into which nothing was ever put: whoever looks leaves a note that there is none."""
 
@@ -26,6 +31,15 @@ BOOKKEEPING = {
     "svc_payment.webhook_events": "a provider's notices are kept when they come; none of them moves money",
 }
 """Tables that an attack may change, because somebody counts it, or that change by themselves."""
+
+AUDIT_BLOCKS, AUDIT_ENTRIES = "audit_blocks", "audit_entries"
+COUNTED_COMMANDS = ("HandleWebhook", "RequestPasswordReset", "RequestEmailVerification", "ExchangeToken")
+"""Commands that are accepted, and so in the audit log, without a change of anything but what only counts or passes."""
+
+ROWS = {
+    AUDIT_ENTRIES: "outcome = 'ACCEPTED' AND method !~ '\\.(" + "|".join(COUNTED_COMMANDS) + ")$'",
+}
+"""What is looked at of a table. That an attack was refused has to stand in the audit log."""
 
 PASSING_COLUMNS = {
     "outbox": ("published_at",),
@@ -49,7 +63,9 @@ class Digester:
                 "SELECT relname FROM pg_stat_user_tables WHERE schemaname = 'public' ORDER BY relname"
             )
             self._statements[name] = " UNION ALL ".join(
-                _statement(row["relname"]) for row in tables if f"{name}.{row['relname']}" not in BOOKKEEPING
+                _statement(row["relname"])
+                for row in tables
+                if row["relname"] != AUDIT_BLOCKS and f"{name}.{row['relname']}" not in BOOKKEEPING
             )
 
     async def take(self) -> Digest:
@@ -67,7 +83,7 @@ class Digester:
     async def _cached(self) -> str:
         mark = hashlib.sha256()
         kept = 0
-        for key in sorted([key async for key in self._cache.scan_iter(count=1000)]):
+        for key in sorted([key async for key in self._cache.scan_iter(count=1000) if key not in PASSING_KEYS]):
             held = await self._cache.hgetall(key) if await self._cache.type(key) == b"hash" else None
             if held is not None and held.get(b"v") == NEVER_CHANGED:
                 continue
@@ -77,12 +93,15 @@ class Digester:
 
 
 def changed(before: Digest, after: Digest) -> set[str]:
-    """Return the tables that are not as they were."""
-    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    """Return the tables that are not as they were. The audit log is told where nothing else of its package changed."""
+    touched = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    packages = {name.partition(".")[0] for name in touched if not name.endswith(f".{AUDIT_ENTRIES}")}
+    return touched - {f"{package}.{AUDIT_ENTRIES}" for package in packages}
 
 
 def _statement(table: str) -> str:
     passing = ", ".join(f"'{name}'" for name in PASSING_COLUMNS.get(table, ()))
     row = f"(to_jsonb(t) - ARRAY[{passing}]::text[])::text"
     mark = f"coalesce(sum(('x' || left(md5({row}), 15))::bit(60)::bigint), 0)"
-    return f"(SELECT '{table}' AS name, count(*) AS rows, {mark} AS mark FROM public.\"{table}\" t)"
+    where = ROWS.get(table, "true")
+    return f"(SELECT '{table}' AS name, count(*) AS rows, {mark} AS mark FROM public.\"{table}\" t WHERE {where})"
