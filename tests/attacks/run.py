@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import redis.asyncio
 from rich.console import Console
 from rich.table import Table
 
@@ -103,7 +102,7 @@ async def attack(cases: Sequence[Case], options: argparse.Namespace, *, with_mat
         calm_from = time.monotonic()
         await asyncio.sleep(calm_seconds)
         calm_until = time.monotonic()
-        digester = Digester(scene.databases, _cache(mesh))
+        digester = Digester(scene.databases, scene.cache)
         await digester.open()
         # The matrix asks every method of every process, so that what they take once is taken when the cases begin.
         parts = [part async for part in _swept(scene, digester, short=options.short)] if with_matrix else []
@@ -165,10 +164,6 @@ def _neighbour(scene: Scene, file: Path) -> subprocess.Popen[bytes]:
     arguments = [str(scene.mesh.home / "endpoints.json"), token, scene.victims.order_id, scene.victims.sku, str(file)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
     return subprocess.Popen([sys.executable, "-m", "tests.attacks.neighbour", *arguments], cwd=ROOT, env=environment)
-
-
-def _cache(mesh: Mesh) -> redis.asyncio.Redis:
-    return redis.asyncio.from_url(mesh.endpoints["redis"])
 
 
 async def _close(scene: Scene) -> None:

@@ -18,12 +18,14 @@ from uuid import uuid4
 import asyncpg
 import grpc
 import httpx
+import redis.asyncio
 
 from control.home import Home, Ports
 from control.topology_file import TOPOLOGY
 from mesh import topology
 from mesh.identity import LEEWAY_SECONDS, MAX_LIFETIME_SECONDS
 from mesh.refusals import refusal_of_call
+from svc_cart.cart.store import COMMANDS, DIRTY
 from tests.attacks.case import Reply, Wrong
 from tests.attacks.people import Person, Signer
 from tests.doors import Pair, entered, identity, shows
@@ -106,6 +108,7 @@ class Scene:
     home: Home
     signer: Signer
     databases: Mapping[str, asyncpg.Connection]
+    cache: redis.asyncio.Redis[Any]
     canaries: list[str] = field(default_factory=list)
     """Words that may stand nowhere but in the databases."""
 
@@ -348,7 +351,8 @@ class Scene:
         counts = [int(await self.databases[name].fetchval(sql)) for name, sql in UNFINISHED.items()]
         told = await self.databases["svc_order"].fetchval("SELECT count(*) FROM outbox")
         heard = await self.databases["svc_notify"].fetchval("SELECT count(*) FROM inbox WHERE topic = 'titan.order.v1'")
-        return sum(counts) + int(told) - int(heard)
+        unsaved = await self.cache.zcard(DIRTY) + await self.cache.zcard(COMMANDS)
+        return sum(counts) + int(told) - int(heard) + int(unsaved)
 
 
 UNPUBLISHED = "(SELECT count(*) FROM outbox WHERE published_at IS NULL)"
@@ -389,7 +393,8 @@ async def opened(mesh: Mesh) -> Scene:
     ports = Ports(int(mesh.endpoints["grpc"].rpartition(":")[2]) - Ports(0).grpc)
     home = Home(mesh.home, ports)
     databases = {name: await asyncpg.connect(dsn) for name, dsn in mesh.endpoints["postgres"].items()}
-    scene = Scene(mesh, home, await Signer.of(home, mesh.endpoints["postgres"]["svc_auth"]), databases)
+    signer = await Signer.of(home, mesh.endpoints["postgres"]["svc_auth"])
+    scene = Scene(mesh, home, signer, databases, redis.asyncio.from_url(mesh.endpoints["redis"]))
     await scene.begin(0)
     admin = await scene.sign_in(mesh.endpoints["admin_email"], mesh.endpoints["admin_password"])
     scene._victims = Victims(admin, admin, admin, admin, *[""] * 6)

@@ -13,11 +13,6 @@ from typing import Any
 import asyncpg
 import redis.asyncio
 
-from svc_cart.cart.store import COMMANDS, DIRTY
-
-PASSING_KEYS = frozenset({DIRTY.encode(), COMMANDS.encode()})
-"""Which carts and commands Postgres has not seen yet: that passes by itself, and what they changed is in the cart."""
-
 NEVER_CHANGED = b"0"
 """The version of a cart into which nothing was ever put: whoever looks leaves a note that there is none."""
 
@@ -83,7 +78,7 @@ class Digester:
     async def _cached(self) -> str:
         mark = hashlib.sha256()
         kept = 0
-        for key in sorted([key async for key in self._cache.scan_iter(count=1000) if key not in PASSING_KEYS]):
+        for key in sorted([key async for key in self._cache.scan_iter(count=1000)]):
             held = await self._cache.hgetall(key) if await self._cache.type(key) == b"hash" else None
             if held is not None and held.get(b"v") == NEVER_CHANGED:
                 continue
