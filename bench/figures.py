@@ -120,6 +120,8 @@ def measure(home: Home) -> list[str]:
 
     memory = sum(row["memory_bytes"] for row in status["processes"])
     memory += psutil.Process(processes[SUPERVISOR]).memory_info().rss
+    # The supervisor is the parent of all; each of them stands for its own children.
+    occupied = sum(_occupied(pid, alone=name == SUPERVISOR) for name, pid in processes.items() if name != CLIENT)
     _say(f"measuring {REST_SECONDS:g} s at rest")
     rest = sum(_spent(processes, lambda: time.sleep(REST_SECONDS)).values()) / REST_SECONDS
 
@@ -134,7 +136,7 @@ def measure(home: Home) -> list[str]:
         time.sleep(SETTLE_SECONDS)
 
     cpu = _spent(processes, orders)
-    return [*_machine(busy), *_figures(status["ready_seconds"], memory, rest, latencies), *_by_process(cpu)]
+    return [*_machine(busy), *_figures(status["ready_seconds"], memory, occupied, rest, latencies), *_by_process(cpu)]
 
 
 def sign_in(edge: Edge, endpoints: dict[str, Any]) -> str:
@@ -211,6 +213,20 @@ def _cpu_seconds(pid: int) -> float:
     return seconds
 
 
+def _occupied(pid: int, *, alone: bool) -> int:
+    """Return the bytes of memory that a process and its children take, shared pages by their share (Linux, PSS)."""
+    children = [] if alone else psutil.Process(pid).children(recursive=True)
+    return sum(_proportional(each) for each in (pid, *(child.pid for child in children)))
+
+
+def _proportional(pid: int) -> int:
+    try:
+        lines = open(f"/proc/{pid}/smaps_rollup").read().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
 def _machine(busy: float) -> list[str]:
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
     return [
@@ -220,7 +236,7 @@ def _machine(busy: float) -> list[str]:
     ]
 
 
-def _figures(ready_seconds: float, memory: int, rest: float, latencies: list[float]) -> list[str]:
+def _figures(ready_seconds: float, memory: int, occupied: int, rest: float, latencies: list[float]) -> list[str]:
     ordered = sorted(latencies)
     p99 = ordered[int(len(ordered) * 0.99)]
     orders = f"{len(ordered)} orders of {LINES_PER_ORDER} lines from a wallet"
@@ -231,6 +247,11 @@ def _figures(ready_seconds: float, memory: int, rest: float, latencies: list[flo
             "memory at rest",
             f"{memory / 1e9:.2f} GB",
             "resident, all processes and the supervisor; libraries that processes share are counted in each",
+        ),
+        Figure(
+            "memory that it occupies",
+            f"{occupied / 1e9:.2f} GB",
+            "the same processes; a page that several share is counted once (proportional set size)",
         ),
         Figure("CPU at rest", f"{rest:.1%} of one core", f"all processes over {REST_SECONDS:g} s without a call"),
         Figure("PlaceOrder, p50", _milliseconds(statistics.median(ordered)), f"{method} {WARM_UP_ORDERS} to warm up"),
