@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from email.headerregistry import Address
-from email.utils import parseaddr
+from email.utils import formataddr, parseaddr
 
 from mesh.telemetry import get_logger
 from svc_notify.channels import mime
@@ -61,7 +61,8 @@ class EmailChannel:
         self._connections = connections
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="smtp")
         name, address = parseaddr(settings.sender)
-        self._from = Address(display_name=name, addr_spec=address)
+        self._from = Address(addr_spec=address)
+        self._sender = formataddr((name, address))
 
     def mask(self, recipient: str) -> str:
         """Return the first letter and the domain."""
@@ -131,7 +132,7 @@ class EmailChannel:
 
     def _send_one(self, connection: smtplib.SMTP, message: Message) -> Outcome:
         try:
-            written = mime.write(message, sender=str(self._from))
+            written = mime.write(message, sender=self._sender)
         except ValueError:
             return Outcome(Verdict.REFUSED, "MESSAGE UNWRITABLE")
         try:

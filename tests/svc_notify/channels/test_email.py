@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from email import message_from_string, policy
 
 import pytest
 
@@ -25,7 +26,12 @@ MESSAGE = Message(
 
 @contextlib.asynccontextmanager
 async def server(
-    *, rcpt: bytes = b"250 ok", data: bytes = b"250 ok", mail: bytes = b"250 ok", hello: bytes = b"250 me"
+    *,
+    rcpt: bytes = b"250 ok",
+    data: bytes = b"250 ok",
+    mail: bytes = b"250 ok",
+    hello: bytes = b"250 me",
+    sender: str = "Titan <orders@titan.local>",
 ):
     """An SMTP server with fixed answers; an empty one closes the connection. Yields a channel to it, and its mail."""
     took: list[str] = []
@@ -47,7 +53,7 @@ async def server(
         writer.close()
 
     listening = await asyncio.start_server(talk, "127.0.0.1", 0)
-    channel = EmailChannel(SmtpSettings(host="127.0.0.1", port=listening.sockets[0].getsockname()[1]))
+    channel = EmailChannel(SmtpSettings("127.0.0.1", listening.sockets[0].getsockname()[1], sender))
     try:
         yield channel, took
     finally:
@@ -155,6 +161,14 @@ async def test_what_does_not_fit_into_a_header_is_refused(message):
     async with server() as (channel, took):
         assert [Outcome(Verdict.REFUSED, "MESSAGE UNWRITABLE")] == await channel.send([message])
         assert [] == took
+
+
+async def test_a_shop_may_have_any_name():
+    """In the header it is encoded; to the mail server only its address is said."""
+    async with server(sender="Café Ωmega <orders@titan.local>") as (channel, took):
+        assert [Outcome(Verdict.TAKEN)] == await channel.send([MESSAGE])
+    read = message_from_string(took[0], policy=policy.default)
+    assert "Café Ωmega <orders@titan.local>" == read["From"]
 
 
 @pytest.mark.parametrize(
