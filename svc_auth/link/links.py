@@ -151,9 +151,10 @@ class Links:
                 # Until now nobody had shown to be the reader of this address: whoever registered it may be a stranger,
                 # and what they set up must not keep its reader out.
                 await factor_store.remove_factor(tx, user.user_id)
-                await federation_store.remove_identities(tx, user.user_id)
-                await passkey_store.remove_passkeys(tx, user.user_id)
                 await user_store.save_verified(tx, user, at=at)
+            # The other ways in go too: who knew the old password, or registered the address, may have added them.
+            await federation_store.remove_identities(tx, user.user_id)
+            await passkey_store.remove_passkeys(tx, user.user_id)
             await session_store.forget_attempts(tx, session_store.email_hash(link.email))
             # Challenges before sessions: one that is being answered is a session by the time that it can be removed.
             await session_store.remove_challenges(tx, user.user_id)

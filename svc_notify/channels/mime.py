@@ -17,6 +17,7 @@ _BOUNDARY = "=_titan"
 """Two characters that quoted-printable never writes next to each other, so no text can end its part (RFC 2045, 6.7)."""
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 """What the contract takes for an address; none of it has a meaning in a header."""
+_UNLINEAR = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PLAIN_COLUMNS = 60
 """A subject up to this long in plain ASCII is written as it is; any other is encoded and folded."""
 
@@ -45,7 +46,7 @@ def write(message: Message, *, sender: str) -> bytes:
 
 
 def _subject(text: str) -> str:
-    if not text.isprintable():
+    if _UNLINEAR.search(text):
         raise ValueError("this subject would not be one line")
     if text.isascii() and len(text) <= _PLAIN_COLUMNS:
         return text

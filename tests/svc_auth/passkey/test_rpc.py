@@ -327,9 +327,13 @@ async def test_whoever_acts_for_a_customer_touches_no_passkey(titan: Replica, im
         assert "ACCESS_DENIED" == reason_of(await refused(call))
 
 
-async def test_a_reset_of_an_address_that_was_never_verified_ends_a_strangers_passkeys(titan: Replica):
-    """Whoever registers with somebody else's address and adds a passkey is out when its reader comes."""
+@pytest.mark.parametrize("verified", [False, True])
+async def test_a_reset_ends_a_strangers_passkeys(titan: Replica, verified: bool):
+    """Whoever registers with somebody else's address, or stole a password, and adds a passkey is out afterwards."""
     email, user_id = await titan.register()
+    if verified:
+        async with titan.db.hot() as tx:
+            await tx.execute("UPDATE users SET email_verified_at = now() WHERE user_id = $1", user_id)
     device = Authenticator()
     await register(titan, await titan.sign_in(email), device)
     await titan.link.RequestPasswordReset(link_service_pb2.RequestPasswordResetRequest(email=email))

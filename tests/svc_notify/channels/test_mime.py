@@ -47,7 +47,8 @@ def test_a_text_comes_out_as_it_went_in(text: str):
 
 
 @pytest.mark.parametrize(
-    "subject", ["Your receipt", "Your receipt: £27.49", "word " * 60 + "end", "☕" * 60, "=?x?=", ""]
+    "subject",
+    ["Your receipt", "Your receipt: £27.49", "word " * 60 + "end", "☕" * 60, "=?x?=", "Caf\u00e9\u00a0Titan", ""],
 )
 def test_a_subject_comes_out_as_it_went_in(subject: str):
     """Encoded and folded where it has to be."""
