@@ -17,7 +17,7 @@
 #   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
 #                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
 #
-# SEED=... repeats a proof. PYTHON=... chooses the interpreter of the virtual environment; TITAN_HOME and TITAN_PORT_BASE place a mesh.
+# SEED=... repeats a proof. PYTHON=... chooses the interpreter of the virtual environment, else the quickest 3.11 on the PATH; TITAN_HOME and TITAN_PORT_BASE place a mesh.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -25,6 +25,7 @@ SHELL := /bin/bash
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
+ANY := --any
 endif
 
 RUN := PYTHONPATH=.:gen .venv/bin/python
@@ -35,7 +36,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 setup:
-	@$(if $(PYTHON),,$(error Titan needs Python 3.11 or newer: install it, or name one with PYTHON=/path/to/python3.11))"$(PYTHON)" control/install.py
+	@$(if $(PYTHON),,$(error Titan needs Python 3.11 or newer: install it, or name one with PYTHON=/path/to/python3.11))"$(PYTHON)" control/install.py $(ANY)
 
 lock: setup
 	@.venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock requirements.in
