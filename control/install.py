@@ -107,6 +107,21 @@ def _on_path() -> list:
     return sorted(once.values(), key=found.index)[:MOST_INTERPRETERS]
 
 
+def _stamp() -> Path:
+    return VENV / ".titan-installed"
+
+
+def _fingerprint() -> str:
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+def _is_current() -> bool:
+    try:
+        return _stamp().read_text() == _fingerprint() and (VENV / "bin" / "python").exists()
+    except OSError:
+        return False
+
+
 def _install(any_will_do: bool) -> int:
     started = time.monotonic()
     if not (VENV / "bin" / "pip").exists():
