@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import re
 import smtplib
 import ssl
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,20 +13,13 @@ from dataclasses import dataclass, field
 from email.headerregistry import Address
 from email.utils import formataddr, parseaddr
 
-from mesh.telemetry import get_logger
 from svc_notify.channels import mime
+from svc_notify.channels.dialogue import Dialogue, Written, code_of_error
 from svc_notify.channels.interface import ChannelKind, Message, Outcome, Verdict
-
-log = get_logger("svc_notify.email")
 
 CONNECTIONS = 2
 TIMEOUT_SECONDS = 10.0
 """For each answer of the server."""
-SHARE_SECONDS = 30.0
-"""After this a share begins no further message, so that a slow server does not outlast the lease on the rows."""
-
-_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
-_CLOSING = 421
 
 
 class Security(enum.StrEnum):
@@ -89,21 +80,22 @@ class EmailChannel:
 
     def _send_share(self, messages: Sequence[Message]) -> list[Outcome]:
         try:
-            connection = self._connect()
+            dialogue = Dialogue(self._connect(), self._from.addr_spec)
         except (smtplib.SMTPException, OSError) as error:
-            return [Outcome(Verdict.DOWN, _code_of(error))] * len(messages)
-        outcomes: list[Outcome] = []
-        began = time.monotonic()
+            return [Outcome(Verdict.DOWN, code_of_error(error))] * len(messages)
+        outcomes = [Outcome(Verdict.DOWN, "SMTP INTERRUPTED")] * len(messages)
+        letters: list[Written] = []
+        for number, message in enumerate(messages):
+            try:
+                letters.append(Written(number, message.recipient, mime.write(message, sender=self._sender)))
+            except ValueError:
+                outcomes[number] = Outcome(Verdict.REFUSED, "MESSAGE UNWRITABLE")
         try:
-            for message in messages:
-                if time.monotonic() - began > SHARE_SECONDS:
-                    break
-                outcomes.append(self._send_one(connection, message))
-                if connection.sock is None:
-                    break
+            for number, outcome in dialogue.deliver(letters):
+                outcomes[number] = outcome
         finally:
-            _leave(connection)
-        return [*outcomes, *[Outcome(Verdict.DOWN, "SMTP INTERRUPTED")] * (len(messages) - len(outcomes))]
+            dialogue.leave()
+        return outcomes
 
     def _connect(self) -> smtplib.SMTP:
         settings = self._settings
@@ -129,54 +121,3 @@ class EmailChannel:
                 connection.ehlo_or_helo_if_needed()
             undo.pop_all()
         return connection
-
-    def _send_one(self, connection: smtplib.SMTP, message: Message) -> Outcome:
-        try:
-            written = mime.write(message, sender=self._sender)
-        except ValueError:
-            return Outcome(Verdict.REFUSED, "MESSAGE UNWRITABLE")
-        try:
-            connection.sendmail(self._from.addr_spec, [message.recipient], written)
-        except smtplib.SMTPRecipientsRefused as error:
-            code, words = next(iter(error.recipients.values()))
-            return _judge(code, words)
-        except smtplib.SMTPDataError as error:
-            return _judge(error.smtp_code, error.smtp_error)
-        except smtplib.SMTPResponseException as error:
-            # It refuses us, whoever we write to: the sender, or the greeting.
-            connection.close()
-            log.error("the mail server refuses us", problem=_code_of(error))
-            return Outcome(Verdict.DOWN, _code_of(error))
-        except (smtplib.SMTPException, OSError) as error:
-            # The connection broke within this message, so the message may be at fault: it counts as a try of it, or a
-            # message that no server survives would be the first of every round.
-            connection.close()
-            return Outcome(Verdict.LATER, _code_of(error))
-        return Outcome(Verdict.TAKEN)
-
-
-def _judge(code: int, words: bytes | str) -> Outcome:
-    problem = _code(code, words)
-    if code == _CLOSING:
-        return Outcome(Verdict.DOWN, problem)
-    return Outcome(Verdict.REFUSED if 500 <= code < 600 else Verdict.LATER, problem)
-
-
-def _code_of(error: Exception) -> str:
-    if isinstance(error, smtplib.SMTPResponseException):
-        return _code(error.smtp_code, error.smtp_error)
-    return f"SMTP {type(error).__name__}"
-
-
-def _code(code: int, words: bytes | str) -> str:
-    text = words.decode(errors="replace") if isinstance(words, bytes) else words
-    enhanced = _ENHANCED.match(text)
-    return f"SMTP {code} {enhanced[0]}" if enhanced else f"SMTP {code}"
-
-
-def _leave(connection: smtplib.SMTP) -> None:
-    try:
-        if connection.sock is not None:
-            connection.quit()
-    except (smtplib.SMTPException, OSError):
-        connection.close()

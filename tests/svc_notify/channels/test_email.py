@@ -10,7 +10,7 @@ from email import message_from_string, policy
 
 import pytest
 
-from svc_notify.channels.email import EmailChannel, SmtpSettings
+from svc_notify.channels.email import CONNECTIONS, EmailChannel, SmtpSettings
 from svc_notify.channels.interface import Message, Outcome, Verdict
 from tests.svc_notify.conftest import Desk, letters, link_requested, received
 
@@ -31,22 +31,39 @@ async def server(
     data: bytes = b"250 ok",
     mail: bytes = b"250 ok",
     hello: bytes = b"250 me",
+    late: int = 0,
     sender: str = "Titan <orders@titan.local>",
 ):
-    """An SMTP server with fixed answers; an empty one closes the connection. Yields a channel to it, and its mail."""
+    """An SMTP server with fixed answers; an empty one closes the connection. Yields a channel to it, and its mail.
+
+    So many texts of each connection are answered `late`: when the next command was heard.
+    """
     took: list[str] = []
+
+    async def text_from(reader):
+        lines: list[bytes] = []
+        while (line := await reader.readline()) not in (b".\r\n", b""):
+            lines.append(line[1:] if line.startswith(b".") else line)
+        return b"".join(lines).decode()
 
     async def talk(reader, writer):
         writer.write(b"220 here\r\n")
+        due, texts = b"", 0
         while line := await reader.readline():
+            writer.write(due)
+            due = b""
             verb = line.split(b" ")[0].strip().upper()
             answer = {b"EHLO": hello, b"HELO": hello, b"MAIL": mail, b"RCPT": rcpt, b"DATA": b"354 go"}.get(
                 verb, b"250 ok"
             )
             if verb == b"DATA":
                 writer.write(answer + b"\r\n")
-                took.append((await reader.readuntil(b"\r\n.\r\n")).decode())
+                took.append(await text_from(reader))
                 answer = data
+                texts += 1
+                if texts <= late:
+                    due = answer + b"\r\n"
+                    continue
             if verb == b"QUIT" or not answer:
                 break
             writer.write(answer + b"\r\n")
@@ -120,6 +137,10 @@ async def test_many_messages_share_few_connections(email_channel, mailbox):
     assert {m.message_id for m in messages} == {letter["Message-ID"] for letter in letters(mailbox)}
 
 
+PIPELINING = b"250-me\r\n250 PIPELINING"
+
+
+@pytest.mark.parametrize("hello", [b"250 me", PIPELINING])
 @pytest.mark.parametrize(
     ("answers", "outcome"),
     [
@@ -133,21 +154,42 @@ async def test_many_messages_share_few_connections(email_channel, mailbox):
         ({"hello": b"550 go away"}, Outcome(Verdict.DOWN, "SMTP 550")),
     ],
 )
-async def test_the_answer_of_the_server_decides(answers, outcome):
+async def test_the_answer_of_the_server_decides(answers, outcome, hello):
     """For good, for now, or down; the server's words, which quote the address, are left out."""
-    async with server(**answers) as (channel, _):
+    async with server(**{"hello": hello} | answers) as (channel, _):
         assert [outcome] == await channel.send([MESSAGE])
 
 
-async def test_a_refused_recipient_does_not_spoil_the_connection():
-    """The next message goes over the same one."""
-    async with server(rcpt=b"550 no") as (channel, _):
+@pytest.mark.parametrize("hello", [b"250 me", PIPELINING])
+async def test_a_refused_recipient_does_not_spoil_the_connection(hello):
+    """The next message goes over the same one, and nobody gets the text, also where the server goes on to ask for it."""
+    async with server(rcpt=b"550 no", hello=hello) as (channel, took):
         assert [Verdict.REFUSED] * 4 == [o.verdict for o in await channel.send([MESSAGE] * 4)]
+    assert not any(took)
 
 
-async def test_after_a_broken_connection_the_rest_is_not_tried():
+@pytest.mark.parametrize("hello", [b"250 me", PIPELINING])
+async def test_a_line_that_begins_with_a_dot_ends_nothing(hello):
+    """A dot is doubled on the way (RFC 5321, 4.5.2)."""
+    message = replace(MESSAGE, text=".\n..hidden\n")
+    async with server(hello=hello) as (channel, took):
+        assert [Verdict.TAKEN] * 6 == [o.verdict for o in await channel.send([message] * 6)]
+    texts = [message_from_string(each, policy=policy.default).get_body(("plain",)) for each in took]
+    assert [[".", "..hidden"]] * 6 == [text.get_content().splitlines() for text in texts]
+
+
+async def test_a_server_that_allows_it_hears_the_next_envelope_with_a_text():
+    """It need not answer in between."""
+    each = 3
+    async with asyncio.timeout(5), server(hello=PIPELINING, late=each - 1) as (channel, _):
+        verdicts = [o.verdict for o in await channel.send([MESSAGE] * (each * CONNECTIONS))]
+    assert [Verdict.TAKEN] * (each * CONNECTIONS) == verdicts
+
+
+@pytest.mark.parametrize("hello", [b"250 me", PIPELINING])
+async def test_after_a_broken_connection_the_rest_is_not_tried(hello):
     """Only the message within which it broke counts a try."""
-    async with server(data=b"") as (channel, _):
+    async with server(data=b"", hello=hello) as (channel, _):
         verdicts = [o.verdict for o in await channel.send([MESSAGE] * 6)]
     assert [Verdict.LATER] * 2 + [Verdict.DOWN] * 4 == verdicts
 
