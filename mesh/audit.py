@@ -24,7 +24,6 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh import calls, sealing
 from mesh.contract import AccessKind, Method
@@ -135,17 +134,14 @@ def key_hash(user_id: UUID | None, method: str, request_id: str) -> bytes:
     return hashlib.sha256(f"{user_id or ''}\n{method}\n{request_id}".encode()).digest()
 
 
-async def accept(tx: asyncpg.Connection | AsyncConnection, resource: str, by: Command | None = None) -> None:
+async def accept(tx: asyncpg.Connection, resource: str, by: Command | None = None) -> None:
     """Write that a command is accepted, in the transaction that stores its change; the current call's by default.
 
     `resource` names what it is about, such as `orders/0192f3a0-...`, without anything personal.
     """
     made = accepting([(by or command(), resource)])
     assert made is not None
-    if isinstance(tx, AsyncConnection):
-        await tx.exec_driver_sql(made.sql, made.arguments)
-    else:
-        await tx.execute(made.sql, *made.arguments)
+    await tx.execute(made.sql, *made.arguments)
 
 
 def accepting(accepted: Sequence[tuple[Command, str]], *, where: str = "", once: bool = False) -> Write | None:

@@ -1,35 +1,31 @@
 """The pool of a package's connections to Postgres: transactions, reads and retries.
 
-One pool serves both ways of working: SQLAlchemy Core (`begin`, `read`) and the raw asyncpg connection under it (`hot`,
-`hot_read`, `transact`), which costs a quarter of the CPU. A server that is away becomes the refusal `Unavailable`; no
-caller sees a driver's exception for that. This module owns no table and writes no SQL of a domain.
+It hands out asyncpg's connections: SQLAlchemy Core above them costs four times the CPU, and half of what a process
+takes to start. A server that is away becomes the refusal `Unavailable`; no caller sees a driver's exception for that.
+This module owns no table and writes no SQL of a domain.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import asyncpg
-import sqlalchemy
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.util import greenlet_spawn
 
 from mesh import postgres
 from mesh.database_errors import connecting, is_retriable, translated
+from mesh.pool import Pool
 from mesh.refusals import Unavailable
 
 T = TypeVar("T")
 
 CACHED_STATEMENTS = 256
-"""For each connection, and once more by SQLAlchemy."""
+"""For each connection."""
 
-POOL_TIMEOUT_SECONDS = 5.0
 CLEANUP_TIMEOUT_SECONDS = 3.0
 CANCEL_TIMEOUT_SECONDS = 0.5
 """How long the server may take to acknowledge that a statement was broken off; longer costs a new connection."""
@@ -68,9 +64,9 @@ class Database:
     is taken from the pool is replaced, so no ping is paid for on each checkout.
     """
 
-    def __init__(self, engine: AsyncEngine, name: str) -> None:
-        self._engine = engine
-        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+    def __init__(self, url: str, pool: Pool, name: str) -> None:
+        self._url = url
+        self._pool = pool
         self.name = name
 
     @classmethod
@@ -83,68 +79,27 @@ class Database:
             UnsafeDurability: fsync, full_page_writes or synchronous_commit is off.
             Unavailable: The server does not answer.
         """
-        engine = create_async_engine(
-            sqlalchemy.make_url(url).set(drivername="postgresql+asyncpg"),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=POOL_TIMEOUT_SECONDS,
-            json_serializer=_as_it_is,
-            json_deserializer=json.loads,
-            hide_parameters=True,
-            connect_args={
-                **postgres.session(name),
-                "statement_cache_size": CACHED_STATEMENTS,
-                "prepared_statement_cache_size": CACHED_STATEMENTS,
-            },
-        )
-        sqlalchemy.event.listen(engine.sync_engine, "connect", _on_connect)
-        sqlalchemy.event.listen(engine.sync_engine, "checkout", _on_checkout)
-        database = cls(engine, name)
+
+        async def open_one() -> asyncpg.Connection:
+            return await postgres.connect_alone(url, name, statement_cache_size=CACHED_STATEMENTS)
+
+        database = cls(url, Pool(open_one, pool_size), name)
         try:
             async with database.hot_read() as connection:
                 await connection.fetchval("SELECT 1")
         except BaseException:
-            await engine.dispose()
+            await database.close()
             raise
         return database
 
     @property
-    def engine(self) -> AsyncEngine:
-        """The engine under this database, for tests and tools."""
-        return self._engine
-
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[AsyncConnection]:
-        """Open a transaction for SQLAlchemy Core: committed at the end of the block, rolled back by an exception.
-
-        Raises:
-            Unavailable: The server does not answer.
-        """
-        with translated(self.name), _opened() as opened:
-            async with self._core(self._engine) as connection:
-                transaction = await connection.begin()
-                try:
-                    yield connection
-                except BaseException:
-                    await _surely(transaction.rollback())
-                    raise
-                await transaction.commit()
-        _committed(opened)
-
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
-        """Take a connection on which every statement stands alone (autocommit), for reads.
-
-        Raises:
-            Unavailable: The server does not answer.
-        """
-        with translated(self.name):
-            async with self._core(self._reads) as connection:
-                yield connection
+    def url(self) -> str:
+        """The address with the password, for tests and tools."""
+        return self._url
 
     @asynccontextmanager
     async def hot(self) -> AsyncIterator[asyncpg.Connection]:
-        """Open a transaction on the raw asyncpg connection: the way of working for the hot path.
+        """Open a transaction: committed at the end of the block, rolled back by an exception.
 
         Raises:
             Unavailable: The server does not answer.
@@ -164,7 +119,7 @@ class Database:
 
     @asynccontextmanager
     async def hot_read(self) -> AsyncIterator[asyncpg.Connection]:
-        """Take a raw asyncpg connection outside a transaction, for reads.
+        """Take a connection outside a transaction, on which every statement stands alone, for reads.
 
         Raises:
             Unavailable: The server does not answer.
@@ -219,9 +174,7 @@ class Database:
             Unavailable: The server does not answer.
         """
         with connecting(self.name):
-            return await postgres.connect_alone(
-                self._engine.url.render_as_string(hide_password=False), application_name
-            )
+            return await postgres.connect_alone(self._url, application_name)
 
     async def healthy(self, timeout_seconds: float = 1.0) -> bool:
         """Return whether the database answers now."""
@@ -233,28 +186,13 @@ class Database:
         return True
 
     async def close(self) -> None:
-        """Close every connection."""
-        await self._engine.dispose()
-
-    @asynccontextmanager
-    async def _core(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        connection = engine.connect()
-        with connecting(self.name):
-            await connection.start()
-        try:
-            yield connection
-        except TimeoutError:
-            # A cancelled statement makes SQLAlchemy drop the connection; of the driver's own clock it knows nothing.
-            await _surely(connection.invalidate())
-            raise
-        finally:
-            await _surely(connection.close())
+        """Close every connection that is not in use."""
+        await self._pool.close()
 
     @asynccontextmanager
     async def _raw(self) -> AsyncIterator[asyncpg.Connection]:
         with connecting(self.name):
-            fairy = await greenlet_spawn(self._engine.sync_engine.raw_connection)
-        connection = cast(asyncpg.Connection, fairy.driver_connection)
+            connection = await self._pool.take()
         broken = False
         try:
             yield connection
@@ -269,12 +207,9 @@ class Database:
                 broken = not await _surely(connection.execute("SELECT 1"), CANCEL_TIMEOUT_SECONDS)
             raise
         finally:
-            if broken or connection.is_closed() or connection.is_in_transaction():
-                # Left in the middle (a commit was cancelled, a rollback failed): nobody may use this connection again.
-                connection.terminate()
-                fairy.invalidate()
-            else:
-                fairy.close()
+            # Left in the middle (a commit was cancelled, a rollback failed), nobody may use this connection again.
+            left = broken or connection.is_closed() or connection.is_in_transaction()
+            self._pool.give_back(connection, usable=not left)
 
 
 async def _surely(cleanup: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:
@@ -311,16 +246,3 @@ def _opened() -> Iterator[_Open]:
 def _committed(opened: _Open) -> None:
     for call in opened.after_commit:
         call()
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _on_connect(dbapi_connection: Any, record: object) -> None:
-    dbapi_connection.run_async(postgres.prepare)
-
-
-def _on_checkout(dbapi_connection: Any, record: object, proxy: object) -> None:
-    if dbapi_connection.driver_connection.is_closed():
-        raise sqlalchemy.exc.DisconnectionError("closed while it waited in the pool")

@@ -1,7 +1,7 @@
 """What an error of the database means: run it again, or the server is away, or it is the caller's own.
 
-Only here a driver's exception becomes the refusal `Unavailable`. It reads errors of asyncpg and of SQLAlchemy, and
-talks to no server.
+Only here a driver's exception becomes the refusal `Unavailable`. It reads errors of asyncpg, also within those of
+SQLAlchemy, which migrations raise, and talks to no server.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import asyncpg
-import sqlalchemy
 
+from mesh.pool import PoolExhausted
 from mesh.refusals import Unavailable
 
 _RETRIED = frozenset({"40001", "40P01"})
@@ -23,8 +23,7 @@ _DRIVER_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    sqlalchemy.exc.SQLAlchemyError,
-    sqlalchemy.exc.EmulatedDBAPIException,  # what the pool meets when it opens a connection comes without a wrapper
+    PoolExhausted,
 )
 
 
@@ -51,17 +50,14 @@ def is_away(error: BaseException) -> bool:
     if is_retriable(error):
         return False
     # asyncpg meets a session that was just ended by the server with an error about its own state.
-    if isinstance(error, sqlalchemy.exc.TimeoutError | asyncpg.InternalClientError):
-        return True
-    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.connection_invalidated:
+    if isinstance(error, PoolExhausted | asyncpg.InternalClientError):
         return True
     state = sqlstate_of(error)
     if state is not None:
         return state in _AWAY or state.startswith(_AWAY_CLASSES)
-    original = getattr(error, "orig", None) or error
-    if isinstance(original, asyncpg.InterfaceError) or isinstance(error, sqlalchemy.exc.InterfaceError):
-        return "clos" in str(original)
-    return isinstance(original, OSError)
+    if isinstance(error, asyncpg.InterfaceError):
+        return "clos" in str(error)
+    return isinstance(error, OSError)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """What may be written down about an exception: enough to find the cause, never a row of the database.
 
 Postgres repeats the offending row in the DETAIL of an error, and the offending value in the message of a data error;
-drivers and SQLAlchemy carry both on. Everything of Titan that writes an exception to a log, a table or a message header
-takes its words from here.
+asyncpg and SQLAlchemy, which migrations use, carry both on. Everything of Titan that writes an exception to a log, a
+table or a message header takes its words from here.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from typing import Protocol
 
 import asyncpg
 from opentelemetry import trace
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh.database import after_commit
 from mesh.writes import Write
@@ -61,7 +60,7 @@ def event_id(topic: str, aggregate_id: str, version: int) -> uuid.UUID:
     return uuid.uuid5(EVENT_ID_NAMESPACE, f"{topic}\n{aggregate_id}\n{version}")
 
 
-async def append(tx: asyncpg.Connection | AsyncConnection, events: Sequence[Event]) -> None:
+async def append(tx: asyncpg.Connection, events: Sequence[Event]) -> None:
     """Write events in the caller's transaction, in this order. Call it after the rows of the aggregates are locked.
 
     The transaction belongs to a `Database`, whose commit wakes the relay.
@@ -73,11 +72,7 @@ async def append(tx: asyncpg.Connection | AsyncConnection, events: Sequence[Even
         ValueError: The versions of an aggregate skip or repeat, or no broker would take a payload of this size.
     """
     made = appending(events)
-    if made is None:
-        return
-    if isinstance(tx, AsyncConnection):
-        await tx.exec_driver_sql(made.sql, made.arguments)
-    else:
+    if made is not None:
         await tx.execute(made.sql, *made.arguments)
 
 

@@ -9,7 +9,6 @@ import json
 from typing import Any
 
 import asyncpg
-import sqlalchemy
 
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
@@ -23,16 +22,13 @@ class UnsafeDurability(RuntimeError):
     """The server may lose a transaction that it has acknowledged, so Titan does not run on it."""
 
 
-async def connect_alone(url: str, application_name: str) -> asyncpg.Connection:
-    """Open one checked connection outside any pool. The caller closes it.
+async def connect_alone(url: str, application_name: str, **options: Any) -> asyncpg.Connection:
+    """Open one checked connection. The caller closes it; `options` are more arguments of asyncpg.
 
     Raises:
         UnsafeDurability: fsync, full_page_writes or synchronous_commit is off.
     """
-    connection = await asyncpg.connect(
-        sqlalchemy.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False),
-        **session(application_name),
-    )
+    connection = await asyncpg.connect(url, **session(application_name), **options)
     try:
         await prepare(connection)
     except BaseException:

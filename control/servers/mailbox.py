@@ -59,7 +59,9 @@ class _Maildir:
         self._folder = folder
         self._count = 0
 
-    async def handle_EHLO(self, _server: Any, session: Any, _envelope: Any, hostname: str, offers: list[str]) -> list[str]:
+    async def handle_EHLO(
+        self, _server: Any, session: Any, _envelope: Any, hostname: str, offers: list[str]
+    ) -> list[str]:
         """Offer what the library does without saying so: it reads a command when it has answered the last one."""
         session.host_name = hostname
         return [offers[0], "250-PIPELINING", *offers[1:]]

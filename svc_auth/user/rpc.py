@@ -67,8 +67,8 @@ class UserServicer:
         """Refuses with USER_NOT_FOUND or USER_CHANGED."""
         user_id = caller_of(context).require_user_id()
         name = plain("display_name", request.display_name)
-        async with self._db.begin() as tx:
-            user = await store.lock_profile(tx, user_id)
+        async with self._db.hot() as tx:
+            user = await store.lock_user(tx, user_id)
             changed = rules.update(user, display_name=name, paths=request.update_mask.paths, etag=request.etag)
             if changed is not user:
                 await store.save_profile(tx, changed, at=self._clock.now())
@@ -83,7 +83,7 @@ class UserServicer:
 
     async def ListAddresses(self, request: pb.ListAddressesRequest, context: Any) -> pb.ListAddressesResponse:
         """Has no refusals of its own."""
-        async with self._db.read() as connection:
+        async with self._db.hot_read() as connection:
             found = await store.list_addresses(connection, caller_of(context).require_user_id())
         return pb.ListAddressesResponse(addresses=[to_saved_address(address) for address in found])
 
@@ -92,8 +92,8 @@ class UserServicer:
         user_id = caller_of(context).require_user_id()
         fields = {name: plain(f"address.{name}", getattr(request.address, name)) for name in store.ADDRESS_FIELDS}
         address = SavedAddress(self._ids.new(), fields, self._clock.now())
-        async with self._db.begin() as tx:
-            await store.lock_profile(tx, user_id)
+        async with self._db.hot() as tx:
+            await store.lock_user(tx, user_id)
             if await store.count_addresses(tx, user_id) >= rules.MAX_ADDRESSES:
                 raise TooManyAddresses(f"a user keeps at most {rules.MAX_ADDRESSES} addresses")
             await store.save_address(tx, user_id, address)
@@ -103,7 +103,7 @@ class UserServicer:
     async def DeleteAddress(self, request: pb.DeleteAddressRequest, context: Any) -> pb.DeleteAddressResponse:
         """Has no refusals of its own; somebody else's address is none of the caller's."""
         user_id, address_id = caller_of(context).require_user_id(), UUID(request.address_id)
-        async with self._db.begin() as tx:
+        async with self._db.hot() as tx:
             if await store.remove_address(tx, user_id, address_id):
                 await audit.accept(tx, _address_resource(user_id, address_id))
         return pb.DeleteAddressResponse()

@@ -8,14 +8,11 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from mesh import audit, outbox
 from mesh.audit import Command
 from mesh.outbox import Event
 from svc_auth.errors import EmailTaken, UserNotFound
-from svc_auth.tables import addresses, users
 from svc_auth.user.rules import User
 from titan.auth.v1 import events_pb2
 
@@ -165,27 +162,16 @@ async def save_registered(tx: asyncpg.Connection, user: User, credentials: Crede
     await outbox.append(tx, [_event("UserRegistered", user.user_id, user.version, payload.SerializeToString())])
 
 
-async def save_profile(tx: AsyncConnection, user: User, *, at: datetime) -> None:
+async def save_profile(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:
     """Store the changed profile of a locked user, with its event."""
     await tx.execute(
-        update(users)
-        .where(users.c.user_id == user.user_id)
-        .values(display_name=user.display_name, version=user.version, updated_at=at)
+        "UPDATE users SET display_name = $2, version = $3, updated_at = $4 WHERE user_id = $1",
+        user.user_id,
+        user.display_name,
+        user.version,
+        at,
     )
     await outbox.append(tx, [_updated(user.user_id, user.version)])
-
-
-async def lock_profile(tx: AsyncConnection, user_id: UUID) -> User:
-    """Return a user and hold the row, in a transaction of SQLAlchemy.
-
-    Raises:
-        UserNotFound: There is none.
-    """
-    columns = [users.c[name.strip()] for name in _USER.split(",")]
-    row = (await tx.execute(select(*columns).where(users.c.user_id == user_id).with_for_update())).one_or_none()
-    if row is None:
-        raise UserNotFound("there is no such user")
-    return _user(row._mapping)
 
 
 async def save_verified(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:
@@ -289,39 +275,42 @@ class SavedAddress:
     created_at: datetime
 
 
-async def list_addresses(connection: AsyncConnection, user_id: UUID) -> list[SavedAddress]:
+async def list_addresses(connection: asyncpg.Connection, user_id: UUID) -> list[SavedAddress]:
     """Return a user's addresses, the newest first."""
-    rows = await connection.execute(
-        select(addresses)
-        .where(addresses.c.user_id == user_id)
-        .order_by(addresses.c.created_at.desc(), addresses.c.address_id.desc())
+    rows = await connection.fetch(
+        f"SELECT address_id, created_at, {', '.join(ADDRESS_FIELDS)} FROM addresses WHERE user_id = $1"
+        " ORDER BY created_at DESC, address_id DESC",
+        user_id,
     )
     return [
-        SavedAddress(row.address_id, {name: row._mapping[name] for name in ADDRESS_FIELDS}, row.created_at)
-        for row in rows
+        SavedAddress(row["address_id"], {name: row[name] for name in ADDRESS_FIELDS}, row["created_at"]) for row in rows
     ]
 
 
-async def count_addresses(tx: AsyncConnection, user_id: UUID) -> int:
+async def count_addresses(tx: asyncpg.Connection, user_id: UUID) -> int:
     """Return how many addresses a user keeps."""
-    query = select(func.count()).select_from(addresses).where(addresses.c.user_id == user_id)
-    count: int = (await tx.execute(query)).scalar_one()
+    count: int = await tx.fetchval("SELECT count(*) FROM addresses WHERE user_id = $1", user_id)
     return count
 
 
-async def save_address(tx: AsyncConnection, user_id: UUID, address: SavedAddress) -> None:
+async def save_address(tx: asyncpg.Connection, user_id: UUID, address: SavedAddress) -> None:
     """Store a new address."""
+    places = ", ".join(f"${place}" for place in range(4, 4 + len(ADDRESS_FIELDS)))
     await tx.execute(
-        insert(addresses).values(
-            address_id=address.address_id, user_id=user_id, created_at=address.created_at, **address.fields
-        )
+        f"INSERT INTO addresses (address_id, user_id, created_at, {', '.join(ADDRESS_FIELDS)})"
+        f" VALUES ($1, $2, $3, {places})",
+        address.address_id,
+        user_id,
+        address.created_at,
+        *(address.fields[name] for name in ADDRESS_FIELDS),
     )
 
 
-async def remove_address(tx: AsyncConnection, user_id: UUID, address_id: UUID) -> bool:
+async def remove_address(tx: asyncpg.Connection, user_id: UUID, address_id: UUID) -> bool:
     """Forget an address of this user; False where there is none."""
-    theirs = (addresses.c.user_id == user_id, addresses.c.address_id == address_id)
-    return (await tx.execute(delete(addresses).where(*theirs))).rowcount == 1
+    query = "DELETE FROM addresses WHERE user_id = $1 AND address_id = $2"
+    result: str = await tx.execute(query, user_id, address_id)
+    return result.endswith(" 1")
 
 
 # --- events ---

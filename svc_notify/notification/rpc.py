@@ -26,7 +26,7 @@ class NotificationServicer(notification_service_pb2_grpc.NotificationServiceServ
         """Refuses with PAGE_TOKEN_INVALID."""
         filters = (request.order_id.lower(), request.user_id.lower(), request.status)
         size = pages.page_size(request.page_size)
-        async with self._db.read() as connection:
+        async with self._db.hot_read() as connection:
             found = await store.list_messages(
                 connection,
                 order_id=UUID(request.order_id) if request.order_id else None,

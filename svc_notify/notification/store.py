@@ -8,12 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from svc_notify.channels.interface import ChannelKind
 from svc_notify.notification.rules import AFTER_A_RECEIPT, Notification, NotificationStatus, Result
-from svc_notify.tables import notifications
 
 LEASE_SECONDS = 3.0
 """What a crash leaves behind waits as long. A batch may take longer: see `renew`."""
@@ -74,6 +71,14 @@ DELETE FROM notifications WHERE notification_id IN (
 )
 """
 _RENEW = "UPDATE notifications SET due_at = $2 WHERE notification_id = ANY($1) AND status = 'PENDING' AND due_at < $2"
+_LIST = """
+SELECT notification_id, event_id, channel, template, user_id, order_id, order_version, message_id, created_at, details,
+    status, recipient, attempts, problem, sent_at, link_id
+FROM notifications
+WHERE ($1::uuid IS NULL OR order_id = $1) AND ($2::uuid IS NULL OR user_id = $2)
+    AND ($3::text IS NULL OR status = $3) AND ($4::uuid IS NULL OR notification_id < $4)
+ORDER BY notification_id DESC LIMIT $5
+"""
 _WAITING = "SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'PENDING' LIMIT $1) AS w"
 
 
@@ -147,7 +152,7 @@ async def count_waiting(connection: asyncpg.Connection, *, most: int) -> int:
 
 
 async def list_messages(
-    connection: AsyncConnection,
+    connection: asyncpg.Connection,
     *,
     order_id: UUID | None = None,
     user_id: UUID | None = None,
@@ -156,17 +161,8 @@ async def list_messages(
     limit: int,
 ) -> list[Notification]:
     """Return messages, the newest first, at most `limit`, older than `before`."""
-    table = notifications.c
-    query = select(notifications).order_by(table.notification_id.desc()).limit(limit)
-    if order_id is not None:
-        query = query.where(table.order_id == order_id)
-    if user_id is not None:
-        query = query.where(table.user_id == user_id)
-    if status is not None:
-        query = query.where(table.status == status.value)
-    if before is not None:
-        query = query.where(table.notification_id < before)
-    return [_from_row(row) for row in (await connection.execute(query)).mappings()]
+    wanted = None if status is None else status.value
+    return [_from_row(row) for row in await connection.fetch(_LIST, order_id, user_id, wanted, before, limit)]
 
 
 def _from_row(row: Any) -> Notification:

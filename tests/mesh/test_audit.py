@@ -95,9 +95,9 @@ async def test_an_entry_shares_the_fate_of_its_transaction(db: Database):
         async with db.hot() as tx:
             await audit.accept(tx, "lost/1", BY)
             raise ZeroDivisionError
-    async with db.begin() as tx:
+    async with db.hot() as tx:
         await audit.accept(tx, "kept/" + 500 * "x", BY)
-        xid = (await tx.exec_driver_sql("SELECT pg_current_xact_id()::text")).scalar_one()
+        xid = await tx.fetchval("SELECT pg_current_xact_id()::text")
 
     assert not await rows(db, "resource LIKE 'lost%'")
     (entry,) = await rows(db, "resource LIKE 'kept%'")

@@ -9,12 +9,10 @@ from contextlib import contextmanager
 
 import asyncpg
 import pytest
-import sqlalchemy
-from sqlalchemy.dialects.postgresql import JSONB
 
 from control.servers.ports import free_port
 from mesh import database as database_module
-from mesh import postgres
+from mesh import pool, postgres
 from mesh.database import Database, after_commit, in_transaction
 from mesh.postgres import UnsafeDurability
 from mesh.refusals import Unavailable
@@ -25,20 +23,8 @@ async def on_hand(db, sku):
         return await connection.fetchval("SELECT on_hand FROM stock WHERE sku = $1", sku)
 
 
-async def test_begin_commits_and_rolls_back(db):
-    """The end of the block commits, an exception rolls back."""
-    async with db.begin() as tx:
-        await tx.execute(sqlalchemy.text("INSERT INTO stock VALUES ('core', 1)"))
-    with pytest.raises(ZeroDivisionError):
-        async with db.begin() as tx:
-            await tx.execute(sqlalchemy.text("UPDATE stock SET on_hand = 9 WHERE sku = 'core'"))
-            raise ZeroDivisionError
-
-    assert 1 == await on_hand(db, "core")
-
-
 async def test_hot_commits_and_rolls_back(db):
-    """So it is on the raw connection."""
+    """The end of the block commits, an exception rolls back."""
     async with db.hot() as tx:
         await tx.execute("INSERT INTO stock VALUES ('hot', 1)")
     with pytest.raises(ZeroDivisionError):
@@ -50,36 +36,21 @@ async def test_hot_commits_and_rolls_back(db):
 
 
 async def test_json_is_python_on_both_ways(db):
-    """A jsonb column takes and gives values, not text, through Core and asyncpg alike."""
+    """A jsonb column takes and gives values, not text."""
     note = {"sizes": [1, 2.5, None], "name": "é"}
-    table = sqlalchemy.Table(
-        "stock",
-        sqlalchemy.MetaData(),
-        sqlalchemy.Column("sku", sqlalchemy.Text),
-        sqlalchemy.Column("on_hand", sqlalchemy.Integer),
-        sqlalchemy.Column("note", JSONB),
-    )
-    async with db.begin() as tx:
-        await tx.execute(table.insert().values(sku="json-core", on_hand=1, note=note))
     async with db.hot() as tx:
-        await tx.execute("INSERT INTO stock VALUES ('json-hot', 1, $1)", note)
+        await tx.execute("INSERT INTO stock VALUES ('json', 1, $1)", note)
 
-    async with db.read() as connection:
-        rows = await connection.execute(sqlalchemy.select(table.c.note).where(table.c.sku.like("json-%")))
-        assert [note, note] == list(rows.scalars())
     async with db.hot_read() as connection:
-        rows = await connection.fetch("SELECT note FROM stock WHERE sku LIKE 'json-%'")
-        assert [note, note] == [row["note"] for row in rows]
+        assert note == await connection.fetchval("SELECT note FROM stock WHERE sku = 'json'")
 
 
 async def test_guard_is_up_inside_transactions_only(db):
     """Clients ask `in_transaction`; reads and other tasks are free."""
     assert not in_transaction()
-    async with db.begin():
-        assert in_transaction()
     async with db.hot():
         assert in_transaction()
-    async with db.read(), db.hot_read():
+    async with db.hot_read():
         assert not in_transaction()
     await db.transact(lambda _: asyncio.sleep(0))
     assert not in_transaction()
@@ -92,7 +63,7 @@ async def test_after_commit_runs_after_commits_only(db):
         after_commit(lambda: called.append("committed"))
         assert [] == called
     with pytest.raises(ZeroDivisionError):
-        async with db.begin():
+        async with db.hot():
             after_commit(lambda: called.append("rolled back"))
             raise ZeroDivisionError
 
@@ -100,17 +71,18 @@ async def test_after_commit_runs_after_commits_only(db):
 
 
 async def test_transact_repeats_a_serialization_failure(db):
-    """Two transactions that read and write the same row both get done."""
+    """Transactions that read and write the same row all get done."""
     async with db.hot() as tx:
         await tx.execute("INSERT INTO stock VALUES ('raced', 0)")
-    runs = 0
+    runs, all_have_read = 0, asyncio.Barrier(3)
 
     async def add(tx):
         nonlocal runs
         runs += 1
         await tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         value = await tx.fetchval("SELECT on_hand FROM stock WHERE sku = 'raced'")
-        await asyncio.sleep(0.02)
+        if runs <= all_have_read.parties:
+            await all_have_read.wait()
         await tx.execute("UPDATE stock SET on_hand = $1 WHERE sku = 'raced'", value + 1)
 
     await asyncio.gather(db.transact(add), db.transact(add), db.transact(add))
@@ -141,9 +113,14 @@ async def test_transact_repeats_a_deadlock(db):
     async with db.hot() as tx:
         await tx.execute("INSERT INTO stock VALUES ('left', 0), ('right', 0)")
 
+    both_hold, runs = asyncio.Barrier(2), 0
+
     async def take(tx, first, second):
+        nonlocal runs
+        runs += 1
         await tx.execute("UPDATE stock SET on_hand = on_hand + 1 WHERE sku = $1", first)
-        await asyncio.sleep(0.05)
+        if runs <= both_hold.parties:
+            await both_hold.wait()
         await tx.execute("UPDATE stock SET on_hand = on_hand + 1 WHERE sku = $1", second)
 
     await asyncio.gather(
@@ -151,6 +128,7 @@ async def test_transact_repeats_a_deadlock(db):
     )
 
     assert (2, 2) == (await on_hand(db, "left"), await on_hand(db, "right"))
+    assert runs > 2
 
 
 async def test_transact_gives_up_as_unavailable(db):
@@ -219,11 +197,6 @@ async def test_pool_heals_after_its_connections_were_cut(db, postgres_server):
         async with db.hot() as tx:
             await admin.execute("SELECT pg_terminate_backend($1)", tx.get_server_pid())
             await tx.execute("SELECT 1")
-    with pytest.raises(Unavailable):
-        async with db.begin() as tx:
-            pid = (await tx.execute(sqlalchemy.text("SELECT pg_backend_pid()"))).scalar_one()
-            await admin.execute("SELECT pg_terminate_backend($1)", pid)
-            await tx.execute(sqlalchemy.text("SELECT 1"))
     await admin.close()
 
     async def count(tx):
@@ -239,12 +212,12 @@ async def test_a_server_that_is_away_is_unavailable():
         await Database.connect(f"postgresql://a:b@127.0.0.1:{free_port()}/x", pool_size=1, name="test_away")
 
 
-@pytest.mark.parametrize("way", ["hot_read", "hot", "read", "begin"])
+@pytest.mark.parametrize("way", ["hot_read", "hot"])
 async def test_a_server_that_takes_no_connection_now_is_unavailable(database_url, postgres_server, way):
     """It listens and says no, as one does that recovers after a crash: that is not an error of ours."""
     db = await Database.connect(database_url, pool_size=1, name="test_not_now")
     admin = await asyncpg.connect(postgres_server.url)
-    await db.engine.dispose()
+    await db.close()
     await admin.execute("ALTER ROLE svc_mesh CONNECTION LIMIT 0")
     try:
         with pytest.raises(Unavailable, match="test_not_now"):
@@ -257,24 +230,21 @@ async def test_a_server_that_takes_no_connection_now_is_unavailable(database_url
     await db.close()
 
 
-@pytest.mark.parametrize("way", ["begin", "hot"])
-async def test_a_cancelled_transaction_leaves_nothing_behind(database_url, way):
+async def test_a_cancelled_transaction_leaves_nothing_behind(database_url):
     """A caller that leaves in the middle of a statement holds no connection and no lock afterwards."""
     db = await Database.connect(database_url, pool_size=1, name="one")
 
     async def slow():
-        async with getattr(db, way)() as tx:
-            run = tx.execute if way == "hot" else tx.exec_driver_sql
-            await run("INSERT INTO stock VALUES ('cancelled', 1)")
-            await run("SELECT pg_sleep(5)")
+        async with db.hot() as tx:
+            await tx.execute("INSERT INTO stock VALUES ('cancelled', 1)")
+            await tx.execute("SELECT pg_sleep(5)")
 
     for _ in range(3):
         task = asyncio.create_task(slow())
         await asyncio.sleep(0.05)
         task.cancel()
-        if way == "hot":  # Core lets go of its connection when it is cancelled once more
-            await asyncio.sleep(0)
-            task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
@@ -282,8 +252,6 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(database_url, way):
     async with db.hot() as tx:
         await tx.execute("SET LOCAL lock_timeout = 20")
         await tx.execute("LOCK TABLE stock")
-    async with db.begin() as tx:
-        assert 1 == (await tx.execute(sqlalchemy.text("SELECT 1"))).scalar_one()
     await db.close()
 
 
@@ -300,9 +268,7 @@ def stopped(pid):
 async def ask(db, way="hot_read"):
     """Return the pid of the backend that answers."""
     async with getattr(db, way)() as connection:
-        if way.startswith("hot"):
-            return await connection.fetchval("SELECT pg_backend_pid()")
-        return (await connection.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+        return await connection.fetchval("SELECT pg_backend_pid()")
 
 
 @pytest.fixture
@@ -315,7 +281,7 @@ async def impatient(database_url, monkeypatch):
     await db.close()
 
 
-@pytest.mark.parametrize("way", ["hot_read", "hot", "read", "begin"])
+@pytest.mark.parametrize("way", ["hot_read", "hot"])
 async def test_a_server_that_says_nothing_more_is_unavailable(impatient, way):
     """The statement ends by our clock, and the connection goes with it."""
     pid = await ask(impatient, way)
@@ -326,7 +292,7 @@ async def test_a_server_that_says_nothing_more_is_unavailable(impatient, way):
             assert pid != await ask(impatient, way)
 
 
-@pytest.mark.parametrize("way", ["hot_read", "hot", "read", "begin"])
+@pytest.mark.parametrize("way", ["hot_read", "hot"])
 async def test_a_caller_that_leaves_takes_a_dead_connection_along(impatient, way):
     """Whoever asks next does not wait for a server that never answered the one before."""
     pid = await ask(impatient, way)
@@ -376,3 +342,52 @@ async def test_a_lock_that_takes_too_long_is_unavailable(db):
             async with db.hot() as waiter:
                 await waiter.execute("SET LOCAL lock_timeout = 20")
                 await waiter.execute("LOCK TABLE stock")
+
+
+async def test_a_pool_has_a_bound_and_says_so(database_url, monkeypatch):
+    """Whoever waits too long for a connection is told to ask again, and takes none along."""
+    monkeypatch.setattr(pool, "POOL_TIMEOUT_SECONDS", 0.05)
+    db = await Database.connect(database_url, pool_size=1, name="small")
+    async with db.hot_read() as only:
+        with pytest.raises(Unavailable):
+            await ask(db)
+        asking = asyncio.create_task(ask(db))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        pid = only.get_server_pid()
+    assert [pid] * 3 == [await ask(db) for _ in range(3)]
+    await db.close()
+
+
+async def test_whoever_waits_for_a_connection_gets_it_when_it_is_free(database_url):
+    """In the order of asking, and each has it alone."""
+    db = await Database.connect(database_url, pool_size=2, name="few")
+    inside, most = 0, 0
+
+    async def use():
+        nonlocal inside, most
+        async with db.hot_read() as connection:
+            inside += 1
+            most = max(most, inside)
+            await connection.execute("SELECT pg_sleep(0.005)")
+            inside -= 1
+
+    await asyncio.gather(*(use() for _ in range(12)))
+    assert (0, 2) == (inside, most)
+    await db.close()
+
+
+async def test_a_connection_that_cannot_be_made_leaves_its_place_free(database_url, monkeypatch):
+    """The next one to ask tries again."""
+    db = await Database.connect(database_url, pool_size=1, name="again")
+    await db.close()
+    with monkeypatch.context() as broken:
+        broken.setattr(asyncpg, "connect", lambda *_, **__: asyncio.sleep(0, asyncio.current_task().cancel()))
+        for _ in range(3):
+            with pytest.raises(asyncio.CancelledError):
+                await ask(db)
+            asyncio.current_task().uncancel()
+    assert await ask(db)
+    await db.close()

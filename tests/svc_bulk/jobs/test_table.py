@@ -87,7 +87,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_is_done_twice(bul
     """Killed as by kill -9: once after a batch was stored, and once when the next was answered and is not stored."""
     sku, rows = new_sku(), BATCH_THINGS * 3
     started = await bulk.start(stock_update={"file_id": await bulk.file(deltas(sku, rows))})
-    url = bulk.db.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    url = bulk.db.url
 
     for place in ("bulk.step.after_save", "bulk.batch.answered"):
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/gen", "TITAN_FAILPOINTS": f"{place}=exit"}

@@ -162,7 +162,7 @@ async def test_the_answer_of_the_server_decides(answers, outcome, hello):
 
 @pytest.mark.parametrize("hello", [b"250 me", PIPELINING])
 async def test_a_refused_recipient_does_not_spoil_the_connection(hello):
-    """The next message goes over the same one, and nobody gets the text, also where the server goes on to ask for it."""
+    """The next message goes over the same one; nobody gets the text, not even where the server asks for it."""
     async with server(rcpt=b"550 no", hello=hello) as (channel, took):
         assert [Verdict.REFUSED] * 4 == [o.verdict for o in await channel.send([MESSAGE] * 4)]
     assert not any(took)

@@ -101,7 +101,7 @@ async def test_what_is_settled_stays_settled(db, clock):
     await add(db, one)
     await settle(db, clock, one, Verdict.TAKEN)
     await settle(db, clock, one, Verdict.LATER)
-    async with db.read() as connection:
+    async with db.hot_read() as connection:
         (stored,) = await store.list_messages(connection, limit=5)
     assert (NotificationStatus.SENT, "a***@b.c", 1) == (stored.status, stored.recipient, stored.attempts)
 
