@@ -8,7 +8,16 @@ from functools import partial
 
 from tests.faults.faults.scene import SERVICE_SECONDS, Fault, Scene, within
 
-SERVICES = ("svc_auth", "svc_catalog", "svc_cart", "svc_inventory", "svc_payment", "svc_order", "svc_notify")
+SERVICES = (
+    "svc_auth",
+    "svc_catalog",
+    "svc_cart",
+    "svc_inventory",
+    "svc_payment",
+    "svc_order",
+    "svc_notify",
+    "svc_bulk",
+)
 PACKAGES = (*SERVICES, "edge_http")
 PROXIES = ("envoy_mesh", "envoy_edge")
 SHORTEST_STOP_SECONDS, LONGEST_STOP_SECONDS, FULL_STOP_SECONDS = 2.0, 8.0, 60.0
