@@ -554,7 +554,7 @@ class Guest:
         order = self._orders[int(place * len(self._orders))]
         await self._shop.pace()
         self._keys += 1
-        key = f"{self._name}-{self._keys}"
+        key = f"{self._name}-{self._keys}-{order}"  # support's keys are one account's, over all runs on one mesh
         amount = None if rest else units * PRICE_MINOR // 2
         body = {} if amount is None else {"amount": gbp(amount)}
         who = self._shop.admin if support else self._session
