@@ -31,6 +31,7 @@ from svc_payment.refund.rpc import RefundService
 from svc_payment.refund.subjects import RefundSubjects
 from svc_payment.settings import Settings
 from svc_payment.settlement.settler import ProviderSettler, Subjects
+from svc_payment.settlement.store import SubjectKind
 from svc_payment.settlement.worker import Worker
 from svc_payment.wallet.rpc import WalletService, top_up_response
 from svc_payment.wallet.subjects import TopUpSubjects
@@ -47,6 +48,7 @@ class Parts:
     settlements: SettlementService
     daily: Daily
     worker: Worker
+    settlers: Mapping[SubjectKind, ProviderSettler[Any, Any]]
 
     def servicers(self) -> Mapping[str, Any]:
         """Return the servicers by full gRPC service name."""
@@ -63,6 +65,8 @@ class Parts:
         await self.payments.close()
         await self.wallets.close()
         await self.worker.close()
+        for settler in self.settlers.values():
+            await settler.close()
 
 
 async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, settings: Settings) -> Parts:
@@ -82,7 +86,8 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         RefundSubjects(clock),
         TopUpSubjects(clock, answer=top_up_response),
     )
-    worker = Worker(db, {each.kind: ProviderSettler(db, providers, each) for each in owed})
+    settlers = {each.kind: ProviderSettler(db, providers, each) for each in owed}
+    worker = Worker(db, settlers)
     daily = Daily(db, clock, providers, settings.currencies)
     return Parts(
         payments=PaymentService(db, clock, ids, worker, providers, currencies=settings.currencies),
@@ -92,6 +97,7 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         settlements=SettlementService(db, daily),
         daily=daily,
         worker=worker,
+        settlers=settlers,
     )
 
 

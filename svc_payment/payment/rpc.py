@@ -30,7 +30,9 @@ from svc_payment.payment import answers, rules, store
 from svc_payment.payment.rules import Intent, Payment, Status
 from svc_payment.payment.store import NoticeSeen
 from svc_payment.providers.interface import Notice, NoticeInvalid, Providers, SignatureInvalid
+from svc_payment.settlement import held
 from svc_payment.settlement import store as settlement
+from svc_payment.settlement.held import Held
 from svc_payment.settlement.store import SubjectKind, Work
 from svc_payment.settlement.worker import Worker
 from titan.payment.v1 import payment_pb2, payment_service_pb2
@@ -178,7 +180,7 @@ class PaymentService:
         except ValueError:
             raise WebhookInvalid("the payment id is not a UUID") from None
         seen = NoticeSeen(request.provider, notice.notice_id, payment_id, notice.kind.value)
-        await self._notices.submit((seen, notice, audit.command()))
+        await held.submit(self._notices, (seen, notice, audit.command()))
         return payment_service_pb2.HandleWebhookResponse()
 
     async def close(self) -> None:
@@ -186,18 +188,19 @@ class PaymentService:
         await self._reads.close()
         await self._notices.close()
 
-    async def _take_notices(self, notices: list[tuple[NoticeSeen, Notice, Command]]) -> Sequence[None]:
+    async def _take_notices(self, notices: list[tuple[NoticeSeen, Notice, Command]]) -> Sequence[Exception | None]:
         """Keep notices, and have the provider asked about what they tell that is news."""
 
-        async def take(tx: asyncpg.Connection) -> list[Work]:
-            payments = await store.lock_by_ids(tx, [seen.payment_id for seen, _, _ in notices])
-            new = await store.note_webhooks(tx, [seen for seen, _, _ in notices], at=self._clock.now())
-            accepted = {seen.key: (by, resource(seen.payment_id)) for seen, _, by in notices if seen.key in new}
+        async def take(tx: asyncpg.Connection) -> tuple[list[Work], set[uuid.UUID]]:
+            payments, held_elsewhere = await store.lock_free(tx, [seen.payment_id for seen, _, _ in notices])
+            taken = [each for each in notices if each[0].payment_id not in held_elsewhere]
+            new = await store.note_webhooks(tx, [seen for seen, _, _ in taken], at=self._clock.now())
+            accepted = {seen.key: (by, resource(seen.payment_id)) for seen, _, by in taken if seen.key in new}
             await write(tx, audit.accepting(list(accepted.values())))
             await failpoint("payment.webhook.before_commit")
             asked = {
                 seen.payment_id: Work(SubjectKind.PAYMENT, seen.payment_id, seen.provider)
-                for seen, notice, _ in notices
+                for seen, notice, _ in taken
                 for payment in [payments.get(seen.payment_id)]
                 if seen.key in new
                 and payment is not None
@@ -205,12 +208,12 @@ class PaymentService:
                 and answers.needs_query(payment, notice)
             }
             await settlement.add(tx, list(asked.values()), keep_token=True)
-            return list(asked.values())
+            return list(asked.values()), held_elsewhere
 
-        work = await self._db.transact(take)
+        work, held_elsewhere = await self._db.transact(take)
         await failpoint("payment.webhook.after_commit")
         self._worker.start(work)
-        return [None] * len(notices)
+        return [Held() if seen.payment_id in held_elsewhere else None for seen, _, _ in notices]
 
     def _checked(self, wire: payment_service_pb2.PaymentIntent) -> Intent | Refusal:
         """Return what an item asks for, or why it can't be asked for."""

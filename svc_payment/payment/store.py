@@ -56,7 +56,7 @@ _FIND = f"SELECT {_COLUMNS} FROM payments WHERE order_id = ANY($1::uuid[])"
 _LOCK = f"{_FIND} ORDER BY order_id FOR UPDATE"
 _FIND_BY_IDS = f"SELECT {_COLUMNS} FROM payments WHERE payment_id = ANY($1::uuid[])"
 _LOCK_BY_ID = f"SELECT {_COLUMNS} FROM payments WHERE payment_id = $1 FOR UPDATE"
-_LOCK_BY_IDS = f"{_FIND_BY_IDS} ORDER BY order_id FOR UPDATE"
+_LOCK_FREE = f"{_FIND_BY_IDS} ORDER BY order_id FOR UPDATE SKIP LOCKED"
 _NOTE_WEBHOOKS = """
 INSERT INTO webhook_events (provider, event_id, payment_id, type, received_at)
 SELECT provider, event_id, payment_id, type, $5
@@ -127,9 +127,16 @@ async def lock_by_id(tx: asyncpg.Connection, payment_id: uuid.UUID) -> Payment |
     return None if row is None else _payment(row)
 
 
-async def lock_by_ids(tx: asyncpg.Connection, payment_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payment]:
-    """Lock payments by their own ids, in the order of their orders' ids, and return them."""
-    return {row["payment_id"]: _payment(row) for row in await tx.fetch(_LOCK_BY_IDS, payment_ids)}
+async def lock_free(
+    tx: asyncpg.Connection, payment_ids: Sequence[uuid.UUID]
+) -> tuple[dict[uuid.UUID, Payment], set[uuid.UUID]]:
+    """Lock payments by their own ids, in the order of their orders' ids, and wait for none.
+
+    Returns those that are locked now, and the ids of those that another transaction holds.
+    """
+    locked = {row["payment_id"]: _payment(row) for row in await tx.fetch(_LOCK_FREE, payment_ids)}
+    missing = set(payment_ids) - locked.keys()
+    return locked, set(await find_by_ids(tx, list(missing))) if missing else missing
 
 
 async def save(

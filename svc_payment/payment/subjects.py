@@ -69,14 +69,15 @@ class PaymentSubjects:
                 return await self._query(provider, subject)
 
     async def keep(self, tx: asyncpg.Connection, answered: Sequence[Answered[Transition]]) -> Sequence[Next]:
-        """Apply each answer to its payment as it is now."""
-        held = await store.lock_by_ids(tx, [each.subject_id for each in answered])
+        """Apply each answer to its payment as it is now, where nobody else holds that."""
+        locked, held = await store.lock_free(tx, [each.subject_id for each in answered])
         after = {
             each.subject_id: before if isinstance(each.answer, Problem) else each.answer(before)
             for each in answered
-            for before in [held[each.subject_id]]
+            if each.subject_id not in held
+            for before in [locked[each.subject_id]]
         }
-        changes = [(held[payment_id], payment) for payment_id, payment in after.items() if payment != held[payment_id]]
+        changes = [(locked[each], payment) for each, payment in after.items() if payment != locked[each]]
         after |= {
             saved.payment_id: saved for saved in await store.save(tx, changes, ids=self._ids, at=self._clock.now())
         }
@@ -84,10 +85,10 @@ class PaymentSubjects:
         revived = [
             Work(SubjectKind.PAYMENT, payment_id, payment.provider or "")
             for payment_id, payment in after.items()
-            if answers.is_settled(held[payment_id]) and not answers.is_settled(payment)
+            if answers.is_settled(locked[payment_id]) and not answers.is_settled(payment)
         ]
         await settlement.add(tx, revived)
-        return [_next(after[each.subject_id], each) for each in answered]
+        return [Next.HELD if each.subject_id in held else _next(after[each.subject_id], each) for each in answered]
 
     async def _authorize(self, provider: Provider, payment: Payment, token: str) -> Transition:
         assert payment.amount_minor is not None and payment.currency is not None

@@ -24,7 +24,8 @@ from svc_payment.providers.interface import (
     Providers,
     ProviderUnavailable,
 )
-from svc_payment.settlement import rules, store
+from svc_payment.settlement import held, rules, store
+from svc_payment.settlement.held import Held
 from svc_payment.settlement.outside import refuse_inside_transaction
 from svc_payment.settlement.problem import Problem
 from svc_payment.settlement.rules import Call
@@ -45,6 +46,8 @@ class Next(Enum):
     """The provider is asked again after a pause that grows."""
     CUSTOMER = auto()
     """As LATER, but it is the customer who has something to do."""
+    HELD = auto()
+    """Another transaction holds the subject: nothing was stored, and the answer is kept in a later set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Subjects(Protocol[Subject, Answer]):
     async def keep(self, tx: asyncpg.Connection, answered: Sequence[Answered[Answer]]) -> Sequence[Next]:
         """Lock the subjects, hold each answer against its subject as it is by now, and store what has become of it.
 
-        Returns how the work on each goes on, in the order given.
+        Returns how the work on each goes on, in the order given. Whoever keeps several together waits for no lock.
         """
         ...
 
@@ -103,8 +106,8 @@ class ProviderSettler(Generic[Subject, Answer]):
         self._subjects = subjects
         kind = subjects.kind.value
         self._found: Batcher[uuid.UUID, tuple[Subject, Open] | None] = Batcher(self._find, name=f"settle.find_{kind}")
-        self._kept: Batcher[Answered[Answer], bool] = Batcher(
-            self._keep, name=f"settle.keep_{kind}", max_items=subjects.max_together
+        self._kept: Batcher[Answered[Answer], Next] = Batcher(
+            self._keep_together, name=f"settle.keep_{kind}", max_items=subjects.max_together
         )
 
     async def settle(self, subject_id: uuid.UUID) -> bool:
@@ -118,14 +121,19 @@ class ProviderSettler(Generic[Subject, Answer]):
         await failpoint(self._subjects.after_call.format(call=call))
         answered = Answered(subject_id, call, answer, work.attempts)
         if self._subjects.max_together > 1:
-            more = await self._kept.submit(answered)
+            goes_on = await held.submit(self._kept, answered)
         else:
-            (more,) = await self._keep([answered])
+            (goes_on,) = await self._keep([answered])
         if isinstance(answer, Problem):
             kind = self._subjects.kind.value
             answer.report(kind, call=call.value, **{f"{kind}_id": str(subject_id)})
         await failpoint(self._subjects.after_commit)
-        return more
+        return goes_on is Next.AT_ONCE
+
+    async def close(self) -> None:
+        """Finish what waits for company; nobody settles any more."""
+        await self._found.close()
+        await self._kept.close()
 
     async def _find(self, subject_ids: list[uuid.UUID]) -> Sequence[tuple[Subject, Open] | None]:
         async with self._db.hot_read() as connection:
@@ -134,12 +142,15 @@ class ProviderSettler(Generic[Subject, Answer]):
             work = await store.find(connection, subject_ids)
         return [(subjects[each], work[each]) if each in subjects and each in work else None for each in subject_ids]
 
-    async def _keep(self, answered: list[Answered[Answer]]) -> Sequence[bool]:
-        async def keep(tx: asyncpg.Connection) -> list[bool]:
+    async def _keep_together(self, answered: list[Answered[Answer]]) -> Sequence[Next | Exception]:
+        return [Held() if each is Next.HELD else each for each in await self._keep(answered)]
+
+    async def _keep(self, answered: Sequence[Answered[Answer]]) -> Sequence[Next]:
+        async def keep(tx: asyncpg.Connection) -> Sequence[Next]:
             goes_on = await self._subjects.keep(tx, answered)
             await _give_back(tx, list(zip(answered, goes_on, strict=True)))
             await failpoint("payment.settle.before_commit")
-            return [each is Next.AT_ONCE for each in goes_on]
+            return goes_on
 
         return await self._db.transact(keep)
 
@@ -158,14 +169,14 @@ class ProviderSettler(Generic[Subject, Answer]):
 
 
 async def _give_back(tx: asyncpg.Connection, kept: Sequence[tuple[Answered[Any], Next]]) -> None:
-    """End work or its lease; the lease of what goes on at once stays with the caller."""
+    """End work or its lease; the lease of what goes on at once, or is held, stays with the caller."""
     await store.give_back(
         tx,
         settled=[each.subject_id for each, goes_on in kept if goes_on is Next.NOTHING],
         answered=[
             each.subject_id
             for each, goes_on in kept
-            if goes_on is not Next.NOTHING and not isinstance(each.answer, Problem)
+            if goes_on not in (Next.NOTHING, Next.HELD) and not isinstance(each.answer, Problem)
         ],
         paused=[_pause(each, goes_on) for each, goes_on in kept if goes_on in (Next.LATER, Next.CUSTOMER)],
     )

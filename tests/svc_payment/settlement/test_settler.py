@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
+from mesh.refusals import Unavailable
+from mesh.seams import SystemClock, SystemIds
+from svc_payment.app import assemble
 from svc_payment.providers.interface import ProviderMismatch, ProviderRefused, ProviderUnavailable
 from svc_payment.settlement import store
 from svc_payment.settlement.problem import ALARMS
 from svc_payment.settlement.rules import Call
 from svc_payment.settlement.settler import Next, ProviderSettler
 from svc_payment.settlement.store import SubjectKind, Work
+from tests.svc_payment.conftest import settings_for_tests
 
 AWAY, REFUSED = ProviderUnavailable("away", sent=True), ProviderRefused("voided", "no")
 
@@ -112,3 +117,43 @@ async def test_a_person_is_called_once_however_often_the_transaction_runs(db):
     before = count.get()
     await settle(db, Told(REFUSED, Next.LATER, conflicts=2))
     assert 1 == count.get() - before
+
+
+async def test_a_settler_that_closes_finishes_what_is_under_way(db):
+    """A set that runs outlives the jobs that waited for it; the pool of connections is closed after it."""
+    told = Told("yes", Next.NOTHING)
+    keeps, goes_on = asyncio.Event(), asyncio.Event()
+    kept = []
+
+    async def keep(tx, answered):
+        keeps.set()
+        await goes_on.wait()
+        kept.append(await tx.fetchval("SELECT 1"))
+        return [Next.NOTHING] * len(answered)
+
+    told.keep = keep
+    subject_id = uuid4()
+    async with db.hot() as tx:
+        await store.add(tx, [Work(SubjectKind.PAYMENT, subject_id, "psp_sim", "tok_visa")])
+    settler = ProviderSettler(db, {"psp_sim": "provider"}, told)
+    job = asyncio.ensure_future(settler.settle(subject_id))
+    await keeps.wait()
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+
+    closing = asyncio.ensure_future(settler.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    goes_on.set()
+    await closing
+    assert [1] == kept
+
+
+async def test_the_package_closes_its_settlers(db, provider):
+    """None of them begins a set on a pool that is about to close."""
+    parts = await assemble(db, SystemClock(), SystemIds(), {provider.name: provider}, settings_for_tests())
+    await parts.close()
+    assert set(SubjectKind) == set(parts.settlers)
+    for settler in parts.settlers.values():
+        with pytest.raises(Unavailable):
+            await settler.settle(uuid4())
