@@ -2,7 +2,7 @@
 
 The row is written before the refusal is answered, so whoever heard it finds it there. A flood of them must not become a
 flood of rows: each caller, and the process as a whole, has a bucket, and what does not fit is counted into the next
-row. A database that is away costs the row and never changes the answer.
+row. A database that does not take the row costs the row and never changes the answer.
 """
 
 from __future__ import annotations
@@ -88,9 +88,13 @@ class Denials:
                         connection, denied, package=caller.service, reason=refusal.reason, left_out=left_out
                     )
                 )
-        except (Unavailable, TimeoutError):
+        except Exception as error:
             self._left_out += 1 + left_out
-            log.warning("a denial was not written", method=denied.method, reason=refusal.reason)
+            told = {"method": denied.method, "reason": refusal.reason}
+            if isinstance(error, Unavailable | TimeoutError):
+                log.warning("a denial was not written", **told)
+            else:
+                log.exception("a denial can not be written", error, **told)
 
     def _fits(self, who: UUID | str) -> bool:
         at = self._now()

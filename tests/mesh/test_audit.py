@@ -331,6 +331,28 @@ async def test_a_flood_of_denials_is_sampled_and_counted(db: Database):
     assert 50 + 1 + 200 + 5 == len(told) + sum(row[-1] for row in told) + 4, "the last four wait for the next row"
 
 
+async def test_a_row_that_can_not_be_written_costs_no_answer(db: Database, database_url: str):
+    """Whatever the database refuses it for: the caller hears that access is denied, and the log says what failed."""
+    await log_some(db, 1)
+    since = (await rows(db))[-1]["seq"]
+    denials = Denials(db)
+
+    async def note() -> None:
+        with calls.detached() as call:
+            call.method, call.caller = sample_contract().methods[f"/{SAMPLE}/Administer"], Caller(user_id=USER)
+            await denials.note(AccessDenied("no"), call)
+
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("ALTER TABLE audit_entries RENAME TO moved")
+    try:
+        await note()
+    finally:
+        await owner.execute("ALTER TABLE moved RENAME TO audit_entries")
+        await owner.close()
+    await note()
+    assert [1] == [row[-1] for row in await denied(db, since)]
+
+
 async def test_a_database_that_is_away_costs_the_row_and_not_the_answer(database_url: str):
     """The refusal is answered all the same, and the denial is counted into the next row."""
     db = await Database.connect(database_url, pool_size=1, name="away")
