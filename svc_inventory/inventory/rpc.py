@@ -65,11 +65,12 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
             adjusted = (await store.save_adjusted(tx, wanted))[0]
             if isinstance(adjusted, Refusal):
                 return adjusted
+            await audit.accept(tx, f"inventory/{request.sku}", audit.command(request.request_id))
             order = await store.list_warehouse_ids(tx)
             return pb.AdjustStockResponse(stock=stock_to_wire(adjusted.shelf, order)).SerializeToString()
 
-        user_id, about = caller_of().require_user_id(), f"inventory/{request.sku}"
-        return pb.AdjustStockResponse.FromString(await self._once(user_id, ADJUST, request, answer, about=about))
+        user_id = caller_of().require_user_id()
+        return pb.AdjustStockResponse.FromString(await self._once(user_id, ADJUST, request, answer))
 
     async def BatchAdjustStock(self, request: pb.BatchAdjustStockRequest, context: Any) -> pb.BatchAdjustStockResponse:
         """Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND."""
@@ -77,6 +78,8 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
 
         async def answer(tx: asyncpg.Connection) -> bytes:
             adjusted = await store.save_adjusted(tx, wanted)
+            if not all(isinstance(each, Refusal) for each in adjusted):
+                await audit.accept(tx, "inventory", audit.command(request.request_id))
             order = await store.list_warehouse_ids(tx)
             results = [
                 pb.AdjustStockResult(error=each.to_status())
@@ -87,9 +90,7 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
             return pb.BatchAdjustStockResponse(results=results).SerializeToString()
 
         user_id = caller_of().require_user_id()
-        return pb.BatchAdjustStockResponse.FromString(
-            await self._once(user_id, BATCH_ADJUST, request, answer, about="inventory")
-        )
+        return pb.BatchAdjustStockResponse.FromString(await self._once(user_id, BATCH_ADJUST, request, answer))
 
     async def BatchSetStock(self, request: pb.BatchSetStockRequest, context: Any) -> pb.BatchSetStockResponse:
         """Results carry STOCK_BELOW_RESERVED, STOCK_TOO_LARGE or WAREHOUSE_NOT_FOUND."""
@@ -195,25 +196,14 @@ class InventoryServicer(inventory_service_pb2_grpc.InventoryServiceServicer):
         method: str,
         request: pb.AdjustStockRequest | pb.BatchAdjustStockRequest | pb.BatchSetStockRequest,
         answer: Callable[[asyncpg.Connection], Awaitable[bytes | Refusal]],
-        *,
-        about: str = "",
     ) -> bytes:
         """Return the answer to a request id of a user or an operation, made now or kept from before.
-
-        `about` names what a user's command changes; what an operation does is accounted for where it was started.
 
         Raises:
             Refusal: That was the answer.
         """
-
-        async def recorded(tx: asyncpg.Connection) -> bytes | Refusal:
-            made = await answer(tx)
-            if about and not isinstance(made, Refusal):
-                await audit.accept(tx, about, audit.command(request.request_id))
-            return made
-
         claim = idempotency.Claim(asker_id, method, request.request_id, idempotency.fingerprint(request))
-        made = await idempotency.once(self._db, claim, recorded)
+        made = await idempotency.once(self._db, claim, answer)
         await failpoint("inventory.adjust.after_commit")
         return made
 

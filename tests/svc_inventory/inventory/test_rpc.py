@@ -161,6 +161,23 @@ async def test_batch_adjust_answers_each_adjustment_by_itself(shop):
     assert (0, 4) == ((await shop.stock(sku))[0], (await shop.stock(other))[0])
 
 
+async def test_an_adjustment_that_changed_nothing_is_no_accepted_command(shop, db):
+    """Nor is a batch all of whose adjustments are refused; one adjustment that counts makes it one."""
+    sku = await shop.given(1)
+
+    async def entries() -> int:
+        async with db.hot_read() as connection:
+            return await connection.fetchval("SELECT count(*) FROM audit_entries WHERE outcome = 'ACCEPTED'")
+
+    before = await entries()
+    assert "STOCK_BELOW_RESERVED" == await refused(shop.adjust(sku, -9))
+    for deltas, more in (([-7, -8], 0), ([-7, 5], 1)):
+        adjustments = [pb.StockAdjustment(sku=sku, delta=delta) for delta in deltas]
+        request = pb.BatchAdjustStockRequest(request_id=uuid4().hex, adjustments=adjustments)
+        await shop.inventory.BatchAdjustStock(request, metadata=shop.admin)
+        assert before + more == await entries()
+
+
 async def test_batch_adjust_refuses_more_than_a_thousand_million(shop, db):
     """Of one SKU, and by itself."""
     sku, other = await shop.given(1), await shop.given(1)
