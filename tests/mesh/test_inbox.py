@@ -7,7 +7,12 @@ import uuid
 from contextlib import suppress
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from mesh import inbox as consuming
 from mesh.dead_letters import DeadLetters
 from mesh.inbox import Inbox, unpark
 from mesh.outbox import event_id
@@ -223,3 +228,24 @@ async def test_pruning_forgets_the_old(db, inbox):
         assert 1 == await connection.fetchval("SELECT count(*) FROM inbox")
     await inbox.apply([FakeMessage("a", 1)])
     assert [("a", 1), ("b", 1)] == await seen(db)
+
+
+async def test_events_of_one_set_have_spans_beside_each_other(db, dead, monkeypatch):
+    """Each is a child of whoever caused its event, also where several share a cause; none is a child of another."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(consuming, "tracer", provider.get_tracer("test"))
+    inside = []
+
+    async def handler(tx, events):
+        inside.append(trace.get_current_span().get_span_context().span_id)
+
+    one, other = f"00-{0xA:032x}-{1:016x}-01", f"00-{0xB:032x}-{2:016x}-01"
+    causes = {"a": one, "b": one, "c": other, "d": f"00-{0xC:032x}-{3:016x}-00", "e": None}
+    events = [FakeMessage(key, 1, traceparent=cause) for key, cause in causes.items()]
+    await inbox_of(db, handler, dead, consumer="traced").apply(events)
+
+    spans = exporter.get_finished_spans()
+    assert [(0xA, 1), (0xA, 1), (0xB, 2)] == sorted((each.parent.trace_id, each.parent.span_id) for each in spans)
+    assert all(each.context.trace_id == each.parent.trace_id for each in spans)
+    assert 1 == len(inside) and inside[0] in {each.context.span_id for each in spans}
