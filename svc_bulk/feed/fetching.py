@@ -13,8 +13,8 @@ import http.client
 import ipaddress
 import socket
 import ssl
-import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -111,9 +111,17 @@ async def fetch(rules: FeedRules, url: str, etag: str) -> Feed:
         FeedRefused: It answered something that can't be taken, or nothing in time.
     """
     parts = rules.check(url)
-    address, port = await rules.address_of(parts)
-    # A thread, and no client of the event loop: what a mesh process holds in memory for one call a day is too much.
-    return await asyncio.to_thread(_fetch, parts, address, port, etag)
+    try:
+        async with asyncio.timeout(MAX_FEED_SECONDS):
+            address, port = await rules.address_of(parts)
+            connection = (_Secure if parts.scheme == "https" else _Plain)(parts.hostname or "", address, port)
+            try:
+                # A thread, and no client of the event loop: what one holds in memory is too much for a call a day.
+                return await asyncio.to_thread(_fetch, connection, parts, etag)
+            finally:
+                connection.give_up()  # it may still read, where nobody waits for it any more
+    except TimeoutError:
+        raise FeedRefused(f"the feed took more than {MAX_FEED_SECONDS:.0f} seconds") from None
 
 
 class _Plain(http.client.HTTPConnection):
@@ -122,10 +130,25 @@ class _Plain(http.client.HTTPConnection):
     def __init__(self, host: str, address: str, port: int) -> None:
         super().__init__(host, port, timeout=CONNECT_SECONDS)
         self._address = address
+        self._open: socket.socket | None = None
+        self._given_up = False
 
     def connect(self) -> None:
         """Connect there."""
-        self.sock = socket.create_connection((self._address, self.port), self.timeout)
+        self._keep(socket.create_connection((self._address, self.port), self.timeout))
+
+    def give_up(self) -> None:
+        """End whatever another thread does with this connection: however slowly it is answered, it hears the end."""
+        self._given_up = True
+        if self._open is not None:
+            with suppress(OSError):  # nobody is connected any more
+                socket.socket.shutdown(self._open, socket.SHUT_RDWR)
+
+    def _keep(self, sock: socket.socket) -> None:
+        # `sock` is gone as soon as a response says that it is the last one, and is read nevertheless.
+        self.sock = self._open = sock
+        if self._given_up:  # before there was anything to end
+            raise ConnectionAbortedError
 
 
 class _Secure(_Plain):
@@ -136,13 +159,14 @@ class _Secure(_Plain):
     def connect(self) -> None:
         """Connect there, and see who it is."""
         super().connect()
-        self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+        secure = ssl.create_default_context().wrap_socket(
+            self.sock, server_hostname=self.host, do_handshake_on_connect=False
+        )
+        self._keep(secure)
+        secure.do_handshake()
 
 
-def _fetch(parts: SplitResult, address: str, port: int, etag: str) -> Feed:
-    kind = _Secure if parts.scheme == "https" else _Plain
-    connection = kind(parts.hostname or "", address, port)
-    until = time.monotonic() + MAX_FEED_SECONDS
+def _fetch(connection: _Plain, parts: SplitResult, etag: str) -> Feed:
     headers = {"Accept-Encoding": "identity", "User-Agent": "Titan"} | ({"If-None-Match": etag} if etag else {})
     try:
         connection.request("GET", f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}", headers=headers)
@@ -153,14 +177,14 @@ def _fetch(parts: SplitResult, address: str, port: int, etag: str) -> Feed:
                 raise FeedRefused(f"the feed answered {response.status}")
             if response.headers.get("Content-Encoding", "identity") != "identity":
                 raise FeedRefused("the feed is compressed, which was not asked for")
-            return Feed(_body(response, until), _etag(response))
+            return Feed(_body(response), _etag(response))
     except (OSError, http.client.HTTPException) as error:
         raise FeedRefused(f"the feed can't be fetched: {type(error).__name__}") from None
     finally:
         connection.close()
 
 
-def _body(response: http.client.HTTPResponse, until: float) -> bytes:
+def _body(response: http.client.HTTPResponse) -> bytes:
     pieces: list[bytes] = []
     size = 0
     while piece := response.read1(_PIECE_BYTES):
@@ -168,8 +192,6 @@ def _body(response: http.client.HTTPResponse, until: float) -> bytes:
         size += len(piece)
         if size > MAX_FEED_BYTES:
             raise FeedRefused(f"the feed has more than {MAX_FEED_BYTES // 1024**2} MiB")
-        if time.monotonic() > until:
-            raise FeedRefused(f"the feed took more than {MAX_FEED_SECONDS:.0f} seconds")
     if response.length:
         raise FeedRefused("the feed broke off")
     return b"".join(pieces)

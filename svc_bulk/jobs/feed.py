@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -14,6 +15,7 @@ from svc_bulk.feed.fetching import Feed, FeedRules
 from svc_bulk.file import store as file_store
 from svc_bulk.file.wire import format_of
 from svc_bulk.jobs.table import Table
+from svc_bulk.operation import store as operations
 from svc_bulk.operation.store import Step
 from svc_bulk.operation.work import Source, Work
 
@@ -38,16 +40,33 @@ class FeedSync:
         if file_id is None:
             async with self._db.hot_read() as connection:
                 etag = await store.find_etag(connection, wanted.url)
-            feed = await fetching.fetch(self._rules, wanted.url, etag)
+            feed = await work.unless_stopped(fetching.fetch(self._rules, wanted.url, etag))
             if feed.content is None:
                 return
-            file_id, place = self._ids.new(), json.dumps({"etag": feed.etag})
+            file_id, place = self._ids.new(), await self._begin(work, feed.etag)
             await self._keep(work, feed, file_id, place)
         source = Source(file_id, format_of(wanted.format), wanted.dry_run)
         await self._table.run(work, source, place=place)
         if not wanted.dry_run:
-            etag = json.loads(place)["etag"]
-            await self._db.transact(lambda tx: store.save_etag(tx, wanted.url, etag))
+            await self._remember(work, place)
+
+    async def _begin(self, work: Work, etag: str) -> str:
+        """Return what the rest of the operation has to know: which ETag it is about, and since when."""
+        wanted, begun_at = work.job.feed_sync, None
+        if not wanted.dry_run:
+            begun_at = await work.while_mine(lambda tx: store.save_begun(tx, wanted.url))
+        return json.dumps({"etag": etag, "begun_at": begun_at and begun_at.isoformat()})
+
+    async def _remember(self, work: Work, place: str) -> None:
+        """Store the ETag, unless rows were refused: they are asked for again the next time."""
+        known, url = json.loads(place), work.job.feed_sync.url
+
+        async def remember(tx: asyncpg.Connection) -> None:
+            operation = await operations.get(tx, work.operation_id)
+            if not operation.progress.refused and known.get("begun_at"):
+                await store.save_etag(tx, url, known["etag"], begun_at=datetime.fromisoformat(known["begun_at"]))
+
+        await work.while_mine(remember)
 
     async def _keep(self, work: Work, feed: Feed, file_id: UUID, place: str) -> None:
         content, format = feed.content or b"", format_of(work.job.feed_sync.format)

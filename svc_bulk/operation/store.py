@@ -172,14 +172,16 @@ async def claim_due(tx: asyncpg.Connection, *, limit: int, lease_seconds: float 
 
 async def renew(
     tx: asyncpg.Connection, operation_id: UUID, lease: int, *, lease_seconds: float = LEASE_SECONDS
-) -> None:
-    """Hold on to an operation.
+) -> bool:
+    """Hold on to an operation. Returns whether somebody has asked it to stop.
 
     Raises:
         LeaseLost: Another worker has it.
     """
-    if await tx.fetchrow(_RENEW, operation_id, lease, lease_seconds) is None:
+    row = await tx.fetchrow(_RENEW, operation_id, lease, lease_seconds)
+    if row is None:
         raise LeaseLost
+    return row["cancel_at"] is not None
 
 
 async def checkpoint(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -20,6 +20,8 @@ from svc_bulk.operation import store
 from svc_bulk.operation.rules import Operation
 from svc_bulk.operation.store import Step
 from titan.bulk.v1 import operation_pb2
+
+T = TypeVar("T")
 
 REST_SHARE = 3.0
 """How long a job rests after a call that was as fast as any, in terms of what it took: it has a quarter of one service
@@ -81,6 +83,7 @@ class Work:
         self._db = db
         self._ids = ids
         self._pace = Pace(rest_share)
+        self._stopped = asyncio.Event()
 
     @property
     def operation_id(self) -> UUID:
@@ -127,6 +130,41 @@ class Work:
         await failpoint("bulk.step.after_save")
         if stop:
             raise Cancelled
+
+    async def while_mine(self, do: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Run a function in a transaction, for what is no step and still only this worker's to write.
+
+        Raises:
+            LeaseLost: Another worker has the operation.
+        """
+
+        async def fenced(tx: asyncpg.Connection) -> T:
+            await store.renew(tx, self.operation_id, self.operation.lease)
+            return await do(tx)
+
+        return await self._db.transact(fenced)
+
+    def stop(self) -> None:
+        """Have the job end where nothing would be lost: somebody has asked for it."""
+        self._stopped.set()
+
+    async def unless_stopped(self, doing: Coroutine[Any, Any, T]) -> T:
+        """Wait for something that changes nothing, no longer than until the operation is to stop.
+
+        Raises:
+            Cancelled: Somebody has asked it to stop.
+        """
+        task = asyncio.ensure_future(doing)
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        try:
+            await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Cancelled
+            return task.result()
+        finally:
+            for each in (task, stopped):
+                each.cancel()
+            await asyncio.gather(task, stopped, return_exceptions=True)
 
     @contextmanager
     def timed(self, share: float | None = None) -> Iterator[Callable[[], Awaitable[None]]]:

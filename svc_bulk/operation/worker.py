@@ -136,7 +136,7 @@ class Worker:
         """Do an operation's job while its lease is renewed; returns what it raised, or what ended the lease."""
         work = Work(self._db, self._ids, operation, rest_share=self._rest_share)
         job = asyncio.ensure_future(self._jobs[operation.kind].run(work))
-        lease = asyncio.ensure_future(self._renew(operation))
+        lease = asyncio.ensure_future(self._renew(work))
         try:
             await asyncio.wait([job, lease], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError as stopped:
@@ -149,17 +149,20 @@ class Worker:
             return job.exception()
         return lease.exception()
 
-    async def _renew(self, operation: Operation) -> None:
+    async def _renew(self, work: Work) -> None:
         while True:
             await asyncio.sleep(self._lease_seconds / 3)
             try:
-                await self._db.transact(
+                stop = await self._db.transact(
                     lambda tx: store.renew(
-                        tx, operation.operation_id, operation.lease, lease_seconds=self._lease_seconds
+                        tx, work.operation_id, work.operation.lease, lease_seconds=self._lease_seconds
                     )
                 )
             except Unavailable as refusal:
                 log.warning("a lease is not renewed", why=refusal.reason)
+            else:
+                if stop:
+                    work.stop()
 
     async def _judge(self, operation: Operation, error: BaseException | None) -> Verdict:
         """Return what becomes of an operation, as its row counts the tries now: progress has set them back."""

@@ -24,8 +24,9 @@ class Supplier(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answering)
         self.status, self.headers, self.pieces = 200, {"ETag": '"v1"'}, [b"sku\n"]
-        self.pause_seconds = 0.0
+        self.pause_seconds = self.header_pause_seconds = 0.0
         self.asked: list[dict[str, str]] = []
+        self.hung_up = threading.Event()
 
     @property
     def origin(self) -> str:
@@ -40,13 +41,17 @@ class Answering(BaseHTTPRequestHandler):
         self.send_response(304 if known else supplier.status)
         for name, value in supplier.headers.items():
             self.send_header(name, value)
-        self.end_headers()
         try:
+            for letter in "X-Slow: is it?\r\n" if supplier.header_pause_seconds else "":
+                self.flush_headers()
+                self.wfile.write(letter.encode())
+                time.sleep(supplier.header_pause_seconds)
+            self.end_headers()
             for piece in [] if known else supplier.pieces:
                 self.wfile.write(piece)
                 time.sleep(supplier.pause_seconds)
         except OSError:
-            pass  # whoever asked has heard enough
+            supplier.hung_up.set()  # whoever asked has heard enough
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
@@ -113,11 +118,22 @@ async def test_a_feed_has_an_end(supplier: Supplier, rules: FeedRules, monkeypat
         await fetch(rules, f"{supplier.origin}/", "")
 
     monkeypatch.setattr(fetching, "MAX_FEED_SECONDS", 0.1)
-    supplier.pieces, supplier.pause_seconds = [b"x"] * 50, 0.03
+    supplier.hung_up.clear()
+    supplier.pieces, supplier.pause_seconds = [b"x"] * 90, 0.03
     began = time.monotonic()
     with pytest.raises(FeedRefused, match="took more"):
         await fetch(rules, f"{supplier.origin}/", "")
     assert time.monotonic() - began < 1.2
+
+    assert supplier.hung_up.wait(2.0), "a thread that nobody waits for reads on"
+    supplier.hung_up.clear()
+
+    supplier.header_pause_seconds = 0.2
+    began = time.monotonic()
+    with pytest.raises(FeedRefused, match="took more"):
+        await fetch(rules, f"{supplier.origin}/", "")
+    assert time.monotonic() - began < 1.2
+    assert supplier.hung_up.wait(2.0)
 
 
 async def test_an_etag_that_could_split_a_header_is_forgotten(supplier: Supplier, rules: FeedRules):
