@@ -84,7 +84,7 @@ add_all(
             NOBODY,
         ),
         "to register with seven characters": Ask(
-            "400 INVALID_INPUT", "POST", "/v1/users", _new_user("x7#kQ2z"), NOBODY
+            "400 PASSWORD_TOO_WEAK", "POST", "/v1/users", _new_user("x7#kQ2z"), NOBODY
         ),
         "to register with what is no address": Ask(
             "400 INVALID_INPUT", "POST", "/v1/users", {"email": "a@b@c", "password": PASSWORD}, NOBODY

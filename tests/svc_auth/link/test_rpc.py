@@ -295,7 +295,7 @@ async def test_a_weak_password_leaves_the_link(titan: Replica):
     await forget(titan, email)
     token = (await last_link(titan, user_id)).token
 
-    for weak in ("password123", email, BREACHED, "Lovelace"):
+    for weak in ("password123", email, BREACHED, "Lovelace", "short"):
         assert "PASSWORD_TOO_WEAK" == reason_of(await refused(reset(titan, token, weak)))
     await titan.sign_in(email)
     await reset(titan, token)

@@ -93,7 +93,8 @@ async def test_a_guest_cannot_take_the_address_of_somebody_else(titan: Replica):
         ("ada.lovelace@example.com", "Ada.Lovelace@example.com", "PASSWORD_TOO_WEAK"),
         ("ada@example.com", BREACHED.title(), "PASSWORD_TOO_WEAK"),
         ("ada@example.com", "Grace-Hopper-9", "PASSWORD_TOO_WEAK"),
-        ("ada@example.com", "short", "INVALID_INPUT"),
+        ("ada@example.com", "short", "PASSWORD_TOO_WEAK"),
+        ("ada@example.com", "", "INVALID_INPUT"),
         ("ada@example.com", "x" * 257, "INVALID_INPUT"),
         ("no address", PASSWORD, "INVALID_INPUT"),
         ("", PASSWORD, "INVALID_INPUT"),
@@ -335,9 +336,8 @@ async def test_a_weak_password_is_not_changed_to(titan: Replica):
     email, _ = await titan.register()
     pair = await titan.sign_in(email)
 
-    for weak in ("password123", BREACHED, email, "Lovelace"):
+    for weak in ("password123", BREACHED, email, "Lovelace", "short"):
         assert "PASSWORD_TOO_WEAK" == reason_of(await refused(change_password(titan, pair, PASSWORD, weak)))
-    assert "INVALID_INPUT" == reason_of(await refused(change_password(titan, pair, PASSWORD, "short")))
     await titan.sign_in(email)
 
 
