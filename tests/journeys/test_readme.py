@@ -1,4 +1,4 @@
-"""The README's section "Calling it", run as it is written."""
+"""The README's section "Calling it", and the page of further examples, run as they are written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,8 @@ from tests.journeys.conftest import ROOT, RunningMesh
 
 EVENT = re.compile(r"^Order\w+ [0-9a-f-]{36}$", re.MULTILINE)
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ORDERS = 'titan /v1/orders -H "$guest"'
+BETWEEN = "---- docs/CALLING.md"
 
 
 def blocks() -> list[str]:
@@ -21,13 +24,22 @@ def blocks() -> list[str]:
     return BLOCK.findall(section)
 
 
-@pytest.mark.timeout(60)
-def test_every_block_of_the_readme_does_what_it_says(mesh: RunningMesh) -> None:
-    """An order each by curl, buf curl and Python, by grpcurl too where there is one; an import; a consumer."""
+def further_blocks() -> list[str]:
+    """Return the blocks of the page, in their order."""
+    return BLOCK.findall((ROOT / "docs" / "CALLING.md").read_text())
+
+
+@pytest.mark.timeout(90)
+def test_every_block_does_what_it_says(mesh: RunningMesh) -> None:
+    """An order each by curl, buf curl and Python, by grpcurl too where there is one; an import; a consumer.
+
+    Then the page goes on in the same shell.
+    """
     kept = [block for block in blocks() if not block.startswith("grpcurl") or shutil.which("grpcurl")]
     ordering = [block for block in kept if "my-first-order" in block or "CheckoutService" in block]
     assert (len(kept), len(ordering)) in {(7, 4), (6, 3)}
-    script = "\n".join(["set -euo pipefail", *kept, 'titan /v1/orders -H "$guest"'])
+    further = further_blocks()
+    script = "\n".join(["set -euo pipefail", *kept, ORDERS, f"echo {BETWEEN}", *further, ORDERS])
 
     ran = subprocess.run(
         ["bash", "-c", script],
@@ -35,13 +47,32 @@ def test_every_block_of_the_readme_does_what_it_says(mesh: RunningMesh) -> None:
         env={**mesh.environment, "PYTHONPATH": ""},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=80,
         check=False,
     )
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    orders = json.loads(ran.stdout.splitlines()[-1])["orders"]
+    said, _, said_further = ran.stdout.partition(f"{BETWEEN}\n")
+    orders = json.loads(said.splitlines()[-1])["orders"]
     assert [order["status"] for order in orders] == ["CONFIRMED"] * len(ordering)
     assert {order["total"]["minorUnits"] for order in orders} == {"2500"}
-    assert len(EVENT.findall(ran.stdout)) == 4
-    assert re.search(r'"state": ?"SUCCEEDED".*"created": ?"1"', ran.stdout)
+    assert len(EVENT.findall(said)) == 4
+    assert re.search(r'"state": ?"SUCCEEDED".*"created": ?"1"', said)
+    check_further([json.loads(line) for line in said_further.splitlines()])
+
+
+def check_further(answers: list[dict[str, Any]]) -> None:
+    """Check what the page's blocks printed: the JSON of an answer on each line."""
+
+    def the(name: str) -> list[Any]:
+        return [answer[name] for answer in answers if name in answer]
+
+    newest, *_ = the("orders")[-1]
+    assert [newest[name] for name in ("status", "paymentStatus")] == ["CANCELLED", "REFUNDED"]
+    assert newest["refunded"] == newest["total"] == {"currencyCode": "GBP", "minorUnits": "2500"}
+    assert the("wallet")[-1]["balance"]["minorUnits"] == the("wallet")[0]["balance"]["minorUnits"]
+    assert the("balanced") == [True, True]
+    (done,) = the("operation")
+    assert (done["state"], done["progress"]["created"], done["progress"]["refused"]) == ("SUCCEEDED", "1", "1")
+    assert [each["rowNumber"] for each in the("problems")[-1]] == ["3"]
+    assert the("accessToken")[-1]
