@@ -44,7 +44,8 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "svc_payment/reconciliation/rules.py": ("tests/svc_payment/reconciliation/test_rules.py",),
     "svc_order/invoice/rules.py": ("tests/svc_order/invoice/test_rules.py",),
     "svc_inventory/inventory/rules.py": ("tests/svc_inventory/inventory/test_rules.py",),
-    "svc_order/order/rules.py": ("tests/svc_order/order/test_rules.py",),
+    "svc_order/order/rules.py": ("tests/svc_order/order/test_rules.py", "tests/svc_order/order/test_journal.py"),
+    "svc_order/order/journal.py": ("tests/svc_order/order/test_journal.py",),
     "svc_order/checkout/rules.py": ("tests/svc_order/checkout/test_rules.py",),
 }
 

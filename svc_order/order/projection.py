@@ -1,4 +1,4 @@
-"""`orders` as what the journals amount to: drafted with the fold that every decision is held to, `rules.replay`."""
+"""`orders` as what the journals amount to: drafted with the fold that every decision is held to, `journal.replay`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import asyncpg
 
 from mesh.projections import STATEMENT_SECONDS, Progress, Projection, Table
 from svc_order.order import rules
+from svc_order.order.journal import replay
 from svc_order.order.rules import Entry, Order
 
 ORDERS_PER_STEP = 200
@@ -59,7 +60,7 @@ def _fold(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[Order, bytes]]:
     for order_id, group in groupby(rows, key=lambda row: row["order_id"]):
         journal = list(group)
         entries = (Entry(r["version"], r["type"], r["payload"], r["recorded_at"], r["effective_at"]) for r in journal)
-        yield rules.replay(order_id, entries), journal[0]["sealed"]
+        yield replay(order_id, entries), journal[0]["sealed"]
 
 
 async def _save(connection: asyncpg.Connection, folded: Sequence[tuple[Order, bytes]]) -> None:

@@ -23,7 +23,7 @@ from svc_order.checkout.effects import Effects
 from svc_order.checkout.store import Effect, ReturnedUnits
 from svc_order.errors import OrderCancelled, OrderNotFound
 from svc_order.invoice import store as invoices
-from svc_order.order import rules, store, wire
+from svc_order.order import journal, rules, store, wire
 from svc_order.order.effective import check_effective
 from svc_order.order.reads import READ_ROLES, Reads
 from svc_order.order.rules import OrderStatus
@@ -105,10 +105,10 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             view = await store.get_view(connection, order_id, owner_id=owner_id)
             entries = await store.list_entries(connection, order_id)
         recorded = request.timeline == order_pb2.TIMELINE_RECORDED
-        by_then = rules.as_of(entries, datetime_of(request.as_of_time), recorded=recorded)
+        by_then = journal.as_of(entries, datetime_of(request.as_of_time), recorded=recorded)
         if not by_then:
             raise OrderNotFound("the order had not been placed by then")
-        shown = replace(view, order=rules.replay(order_id, by_then), payment_status=0, action_url=None)
+        shown = replace(view, order=journal.replay(order_id, by_then), payment_status=0, action_url=None)
         return pb.GetOrderAsOfResponse(order=await self._reads.opened_for(shown, user_id))
 
     async def WatchOrder(self, request: pb.WatchOrderRequest, context: Any) -> AsyncIterator[pb.WatchOrderResponse]:

@@ -7,10 +7,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mesh.refusals import InvalidInput, Refusal
+from mesh.refusals import InvalidInput
 from svc_order.errors import (
     OrderNotCancellable,
     OrderNotDeliverable,
@@ -24,7 +22,7 @@ from svc_order.errors import (
     TrackingCodeConflict,
 )
 from svc_order.order import rules
-from svc_order.order.rules import Change, Entry, Line, Order, OrderStatus
+from svc_order.order.rules import Change, Line, Order, OrderStatus
 from titan.order.v1 import order_pb2
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -109,17 +107,6 @@ def test_what_happened_counts_from_when_it_is_said_to_and_never_before_the_order
         assert entry is not None and (entry.effective_at, entry.recorded_at) == (counts, LATER)
     with pytest.raises(InvalidInput, match="before the order"):
         SAYING_WHEN[step](AT - timedelta(seconds=1))
-
-
-def test_the_past_of_a_journal_ends_with_the_first_entry_that_had_not_happened() -> None:
-    """By when they count, or were recorded; a later entry never counts before those that it was decided on."""
-    minutes = [AT + timedelta(minutes=n) for n in range(5)]
-    journal = [
-        Entry(n + 1, "OrderRefunded", {}, recorded_at=minutes[4], effective_at=at)
-        for n, at in enumerate((minutes[0], minutes[2], minutes[1]))
-    ]
-    assert [0, 1, 1, 3] == [len(rules.as_of(journal, at)) for at in (AT - timedelta(seconds=1), *minutes[:3])]
-    assert [0, 3] == [len(rules.as_of(journal, at, recorded=True)) for at in minutes[3:]]
 
 
 def test_a_pending_order_is_abandoned_with_its_reason() -> None:
@@ -302,6 +289,20 @@ def three(status: OrderStatus = OrderStatus.SHIPPED, **changes: object) -> Order
     return order(status, lines=(replace(LINE, quantity=3),), **changes)
 
 
+STEPS = {
+    "confirm": lambda o: rules.confirm(o, {1: (("main", 2),)}, at=LATER),
+    "abandon": lambda o: rules.abandon(o, "OUT_OF_STOCK", at=LATER),
+    "cancel": lambda o: rules.cancel(o, at=LATER),
+    "undone": lambda o: rules.sent_back(o, REFUND_ID, 1000, at=LATER) if o.status == "CANCELLED" else Change(o, None),
+    "ship": lambda o: rules.ship(o, "T", at=LATER),
+    "ship without a code": lambda o: rules.ship(o, "", at=LATER),
+    "deliver": lambda o: rules.deliver(o, at=LATER),
+    "part": lambda o: refund(o, 300),
+    "rest": lambda o: refund(o, None, None),
+    "back": lambda o: back(o, {1: 1}),
+}
+
+
 def test_units_that_come_back_give_back_what_they_cost_and_all_of_them_everything() -> None:
     """However they come: no penny of the line is lost or made."""
     one = back(three(), {1: 1})
@@ -333,45 +334,3 @@ def test_nothing_comes_back_of_a_parcel_that_has_not_left() -> None:
     """Its goods are on the shelf; the money alone goes back."""
     with pytest.raises(OrderNotReturnable):
         back(three(OrderStatus.CONFIRMED), {1: 1})
-
-
-STEPS = {
-    "confirm": lambda o: rules.confirm(o, {1: (("main", 2),)}, at=LATER),
-    "abandon": lambda o: rules.abandon(o, "OUT_OF_STOCK", at=LATER),
-    "cancel": lambda o: rules.cancel(o, at=LATER),
-    "undone": lambda o: rules.sent_back(o, REFUND_ID, 1000, at=LATER) if o.status == "CANCELLED" else Change(o, None),
-    "ship": lambda o: rules.ship(o, "T", at=LATER),
-    "ship without a code": lambda o: rules.ship(o, "", at=LATER),
-    "deliver": lambda o: rules.deliver(o, at=LATER),
-    "part": lambda o: refund(o, 300),
-    "rest": lambda o: refund(o, None, None),
-    "back": lambda o: back(o, {1: 1}),
-}
-
-
-@given(st.lists(st.sampled_from(sorted(STEPS)), max_size=12))
-def test_an_order_is_the_fold_of_its_journal(steps: list[str]) -> None:
-    """Whatever happens in whichever order, the journal alone gives the same order, without a gap."""
-    change = rules.place(order())
-    now, journal = change.order, [change.entry]
-    for step in steps:
-        try:
-            change = STEPS[step](now)
-        except Refusal:
-            continue
-        now = change.order
-        if change.entry is not None:
-            journal.append(change.entry)
-    assert rules.replay(now.order_id, [entry for entry in journal if entry]) == now
-    assert [entry.version for entry in journal if entry] == list(range(1, now.version + 1))
-    assert 0 <= now.refunded_minor <= now.total_minor
-
-
-def test_a_journal_with_a_gap_is_refused() -> None:
-    placed = rules.place(order())
-    shipped = rules.ship(order(OrderStatus.CONFIRMED, version=2), "", at=LATER)
-    assert placed.entry is not None and shipped.entry is not None
-    with pytest.raises(ValueError, match="breaks at version 3"):
-        rules.replay(UUID(int=1), [placed.entry, shipped.entry])
-    with pytest.raises(ValueError, match="is empty"):
-        rules.replay(UUID(int=1), [])
