@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from control.edge_limits import SENSITIVE, counted, limit, limit_bytes, limit_sensitive
 from control.edge_refusals import REFLECTION_PREFIX, failure, local_replies, safe_headers
 from control.envoy_names import (
     CA,
@@ -26,7 +27,7 @@ from control.envoy_names import (
 from control.home import Home
 from control.templates import dump, fill, part, template
 from mesh.contract import AccessKind, Contract
-from mesh.topology import EVERY_OUTWARD_METHOD, MAX_BODY_BYTES, Bucket, Package, Topology
+from mesh.topology import EVERY_OUTWARD_METHOD, MAX_BODY_BYTES, Package, Topology
 
 LOCALHOST = "127.0.0.1"
 
@@ -37,30 +38,9 @@ HEALTH_PREFIX = "/grpc.health.v1.Health/"
 # Which package a developer asks for its health; reflection and health say nothing about it in their path.
 TARGET_HEADER = "titan-target"
 
-# The calls that try a password, a code or a token, cost the hash of a new password or a call to somebody else's server,
-# or send a letter: what is posted over HTTP, and gRPC. Both drain one bucket of an address for each name. The first
-# that fits counts.
-SENSITIVE: tuple[tuple[str, Mapping[str, str], str], ...] = (
-    ("sign_in", {"path": "/v1/sessions"}, "/titan.auth.v1.AuthService/CreateSession"),
-    ("refresh", {"path": "/v1/sessions:refresh"}, "/titan.auth.v1.AuthService/RefreshSession"),
-    ("register", {"path": "/v1/users"}, "/titan.auth.v1.UserService/CreateUser"),
-    ("password", {"path": "/v1/users/me:changePassword"}, "/titan.auth.v1.UserService/ChangePassword"),
-    ("second_factor", {"prefix": "/v1/users/me/secondFactor"}, "/titan.auth.v1.SecondFactorService/"),
-    ("links", {"prefix": "/v1/emails"}, "/titan.auth.v1.LinkService/"),
-    ("links", {"prefix": "/v1/passwords"}, "/titan.auth.v1.LinkService/"),
-    ("federation", {"prefix": "/v1/federation"}, "/titan.auth.v1.FederationService/"),
-    ("passkeys", {"prefix": "/v1/passkeys"}, "/titan.auth.v1.PasskeyService/"),
-    ("sessions", {"prefix": "/v1/sessions"}, "/titan.auth.v1.AuthService/"),
-)
 EVENTS_PATTERN = "/v1/.+:watch"
 
 LARGE_BODIES = "app_edge_http_large_bodies"
-
-# What all addresses together may have half sent in bodies over HTTP/1.1: 128 MiB, and as much again in eight seconds.
-# With the fifteen seconds that a body may take that is 368 of the 512 MiB of its heap.
-ALL_BODIES = Bucket(burst=128 * MAX_BODY_BYTES, per_second=16 * MAX_BODY_BYTES)
-# A smaller body is not among them: four thousand connections full of such bodies take 64 MiB.
-SMALL_BODY_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -159,10 +139,10 @@ class _Renderer:
             allowed_origins=[{"exact": origin} for origin in topology.allowed_origins],
             routes=self._edge_routes(app, out),
             max_body_bytes=MAX_BODY_BYTES,
-            limit_address=_limit("address", "masked_remote_address", "by_address", limits.address),
-            limit_bytes=_limit_bytes(limits.body_bytes),
-            limit_sessions=_limit_sensitive(limits.sessions),
-            limit_user=_limit("user", "user", "by_user", limits.user),
+            limit_address=limit("address", "masked_remote_address", "by_address", limits.address),
+            limit_bytes=limit_bytes(limits.body_bytes),
+            limit_sessions=limit_sensitive(limits.sessions),
+            limit_user=limit("user", "user", "by_user", limits.user),
             token_issuer=topology.token_issuer,
             token_audience=topology.token_audience,
             token_max_lifetime=f"{topology.token_max_lifetime_seconds}s",
@@ -203,12 +183,12 @@ class _Renderer:
         routes = [too_large, events]
         for what, path, _ in SENSITIVE:
             match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
-            routes.append(_counted(part("http_route", match=match, cluster=app), what))
+            routes.append(counted(part("http_route", match=match, cluster=app), what))
         for route in self._outward_routes(lambda service: out):
             path = route["match"].get("path") or route["match"]["prefix"]
             sensitive = next((what for what, _, prefix in SENSITIVE if path.startswith(prefix)), None)
             if sensitive:
-                _counted(route, sensitive)
+                counted(route, sensitive)
             # What is no gRPC goes to the app, which says so in JSON.
             route["match"]["headers"] = [speaks_grpc, part("is_post")]
             routes.append(route)
@@ -398,36 +378,3 @@ class _Renderer:
 
 def _peer_name(caller: str, peer: str) -> str:
     return f"{peer}_for_{caller}"
-
-
-def _limit(name: str, key: str, action: str, bucket: Bucket) -> Any:
-    return part("limit", name=name, key=key, action=part(action), burst=bucket.burst, per_second=bucket.per_second)
-
-
-def _counted(route: Any, what: str) -> Any:
-    """Let a route's calls drain the bucket of `what`, and return the route."""
-    route["route"]["rate_limits"] = [part("counted", what=what, by_address=part("by_address"))]
-    return route
-
-
-def _limit_sensitive(bucket: Bucket) -> Any:
-    names = dict.fromkeys(what for what, _, _ in SENSITIVE)
-    descriptors = [part("counted_bucket", what=what, bucket=_bucket(bucket)) for what in names]
-    return part("limit_routes", name="sessions", descriptors=descriptors)
-
-
-def _limit_bytes(bucket: Bucket) -> Any:
-    return part(
-        "limit_bytes",
-        by_address=part("by_address"),
-        chunked=part("chunked_body"),
-        sized=part("sized_body", kind="sized", from_bytes=1, to_bytes=MAX_BODY_BYTES + 1),
-        large=part("sized_body", kind="large", from_bytes=SMALL_BODY_BYTES, to_bytes=MAX_BODY_BYTES + 1),
-        longest=MAX_BODY_BYTES,
-        bucket=_bucket(bucket),
-        bucket_of_all=_bucket(ALL_BODIES),
-    )
-
-
-def _bucket(bucket: Bucket) -> Any:
-    return part("bucket", burst=bucket.burst, per_second=bucket.per_second)

@@ -16,10 +16,11 @@ import httpx
 import pytest
 import yaml
 
+from control.edge_limits import ALL_BODIES
 from control.envoy_names import EDGE, admin_socket, config_file
 from control.home import Home
-from control.render import ALL_BODIES, MAX_BODY_BYTES
 from control.servers import envoy
+from mesh.topology import MAX_BODY_BYTES
 from tests.control.small_mesh import TOPOLOGY, prepare
 from tests.control.test_edge_envoy import answer
 from tests.raw_http import Http2, connect, trust_in

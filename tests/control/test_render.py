@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from control import render
+from control import edge_limits, render
 from control.envoy_validate import problems
 from control.home import Home, Ports
 from control.render import Options, Surface
@@ -278,9 +278,9 @@ def test_bodies_that_never_end_cannot_fill_the_edge(shipped: topology.Topology, 
     def held(bucket: Bucket) -> float:
         return bucket.burst + bucket.per_second * seconds
 
-    assert held(render.ALL_BODIES) <= 0.75 * heap_bytes
+    assert held(edge_limits.ALL_BODIES) <= 0.75 * heap_bytes
     assert held(shipped.limits["default"].body_bytes) <= 0.1 * heap_bytes
-    assert shipped.limits["default"].body_bytes.burst >= render.MAX_BODY_BYTES
+    assert shipped.limits["default"].body_bytes.burst >= topology.MAX_BODY_BYTES
 
 
 def test_server_sent_events_are_not_cut(configs: dict[str, Any]) -> None:
