@@ -22,6 +22,7 @@ from control.home import Home
 from control.servers import envoy
 from mesh.topology import MAX_BODY_BYTES
 from tests.control.small_mesh import TOPOLOGY, prepare
+from tests.control.stand_ins import http_app
 from tests.control.test_edge_envoy import answer
 from tests.raw_http import Http2, connect, trust_in
 
@@ -87,7 +88,7 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floode
     connections["typed_config"]["max_active_downstream_connections"] = CONNECTIONS
     config_file(home, EDGE).write_text(yaml.safe_dump(config))
     app, admin = home.app_socket("edge_http"), admin_socket(home, EDGE)
-    server = await asyncio.start_unix_server(answer, app)
+    server = await asyncio.start_unix_server(http_app(answer), app)
     membership.join("edge_http", app)
     process = await asyncio.to_thread(envoy.start, EDGE, config_file(home, EDGE), admin, home.log_file(EDGE))
     yield Flooded(home, str(authority.ca_file))

@@ -11,7 +11,7 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import grpc
@@ -20,6 +20,7 @@ import pytest
 from control.envoy_names import EDGE, admin_socket, config_file
 from control.servers import envoy
 from tests.control.small_mesh import SAY, prepare
+from tests.control.stand_ins import Mesh, Request, http_app
 from tests.forgeries import FRAMED, HARMLESS_HEADS, HOSTS, PATHS, REFUSED_HEADS, REQUEST_LINES, SMUGGLED, STRIPPED
 from tests.raw_http import FURTHER_SECONDS, Http2, speak, trust_in
 
@@ -64,34 +65,12 @@ class Arrivals:
         finally:
             await connection.close()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Stand where the HTTP edge would: tell the path and every header, and keep them."""
-        try:
-            while True:
-                first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
-                headers = [line.split(": ", 1) for line in lines]
-                await reader.readexactly(int(next((value for name, value in headers if name == "content-length"), "0")))
-                verb, path, _ = first.split(" ")
-                arrived = {"verb": verb, "path": path, "headers": headers}
-                if path != "/.well-known/jwks.json":
-                    self.requests.append(arrived)
-                body = json.dumps(arrived).encode()
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-
-class Mesh(grpc.GenericRpcHandler):
-    """Stands where the outbound listener of edge_http would."""
-
-    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """Serve every method alike."""
-        return grpc.unary_unary_rpc_method_handler(self.say)
-
-    async def say(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        """Tell the metadata."""
-        return json.dumps(list(context.invocation_metadata() or ())).encode()
+    def answer(self, request: Request) -> tuple[str, bytes]:
+        """Tell what arrived, and keep it."""
+        arrived = asdict(request)
+        if request.path != "/.well-known/jwks.json":
+            self.requests.append(arrived)
+        return "200 OK", json.dumps(arrived).encode()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +79,7 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Arriva
     _, home, authority, membership = prepare(tmp_path_factory.mktemp("forged"))
     arrivals = Arrivals(home.ports.edge, str(authority.ca_file))
     app, admin = home.app_socket("edge_http"), admin_socket(home, EDGE)
-    server = await asyncio.start_unix_server(arrivals.serve, app)
+    server = await asyncio.start_unix_server(http_app(arrivals.answer), app)
     mesh = grpc.aio.server()
     mesh.add_generic_rpc_handlers([Mesh()])
     mesh.add_insecure_port(f"unix:{home.outbound_socket('edge_http')}")
