@@ -16,8 +16,13 @@
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
 #                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
+#   make setup     install what requirements.lock names into .venv; the others see to it themselves
+#   make lock      write requirements.lock from requirements.in
+#   make clean     stop the mesh, and remove it, .venv and what tools have kept
 #
-# SEED=... repeats a proof. PYTHON=... chooses the interpreter of the virtual environment, else the quickest 3.11 on the PATH; TITAN_HOME and TITAN_PORT_BASE place a mesh.
+#   SEED=...       repeats a proof
+#   PYTHON=...     the interpreter of .venv, else the quickest 3.11 on the PATH
+#   TITAN_HOME=... TITAN_PORT_BASE=...   place a mesh
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -104,6 +109,7 @@ proof-harness: setup
 
 audit-verify: setup
 	@$(RUN) -m control.audit $(ARGS)
+
 attack: setup
 	@$(RUN) -m tests.attacks $(ARGS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -155,6 +156,15 @@ def test_what_stops_and_shows_a_mesh_needs_nothing_installed(half_installed: Pat
     cleaned = make(half_installed, "clean", "TITAN_PORT_BASE=nonsense")
     assert 0 == cleaned.returncode, cleaned.stderr
     assert not (half_installed / ".venv").exists()
+
+
+def test_every_command_is_told_by_help() -> None:
+    """A command that nobody is told of is found by nobody."""
+    makefile = (ROOT / "Makefile").read_text()
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    told = set(re.findall(r"(?:^| {3})make ([a-z-]+)", make(ROOT, "help").stdout, re.MULTILINE))
+    assert set(targets.split()) - told == {"help", "profile"}, "the one is how they are asked, the other a step of up"
+    assert told <= set(targets.split())
 
 
 async def test_a_mesh_is_stopped_from_a_tree_whose_set_up_was_cut_short(half_installed: Path) -> None:
