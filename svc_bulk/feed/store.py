@@ -31,9 +31,10 @@ async def save_begun(tx: asyncpg.Connection, url: str) -> datetime:
     return begun_at
 
 
-async def save_etag(tx: asyncpg.Connection, url: str, etag: str, *, begun_at: datetime) -> None:
-    """Remember that all of a feed was imported as this ETag names it, since `begun_at`.
+async def save_etag(tx: asyncpg.Connection, url: str, etag: str, *, begun_at: datetime | None) -> None:
+    """Remember that all of a feed was imported as this ETag names it, since `begun_at`; empty where it was not all.
 
-    Where another import has begun or ended since then, the two are mixed, and it is of neither.
+    Where another import has begun or ended since then, or nobody knows when this one began, the shop has a mixture, and
+    nothing is remembered.
     """
     await tx.execute(_END, url, etag, begun_at)

@@ -58,13 +58,14 @@ class FeedSync:
         return json.dumps({"etag": etag, "begun_at": begun_at and begun_at.isoformat()})
 
     async def _remember(self, work: Work, place: str) -> None:
-        """Store the ETag, unless rows were refused: they are asked for again the next time."""
+        """Store the ETag; none where rows were refused, so that they are asked for again the next time."""
         known, url = json.loads(place), work.job.feed_sync.url
+        begun_at = datetime.fromisoformat(known["begun_at"]) if known.get("begun_at") else None
 
         async def remember(tx: asyncpg.Connection) -> None:
             operation = await operations.get(tx, work.operation_id)
-            if not operation.progress.refused and known.get("begun_at"):
-                await store.save_etag(tx, url, known["etag"], begun_at=datetime.fromisoformat(known["begun_at"]))
+            etag = "" if operation.progress.refused else known["etag"]
+            await store.save_etag(tx, url, etag, begun_at=begun_at)
 
         await work.while_mine(remember)
 

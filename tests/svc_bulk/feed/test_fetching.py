@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from svc_bulk.errors import FeedNotAllowed, FeedRefused
 from svc_bulk.feed import fetching
@@ -134,6 +142,43 @@ async def test_a_feed_has_an_end(supplier: Supplier, rules: FeedRules, monkeypat
         await fetch(rules, f"{supplier.origin}/", "")
     assert time.monotonic() - began < 1.2
     assert supplier.hung_up.wait(2.0)
+
+
+def certificate_of(name: str, folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of a name that vouches for itself; returns it and its key."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    whose = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder(whose, whose, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "certificate").write_bytes(made.public_bytes(Encoding.PEM))
+    return folder / "certificate", folder / "key"
+
+
+async def test_over_tls_the_certificate_has_to_be_the_names(
+    supplier: Supplier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever has the address is asked for it, also where the name means that address."""
+    certificate, key = certificate_of("feed.invalid", tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    supplier.socket = context.wrap_socket(supplier.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    good, bad = (f"https://{name}.invalid:{supplier.server_address[1]}" for name in ("feed", "other"))
+    rules = FeedRules(frozenset(), frozenset({good, bad}), resolve)
+    assert b"sku\n" == (await fetch(rules, f"{good}/a", "")).content
+    with pytest.raises(FeedRefused):
+        await fetch(rules, f"{bad}/a", "")
+    assert 1 == len(supplier.asked)
 
 
 async def test_an_etag_that_could_split_a_header_is_forgotten(supplier: Supplier, rules: FeedRules):
