@@ -1,0 +1,66 @@
+"""CPU seconds by process, read from the kernel: of what the supervisor runs, and of whoever loads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import psutil
+
+CLIENT = "this client"
+SUPERVISOR = "supervisor"
+
+
+class Ended(Exception):
+    """A process ended while it was measured."""
+
+
+def spent(processes: Mapping[str, int]) -> dict[str, float]:
+    """Return what each process and its children have spent since they began.
+
+    Raises:
+        Ended: One of them is gone.
+    """
+    try:
+        return {name: seconds(pid) for name, pid in processes.items()}
+    except psutil.NoSuchProcess as problem:
+        raise Ended(f"a process of the mesh ended while it was measured: {problem}") from problem
+
+
+def seconds(pid: int) -> float:
+    """Return what a process and its living and reaped children have spent.
+
+    The supervisor's children stand for themselves, and so do those of the process that asks.
+    """
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    alone = times.user + times.system
+    if pid == os.getpid() or b"control\0serve" in open(f"/proc/{pid}/cmdline", "rb").read():
+        return alone
+    alone += times.children_user + times.children_system
+    for child in process.children(recursive=True):
+        found = child.cpu_times()
+        alone += found.user + found.system
+    return alone
+
+
+def per_operation(before: Mapping[str, float], after: Mapping[str, float], operations: int) -> dict[str, float]:
+    """Return the CPU seconds of one operation by process, the most expensive first; replicas count as their package.
+
+    Raises:
+        ValueError: There was no operation.
+    """
+    if operations < 1:
+        raise ValueError("no operation, no cost of one")
+    totals: dict[str, float] = {}
+    for name, now in after.items():
+        package, _, replica = name.rpartition(".")
+        group = package if replica.isdecimal() and package else name
+        totals[group] = totals.get(group, 0.0) + now - before.get(name, 0.0)
+    each = {name: total / operations for name, total in totals.items()}
+    return dict(sorted(each.items(), key=lambda item: -item[1]))
+
+
+def of_the_mesh(each: Mapping[str, float]) -> float:
+    """Return the sum over the processes of the mesh: everything but whoever loads it."""
+    return sum(cost for name, cost in each.items() if name != CLIENT)

@@ -1,0 +1,93 @@
+"""A mesh of the bench's own: other limits, other ports and another folder than anybody else's, and always taken down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.rig.result import ROOT
+from control import remote
+from control.home import Home
+from control.servers.ports import claim_block
+
+PROFILE = "load"
+CONTROL_SECONDS = 180.0
+
+
+class NotStarted(Exception):
+    """The mesh did not start; the message is what it said."""
+
+
+class OwnMesh:
+    """A mesh in a fresh folder beside the usual one; `with OwnMesh(...) as mesh` starts and stops it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Describe it; what an earlier run left in the folder goes."""
+        self.folder = folder
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("TITAN_")}
+        self._environment |= {
+            "TITAN_HOME": str(folder),
+            "TITAN_PORT_BASE": str(claim_block()),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
+        }
+        self.home = Home.from_environment(self._environment)
+        self.ready_seconds: list[float] = []
+
+    def __enter__(self) -> OwnMesh:
+        """Start it on an empty folder."""
+        self._control("down")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self.start()
+        except BaseException:
+            self._control("down")
+            raise
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        """Take it down; what it stored goes too, since a million orders would stay otherwise."""
+        self._control("down")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        """Where it is."""
+        found: dict[str, Any] = json.loads(self.home.endpoints.read_text())
+        return found
+
+    def start(self) -> None:
+        """Start it, and note how long the command took.
+
+        Raises:
+            NotStarted: It did not come up.
+        """
+        began = time.monotonic()
+        up = self._control("up", "--profile", PROFILE)
+        if up.returncode:
+            raise NotStarted(up.stdout + up.stderr)
+        self.ready_seconds.append(time.monotonic() - began)
+
+    def stop(self) -> None:
+        """Stop it, and leave what it stored."""
+        self._control("down")
+
+    def ask(self, **request: Any) -> Any:
+        """Have the supervisor do something."""
+        return remote.ask(self.home.supervisor_socket, request)
+
+    def _control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "control", *arguments],
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=CONTROL_SECONDS,
+            check=False,
+        )
