@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from bench import hot, orders, orders_open, pages, storefront
+from bench import hops, hot, orders, orders_open, pages, rest, runtime, storefront
 from bench.rig import result
 from bench.rig.cpu import Ended
 from bench.rig.own_mesh import NotStarted, OwnMesh
@@ -31,6 +31,10 @@ from bench.rig.world import Unmeasured, World, opened
 Question = tuple[Terms, Callable[[World], Awaitable[Outcome]]]
 
 QUESTIONS: tuple[Question, ...] = (
+    (rest.MEMORY, rest.occupied),
+    (rest.READY, rest.ready),
+    (runtime.TERMS, runtime.measure),
+    (hops.TERMS, hops.measure),
     (pages.PRODUCT, pages.product),
     (pages.UNCHANGED, pages.unchanged),
     (pages.CART, pages.cart),
