@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import time
@@ -19,10 +18,10 @@ from typing import Any
 
 import uvloop
 
-from bench import hops, hot, orders, orders_open, pages, rest, runtime, storefront
+from bench import events, hops, hot, ledger, orders, orders_open, pages, rest, runtime, storefront
 from bench.rig import result
 from bench.rig.cpu import Ended
-from bench.rig.own_mesh import NotStarted, OwnMesh
+from bench.rig.own_mesh import NotStarted, OwnMesh, own_folder
 from bench.rig.picture import svg
 from bench.rig.result import Outcome, Terms
 from bench.rig.wire import Broken, Unwanted
@@ -43,6 +42,9 @@ QUESTIONS: tuple[Question, ...] = (
     (orders_open.TERMS, orders_open.measure),
     (hot.TERMS, hot.measure),
     (storefront.TERMS, storefront.measure),
+    (ledger.TERMS, ledger.measure),
+    (events.RELAY, events.relay),
+    (events.CONSUMER, events.consumer),
 )
 """In their order: what leaves the mesh larger comes last."""
 
@@ -62,9 +64,8 @@ def main() -> int:
     if unknown := set(wanted) - set(names):
         parser.error(f"no such question: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # out of time is as Ctrl-C: the mesh goes too
-    folder = Path(f"{os.environ.get('TITAN_HOME') or '.titan'}-bench").expanduser().absolute()
     try:
-        with OwnMesh(folder) as mesh:
+        with OwnMesh(own_folder("bench")) as mesh:
             return uvloop.run(_ask([each for each in QUESTIONS if each[0].name in wanted], mesh, quick=options.quick))
     except NotStarted as problem:
         print(problem, file=sys.stderr)

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ METHOD = "/bench.v1.EchoService/Echo"
 IN_FLIGHT = 32
 WARM_UP_SECONDS = 0.5
 START_SECONDS = 30.0
+SERVER = (sys.executable, "-m", "bench.echo", "--serve")
 
 
 def message() -> cart_pb2.Cart:
@@ -102,14 +105,25 @@ async def call(
         }
 
 
-def measure(server_command: list[str], *, seconds: float, in_flight: int, token: str = "") -> dict[str, float]:
-    """Start a server that takes its socket as last argument, call it from this process, and end it."""
-    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+def measure(server_command: Sequence[str], *, seconds: float, in_flight: int, token: str = "") -> dict[str, float]:
+    """Start a server, call it from this process, and end it."""
+    with served(server_command) as (socket, pid):
+        return uvloop.run(call(socket, pid, seconds=seconds, in_flight=in_flight, metadata=metadata_of(token)))
+
+
+def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
+    """Return what a call carries: a token, if there is one."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+@contextmanager
+def served(server_command: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Run a server that takes its socket as last argument; yields the socket and the process id."""
     with tempfile.TemporaryDirectory(prefix="titan-echo-") as folder:
         socket = str(Path(folder, "echo.sock"))
         server = subprocess.Popen([*server_command, socket], stdout=subprocess.DEVNULL)
         try:
-            return uvloop.run(call(socket, server.pid, seconds=seconds, in_flight=in_flight, metadata=metadata))
+            yield socket, server.pid
         finally:
             server.terminate()
             server.wait()
@@ -125,8 +139,7 @@ def main() -> int:
     if options.serve:
         uvloop.run(serve(options.serve))
         return 0
-    command = [sys.executable, "-m", "bench.echo", "--serve"]
-    print(json.dumps(measure(command, seconds=options.seconds, in_flight=options.in_flight)))
+    print(json.dumps(measure(SERVER, seconds=options.seconds, in_flight=options.in_flight)))
     return 0
 
 

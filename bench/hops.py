@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import grpc
 
@@ -14,6 +15,7 @@ from bench.rig.loads import Act, closed
 from bench.rig.picture import Lines, Series
 from bench.rig.result import Goal, Outcome, Terms
 from bench.rig.world import World, sound
+from control.home import Home
 from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 
 CALLER, CALLEE = "edge_http", "svc_auth"
@@ -40,9 +42,8 @@ async def measure(world: World) -> Outcome:
     """Answer, with the picture of calls a second against calls in flight."""
     home = world.mesh.home
     name = f"By=spiffe://titan.local/svc/{CALLEE};URI=spiffe://titan.local/svc/{CALLER}"
-    straight = _calls(f"{home.app_socket(CALLEE)}", (("x-forwarded-client-cert", name),))
-    through = _calls(f"{home.run / 'out' / CALLER}.sock", ())
-    async with straight as direct, through as meshed:
+    straight = _calls(home.app_socket(CALLEE), (("x-forwarded-client-cert", name),))
+    async with straight as direct, through(home) as meshed:
         found = await world.repeat(IN_FLIGHT, SECONDS, meshed, limit=_window(world, direct))
         alone: dict[str, list[float]] = {"straight": [], "meshed": []}
         for _ in range(ALONE_CALLS):
@@ -63,6 +64,11 @@ async def measure(world: World) -> Outcome:
     return Outcome(found.per_second, tuple(found.limits), found.cpu_seconds, more, picture)
 
 
+def through(home: Home) -> AbstractAsyncContextManager[Act]:
+    """Yield the operation: one call through both Envoys."""
+    return _calls(home.run / "out" / f"{CALLER}.sock", ())
+
+
 def _window(world: World, act: Act) -> Callable[[], Awaitable[float]]:
     async def limit() -> float:
         await world.warm(IN_FLIGHT, SECONDS, act)
@@ -72,7 +78,7 @@ def _window(world: World, act: Act) -> Callable[[], Awaitable[float]]:
 
 
 @asynccontextmanager
-async def _calls(socket: str, metadata: tuple[tuple[str, str], ...]) -> AsyncIterator[Act]:
+async def _calls(socket: Path, metadata: tuple[tuple[str, str], ...]) -> AsyncIterator[Act]:
     options = [("grpc.default_authority", CALLEE)]
     async with grpc.aio.insecure_channel(f"unix:{socket}", options=options) as channel:
         stub = auth_service_pb2_grpc.AuthServiceStub(channel)

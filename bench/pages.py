@@ -43,8 +43,8 @@ CART = Terms(
 )
 
 
-async def product(world: World) -> Outcome:
-    """Answer for pages that the mesh makes."""
+async def asking(world: World) -> Act:
+    """Return the operation: the page of the next product."""
     shop = await world.shop()
     requests = [world.wire.request("GET", f"/v1/products/{each.product_id}") for each in shop.products]
     numbers = count()
@@ -52,7 +52,25 @@ async def product(world: World) -> Outcome:
     async def act(caller: int) -> None:
         await world.wire.send(requests[next(numbers) % len(requests)])
 
-    return await _answer(world, act, "Product pages against connections", "pages a second")
+    return act
+
+
+async def filling(world: World, guests: int) -> Act:
+    """Return the operation: one unit of the next product into the caller's cart."""
+    shop = await world.shop()
+    owners = await shop.guests(guests)
+    numbers = count()
+
+    async def act(caller: int) -> None:
+        item = {"sku": shop.products[next(numbers) % len(shop.products)].sku, "quantity": 1}
+        await world.wire.send(world.wire.request("POST", "/v1/cart/items", item, token=owners[caller].token))
+
+    return act
+
+
+async def product(world: World) -> Outcome:
+    """Answer for pages that the mesh makes."""
+    return await _answer(world, await asking(world), "Product pages against connections", "pages a second")
 
 
 async def unchanged(world: World) -> Outcome:
@@ -73,14 +91,7 @@ async def unchanged(world: World) -> Outcome:
 
 async def cart(world: World) -> Outcome:
     """Answer for carts."""
-    shop = await world.shop()
-    guests = await shop.guests(max(SWEEP))
-    numbers = count()
-
-    async def act(caller: int) -> None:
-        item = {"sku": shop.products[next(numbers) % len(shop.products)].sku, "quantity": 1}
-        await world.wire.send(world.wire.request("POST", "/v1/cart/items", item, token=guests[caller].token))
-
+    act = await filling(world, max(SWEEP))
     return await _answer(world, act, "Items put into carts, against guests at once", "items a second")
 
 

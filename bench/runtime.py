@@ -13,6 +13,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,12 +104,13 @@ async def serve(public_key: Path, socket: str) -> None:
     stages = standard_stages(
         verifier=TokenVerifier(KeySet([VerifyingKey(KID, "ES256", key)])), admission=Admission(MAX_RUNNING_CALLS)
     )
-    server = Server(listen=f"unix:{socket}", contract=known, services={next(iter(known.services)): Echo()}, stages=stages)
-    await server.start()
+    services = {name: Echo() for name in known.services}
+    answering = Server(listen=f"unix:{socket}", contract=known, services=services, stages=stages)
+    await answering.start()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()
-    await server.drain(grace_seconds=0.0)
+    await answering.drain(grace_seconds=0.0)
 
 
 def token(key: ec.EllipticCurvePrivateKey) -> str:
@@ -117,6 +120,17 @@ def token(key: ec.EllipticCurvePrivateKey) -> str:
     claims |= {"guest": False, "cell": "local"}
     times = {"iat": now, "nbf": now, "exp": now + TOKEN_SECONDS}
     return jwt.encode({**claims, **times}, key, algorithm="ES256", headers={"kid": KID, "typ": TOKEN_TYPE})
+
+
+@contextmanager
+def server() -> Iterator[tuple[list[str], str]]:
+    """Yield the command of a server that lacks only its socket, and a token that it believes."""
+    signing = ec.generate_private_key(ec.SECP256R1())
+    with tempfile.NamedTemporaryFile() as public:
+        pem, info = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        public.write(signing.public_key().public_bytes(pem, info))
+        public.flush()
+        yield [sys.executable, "-m", "bench.runtime", "--serve", public.name], token(signing)
 
 
 async def measure(world: World) -> Outcome:
@@ -157,15 +171,9 @@ def main() -> int:
     if options.serve:
         uvloop.run(serve(Path(options.serve[0]), options.serve[1]))
         return 0
-    signing = ec.generate_private_key(ec.SECP256R1())
-    with tempfile.NamedTemporaryFile() as public:
-        pem, info = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        public.write(signing.public_key().public_bytes(pem, info))
-        public.flush()
-        command = [sys.executable, "-m", "bench.runtime", "--serve", public.name]
-        print(json.dumps(echo.measure(
-            command, seconds=options.seconds, in_flight=options.in_flight, token=token(signing)
-        )))
+    with server() as (command, signed):
+        found = echo.measure(command, seconds=options.seconds, in_flight=options.in_flight, token=signed)
+    print(json.dumps(found))
     return 0
 
 

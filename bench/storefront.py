@@ -40,11 +40,11 @@ class Visitor:
     """A guest who goes through one deck of requests after the other, one at a time."""
 
     def __init__(self, wire: Wire, shop: Shop, guest: Guest, seed: int) -> None:
-        """Begin with an empty cart."""
+        """Begin with an empty cart, somewhere in the deck: not all order at the same time."""
         self._wire, self._shop, self._guest = wire, shop, guest
         self._draw = random.Random(seed)  # noqa: S311
         self._units = 0
-        self._left: list[str] = []
+        self._left = deck(self._draw)[self._draw.randrange(len(DECK)) : -1]
         self._turn = asyncio.Lock()
         self._acts: dict[str, Callable[[], Awaitable[object]]] = {
             "index": lambda: self._get("/v1/products?pageSize=20"),

@@ -69,6 +69,27 @@ async def closed(callers: int, seconds: float, act: Act) -> Window:
     return window
 
 
+async def counted(callers: int, operations: int, act: Act) -> Window:
+    """Have so many callers act until so many operations are done, which cost the same CPU however slow the machine."""
+    window = Window(0.0)
+    began = time.perf_counter()
+    left = iter(range(operations))
+
+    async def repeat(caller: int) -> None:
+        for _ in left:
+            started = time.perf_counter()
+            try:
+                await act(caller)
+            except Exception as problem:
+                window.note(problem)
+            else:
+                window.latencies.append(time.perf_counter() - started)
+
+    await asyncio.gather(*(repeat(caller) for caller in range(callers)))
+    window.seconds = time.perf_counter() - began
+    return window
+
+
 def due_times(per_second: float, seconds: float, *, seed: int = 0) -> list[float]:
     """Return when each call of an open loop is due, in seconds from its start and in order.
 

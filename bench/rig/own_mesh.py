@@ -24,6 +24,11 @@ class NotStarted(Exception):
     """The mesh did not start; the message is what it said."""
 
 
+def own_folder(purpose: str) -> Path:
+    """Return the folder of a mesh of this purpose, beside that of the usual mesh."""
+    return Path(f"{os.environ.get('TITAN_HOME') or '.titan'}-{purpose}").expanduser().absolute()
+
+
 class OwnMesh:
     """A mesh in a fresh folder beside the usual one; `with OwnMesh(...) as mesh` starts and stops it."""
 

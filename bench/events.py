@@ -1,0 +1,227 @@
+"""How fast events leave the outbox, and how fast a consumer applies each exactly once.
+
+The relay and the consumer are the runtime's own, in this process, on a database of their own in the mesh's Postgres and
+on its broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from itertools import count
+from uuid import uuid4
+
+import asyncpg
+from confluent_kafka import Producer
+
+from bench.rig import cpu, scratch
+from bench.rig.picture import Lines, Series
+from bench.rig.result import Goal, Outcome, Terms
+from bench.rig.world import Unmeasured, World
+from mesh import outbox, schema
+from mesh.consumer import Consumer
+from mesh.database import Database
+from mesh.kafka import PARTITIONS, Publisher
+from mesh.received import Received
+from mesh.relay import Relay
+
+EVENTS = 10_000
+SWEEP = (1_000, 3_000, 10_000)
+PAYLOAD_BYTES = 200
+WAIT_SECONDS = 120.0
+LOOK_SECONDS = 0.02
+OWNER = "svc_bench"
+
+RELAY = Terms(
+    "relay",
+    "How many events a second leave the outbox for Kafka?",
+    f"""{EVENTS:,} events of {PAYLOAD_BYTES} bytes, each of an aggregate of its own, are committed to an outbox at once; the
+    clock stops when the relay has marked the last one as acknowledged by the broker (acks=all, idempotent). The limit is
+    one confluent-kafka producer with the same settings, messages and headers, from memory, just before.""",
+    "events/s",
+    "one producer alone, events/s",
+    Goal(0.5, 0.8),
+)
+CONSUMER = Terms(
+    "consumer",
+    "How many events a second does a consumer apply exactly once?",
+    """The events that the relay has just published are applied by a new consumer group: a row of its own for each, with
+    the note of it in the inbox, in durable transactions. From the first set applied to the last, and the rows are counted
+    afterwards. The limit is the relay in the same repeat.""",
+    "events/s",
+    "the relay, events/s",
+    Goal(0.5, 1.0),
+)
+
+_FILL = """
+INSERT INTO outbox (event_id, topic, type, aggregate_id, version, subject, payload)
+SELECT id, $1, $1 || '.Changed', id::text, 1, id::text, $3
+FROM (SELECT uuidv7() AS id FROM generate_series(1, $2::int)) AS fresh
+"""
+_APPLIED = "CREATE TABLE applied (event_id uuid PRIMARY KEY, aggregate_id text NOT NULL)"
+_APPLY = "INSERT INTO applied SELECT * FROM unnest($1::uuid[], $2::text[])"
+
+_topics = count(1)
+
+
+class Statements(list[str]):
+    """Takes what a migration would execute."""
+
+    def execute(self, sqltext: str) -> None:
+        """Keep it."""
+        self.append(sqltext)
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A database with an outbox and an inbox, and the broker."""
+
+    dsn: str
+    kafka: str
+    connection: asyncpg.Connection
+
+    async def publish(self, topic: str, events: int) -> float:
+        """Have the relay publish so many events to a new topic; returns how many a second."""
+        relay = Relay(self.dsn, self.kafka, OWNER, cell="local", topics=[topic])
+        running = asyncio.create_task(relay.run())
+        try:
+            await self._fill(topic, 1)  # the first takes the lock and makes the topic
+            began = time.perf_counter()
+            await self._fill(topic, events)
+            return events / (time.perf_counter() - began)
+        finally:
+            await _end(running)
+
+    async def _fill(self, topic: str, events: int) -> None:
+        await self.connection.execute(_FILL, topic, events, b"x" * PAYLOAD_BYTES)
+        outbox.wake()
+        async with asyncio.timeout(WAIT_SECONDS):
+            while await self.connection.fetchval(  # noqa: ASYNC110
+                "SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)"
+            ):
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def produce(self, topic: str, events: int) -> float:
+        """Send as many messages from memory to a new topic; returns how many a second."""
+        publisher = Publisher(self.kafka, client_id="bench")
+        await publisher.ensure_topics([topic])
+        await publisher.close()
+        return await asyncio.to_thread(self._produce, topic, events)
+
+    def _produce(self, topic: str, events: int) -> float:
+        producer = Producer(
+            {"bootstrap.servers": self.kafka, "enable.idempotence": True, "acks": "all", "linger.ms": 2}
+        )
+        headers = [(f"ce_{name}", b"0" * size) for name, size in (("id", 36), ("type", 24), ("time", 27), ("cell", 5))]
+        producer.produce(topic, value=b"x", key=b"x")
+        producer.flush(WAIT_SECONDS)
+        began = time.perf_counter()
+        for _ in range(events):
+            producer.produce(topic, value=b"x" * PAYLOAD_BYTES, key=uuid4().bytes, headers=headers)
+        if producer.flush(WAIT_SECONDS):
+            raise Unmeasured("the broker did not acknowledge")
+        return events / (time.perf_counter() - began)
+
+    async def consume(self, topic: str, events: int) -> float:
+        """Have a new group apply the events of a topic; returns how many a second."""
+        await self.connection.execute("TRUNCATE applied")
+        db = await Database.connect(self.dsn, pool_size=PARTITIONS + 2, name="bench")
+        done, seen = asyncio.Event(), [0, 0]
+        clock = [0.0, 0.0]
+
+        async def handle(tx: asyncpg.Connection, received: Sequence[Received]) -> None:
+            await tx.execute(_APPLY, [each.event_id for each in received], [each.aggregate_id for each in received])
+            if not seen[0]:
+                clock[0], seen[1] = time.perf_counter(), len(received)
+            seen[0] += len(received)
+            clock[1] = time.perf_counter()
+            if seen[0] >= events:
+                done.set()
+
+        consumer = asyncio.create_task(Consumer(self.kafka, f"bench-{uuid4()}", [topic], db, handle).run())
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await done.wait()
+        finally:
+            await _end(consumer)
+            await db.close()
+        applied = await self.connection.fetchval("SELECT count(*) FROM applied")
+        if applied < events:
+            raise Unmeasured(f"{applied} of {events} events are applied")
+        return (events - seen[1]) / (clock[1] - clock[0])
+
+
+@asynccontextmanager
+async def standing(world: World) -> AsyncIterator[Stand]:
+    """Yield a place to publish and consume."""
+    async with scratch.database(world) as dsn:
+        statements = Statements([_APPLIED])
+        schema.create_outbox(statements)
+        schema.create_inbox(statements)
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute(";".join(statements))
+            yield Stand(dsn, world.mesh.endpoints["kafka"], connection)
+        finally:
+            await connection.close()
+
+
+async def relay(world: World) -> Outcome:
+    """Answer for the relay, with the picture of its speed against how much waits."""
+    found, limits = [], []
+    async with standing(world) as stand:
+        processes = await world.processes()
+        spent: dict[str, float] = {}
+        for _ in range(world.repeats):
+            limits.append(await stand.produce(_topic(), EVENTS))
+            before = cpu.spent(processes)
+            found.append(await stand.publish(_topic(), EVENTS))
+            _count(spent, before, cpu.spent(processes))
+        points = tuple([(float(events), await stand.publish(_topic(), events)) for events in SWEEP])
+    picture = Lines(
+        "Events from the outbox to Kafka", "events that wait", "events a second",
+        (Series("relay", points),), (("a producer alone", sorted(limits)[len(limits) // 2]),),
+    )
+    return Outcome(tuple(found), tuple(limits), cpu.per_operation({}, spent, EVENTS * len(found)), picture=picture)
+
+
+async def consumer(world: World) -> Outcome:
+    """Answer for the consumer, with the picture of both against the number of events."""
+    found, limits = [], []
+    async with standing(world) as stand:
+        processes = await world.processes()
+        spent: dict[str, float] = {}
+        for _ in range(world.repeats):
+            topic = _topic()
+            limits.append(await stand.publish(topic, EVENTS))
+            before = cpu.spent(processes)
+            found.append(await stand.consume(topic, EVENTS))
+            _count(spent, before, cpu.spent(processes))
+        relayed, applied = [], []
+        for events in SWEEP:
+            topic = _topic()
+            relayed.append((float(events), await stand.publish(topic, events)))
+            applied.append((float(events), await stand.consume(topic, events)))
+    picture = Lines(
+        "Events published and applied", "events that wait", "events a second",
+        (Series("relay", tuple(relayed)), Series("consumer", tuple(applied))),
+    )
+    return Outcome(tuple(found), tuple(limits), cpu.per_operation({}, spent, EVENTS * len(found)), picture=picture)
+
+
+def _topic() -> str:
+    return f"titan.bench.v{next(_topics)}"
+
+
+def _count(total: dict[str, float], before: dict[str, float], after: dict[str, float]) -> None:
+    for name, now in after.items():
+        total[name] = total.get(name, 0.0) + now - before[name]
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
