@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from bench import events, hops, hot, ledger, orders, orders_open, pages, rest, runtime, storefront
+from bench import events, growth, hops, hot, ledger, orders, orders_open, pages, rest, runtime, storefront
 from bench.rig import result
 from bench.rig.cpu import Ended
 from bench.rig.own_mesh import NotStarted, OwnMesh, own_folder
@@ -45,6 +45,9 @@ QUESTIONS: tuple[Question, ...] = (
     (ledger.TERMS, ledger.measure),
     (events.RELAY, events.relay),
     (events.CONSUMER, events.consumer),
+    (growth.WORKERS, growth.processes),
+    (growth.PRODUCTS, growth.products),
+    (growth.ORDERS, growth.stored_orders),
 )
 """In their order: what leaves the mesh larger comes last."""
 
@@ -59,14 +62,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", metavar="NAME,...", help=f"some of: {', '.join(names)}")
     parser.add_argument("--quick", action="store_true", help="one short repeat of each, to see that it works")
+    parser.add_argument("--scale", default="1m", help="how many rows the questions of growth store: 1m, 10m")
     options = parser.parse_args()
+    scale = million(options.scale)
     wanted = options.only.split(",") if options.only else names
     if unknown := set(wanted) - set(names):
         parser.error(f"no such question: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # out of time is as Ctrl-C: the mesh goes too
     try:
         with OwnMesh(own_folder("bench")) as mesh:
-            return uvloop.run(_ask([each for each in QUESTIONS if each[0].name in wanted], mesh, quick=options.quick))
+            asked = [each for each in QUESTIONS if each[0].name in wanted]
+            return uvloop.run(_ask(asked, mesh, quick=options.quick, scale=scale))
     except NotStarted as problem:
         print(problem, file=sys.stderr)
         return 1
@@ -75,12 +81,25 @@ def main() -> int:
         return 130
 
 
-async def _ask(questions: list[Question], mesh: OwnMesh, *, quick: bool) -> int:
+def million(text: str) -> float:
+    """Return how many millions `500k` or `10m` is.
+
+    Raises:
+        SystemExit: It is no such number.
+    """
+    units = {"k": 0.001, "m": 1.0}
+    try:
+        return float(text[:-1]) * units[text[-1].lower()]
+    except (ValueError, KeyError, IndexError):
+        raise SystemExit(f"--scale is 500k or 10m, not {text!r}") from None
+
+
+async def _ask(questions: list[Question], mesh: OwnMesh, *, quick: bool, scale: float) -> int:
     about = result.machine()
     target = QUICK if quick else LATEST
     kept: dict[str, Any] = json.loads(target.read_text())["questions"] if target.exists() else {}
     failed = False
-    async with opened(mesh, quick=quick) as world:
+    async with opened(mesh, quick=quick, scale=scale) as world:
         for terms, measure in questions:
             began = time.monotonic()
             try:

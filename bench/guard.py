@@ -79,7 +79,7 @@ def main() -> int:
 
 async def _measure(mesh: OwnMesh) -> dict[Bound, list[float]]:
     async with AsyncExitStack() as stack:
-        world = await stack.enter_async_context(opened(mesh, quick=False))
+        world = await stack.enter_async_context(opened(mesh))
         bare = await _served(stack, list(echo.SERVER), "")
         command, token = stack.enter_context(runtime.server())
         chained = await _served(stack, command, token)

@@ -63,11 +63,12 @@ class Repeats:
 class World:
     """One run of the bench."""
 
-    def __init__(self, mesh: OwnMesh, wire: Wire, *, quick: bool) -> None:
-        """Describe it; the shop is made when it is first asked for."""
+    def __init__(self, mesh: OwnMesh, wire: Wire, *, quick: bool, scale: float) -> None:
+        """Describe it; the shop is made when it is first asked for. `scale` is in millions of rows."""
         self.mesh = mesh
         self.wire = wire
         self.quick = quick
+        self.scale = scale
         self.repeats = QUICK_REPEATS if quick else REPEATS
         self.echoes: list[dict[str, float]] = []
         self._shop: Shop | None = None
@@ -167,11 +168,11 @@ class World:
 
 
 @asynccontextmanager
-async def opened(mesh: OwnMesh, *, quick: bool) -> AsyncIterator[World]:
+async def opened(mesh: OwnMesh, *, quick: bool = False, scale: float = 1.0) -> AsyncIterator[World]:
     """Yield a run on a mesh that is up."""
     wire = Wire(mesh.endpoints)
     try:
-        yield World(mesh, wire, quick=quick)
+        yield World(mesh, wire, quick=quick, scale=scale)
     finally:
         wire.close()
 
