@@ -36,17 +36,24 @@ LOOK_SECONDS = 0.02
 COUNT_SECONDS = 0.2
 OWNER = "svc_bench"
 HEADERS = (
-    ("ce_specversion", 3), ("ce_id", 36), ("ce_source", 10), ("ce_type", 22), ("ce_time", 27), ("ce_subject", 36),
-    ("ce_cell", 5), ("ce_aggregateversion", 1), ("content-type", 20),
+    ("ce_specversion", 3),
+    ("ce_id", 36),
+    ("ce_source", 10),
+    ("ce_type", 22),
+    ("ce_time", 27),
+    ("ce_subject", 36),
+    ("ce_cell", 5),
+    ("ce_aggregateversion", 1),
+    ("content-type", 20),
 )
 """The attributes of an event with the bytes that each has."""
 
 RELAY = Terms(
     "relay",
     "How many events a second leave the outbox for Kafka?",
-    f"""{EVENTS:,} events of {PAYLOAD_BYTES} bytes, each of an aggregate of its own, are committed to an outbox at once; the
-    clock stops when the relay has marked the last one as acknowledged by the broker (acks=all, idempotent). The limit is
-    one confluent-kafka producer with the same settings, messages and headers, from memory, just before.""",
+    f"""{EVENTS:,} events of {PAYLOAD_BYTES} bytes, each of an aggregate of its own, are committed to an outbox at once;
+    the clock stops when the relay has marked the last one as acknowledged by the broker (acks=all, idempotent). The
+    limit is one confluent-kafka producer with the same settings, messages and headers, from memory, just before.""",
     "events/s",
     "one producer alone, events/s",
     Goal(0.5, 0.8),
@@ -54,9 +61,9 @@ RELAY = Terms(
 CONSUMER = Terms(
     "consumer",
     "How many events a second does a consumer apply exactly once?",
-    """The events that the relay has just published are applied by a new consumer group: a row of its own for each, with
-    the note of it in the inbox, in durable transactions. From the first set applied to the last, and the rows are counted
-    afterwards. The limit is the relay in the same repeat.""",
+    """The events that the relay has just published are applied by a new consumer group: a row of its own for each,
+    with the note of it in the inbox, in durable transactions. From the first set applied to the last, and the rows
+    are counted afterwards. The limit is the relay in the same repeat.""",
     "events/s",
     "the relay, events/s",
     Goal(0.5, 1.0),
@@ -121,7 +128,7 @@ class Stand:
         producer = Producer(
             {"bootstrap.servers": self.kafka, "enable.idempotence": True, "acks": "all", "linger.ms": 2}
         )
-        headers = [(name, b"0" * size) for name, size in HEADERS]
+        headers: list[tuple[str, str | bytes | None]] = [(name, b"0" * size) for name, size in HEADERS]
         producer.produce(topic, value=b"x", key=b"x")
         producer.flush(WAIT_SECONDS)
         began = time.perf_counter()
@@ -183,8 +190,11 @@ async def relay(world: World) -> Outcome:
             _count(spent, before, cpu.spent(processes))
         points = tuple([(float(events), await stand.publish(_topic(), events)) for events in SWEEP])
     picture = Lines(
-        "Events from the outbox to Kafka", "events that wait", "events a second",
-        (Series("relay", points),), (("a producer alone", sorted(limits)[len(limits) // 2]),),
+        "Events from the outbox to Kafka",
+        "events that wait",
+        "events a second",
+        (Series("relay", points),),
+        (("a producer alone", sorted(limits)[len(limits) // 2]),),
     )
     return Outcome(tuple(found), tuple(limits), cpu.per_operation({}, spent, EVENTS * len(found)), picture=picture)
 
@@ -207,7 +217,9 @@ async def consumer(world: World) -> Outcome:
             relayed.append((float(events), await stand.publish(topic, events)))
             applied.append((float(events), await stand.consume(topic, events + 1)))
     picture = Lines(
-        "Events published and applied", "events that wait", "events a second",
+        "Events published and applied",
+        "events that wait",
+        "events a second",
         (Series("relay", tuple(relayed)), Series("consumer", tuple(applied))),
     )
     return Outcome(tuple(found), tuple(limits), cpu.per_operation({}, spent, EVENTS * len(found)), picture=picture)

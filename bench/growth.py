@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Awaitable, Callable
-
-import asyncpg
+from uuid import UUID
 
 from bench import orders
 from bench.rig import cpu, scratch
+from bench.rig.copies import grow
 from bench.rig.loads import Act, closed
 from bench.rig.picture import Lines, Series
 from bench.rig.result import Goal, Outcome, Terms
@@ -26,7 +26,6 @@ ORDER_SECONDS, PAGE_SECONDS, PROCESS_SECONDS = 6.0, 3.0, 5.0
 CONNECTIONS = 32
 PROCESSES = (1, 2, 4)
 PACKAGE = "svc_order"
-CHUNK = 50_000
 USERS = 200_000
 KNOWN_PRODUCTS = 5_000
 """So many of the products are asked for: more than the services keep in memory, so that most answers are read."""
@@ -35,9 +34,9 @@ ORDERS = Terms(
     "growth-orders",
     "Does an order become dearer when many are stored?",
     f"""Orders out of wallets as in `orders`, {orders.SHOPPERS} shoppers, windows of {ORDER_SECONDS:g} s, with
-    {SMALL_ORDERS:,} orders stored and with {LARGE_ORDERS:,} (or what SCALE says), loaded by SQL with their journals and
-    sagas. Both are taken relative to the echo beside them, since they are minutes apart: the limit is the first figure
-    times the change of the echo.""",
+    {SMALL_ORDERS:,} orders stored and with {LARGE_ORDERS:,} (or what SCALE says), loaded by SQL with their journals
+    and sagas. Both are taken relative to the echo beside them, since they are minutes apart: the limit is the first
+    figure times the change of the echo.""",
     "orders/s",
     f"with {SMALL_ORDERS:,} stored, orders/s",
     Goal(0.9, 1.0),
@@ -62,10 +61,6 @@ WORKERS = Terms(
     Goal(1.1, 1.0, less_is_better=True),
 )
 
-_COLUMNS = """
-SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped
-AND attidentity = '' AND attgenerated = '' ORDER BY attnum
-"""
 _ONE_ORDER = "SELECT order_id FROM checkouts WHERE finished_at IS NOT NULL ORDER BY order_id DESC LIMIT 1"
 
 
@@ -77,7 +72,13 @@ async def stored_orders(world: World) -> Outcome:
     await world.settle()
     sizes = (SMALL_ORDERS, max(SMALL_ORDERS, round((SMALL_ORDERS * large) ** 0.5)), large)
     return await _grown(
-        world, act, orders.SHOPPERS, ORDER_SECONDS, sizes, fill_orders, settles=True,
+        world,
+        act,
+        orders.SHOPPERS,
+        ORDER_SECONDS,
+        sizes,
+        fill_orders,
+        settles=True,
         picture=("Orders against orders stored", "orders stored", "orders for 1,000 calls of the echo"),
     )
 
@@ -89,10 +90,8 @@ async def products(world: World) -> Outcome:
     draw = random.Random(1)  # noqa: S311
 
     async def fill(world: World, total: int) -> None:
-        await fill_products(world, total)
-        async with scratch.inside(world, "svc_catalog") as connection:
-            rows = await connection.fetch("SELECT product_id FROM products TABLESAMPLE SYSTEM_ROWS($1)", KNOWN_PRODUCTS)
-        known[:] = [world.wire.request("GET", f"/v1/products/{row['product_id']}") for row in rows]
+        chosen = await fill_products(world, total)
+        known[:] = [world.wire.request("GET", f"/v1/products/{product_id}") for product_id in chosen]
 
     async def act(caller: int) -> None:
         await world.wire.send(draw.choice(known))
@@ -100,7 +99,13 @@ async def products(world: World) -> Outcome:
     large = QUICK_PRODUCTS if world.quick else round(LARGE_PRODUCTS * world.scale)
     sizes = (SMALL_PRODUCTS, max(SMALL_PRODUCTS, round((SMALL_PRODUCTS * large) ** 0.5)), large)
     return await _grown(
-        world, act, CONNECTIONS, PAGE_SECONDS, sizes, fill, settles=False,
+        world,
+        act,
+        CONNECTIONS,
+        PAGE_SECONDS,
+        sizes,
+        fill,
+        settles=False,
         picture=("Product pages against the size of the catalogue", "products", "pages for 1,000 calls of the echo"),
     )
 
@@ -165,7 +170,9 @@ async def processes(world: World) -> Outcome:
     points = tuple((float(n), statistics.median(each), min(each), max(each)) for n, each in costs.items())
     more: dict[str, float | str] = {f"orders/s with {n}": statistics.median(each) for n, each in rates.items()}
     picture = Lines(
-        "CPU of an order against order processes", f"processes of {PACKAGE}", "ms of CPU of an order, whole mesh",
+        "CPU of an order against order processes",
+        f"processes of {PACKAGE}",
+        "ms of CPU of an order, whole mesh",
         (Series("measured", points),),
     )
     return Outcome(figures, tuple(costs[1]), spent, more, picture)
@@ -173,57 +180,26 @@ async def processes(world: World) -> Outcome:
 
 async def fill_orders(world: World, total: int) -> None:
     """Store orders until there are so many: each a copy of one that was placed, with an owner of 200,000."""
+    owner = f"md5((n % {USERS})::text)::uuid"
+    tables = {
+        "orders": {"order_id": "id", "user_id": owner, "cart_id": "NULL"},
+        "order_events": {"order_id": "id"},
+        "checkouts": {"order_id": "id", "user_id": owner, "request_id": "id::text"},
+    }
     async with scratch.inside(world, PACKAGE) as connection:
-        await _quickly(connection)
         template = await connection.fetchval(_ONE_ORDER)
-        stored = await connection.fetchval("SELECT count(*) FROM orders")
-        owner = f"md5((n % {USERS})::text)::uuid"
-        changes = {
-            "orders": {"order_id": "id", "user_id": owner, "cart_id": "NULL"},
-            "order_events": {"order_id": "id"},
-            "checkouts": {"order_id": "id", "user_id": owner, "request_id": "id::text"},
-        }
-        for first in range(stored, total, CHUNK):
-            fresh = f"SELECT n, uuidv7() AS id FROM generate_series({first + 1}, {min(first + CHUNK, total)}) AS n"
-            async with connection.transaction():
-                await connection.execute(f"CREATE TEMP TABLE fresh ON COMMIT DROP AS {fresh}")
-                for table, changed in changes.items():
-                    await _copy(connection, table, changed, "t.order_id = $1", template)
-        for table in changes:
-            await connection.execute(f"VACUUM ANALYZE {table}")
+        await grow(connection, total, key="order_id", template=template, tables=tables)
 
 
-async def fill_products(world: World, total: int) -> None:
-    """Store products until there are so many: each a copy of one that was made, with a title and a SKU of its own."""
+async def fill_products(world: World, total: int) -> list[UUID]:
+    """Store products until there are so many, with titles and SKUs of their own; returns some of them."""
+    tables = {
+        "products": {"product_id": "id", "title": "'Grown ' || n"},
+        "variants": {"product_id": "id", "sku": "'GROWN-' || n"},
+    }
     async with scratch.inside(world, "svc_catalog") as connection:
-        await _quickly(connection)
-        await connection.execute("CREATE EXTENSION IF NOT EXISTS tsm_system_rows")
         template = await connection.fetchval("SELECT product_id FROM products ORDER BY seq LIMIT 1")
-        stored = await connection.fetchval("SELECT count(*) FROM products")
-        changes = {
-            "products": {"product_id": "id", "title": "'Grown ' || n"},
-            "variants": {"product_id": "id", "sku": "'GROWN-' || n"},
-        }
-        for first in range(stored, total, CHUNK):
-            fresh = f"SELECT n, uuidv7() AS id FROM generate_series({first + 1}, {min(first + CHUNK, total)}) AS n"
-            async with connection.transaction():
-                await connection.execute(f"CREATE TEMP TABLE fresh ON COMMIT DROP AS {fresh}")
-                for table, changed in changes.items():
-                    await _copy(connection, table, changed, "t.product_id = $1", template)
-        for table in changes:
-            await connection.execute(f"VACUUM ANALYZE {table}")
-
-
-async def _copy(
-    connection: asyncpg.Connection, table: str, changed: dict[str, str], where: str, template: object
-) -> None:
-    """Copy the template's rows of a table once for each fresh id, with the columns that differ as they are named."""
-    columns = [row["attname"] for row in await connection.fetch(_COLUMNS, table)]
-    values = ", ".join(changed.get(column, f"t.{column}") for column in columns)
-    into = f"INSERT INTO {table} ({', '.join(columns)})"
-    await connection.execute(f"{into} SELECT {values} FROM fresh, {table} AS t WHERE {where}", template)
-
-
-async def _quickly(connection: asyncpg.Connection) -> None:
-    """Let this session, which loads and promises nothing, not wait for the disk at each commit."""
-    await connection.execute("SET synchronous_commit = off")
+        await grow(connection, total, key="product_id", template=template, tables=tables)
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS tsm_system_rows")
+        rows = await connection.fetch("SELECT product_id FROM products TABLESAMPLE SYSTEM_ROWS($1)", KNOWN_PRODUCTS)
+        return [row["product_id"] for row in rows]

@@ -28,10 +28,10 @@ CALL_SECONDS = 5.0
 TERMS = Terms(
     "mesh",
     "What is left of a call through two Envoys with mTLS between them?",
-    f"""AuthService.GetJwks, which answers from memory behind the whole chain, asked by {CALLER} of {CALLEE} through both
-    Envoys, {IN_FLIGHT} in flight, windows of {SECONDS:g} s, each right after the same on the service's own socket. Alone:
-    the difference of the medians of {ALONE_CALLS} calls one after the other on each way, in turns; wanted are +0.6 ms at
-    most, +0.4 ms is the dream.""",
+    f"""AuthService.GetJwks, which answers from memory behind the whole chain, asked by {CALLER} of {CALLEE} through
+    both Envoys, {IN_FLIGHT} in flight, windows of {SECONDS:g} s, each right after the same on the service's own
+    socket. Alone: the difference of the medians of {ALONE_CALLS} calls one after the other on each way, in turns;
+    wanted are +0.6 ms at most, +0.4 ms is the dream.""",
     "calls/s",
     "the same straight, calls/s",
     Goal(0.9, 0.97),

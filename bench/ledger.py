@@ -35,11 +35,11 @@ PGBENCH_SCALE, PGBENCH_CLIENTS, PGBENCH_SECONDS = 10, 16, 4
 TERMS = Terms(
     "ledger",
     "How many two-phase transfers a second?",
-    f"""PaymentService.BatchAuthorize, then BatchCapture, of {BATCH} wallet payments each, {WORKERS} batches under way, as
-    svc_order would call them through the mesh: every transfer is pending in one durable transaction and posted in another,
-    with its payment row, events and balances. Windows of {SECONDS:g} s. The limit is the TPC-B-like transaction of the
-    pgbench that came with this Postgres: scale {PGBENCH_SCALE}, {PGBENCH_CLIENTS} clients, prepared, in a database of its
-    own in the same server, just before.""",
+    f"""PaymentService.BatchAuthorize, then BatchCapture, of {BATCH} wallet payments each, {WORKERS} batches under way,
+    as svc_order would call them through the mesh: every transfer is pending in one durable transaction and posted
+    in another, with its payment row, events and balances. Windows of {SECONDS:g} s. The limit is the TPC-B-like
+    transaction of the pgbench that came with this Postgres: scale {PGBENCH_SCALE}, {PGBENCH_CLIENTS} clients,
+    prepared, in a database of its own in the same server, just before.""",
     "transfers/s",
     "pgbench TPC-B, transactions/s",
     Goal(2.0, 5.0),
@@ -73,8 +73,11 @@ async def measure(world: World) -> Outcome:
     more: dict[str, float | str] = {"p50 in ms of a batch, both phases": found.percentile(0.5)}
     tpc_b = ("pgbench TPC-B", sorted(found.limits)[len(found.limits) // 2])
     picture = Lines(
-        "Two-phase transfers against the size of a batch", "transfers in a batch, four batches under way",
-        "transfers a second", (Series("ledger", tuple(sizes)),), (tpc_b,),
+        "Two-phase transfers against the size of a batch",
+        "transfers in a batch, four batches under way",
+        "transfers a second",
+        (Series("ledger", tuple(sizes)),),
+        (tpc_b,),
     )
     return Outcome(rates, tuple(found.limits), cost, more, picture)
 

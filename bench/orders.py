@@ -21,8 +21,8 @@ SWEEP_SECONDS = 4.0
 ALONE = 1
 
 METHOD = f"""POST /v1/orders through HTTPS and mTLS, closed loop of {SHOPPERS} shoppers, {{}}, three lines out of sixty
-products, every order CONFIRMED and durable before its answer; windows of {SECONDS:g} s after a warm-up, each right after
-a slice of the echo. CPU counts what follows an order too: capture, events, the letter."""
+products, every order CONFIRMED and durable before its answer; windows of {SECONDS:g} s after a warm-up, each
+right after a slice of the echo. CPU counts what follows an order too: capture, events, the letter."""
 
 BY_WALLET = Terms(
     "orders",

@@ -29,10 +29,10 @@ TERMS = Terms(
     "orders-open",
     f"How long does an order take at {PER_SECOND:g} a second?",
     f"""POST /v1/orders, three lines from a wallet, begun at {PER_SECOND:g}/s whatever became of those before, latency
-    from the moment that each was due (coordinated omission corrected), for {SECONDS:g} s where the machine carries the
-    rate and for {OVERLOADED_SECONDS:g} s where it does not; an order that was not answered with CONFIRMED counts as
-    {CALL_SECONDS:g} s. The rate that it carries is {CARRIED_SHARE:.0%} of its capacity in a closed loop just before, and
-    has figures of its own, over {SECONDS:g} s in three parts.""",
+    from the moment that each was due (coordinated omission corrected), for {SECONDS:g} s where the machine carries
+    the rate and for {OVERLOADED_SECONDS:g} s where it does not; an order that was not answered with CONFIRMED
+    counts as {CALL_SECONDS:g} s. The rate that it carries is {CARRIED_SHARE:.0%} of its capacity in a closed loop
+    just before, and has figures of its own, over {SECONDS:g} s in three parts.""",
     "ms p99",
     "200 ms",
     Goal(0.5, 0.25, less_is_better=True),
@@ -76,8 +76,12 @@ async def measure(world: World) -> Outcome:
         for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
     )
     picture = Lines(
-        "Latency of an order against the rate", "orders begun a second, open loop", "milliseconds from when it was due",
-        series, (("200 ms", LIMIT_MS),), logarithmic=True,
+        "Latency of an order against the rate",
+        "orders begun a second, open loop",
+        "milliseconds from when it was due",
+        series,
+        (("200 ms", LIMIT_MS),),
+        logarithmic=True,
     )
     return Outcome(figures, (LIMIT_MS,) * len(figures), spent, more, picture)
 

@@ -14,8 +14,8 @@ SECONDS = 4.0
 SWEEP = (1, 4, 16, 32, 64)
 SWEEP_SECONDS = 1.5
 
-METHOD = f"""{{}}, over {CONNECTIONS} kept HTTPS connections, closed loop, windows of {SECONDS:g} s after a warm-up, each
-right after a slice of the echo."""
+METHOD = f"""{{}}, over {CONNECTIONS} kept HTTPS connections, closed loop, windows of {SECONDS:g} s after a warm-up,
+each right after a slice of the echo."""
 
 PRODUCT = Terms(
     "product",

@@ -48,8 +48,9 @@ SWEEP_SECONDS = 1.0
 TERMS = Terms(
     "runtime",
     "What is left of the echo behind the whole chain of interceptors?",
-    f"""The echo's message, answered by `mesh.server` behind all stages with a user's token (verified once, then known by
-    its hash), one process on each side, {echo.IN_FLIGHT} in flight, {SECONDS:g} s, each right after the bare echo.""",
+    f"""The echo's message, answered by `mesh.server` behind all stages with a user's token (verified once, then known
+    by its hash), one process on each side, {echo.IN_FLIGHT} in flight, {SECONDS:g} s, each right after the bare
+    echo.""",
     "calls/s",
     "bare echo, calls/s",
     Goal(0.7, 0.85),
@@ -90,17 +91,18 @@ def echo_contract() -> contract.Contract:
     made = file.service.add(name=name).method.add(name=method, input_type=".titan.cart.v1.Cart")
     made.output_type = made.input_type
     made.options.idempotency_level = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
-    made.options.Extensions[options_pb2.access].customer = True
+    options: Any = made.options
+    options.Extensions[options_pb2.access].customer = True
     pool = descriptor_pool.Default()
     pool.AddSerializedFile(file.SerializeToString())
     return contract.of_files([pool.FindFileByName(file.name)])
 
 
-async def serve(public_key: Path, socket: str) -> None:
+async def serve(public_key: bytes, socket: str) -> None:
     """Serve the echo behind the chain until SIGTERM."""
     telemetry.setup(Quiet())
     known = echo_contract()
-    key = serialization.load_pem_public_key(public_key.read_bytes())
+    key = serialization.load_pem_public_key(public_key)
     stages = standard_stages(
         verifier=TokenVerifier(KeySet([VerifyingKey(KID, "ES256", key)])), admission=Admission(MAX_RUNNING_CALLS)
     )
@@ -116,7 +118,7 @@ async def serve(public_key: Path, socket: str) -> None:
 def token(key: ec.EllipticCurvePrivateKey) -> str:
     """Return a customer's access token, as svc_auth would sign it."""
     now = int(time.time())
-    claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(uuid4()), "sid": str(uuid4()), "roles": ["customer"]}
+    claims: dict[str, object] = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(uuid4()), "sid": str(uuid4()), "roles": ["customer"]}
     claims |= {"guest": False, "cell": "local"}
     times = {"iat": now, "nbf": now, "exp": now + TOKEN_SECONDS}
     return jwt.encode({**claims, **times}, key, algorithm="ES256", headers={"kid": KID, "typ": TOKEN_TYPE})
@@ -169,7 +171,7 @@ def main() -> int:
     parser.add_argument("--in-flight", type=int, default=echo.IN_FLIGHT)
     options = parser.parse_args()
     if options.serve:
-        uvloop.run(serve(Path(options.serve[0]), options.serve[1]))
+        uvloop.run(serve(Path(options.serve[0]).read_bytes(), options.serve[1]))
         return 0
     with server() as (command, signed):
         found = echo.measure(command, seconds=options.seconds, in_flight=options.in_flight, token=signed)

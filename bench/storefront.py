@@ -27,9 +27,9 @@ DECK = ("index",) + ("browse",) * 10 + ("add",) * 2 + ("view",) * 3 + ("search",
 TERMS = Terms(
     "storefront",
     "How many requests a second of a storefront's mix?",
-    f"""Of 19 requests 10 product pages, 3 carts, 2 adds, 2 searches, 1 index and 1 order of the cart from a wallet, in a
-    random order that ends with the order; HTTPS, closed loop of {SHOPPERS} shoppers, windows of {SECONDS:g} s. Percentiles
-    against the rate come from an open loop of {CROWD} shoppers, latency from the due time.""",
+    f"""Of 19 requests 10 product pages, 3 carts, 2 adds, 2 searches, 1 index and 1 order of the cart from a wallet, in
+    a random order that ends with the order; HTTPS, closed loop of {SHOPPERS} shoppers, windows of {SECONDS:g} s.
+    Percentiles against the rate come from an open loop of {CROWD} shoppers, latency from the due time.""",
     "requests/s",
     "1,000 requests/s as the requirement has it",
     Goal(1.5, 3.4),

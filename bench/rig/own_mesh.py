@@ -1,4 +1,4 @@
-"""A mesh of the bench's own: other limits, other ports and another folder than anybody else's, and always taken down."""
+"""A mesh of the bench's own: on ports and in a folder that nobody else has, and always taken down."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 WIDTH, HEIGHT = 760, 430
 LEFT, RIGHT, TOP, BOTTOM = 76, 152, 84, 62
@@ -92,7 +93,7 @@ def apart(wanted: Sequence[float], distance: float, *, most: float) -> list[floa
     """Return places near the wanted ones, in the same order, no two nearer than `distance` and none beyond `most`."""
     order = sorted(range(len(wanted)), key=lambda n: wanted[n])
     placed = list(wanted)
-    for before, here in zip(order, order[1:], strict=False):
+    for before, here in pairwise(order):
         placed[here] = max(placed[here], placed[before] + distance)
     bound = most
     for here in reversed(order):
@@ -148,7 +149,9 @@ def _lines(picture: Lines) -> tuple[int, list[str]]:
             out.append(f'<path class="band {colour}" d="M{"L".join(upper + lower)}Z"/>')
         out.append(f'<path class="line {colour}" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in points)}"/>')
         out += [f'<circle class="dot {colour}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in points]
-        out.append(f'<text class="name {colour}" x="{right + 12}" y="{places[number] + 4:.1f}">{escape(series.name)}</text>')
+        out.append(
+            f'<text class="name {colour}" x="{right + 12}" y="{places[number] + 4:.1f}">{escape(series.name)}</text>'
+        )
     for (name, value), place in zip(picture.rules, places[len(picture.series) :], strict=True):
         out.append(f'<path class="rule" d="M{LEFT} {up(value):.1f}H{right}"/>')
         out.append(f'<text x="{right + 12}" y="{place + 4:.1f}">{escape(name)}</text>')
@@ -164,5 +167,6 @@ def _bars(picture: Bars) -> tuple[int, list[str]]:
         length = (right - left) * value / most
         out.append(f'<text x="{left - 10}" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
         out.append(f'<rect class="bar c0" x="{left}" y="{y}" width="{max(length, 1):.1f}" height="{BAR}" rx="3"/>')
-        out.append(f'<text x="{left + length + 8:.1f}" y="{y + 15}">{short(float(f"{value:.3g}"))} {escape(picture.unit)}</text>')
+        worth = f"{short(float(f'{value:.3g}'))} {escape(picture.unit)}"
+        out.append(f'<text x="{left + length + 8:.1f}" y="{y + 15}">{worth}</text>')
     return TOP + len(picture.values) * (BAR + GAP) + 20, out

@@ -102,7 +102,10 @@ def lines(name: str, found: Mapping[str, Any]) -> list[str]:
     repeats = ", ".join(f"{each:,g}" for each in found["repeats"])
     out = [f"== {name}: {found['asks']}", f"   {found['method']}", f"   {compared}; {wanted}: {found['verdict']}"]
     out.append(f"   repeats {repeats}; spread {found['spread']:.0%}")
-    out += [f"   {what}: {value:,g}" if isinstance(value, float) else f"   {what}: {value}" for what, value in found["more"].items()]
+    out += [
+        f"   {what}: {value:,g}" if isinstance(value, float) else f"   {what}: {value}"
+        for what, value in found["more"].items()
+    ]
     cpu = found["cpu_seconds_per_operation"]
     if cpu:
         shown = ", ".join(f"{process} {each * 1000:.3g}" for process, each in cpu.items() if each >= 5e-6)
@@ -127,7 +130,10 @@ def commit() -> str:
     """Return the commit that is measured, marked when the tree differs from it; empty outside a clone."""
     found = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return found.stdout.strip()
 
