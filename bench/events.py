@@ -17,7 +17,7 @@ from uuid import uuid4
 import asyncpg
 from confluent_kafka import Producer
 
-from bench.rig import cpu, scratch
+from bench.rig import scratch
 from bench.rig.picture import Lines, Series
 from bench.rig.result import Goal, Outcome, Terms
 from bench.rig.world import Unmeasured, World
@@ -181,13 +181,11 @@ async def relay(world: World) -> Outcome:
     """Answer for the relay, with the picture of its speed against how much waits."""
     found, limits = [], []
     async with standing(world) as stand:
-        processes = await world.processes()
-        spent: dict[str, float] = {}
+        meter = await world.meter()
         for _ in range(world.repeats):
             limits.append(await stand.produce(_topic(), EVENTS))
-            before = cpu.spent(processes)
-            found.append(await stand.publish(_topic(), EVENTS))
-            _count(spent, before, cpu.spent(processes))
+            with meter.running():
+                found.append(await stand.publish(_topic(), EVENTS))
         points = tuple([(float(events), await stand.publish(_topic(), events)) for events in SWEEP])
     picture = Lines(
         "Events from the outbox to Kafka",
@@ -196,21 +194,19 @@ async def relay(world: World) -> Outcome:
         (Series("relay", points),),
         (("a producer alone", sorted(limits)[len(limits) // 2]),),
     )
-    return Outcome(tuple(found), tuple(limits), cpu.per_operation({}, spent, EVENTS * len(found)), picture=picture)
+    return Outcome(tuple(found), tuple(limits), meter.per_operation(EVENTS * len(found)), picture=picture)
 
 
 async def consumer(world: World) -> Outcome:
     """Answer for the consumer, with the picture of both against the number of events."""
     found, limits = [], []
     async with standing(world) as stand:
-        processes = await world.processes()
-        spent: dict[str, float] = {}
+        meter = await world.meter()
         for _ in range(world.repeats):
             topic = _topic()
             limits.append(await stand.publish(topic, EVENTS))
-            before = cpu.spent(processes)
-            found.append(await stand.consume(topic, EVENTS + 1))
-            _count(spent, before, cpu.spent(processes))
+            with meter.running():
+                found.append(await stand.consume(topic, EVENTS + 1))
         relayed, applied = [], []
         for events in SWEEP:
             topic = _topic()
@@ -222,16 +218,11 @@ async def consumer(world: World) -> Outcome:
         "events a second",
         (Series("relay", tuple(relayed)), Series("consumer", tuple(applied))),
     )
-    return Outcome(tuple(found), tuple(limits), cpu.per_operation({}, spent, EVENTS * len(found)), picture=picture)
+    return Outcome(tuple(found), tuple(limits), meter.per_operation(EVENTS * len(found)), picture=picture)
 
 
 def _topic() -> str:
     return f"titan.bench.v{next(_topics)}"
-
-
-def _count(total: dict[str, float], before: dict[str, float], after: dict[str, float]) -> None:
-    for name, now in after.items():
-        total[name] = total.get(name, 0.0) + now - before[name]
 
 
 async def _end(task: asyncio.Task[None]) -> None:

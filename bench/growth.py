@@ -157,11 +157,11 @@ async def processes(world: World) -> Outcome:
                 await world.ask(do="scale", package=PACKAGE, replicas=number)
                 await world.warm(orders.SHOPPERS, PROCESS_SECONDS, act)
                 await world.settle()
-                running = await world.processes()
-                before = cpu.spent(running)
-                window = sound(await closed(orders.SHOPPERS, world.seconds(PROCESS_SECONDS), act))
-                await world.settle()
-                spent = cpu.per_operation(before, cpu.spent(running), window.done)
+                meter = await world.meter()
+                with meter.running():
+                    window = sound(await closed(orders.SHOPPERS, world.seconds(PROCESS_SECONDS), act))
+                    await world.settle()
+                spent = meter.per_operation(window.done)
                 costs[number].append(cpu.of_the_mesh(spent) * 1000)
                 rates[number].append(window.per_second)
     finally:

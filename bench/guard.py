@@ -21,8 +21,8 @@ import uvloop
 
 from bench import echo, hops, orders, pages, runtime
 from bench.rig import cpu
-from bench.rig.cpu import CLIENT
 from bench.rig.loads import Act, counted
+from bench.rig.meter import Meter
 from bench.rig.own_mesh import NotStarted, OwnMesh, own_folder
 from bench.rig.shop import WALLET
 from bench.rig.world import Unmeasured, World, opened, sound
@@ -34,23 +34,23 @@ CALLS, CALLERS = 1500, 32
 
 OPERATIONS, ORDERS = 300, 96
 ALONE = 12
-REST_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Bound:
     """A ratio that must not be exceeded."""
 
+    name: str
     what: str
     most: float
 
 
-RUNTIME = Bound("a call behind the whole chain, in the echo's", 3.5)
-MESH = Bound("a call through both Envoys, in the echo's", 8.0)
-PAGE = Bound("a product's page, in the echo's", 20.0)
-CART = Bound("an item put into the cart, in the echo's", 32.0)
-ORDER = Bound("an order with all that follows it, in the echo's", 110.0)
-LATENCY = Bound("an order alone, in the time of a page alone", 40.0)
+RUNTIME = Bound("runtime", "a call behind the whole chain, in the echo's", 3.5)
+MESH = Bound("mesh", "a call through both Envoys, in the echo's", 8.0)
+PAGE = Bound("page", "a product's page, in the echo's", 20.0)
+CART = Bound("cart", "an item put into the cart, in the echo's", 32.0)
+ORDER = Bound("order", "an order with all that follows it, in the echo's", 110.0)
+LATENCY = Bound("latency", "an order alone, in the time of a page alone", 40.0)
 BOUNDS = (RUNTIME, MESH, PAGE, CART, ORDER, LATENCY)
 
 Slice = Callable[[], Awaitable[float]]
@@ -86,59 +86,33 @@ async def _measure(mesh: OwnMesh) -> dict[Bound, list[float]]:
         page, cart = await pages.asking(world), await pages.filling(world, CALLERS)
         order = await orders.buying(world, CALLERS, WALLET)
         through = await stack.enter_async_context(hops.through(mesh.home))
-        meter = await Meter.open(world)
         for act in (page, cart, order, through):
             await counted(CALLERS, CALLERS * 2, act)
         await world.settle()
-        await meter.rest()
+        meter = await world.meter()
         rounds: dict[Bound, list[float]] = {bound: [] for bound in BOUNDS}
         for _ in range(ROUNDS):
             unit = await bare()
             rounds[RUNTIME].append(await chained() / unit)
-            rounds[MESH].append(await meter.cost(through, CALLS) / unit)
+            rounds[MESH].append(await _cost(world, meter, through, CALLS) / unit)
             unit = await bare()
-            rounds[PAGE].append(await meter.cost(page, OPERATIONS) / unit)
-            rounds[CART].append(await meter.cost(cart, OPERATIONS) / unit)
+            rounds[PAGE].append(await _cost(world, meter, page, OPERATIONS) / unit)
+            rounds[CART].append(await _cost(world, meter, cart, OPERATIONS) / unit)
             unit = await bare()
-            rounds[ORDER].append(await meter.cost(order, ORDERS, settles=True) / unit)
+            rounds[ORDER].append(await _cost(world, meter, order, ORDERS, settles=True) / unit)
             alone = [sound(await counted(1, ALONE, act)).milliseconds(0.5) for act in (page, order)]
             rounds[LATENCY].append(alone[1] / alone[0])
             await world.settle()
         return rounds
 
 
-class Meter:
-    """CPU seconds of the mesh for an operation, without what it spends at rest."""
-
-    def __init__(self, world: World, processes: dict[str, int]) -> None:
-        """Begin with a mesh that costs nothing at rest."""
-        self._world = world
-        self._processes = processes
-        self._at_rest = 0.0
-
-    @classmethod
-    async def open(cls, world: World) -> Meter:
-        """Return a meter of the processes that run now."""
-        processes = await world.processes()
-        return cls(world, {name: pid for name, pid in processes.items() if name != CLIENT})
-
-    async def rest(self) -> None:
-        """See what the mesh spends when nobody comes."""
-        before = self._spent()
-        await asyncio.sleep(REST_SECONDS)
-        self._at_rest = (self._spent() - before) / REST_SECONDS
-
-    async def cost(self, act: Act, operations: int, *, settles: bool = False) -> float:
-        """Return what one of so many operations costs, with what follows them when there is something."""
-        before, began = self._spent(), time.monotonic()
+async def _cost(world: World, meter: Meter, act: Act, operations: int, *, settles: bool = False) -> float:
+    """Return what the mesh spends on one of so many operations, with what follows them when there is something."""
+    with meter.running():
         window = sound(await counted(CALLERS, operations, act))
         if settles:
-            await self._world.settle()
-        rest = self._at_rest * (time.monotonic() - began)
-        return max(0.0, self._spent() - before - rest) / window.done
-
-    def _spent(self) -> float:
-        return sum(cpu.spent(self._processes).values())
+            await world.settle()
+    return cpu.of_the_mesh(meter.per_operation(window.done))
 
 
 async def _served(stack: AsyncExitStack, command: list[str], token: str) -> Slice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bench import orders
-from bench.rig import cpu
 from bench.rig.loads import Window, closed, open_loop
 from bench.rig.picture import Lines, Series
 from bench.rig.result import Goal, Outcome, Terms
@@ -53,10 +52,10 @@ async def measure(world: World) -> Outcome:
         return window
 
     rates = [(rate := max(1.0, capacity * share), await at(rate, SHARE_SECONDS)) for share in SHARES]
-    processes = await world.processes()
-    before = cpu.spent(processes)
-    steady = [await at(carried, SECONDS / world.repeats) for _ in range(world.repeats)]
-    spent = cpu.per_operation(before, cpu.spent(processes), sum(window.done for window in steady))
+    meter = await world.meter()
+    with meter.running():
+        steady = [await at(carried, SECONDS / world.repeats) for _ in range(world.repeats)]
+    spent = meter.per_operation(sum(window.done for window in steady))
     asked = steady
     if carried < PER_SECOND:
         asked = [await at(PER_SECOND, OVERLOADED_SECONDS)]

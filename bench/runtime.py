@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -78,6 +79,7 @@ class Echo:
         return request
 
 
+@cache
 def echo_contract() -> contract.Contract:
     """Return a contract with the echo's method in it, open to customers; it is of the bench alone."""
     service, _, method = echo.METHOD[1:].partition("/")
@@ -118,10 +120,9 @@ async def serve(public_key: bytes, socket: str) -> None:
 def token(key: ec.EllipticCurvePrivateKey) -> str:
     """Return a customer's access token, as svc_auth would sign it."""
     now = int(time.time())
-    claims: dict[str, object] = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(uuid4()), "sid": str(uuid4()), "roles": ["customer"]}
-    claims |= {"guest": False, "cell": "local"}
-    times = {"iat": now, "nbf": now, "exp": now + TOKEN_SECONDS}
-    return jwt.encode({**claims, **times}, key, algorithm="ES256", headers={"kid": KID, "typ": TOKEN_TYPE})
+    about = {"iss": ISSUER, "aud": AUDIENCE, "iat": now, "nbf": now, "exp": now + TOKEN_SECONDS, "cell": "local"}
+    caller = {"sub": str(uuid4()), "sid": str(uuid4()), "roles": ["customer"], "guest": False}
+    return jwt.encode({**about, **caller}, key, algorithm="ES256", headers={"kid": KID, "typ": TOKEN_TYPE})
 
 
 @contextmanager

@@ -44,8 +44,10 @@ def seconds(pid: int) -> float:
     return alone
 
 
-def per_operation(before: Mapping[str, float], after: Mapping[str, float], operations: int) -> dict[str, float]:
+def per_operation(total: Mapping[str, float], operations: int) -> dict[str, float]:
     """Return the CPU seconds of one operation by process, the most expensive first; replicas count as their package.
+
+    What comes out below zero, after what is spent at rest was taken off, is zero.
 
     Raises:
         ValueError: There was no operation.
@@ -53,11 +55,11 @@ def per_operation(before: Mapping[str, float], after: Mapping[str, float], opera
     if operations < 1:
         raise ValueError("no operation, no cost of one")
     totals: dict[str, float] = {}
-    for name, now in after.items():
+    for name, spent_in_all in total.items():
         package, _, replica = name.rpartition(".")
         group = package if replica.isdecimal() and package else name
-        totals[group] = totals.get(group, 0.0) + now - before.get(name, 0.0)
-    each = {name: total / operations for name, total in totals.items()}
+        totals[group] = totals.get(group, 0.0) + spent_in_all
+    each = {name: max(0.0, found) / operations for name, found in totals.items()}
     return dict(sorted(each.items(), key=lambda item: -item[1]))
 
 

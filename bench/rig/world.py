@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.rig import cpu
 from bench.rig.loads import Act, Window, closed
+from bench.rig.meter import Meter
 from bench.rig.own_mesh import OwnMesh
 from bench.rig.shop import Shop
 from bench.rig.wire import Wire
@@ -42,18 +43,13 @@ class Repeats:
 
     windows: list[Window] = field(default_factory=list)
     limits: list[float] = field(default_factory=list)
-    before: dict[str, float] = field(default_factory=dict)
-    after: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Of one operation, by process."""
 
     @property
     def per_second(self) -> tuple[float, ...]:
         """Operations a second of each repeat."""
         return tuple(window.per_second for window in self.windows)
-
-    @property
-    def cpu_seconds(self) -> dict[str, float]:
-        """CPU seconds of one operation by process."""
-        return cpu.per_operation(self.before, self.after, sum(window.done for window in self.windows))
 
     def percentile(self, share: float) -> float:
         """Return a percentile in milliseconds over all repeats."""
@@ -116,6 +112,10 @@ class World:
         found = {row["name"]: row["pid"] for row in status["processes"]}
         return found | {cpu.SUPERVISOR: int(self.mesh.home.supervisor_pid.read_text()), cpu.CLIENT: os.getpid()}
 
+    async def meter(self) -> Meter:
+        """Return a meter of all processes; the mesh has to be at rest."""
+        return await Meter.open(await self.processes())
+
     async def settle(self) -> None:
         """Wait until the mesh has done what follows."""
         processes = await self.processes()
@@ -144,18 +144,17 @@ class World:
     ) -> Repeats:
         """Run closed loops, each right after its limit (the echo unless told otherwise), and count their CPU."""
         found = Repeats()
-        processes = await self.processes()
+        meter = await self.meter()
         for _ in range(repeats or self.repeats):
             found.limits.append(await (limit or self.echo)())
             await self.warm(callers, seconds, act)
             if settles:
                 await self.settle()
-            before = cpu.spent(processes)
-            found.windows.append(sound(await closed(callers, self.seconds(seconds), act)))
-            if settles:
-                await self.settle()
-            _add(found.before, before)
-            _add(found.after, cpu.spent(processes))
+            with meter.running():
+                found.windows.append(sound(await closed(callers, self.seconds(seconds), act)))
+                if settles:
+                    await self.settle()
+        found.cpu_seconds = meter.per_operation(sum(window.done for window in found.windows))
         return found
 
     async def sweep(self, loads: tuple[int, ...], seconds: float, act: Act) -> list[tuple[int, Window]]:
@@ -186,8 +185,3 @@ def sound(window: Window) -> Window:
     if not window.done or window.failed > MOST_FAILED_SHARE * window.done:
         raise Unmeasured(f"{window.failed} of {window.failed + window.done} failed, the first with {window.failure}")
     return window
-
-
-def _add(total: dict[str, float], each: dict[str, float]) -> None:
-    for name, value in each.items():
-        total[name] = total.get(name, 0.0) + value
