@@ -1,8 +1,9 @@
 """`make bench`: every question on a mesh of the bench's own; figures, each beside its limit, and a picture of each.
 
 The mesh has the limits of a load test, a folder and ports of its own, and is taken down at the end whatever happens.
-Results go to `bench/results/latest.json` and `bench/results/<question>.svg`. Questions that are asked alone (`--only`)
-replace their part of the file; a quick run (`--quick`) writes beside it, for it says nothing about the machine.
+Results go to `bench/results/latest.json`, `bench/results/<question>.svg` and docs/PERFORMANCE.md. Questions that are
+asked alone (`--only`) replace their part of the file; a quick run (`--quick`) writes beside it, for it says nothing
+about the machine.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from bench import events, growth, hops, hot, ledger, orders, orders_open, pages, rest, runtime, storefront
+from bench import events, growth, hops, hot, ledger, orders, orders_open, page, pages, rest, runtime, storefront
 from bench.rig import result
 from bench.rig.cpu import Ended
 from bench.rig.own_mesh import NotStarted, OwnMesh, own_folder
@@ -51,8 +52,7 @@ QUESTIONS: tuple[Question, ...] = (
 )
 """In their order: what leaves the mesh larger comes last."""
 
-RESULTS = Path(__file__).parent / "results"
-LATEST, QUICK = RESULTS / "latest.json", RESULTS / "quick.json"
+QUICK = page.RESULTS / "quick.json"
 PROBLEMS = (Unmeasured, Ended, Broken, Unwanted)
 
 
@@ -96,7 +96,7 @@ def million(text: str) -> float:
 
 async def _ask(questions: list[Question], mesh: OwnMesh, *, quick: bool, scale: float) -> int:
     about = result.machine()
-    target = QUICK if quick else LATEST
+    target = QUICK if quick else page.LATEST
     kept: dict[str, Any] = json.loads(target.read_text())["questions"] if target.exists() else {}
     failed = False
     async with opened(mesh, quick=quick, scale=scale) as world:
@@ -108,14 +108,14 @@ async def _ask(questions: list[Question], mesh: OwnMesh, *, quick: bool, scale: 
                 print(f"== {terms.name}: NOT MEASURED: {problem}", flush=True)
                 failed = True
                 continue
-            kept[terms.name] = result.entry(terms, outcome)
+            kept[terms.name] = result.entry(terms, outcome) | result.stamp()
             print("\n".join(result.lines(terms.name, kept[terms.name])), flush=True)
             print(f"   it took {time.monotonic() - began:.0f} s\n", flush=True)
             _write(target, result.document(kept, about=about, quick=quick))
             if outcome.picture is not None and not quick:
                 note = f"{about['cores']} cores, {about['processor']}; commit {result.commit()}"
-                (RESULTS / f"{terms.name}.svg").write_text(svg(outcome.picture, note=note))
-    return int(failed)
+                (page.RESULTS / f"{terms.name}.svg").write_text(svg(outcome.picture, note=note))
+    return int(failed) or (0 if quick else page.main())
 
 
 def _write(target: Path, document: dict[str, Any]) -> None:

@@ -41,7 +41,6 @@ MOST_SECONDS = 120.0
 """A mesh that is slower than this for all orders together has no figure worth printing."""
 
 
-
 class Unmeasured(Exception):
     """There is nothing to measure, or it went wrong; the message is for whoever asked."""
 

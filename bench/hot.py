@@ -12,7 +12,7 @@ from bench.rig.shop import WALLET
 from bench.rig.world import World, sound
 
 BUYERS = 256
-SECONDS = 6.0
+SECONDS = 5.0
 SWEEP = (16, 64, 256)
 SWEEP_SECONDS = 3.0
 

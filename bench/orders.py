@@ -17,7 +17,7 @@ from bench.rig.world import World
 SHOPPERS = 64
 SECONDS = 8.0
 SWEEP = (1, 4, 16, 64, 128)
-SWEEP_SECONDS = 4.0
+SWEEP_SECONDS = 3.0
 ALONE = 1
 
 METHOD = f"""POST /v1/orders through HTTPS and mTLS, closed loop of {SHOPPERS} shoppers, {{}}, three lines out of sixty

@@ -20,7 +20,7 @@ CARRIED_SHARE = 0.6
 """Of the capacity: what a machine may be asked for without a queue that only grows."""
 
 SHARES = (0.25, 0.5, 0.75)
-SHARE_SECONDS = 6.0
+SHARE_SECONDS = 5.0
 LIMIT_MS = 200.0
 CALLERS = 128
 

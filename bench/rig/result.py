@@ -138,12 +138,16 @@ def commit() -> str:
     return found.stdout.strip()
 
 
+def stamp() -> dict[str, str]:
+    """Return of what and when: each question has its own, since some may be asked again later."""
+    return {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
 def document(questions: Mapping[str, Mapping[str, Any]], *, about: Mapping[str, Any], quick: bool) -> dict[str, Any]:
     """Return the whole file."""
     return {
         "format": FORMAT,
-        "commit": commit(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **stamp(),
         "machine": dict(about),
         "quick": quick,
         "questions": dict(questions),
