@@ -102,20 +102,21 @@ class Stand:
         running = asyncio.create_task(relay.run())
         try:
             await self._fill(topic, 1)  # the first takes the lock and makes the topic
-            began = time.perf_counter()
-            await self._fill(topic, events)
-            return events / (time.perf_counter() - began)
+            return events / await self._fill(topic, events)
         finally:
             await _end(running)
 
-    async def _fill(self, topic: str, events: int) -> None:
+    async def _fill(self, topic: str, events: int) -> float:
+        """Commit so many events; returns the seconds from then until each is marked as published."""
         await self.connection.execute(_FILL, topic, events, b"x" * PAYLOAD_BYTES)
+        began = time.perf_counter()
         outbox.wake()
         async with asyncio.timeout(WAIT_SECONDS):
             while await self.connection.fetchval(  # noqa: ASYNC110
                 "SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL)"
             ):
                 await asyncio.sleep(LOOK_SECONDS)
+        return time.perf_counter() - began
 
     async def produce(self, topic: str, events: int) -> float:
         """Send as many messages from memory to a new topic; returns how many a second."""

@@ -13,22 +13,33 @@ from html import escape
 from itertools import pairwise
 
 WIDTH, HEIGHT = 760, 430
-LEFT, RIGHT, TOP, BOTTOM = 76, 152, 84, 62
+LEFT, RIGHT, TOP, BOTTOM = 76, 152, 100, 62
 BAR, GAP = 20, 10
 LABEL = 15
 """Least distance of two labels at the ends of lines."""
 
-STYLE = """
-text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;font-size:12px;fill:#57606a}
-.page{fill:#ffffff}.title{font-size:17px;font-weight:600;fill:#1f2328}.grid{stroke:#d8dee4}.axis{stroke:#8c959f}
-.c0{--c:#0969da}.c1{--c:#bc4c00}.c2{--c:#1a7f37}.c3{--c:#8250df}.c4{--c:#9a6700}
-.line{fill:none;stroke:var(--c);stroke-width:2.5;stroke-linejoin:round;stroke-linecap:round}
-.band{fill:var(--c);opacity:.14}.dot{fill:var(--c);stroke:#ffffff;stroke-width:1.5}.bar{fill:var(--c)}
-.name{fill:var(--c);font-weight:600}.rule{stroke:#57606a;stroke-dasharray:5 4}
-@media(prefers-color-scheme:dark){text{fill:#9198a1}.page{fill:#0d1117}.title{fill:#f0f6fc}.grid{stroke:#262c36}
-.axis{stroke:#656c76}.c0{--c:#58a6ff}.c1{--c:#f0883e}.c2{--c:#3fb950}.c3{--c:#bc8cff}.c4{--c:#d29922}
-.dot{stroke:#0d1117}.rule{stroke:#9198a1}}
-""".replace("\n", "")
+MARK = 34
+"""Least distance of two marks below the axis; what is nearer to the one before it has none."""
+
+
+LIGHT = ("#0969da", "#bc4c00", "#1a7f37", "#8250df", "#9a6700")
+DARK = ("#58a6ff", "#f0883e", "#3fb950", "#bc8cff", "#d29922")
+"""Colours of lines, in their order: apart for most eyes, and each light or dark enough for its page."""
+
+
+def _coloured(colours: Sequence[str]) -> str:
+    return "".join(f".s{n}{{stroke:{colour}}}.f{n}{{fill:{colour}}}" for n, colour in enumerate(colours))
+
+
+STYLE = (
+    "text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif;font-size:12px;fill:#57606a}"
+    ".page{fill:#ffffff}.title{font-size:17px;font-weight:600;fill:#1f2328}.grid{stroke:#d8dee4}.axis{stroke:#8c959f}"
+    ".line{fill:none;stroke-width:2.5;stroke-linejoin:round;stroke-linecap:round}.band{opacity:.14}"
+    ".dot{stroke:#ffffff;stroke-width:1.5}.name{font-weight:600}.rule{stroke:#57606a;stroke-dasharray:5 4}"
+    f"{_coloured(LIGHT)}@media(prefers-color-scheme:dark){{text{{fill:#9198a1}}.page{{fill:#0d1117}}"
+    ".title{fill:#f0f6fc}.grid{stroke:#262c36}.axis{stroke:#656c76}.dot{stroke:#0d1117}.rule{stroke:#9198a1}"
+    f"{_coloured(DARK)}}}"
+)
 
 
 @dataclass(frozen=True)
@@ -134,23 +145,29 @@ def _lines(picture: Lines) -> tuple[int, list[str]]:
         kind = "axis" if mark == marks[0] else "grid"
         out.append(f'<path class="{kind}" d="M{LEFT} {up(mark):.1f}H{right}"/>')
         out.append(f'<text x="{LEFT - 8}" y="{up(mark) + 4:.1f}" text-anchor="end">{short(mark)}</text>')
+    last = float("-inf")
     for x in xs:
-        out.append(f'<text x="{across(x):.1f}" y="{bottom + 20}" text-anchor="middle">{short(x)}</text>')
+        if across(x) - last < MARK:
+            continue
+        last = across(x)
+        out.append(
+            f'<text x="{across(x):.1f}" y="{bottom + 20}" text-anchor="middle">{short(round(x) if x >= 10 else x)}</text>'
+        )
     out.append(f'<text x="{(LEFT + right) / 2}" y="{bottom + 42}" text-anchor="middle">{escape(picture.x)}</text>')
 
     ends = [up(series.points[-1][1]) for series in picture.series] + [up(value) for _, value in picture.rules]
     places = apart(ends, LABEL, most=bottom)
     for number, series in enumerate(picture.series):
-        colour = f"c{number % 5}"
+        colour = number % len(LIGHT)
         points = [(across(point[0]), up(point[1])) for point in series.points]
         if all(len(point) == 4 for point in series.points):
             upper = [f"{across(point[0]):.1f} {up(point[3]):.1f}" for point in series.points]
             lower = [f"{across(point[0]):.1f} {up(point[2]):.1f}" for point in reversed(series.points)]
-            out.append(f'<path class="band {colour}" d="M{"L".join(upper + lower)}Z"/>')
-        out.append(f'<path class="line {colour}" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in points)}"/>')
-        out += [f'<circle class="dot {colour}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in points]
+            out.append(f'<path class="band f{colour}" d="M{"L".join(upper + lower)}Z"/>')
+        out.append(f'<path class="line s{colour}" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in points)}"/>')
+        out += [f'<circle class="dot f{colour}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in points]
         out.append(
-            f'<text class="name {colour}" x="{right + 12}" y="{places[number] + 4:.1f}">{escape(series.name)}</text>'
+            f'<text class="name f{colour}" x="{right + 12}" y="{places[number] + 4:.1f}">{escape(series.name)}</text>'
         )
     for (name, value), place in zip(picture.rules, places[len(picture.series) :], strict=True):
         out.append(f'<path class="rule" d="M{LEFT} {up(value):.1f}H{right}"/>')
@@ -166,7 +183,7 @@ def _bars(picture: Bars) -> tuple[int, list[str]]:
         y = TOP + number * (BAR + GAP)
         length = (right - left) * value / most
         out.append(f'<text x="{left - 10}" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
-        out.append(f'<rect class="bar c0" x="{left}" y="{y}" width="{max(length, 1):.1f}" height="{BAR}" rx="3"/>')
+        out.append(f'<rect class="bar f0" x="{left}" y="{y}" width="{max(length, 1):.1f}" height="{BAR}" rx="3"/>')
         worth = f"{short(float(f'{value:.3g}'))} {escape(picture.unit)}"
         out.append(f'<text x="{left + length + 8:.1f}" y="{y + 15}">{worth}</text>')
     return TOP + len(picture.values) * (BAR + GAP) + 20, out

@@ -47,6 +47,13 @@ def test_names_at_the_ends_of_lines_that_meet_are_apart() -> None:
     assert all(lower - upper >= LABEL - 0.11 for upper, lower in pairwise(places))
 
 
+def test_marks_that_would_touch_are_left_out() -> None:
+    points = ((100.0, 1.0), (101.0, 2.0), (200.0, 3.0))
+    drawn = ElementTree.fromstring(svg(Lines("near", "x", "y", (Series("a", points),))))
+    assert {"100", "200"} <= (marks := {text.text for text in drawn.findall(f"{SPACE}text")})
+    assert "101" not in marks
+
+
 def test_a_picture_is_readable_on_a_dark_page() -> None:
     assert "prefers-color-scheme:dark" in svg(LINES)
 
