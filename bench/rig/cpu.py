@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import psutil
 
 CLIENT = "this client"
 SUPERVISOR = "supervisor"
+READS = 10
 
 
 class Ended(Exception):
@@ -27,21 +28,35 @@ def spent(processes: Mapping[str, int]) -> dict[str, float]:
         raise Ended(f"a process of the mesh ended while it was measured: {problem}") from problem
 
 
-def seconds(pid: int) -> float:
-    """Return what a process and its living and reaped children have spent.
-
-    The supervisor's children stand for themselves, and so do those of the process that asks.
-    """
+def _family_seconds(pid: int) -> float:
     process = psutil.Process(pid)
     times = process.cpu_times()
-    alone = times.user + times.system
+    found = times.user + times.system
     if pid == os.getpid() or b"control\0serve" in open(f"/proc/{pid}/cmdline", "rb").read():
-        return alone
-    alone += times.children_user + times.children_system
+        return found
+    found += times.children_user + times.children_system
     for child in process.children(recursive=True):
-        found = child.cpu_times()
-        alone += found.user + found.system
-    return alone
+        spent_by_child = child.cpu_times()
+        found += spent_by_child.user + spent_by_child.system
+    return found
+
+
+def seconds(pid: int, *, read: Callable[[int], float] = _family_seconds) -> float:
+    """Return what a process and its living and reaped children have spent.
+
+    The supervisor's children stand for themselves, and so do those of the process that asks. A child that ends while
+    they are read (a backend of Postgres whose client went) is then found among the reaped: they are read again.
+
+    Raises:
+        psutil.NoSuchProcess: The process is gone.
+    """
+    for _ in range(READS):
+        try:
+            return read(pid)
+        except psutil.NoSuchProcess as gone:
+            if gone.pid == pid:
+                raise
+    raise psutil.NoSuchProcess(pid, msg="its children come and go faster than they can be read")
 
 
 def per_operation(total: Mapping[str, float], operations: int) -> dict[str, float]:

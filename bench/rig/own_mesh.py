@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.rig.result import ROOT
 from control import remote
-from control.home import Home
+from control.home import Home, HomeUnusable
 from control.servers.ports import claim_block
 
 PROFILE = "load"
@@ -33,7 +33,11 @@ class OwnMesh:
     """A mesh in a fresh folder beside the usual one; `with OwnMesh(...) as mesh` starts and stops it."""
 
     def __init__(self, folder: Path) -> None:
-        """Describe it; what an earlier run left in the folder goes."""
+        """Describe it; what an earlier run left in the folder goes.
+
+        Raises:
+            NotStarted: The folder cannot hold a mesh.
+        """
         self.folder = folder
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("TITAN_")}
         self._environment |= {
@@ -41,12 +45,20 @@ class OwnMesh:
             "TITAN_PORT_BASE": str(claim_block()),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
         }
-        self.home = Home.from_environment(self._environment)
+        try:
+            self.home = Home.from_environment(self._environment)
+        except HomeUnusable as problem:
+            raise NotStarted(str(problem)) from problem
         self.ready_seconds: list[float] = []
 
     def __enter__(self) -> OwnMesh:
-        """Start it on an empty folder."""
-        self._control("down")
+        """Start it on an empty folder.
+
+        Raises:
+            NotStarted: It did not come up, or another one runs there.
+        """
+        if self._is_running():
+            raise NotStarted(f"another run has a mesh in {self.folder}: TITAN_HOME={self.folder} make down")
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self.start()
@@ -85,6 +97,13 @@ class OwnMesh:
     def ask(self, **request: Any) -> Any:
         """Have the supervisor do something."""
         return remote.ask(self.home.supervisor_socket, request)
+
+    def _is_running(self) -> bool:
+        try:
+            self.ask(do="status")
+        except remote.NotRunning:
+            return False
+        return True
 
     def _control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -150,9 +150,8 @@ def _lines(picture: Lines) -> tuple[int, list[str]]:
         if across(x) - last < MARK:
             continue
         last = across(x)
-        out.append(
-            f'<text x="{across(x):.1f}" y="{bottom + 20}" text-anchor="middle">{short(round(x) if x >= 10 else x)}</text>'
-        )
+        size = short(round(x) if x >= 10 else x)
+        out.append(f'<text x="{last:.1f}" y="{bottom + 20}" text-anchor="middle">{size}</text>')
     out.append(f'<text x="{(LEFT + right) / 2}" y="{bottom + 42}" text-anchor="middle">{escape(picture.x)}</text>')
 
     ends = [up(series.points[-1][1]) for series in picture.series] + [up(value) for _, value in picture.rules]

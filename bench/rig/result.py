@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,15 +127,19 @@ def machine() -> dict[str, Any]:
     }
 
 
+@cache
 def commit() -> str:
-    """Return the commit that is measured, marked when the tree differs from it; empty outside a clone."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Return the commit that is measured, marked when the tree differs from it; empty outside a clone.
+
+    What a measurement itself writes is no difference.
+    """
+    own = (":!bench/results", ":!docs/PERFORMANCE.md")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *own)
+    return _git("rev-parse", "--short=12", "HEAD") + ("-dirty" if changed else "")
+
+
+def _git(*arguments: str) -> str:
+    found = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     return found.stdout.strip()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import psutil
 import pytest
 
 from bench.rig.cpu import CLIENT, Ended, of_the_mesh, per_operation, seconds, spent
@@ -11,6 +12,8 @@ from bench.rig.meter import Meter
 
 NOBODY = 2**22 + 1
 """Beyond the process ids that Linux gives."""
+
+PARENT, CHILD = 1000, 1001
 
 
 def test_replicas_are_counted_with_their_package_and_the_dearest_comes_first() -> None:
@@ -42,6 +45,28 @@ def test_this_process_is_counted_without_its_children() -> None:
     before = seconds(os.getpid())
     sum(range(1_000_000))
     assert 0 < before <= seconds(os.getpid())
+
+
+@pytest.mark.parametrize("gone", [1, 3])
+def test_children_that_end_while_they_are_read_are_read_again(gone) -> None:
+    """The backends of Postgres end with their clients, at any moment."""
+    left = [psutil.NoSuchProcess(CHILD)] * gone
+
+    def read(pid: int) -> float:
+        if left:
+            raise left.pop()
+        return 7.0
+
+    assert seconds(PARENT, read=read) == 7.0
+
+
+@pytest.mark.parametrize("pid", [PARENT, CHILD])
+def test_a_parent_that_is_gone_or_never_rests_cannot_be_read(pid) -> None:
+    def read(_: int) -> float:
+        raise psutil.NoSuchProcess(pid)
+
+    with pytest.raises(psutil.NoSuchProcess):
+        seconds(PARENT, read=read)
 
 
 def test_a_process_that_is_gone_ends_the_measurement() -> None:
