@@ -97,7 +97,8 @@ def million(text: str) -> float:
 async def _ask(questions: list[Question], mesh: OwnMesh, *, quick: bool, scale: float) -> int:
     about = result.machine()
     target = QUICK if quick else page.LATEST
-    kept: dict[str, Any] = json.loads(target.read_text())["questions"] if target.exists() else {}
+    before = json.loads(target.read_text()) if target.exists() else {}
+    kept: dict[str, Any] = before.get("questions", {})
     failed = False
     async with opened(mesh, quick=quick, scale=scale) as world:
         for terms, measure in questions:
@@ -110,8 +111,11 @@ async def _ask(questions: list[Question], mesh: OwnMesh, *, quick: bool, scale: 
                 continue
             kept[terms.name] = result.entry(terms, outcome) | result.stamp()
             print("\n".join(result.lines(terms.name, kept[terms.name])), flush=True)
+            echo = result.medians(world.echoes) or before.get("echo", {})
+            if world.echoes:
+                print(result.echo_line(echo), flush=True)
             print(f"   it took {time.monotonic() - began:.0f} s\n", flush=True)
-            _write(target, result.document(kept, about=about, quick=quick))
+            _write(target, result.document(kept, about=about, quick=quick, echo=echo))
             if outcome.picture is not None and not quick:
                 note = f"{about['cores']} cores, {about['processor']}; commit {result.commit()}"
                 (page.RESULTS / f"{terms.name}.svg").write_text(svg(outcome.picture, note=note))

@@ -57,13 +57,18 @@ def filled(page: str, found: Mapping[str, Any]) -> str:
 
 
 def where(found: Mapping[str, Any]) -> str:
-    """Return where and when it was measured, as a sentence."""
-    machine = found["machine"]
-    return (
+    """Return where and when it was measured, and what the echo did, as sentences."""
+    machine, echo = found["machine"], found["echo"]
+    measured = (
         f"Measured {found['date'][:10]} on {machine['cores']} cores ({machine['processor'] or 'unnamed'}), Linux "
         f"{machine['kernel']}, Python {machine['python']}, commit `{found['commit']}`; load average before: "
         f"{machine['load_before']:g}."
     )
+    if not echo:
+        return measured
+    client, server = echo["client_cpu_seconds"] * 1000, echo["server_cpu_seconds"] * 1000
+    cost = f"{client:.2f} ms of CPU a call in its client and {server:.2f} ms in its server"
+    return f"{measured} The echo made {echo['per_second']:,.0f} calls/s, at {cost}."
 
 
 def figures(questions: Mapping[str, Mapping[str, Any]]) -> str:

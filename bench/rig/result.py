@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -148,13 +148,30 @@ def stamp() -> dict[str, str]:
     return {"commit": commit(), "date": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def document(questions: Mapping[str, Mapping[str, Any]], *, about: Mapping[str, Any], quick: bool) -> dict[str, Any]:
-    """Return the whole file."""
+def medians(slices: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the medians of what the slices of the echo found; empty where there was none."""
+    if not slices:
+        return {}
+    return {name: _short(statistics.median(each[name] for each in slices)) for name in slices[0]}
+
+
+def echo_line(echo: Mapping[str, float]) -> str:
+    """Return what is printed of the echo."""
+    client, server = echo["client_cpu_seconds"] * 1000, echo["server_cpu_seconds"] * 1000
+    cost = f"CPU of a call {client:.2f} ms in the client, {server:.2f} ms in the server"
+    return f"   the echo: {echo['per_second']:,.0f} calls/s; {cost}"
+
+
+def document(
+    questions: Mapping[str, Mapping[str, Any]], *, about: Mapping[str, Any], quick: bool, echo: Mapping[str, float]
+) -> dict[str, Any]:
+    """Return the whole file; `echo` is what all slices of the echo in this run come to."""
     return {
         "format": FORMAT,
         **stamp(),
         "machine": dict(about),
         "quick": quick,
+        "echo": dict(echo),
         "questions": dict(questions),
     }
 

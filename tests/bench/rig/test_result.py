@@ -6,12 +6,22 @@ import json
 
 import pytest
 
-from bench.rig.result import FORMAT, Goal, Outcome, Terms, document, entry, lines
+from bench.rig.result import FORMAT, Goal, Outcome, Terms, document, echo_line, entry, lines, medians
 
 TERMS = Terms("orders", "How many?", "Closed\n  loop.", "orders/s", "bare echo, calls/s", Goal(0.25, 0.35))
 OUTCOME = Outcome(
     (100.0, 120.0, 110.0), (400.0, 400.0, 550.0), {"svc_order": 0.00212345, "kafka": 1e-7}, {"p99 in ms": 12.345678}
 )
+
+
+ECHO = {"per_second": 4300.0, "client_cpu_seconds": 0.00023, "server_cpu_seconds": 0.00024}
+
+
+def test_the_echo_is_the_median_of_its_slices_and_shows_its_cpu() -> None:
+    slices = [ECHO, {**ECHO, "per_second": 9999.0}, {**ECHO, "per_second": 1.0}]
+    assert medians(slices) == ECHO
+    assert medians([]) == {}
+    assert "4,300 calls/s; CPU of a call 0.23 ms in the client, 0.24 ms in the server" in echo_line(ECHO)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +69,11 @@ def test_the_method_and_the_limit_are_printed_beside_the_figure() -> None:
 
 
 def test_the_file_says_where_when_and_of_what() -> None:
-    written = json.loads(json.dumps(document({"orders": entry(TERMS, OUTCOME)}, about={"cores": 2}, quick=False)))
+    written = json.loads(
+        json.dumps(document({"orders": entry(TERMS, OUTCOME)}, about={"cores": 2}, quick=False, echo=ECHO))
+    )
     assert written["format"] == FORMAT
     assert written["machine"] == {"cores": 2}
-    assert set(written) == {"format", "commit", "date", "machine", "quick", "questions"}
+    assert written["echo"] == ECHO
+    assert set(written) == {"format", "commit", "date", "machine", "quick", "echo", "questions"}
     assert written["questions"]["orders"]["ratio"] == 0.25
