@@ -13,6 +13,9 @@
 #   make audit-verify   is the audit log of the running mesh whole? ARGS=--new reads only what came since the last time
 #   make attack    attack a mesh of its own: the access matrix, RPC by RPC, and hundreds of numbered cases (ARGS="--only 37" repeats one)
 #   make attack-short  two minutes of it
+#   make bench     every question of speed on a mesh of its own, each figure beside its limit: bench/results/latest.json and pictures
+#                  (ARGS="--only orders,cart" some of them, ARGS=--quick to see that it works, SCALE=10m grows that far)
+#   make bench-guard   a minute: is any operation dearer than it was, in units of the echo?
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
 #                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
@@ -26,7 +29,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify attack attack-short figures replay rebuild clean
+.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify attack attack-short bench bench-guard figures replay rebuild clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -115,6 +118,13 @@ attack: setup
 
 attack-short: setup
 	@$(RUN) -m tests.attacks --short $(ARGS)
+
+# gRPC remarks on every program that is started beside it.
+bench: setup
+	@GRPC_VERBOSITY=ERROR $(RUN) -m bench $(if $(SCALE),--scale $(SCALE)) $(ARGS)
+
+bench-guard: setup
+	@GRPC_VERBOSITY=ERROR $(RUN) -m bench.guard
 
 figures: setup
 	@$(RUN) -m bench.figures

@@ -22,6 +22,9 @@ from uuid import uuid4
 
 import psutil
 
+from bench.rig import cpu
+from bench.rig.cpu import CLIENT, SUPERVISOR
+from bench.rig.memory import occupied as occupied_by
 from control import remote
 from control.home import Home
 from control.remote import NotRunning
@@ -36,9 +39,6 @@ SETTLE_SECONDS = 2.0
 
 MOST_SECONDS = 120.0
 """A mesh that is slower than this for all orders together has no figure worth printing."""
-
-SUPERVISOR = "supervisor"
-CLIENT = "this client"
 
 
 class Unmeasured(Exception):
@@ -121,7 +121,7 @@ def measure(home: Home) -> list[str]:
     memory = sum(row["memory_bytes"] for row in status["processes"])
     memory += psutil.Process(processes[SUPERVISOR]).memory_info().rss
     # The supervisor is the parent of all; each of them stands for its own children.
-    occupied = sum(_occupied(pid, alone=name == SUPERVISOR) for name, pid in processes.items() if name != CLIENT)
+    occupied = sum(occupied_by(pid, alone=name == SUPERVISOR) for name, pid in processes.items() if name != CLIENT)
     _say(f"measuring {REST_SECONDS:g} s at rest")
     rest = sum(_spent(processes, lambda: time.sleep(REST_SECONDS)).values()) / REST_SECONDS
 
@@ -191,40 +191,12 @@ class Shopper:
 
 def _spent(processes: dict[str, int], work: Any) -> dict[str, float]:
     """Return the CPU seconds that each process and its children spend while something is done."""
-    before = {name: _cpu_seconds(pid) for name, pid in processes.items()}
-    work()
     try:
-        return {name: _cpu_seconds(pid) - before[name] for name, pid in processes.items()}
-    except psutil.NoSuchProcess as problem:
-        raise Unmeasured(f"A process of the mesh ended while it was measured: {problem}") from problem
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return what a process and its living and reaped children have spent; the supervisor's stand for themselves."""
-    process = psutil.Process(pid)
-    times = process.cpu_times()
-    seconds = times.user + times.system
-    if b"control\0serve" in open(f"/proc/{pid}/cmdline", "rb").read():
-        return seconds
-    seconds += times.children_user + times.children_system
-    for child in process.children(recursive=True):
-        spent = child.cpu_times()
-        seconds += spent.user + spent.system
-    return seconds
-
-
-def _occupied(pid: int, *, alone: bool) -> int:
-    """Return the bytes of memory that a process and its children take, shared pages by their share (Linux, PSS)."""
-    children = [] if alone else psutil.Process(pid).children(recursive=True)
-    return sum(_proportional(each) for each in (pid, *(child.pid for child in children)))
-
-
-def _proportional(pid: int) -> int:
-    try:
-        lines = open(f"/proc/{pid}/smaps_rollup").read().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+        before = cpu.spent(processes)
+        work()
+        return {name: spent - before[name] for name, spent in cpu.spent(processes).items()}
+    except cpu.Ended as problem:
+        raise Unmeasured(str(problem)) from problem
 
 
 def _machine(busy: float) -> list[str]:

@@ -1,0 +1,122 @@
+"""What a load is about: products with plenty of stock, guests with wallets, and the requests they send."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from bench.rig.wire import Reply, Unwanted, Wire
+
+PRODUCTS = 60
+UNITS = 1_000_000
+PRICE_MINOR = 100
+POCKET_MINOR = 5_000_000
+LINES_PER_ORDER = 3
+AT_ONCE = 8
+"""Guests that are made at the same time."""
+
+ADDRESS = {"fullName": "Ada Byron", "line1": "1 Mill Lane", "city": "Leeds", "countryCode": "GB"}
+WALLET: dict[str, Any] = {"wallet": {}}
+CARD: dict[str, Any] = {"card": {"token": "tok_visa"}}
+
+
+def gbp(minor: int) -> dict[str, Any]:
+    """Return an amount as JSON has it."""
+    return {"currencyCode": "GBP", "minorUnits": str(minor)}
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is sold."""
+
+    product_id: str
+    sku: str
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """Somebody with a session and a full wallet."""
+
+    user_id: str
+    token: str
+
+
+class Shop:
+    """Products and guests of one mesh; both are made when they are first wanted, and kept."""
+
+    def __init__(self, wire: Wire, admin: str) -> None:
+        """Begin without any; `admin` is a token of the administrator."""
+        self._wire = wire
+        self._admin = admin
+        self._guests: list[Guest] = []
+        self.products: list[Product] = []
+
+    @classmethod
+    async def open(cls, wire: Wire, endpoints: dict[str, Any]) -> Shop:
+        """Return a shop with its products."""
+        credentials = {"email": endpoints["admin_email"], "password": endpoints["admin_password"]}
+        shop = cls(wire, (await wire.post("/v1/sessions", credentials))["accessToken"])
+        shop.products = [await shop._product(number) for number in range(PRODUCTS)]
+        return shop
+
+    async def guests(self, count: int) -> list[Guest]:
+        """Return so many guests with full wallets."""
+        while len(self._guests) < count:
+            batch = min(AT_ONCE, count - len(self._guests))
+            self._guests += await asyncio.gather(*(self._guest() for _ in range(batch)))
+        return self._guests[:count]
+
+    def skus(self, buyer: int, number: int, *, lines: int = LINES_PER_ORDER) -> list[str]:
+        """Return the different products that a buyer's order of this number is for, spread over all."""
+        first = buyer * 7 + number * 3
+        return [self.products[(first + line * 13) % len(self.products)].sku for line in range(lines)]
+
+    def order_body(self, skus: list[str], payment: dict[str, Any]) -> bytes:
+        """Return the body of an order of one unit of each."""
+        lines = [{"sku": sku, "quantity": 1} for sku in skus]
+        return json.dumps({**self.checkout_of(len(skus), payment), "lines": lines}).encode()
+
+    def checkout_of(self, units: int, payment: dict[str, Any]) -> dict[str, Any]:
+        """Return the body of an order of what is in the cart, so many units of anything."""
+        return {
+            "expectedTotal": gbp(units * PRICE_MINOR),
+            "shippingAddress": ADDRESS,
+            "contactEmail": "bench@example.com",
+            "payment": payment,
+        }
+
+    async def order(self, guest: Guest, body: bytes) -> None:
+        """Place an order, which has to be confirmed."""
+        confirmed(await self._wire.send(self.order_request(guest, body)))
+
+    def order_request(self, guest: Guest, body: bytes) -> bytes:
+        """Return an order as it travels, under a key of its own."""
+        return self._wire.request("POST", "/v1/orders", body, token=guest.token, key=str(uuid4()))
+
+    async def _product(self, number: int) -> Product:
+        sku = f"BENCH-{number}-{uuid4().hex[:8]}"
+        product = {"title": f"Bench {number}", "variants": [{"sku": sku, "price": gbp(PRICE_MINOR)}]}
+        made = await self._wire.post("/v1/products", {"product": product}, token=self._admin)
+        received = {"delta": UNITS, "reason": "bench", "requestId": sku}
+        await self._wire.post(f"/v1/inventory/{sku}:adjust", received, token=self._admin)
+        return Product(made["product"]["productId"], sku)
+
+    async def _guest(self) -> Guest:
+        session = await self._wire.post("/v1/sessions:guest", {})
+        guest = Guest(session["userId"], session["accessToken"])
+        paid = {"amount": gbp(POCKET_MINOR), "cardToken": "tok_visa"}
+        await self._wire.post("/v1/wallet:topUp", paid, token=guest.token, key=str(uuid4()))
+        return guest
+
+
+def confirmed(reply: Reply) -> None:
+    """Hold that an order was confirmed.
+
+    Raises:
+        Unwanted: It was not.
+    """
+    if b'"status":"CONFIRMED"' not in reply.body:
+        raise Unwanted(f"an order was not confirmed: {reply.body[:300]!r}")

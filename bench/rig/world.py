@@ -1,0 +1,187 @@
+"""What a question is given: the mesh, the shop on it, load with its CPU by process, and the echo to compare with."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.rig import cpu
+from bench.rig.loads import Act, Window, closed
+from bench.rig.meter import Meter
+from bench.rig.own_mesh import OwnMesh
+from bench.rig.shop import Shop
+from bench.rig.wire import Wire
+
+REPEATS, QUICK_REPEATS = 3, 1
+QUICK_SHARE = 0.3
+"""Of the time that a window takes, when one only wants to see that it works."""
+
+ECHO_SECONDS = 2.0
+WARM_UP_SHARE = 0.4
+"""Of a window, before it."""
+
+MOST_FAILED_SHARE = 0.001
+SETTLED_CORES = 0.3
+LOOK_SECONDS = 0.5
+SETTLE_SECONDS = 25.0
+"""What follows an operation (captures, events, letters) is waited for, so long at most, and counted as its cost."""
+
+
+class Unmeasured(Exception):
+    """What was measured is no figure; the message says why."""
+
+
+@dataclass
+class Repeats:
+    """The windows of one question beside their limits, and the CPU seconds of all of them by process."""
+
+    windows: list[Window] = field(default_factory=list)
+    limits: list[float] = field(default_factory=list)
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Of one operation, by process."""
+
+    @property
+    def per_second(self) -> tuple[float, ...]:
+        """Operations a second of each repeat."""
+        return tuple(window.per_second for window in self.windows)
+
+    def percentile(self, share: float) -> float:
+        """Return a percentile in milliseconds over all repeats."""
+        return Window(1.0, [each for window in self.windows for each in window.latencies]).milliseconds(share)
+
+
+class World:
+    """One run of the bench."""
+
+    def __init__(self, mesh: OwnMesh, wire: Wire, *, quick: bool, scale: float) -> None:
+        """Describe it; the shop is made when it is first asked for. `scale` is in millions of rows."""
+        self.mesh = mesh
+        self.wire = wire
+        self.quick = quick
+        self.scale = scale
+        self.repeats = QUICK_REPEATS if quick else REPEATS
+        self.echoes: list[dict[str, float]] = []
+        self._shop: Shop | None = None
+
+    async def shop(self) -> Shop:
+        """Return the shop."""
+        if self._shop is None:
+            self._shop = await Shop.open(self.wire, self.mesh.endpoints)
+        return self._shop
+
+    def seconds(self, full: float) -> float:
+        """Return how long a window is."""
+        return full * QUICK_SHARE if self.quick else full
+
+    async def echo(self) -> float:
+        """Return the echo's calls per second now, in processes of its own."""
+        found = await self.run(sys.executable, "-m", "bench.echo", "--seconds", str(self.seconds(ECHO_SECONDS)))
+        self.echoes.append(json.loads(found))
+        return self.echoes[-1]["per_second"]
+
+    async def run(self, *command: str, **environment: str) -> str:
+        """Run a program and return what it printed.
+
+        Raises:
+            Unmeasured: It failed.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, **environment},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, problems = await process.communicate()
+        if process.returncode:
+            raise Unmeasured(f"{' '.join(command[:4])} failed: {problems.decode(errors='replace')[-2000:]}")
+        return out.decode()
+
+    async def ask(self, **request: Any) -> Any:
+        """Have the mesh's supervisor do something."""
+        return await asyncio.to_thread(lambda: self.mesh.ask(**request))
+
+    async def processes(self) -> dict[str, int]:
+        """Return the process ids of the mesh by name, and this one."""
+        status = await self.ask(do="status")
+        found = {row["name"]: row["pid"] for row in status["processes"]}
+        return found | {cpu.SUPERVISOR: int(self.mesh.home.supervisor_pid.read_text()), cpu.CLIENT: os.getpid()}
+
+    async def meter(self) -> Meter:
+        """Return a meter of all processes; the mesh has to be at rest."""
+        return await Meter.open(await self.processes())
+
+    async def settle(self) -> None:
+        """Wait until the mesh has done what follows."""
+        processes = await self.processes()
+        processes.pop(cpu.CLIENT)
+        last = sum(cpu.spent(processes).values())
+        for _ in range(int(SETTLE_SECONDS / LOOK_SECONDS)):
+            await asyncio.sleep(LOOK_SECONDS)
+            now = sum(cpu.spent(processes).values())
+            if now - last < SETTLED_CORES * LOOK_SECONDS:
+                return
+            last = now
+
+    async def warm(self, callers: int, seconds: float, act: Act) -> None:
+        """Act for a while; what comes of it is not counted."""
+        await closed(callers, self.seconds(seconds) * WARM_UP_SHARE, act)
+
+    async def repeat(
+        self,
+        callers: int,
+        seconds: float,
+        act: Act,
+        *,
+        limit: Callable[[], Awaitable[float]] | None = None,
+        repeats: int | None = None,
+        settles: bool = False,
+    ) -> Repeats:
+        """Run closed loops, each right after its limit (the echo unless told otherwise), and count their CPU."""
+        found = Repeats()
+        meter = await self.meter()
+        for _ in range(repeats or self.repeats):
+            found.limits.append(await (limit or self.echo)())
+            await self.warm(callers, seconds, act)
+            if settles:
+                await self.settle()
+            with meter.running():
+                found.windows.append(sound(await closed(callers, self.seconds(seconds), act)))
+                if settles:
+                    await self.settle()
+        found.cpu_seconds = meter.per_operation(sum(window.done for window in found.windows))
+        return found
+
+    async def sweep(self, loads: tuple[int, ...], seconds: float, act: Act) -> list[tuple[int, Window]]:
+        """Run one window at each of several loads, for a picture."""
+        found = []
+        for callers in loads:
+            await closed(callers, self.seconds(seconds) * WARM_UP_SHARE, act)
+            found.append((callers, sound(await closed(callers, self.seconds(seconds), act))))
+        return found
+
+
+@asynccontextmanager
+async def opened(mesh: OwnMesh, *, quick: bool = False, scale: float = 1.0) -> AsyncIterator[World]:
+    """Yield a run on a mesh that is up."""
+    wire = Wire(mesh.endpoints)
+    try:
+        yield World(mesh, wire, quick=quick, scale=scale)
+    finally:
+        wire.close()
+
+
+def sound(window: Window) -> Window:
+    """Return a window that is a measurement.
+
+    Raises:
+        Unmeasured: Nothing succeeded, or more than one in a thousand failed.
+    """
+    if not window.done or window.failed > MOST_FAILED_SHARE * window.done:
+        raise Unmeasured(f"{window.failed} of {window.failed + window.done} failed, the first with {window.failure}")
+    return window

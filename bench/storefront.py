@@ -1,0 +1,124 @@
+"""How much of a shop's ordinary traffic: looking around, filling a cart, now and then an order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable
+
+from bench.rig.loads import open_loop
+from bench.rig.picture import Lines, Series
+from bench.rig.result import Goal, Outcome, Terms
+from bench.rig.shop import WALLET, Guest, Product, Shop, confirmed
+from bench.rig.wire import Wire
+from bench.rig.world import World
+
+SHOPPERS = 64
+CROWD = 256
+"""At a fixed rate there are more of them, so that one has seldom two calls under way."""
+
+SECONDS = 6.0
+RATES = (0.25, 0.5, 0.7, 0.85)
+RATE_SECONDS = 5.0
+LIMIT_PER_SECOND = 1000.0
+DECK = ("index",) + ("browse",) * 10 + ("add",) * 2 + ("view",) * 3 + ("search",) * 2 + ("checkout",)
+
+TERMS = Terms(
+    "storefront",
+    "How many requests a second of a storefront's mix?",
+    f"""Of 19 requests 10 product pages, 3 carts, 2 adds, 2 searches, 1 index and 1 order of the cart from a wallet, in
+    a random order that ends with the order; HTTPS, closed loop of {SHOPPERS} shoppers, windows of {SECONDS:g} s.
+    Percentiles against the rate come from an open loop of {CROWD} shoppers, latency from the due time.""",
+    "requests/s",
+    "1,000 requests/s as the requirement has it",
+    Goal(1.5, 3.4),
+)
+
+
+class Visitor:
+    """A guest who goes through one deck of requests after the other, one at a time."""
+
+    def __init__(self, wire: Wire, shop: Shop, guest: Guest, seed: int) -> None:
+        """Begin with an empty cart, somewhere in the deck: not all order at the same time."""
+        self._wire, self._shop, self._guest = wire, shop, guest
+        self._draw = random.Random(seed)  # noqa: S311
+        self._units = 0
+        self._left = deck(self._draw)[self._draw.randrange(len(DECK)) : -1]
+        self._turn = asyncio.Lock()
+        self._acts: dict[str, Callable[[], Awaitable[object]]] = {
+            "index": lambda: self._get("/v1/products?pageSize=20"),
+            "browse": lambda: self._get(f"/v1/products/{self._any().product_id}"),
+            "search": lambda: self._get(f"/v1/products:search?query=bench+{self._draw.randrange(60)}"),
+            "view": lambda: self._get("/v1/cart", token=guest.token),
+            "add": self._add,
+            "checkout": self._checkout,
+        }
+
+    async def step(self) -> None:
+        """Send the next request."""
+        async with self._turn:
+            if not self._left:
+                self._left = deck(self._draw)
+            await self._acts[self._left.pop(0)]()
+
+    def _any(self) -> Product:
+        return self._draw.choice(self._shop.products)
+
+    async def _get(self, path: str, token: str = "") -> None:
+        await self._wire.send(self._wire.request("GET", path, token=token))
+
+    async def _add(self) -> None:
+        item = {"sku": self._any().sku, "quantity": 1}
+        await self._wire.send(self._wire.request("POST", "/v1/cart/items", item, token=self._guest.token))
+        self._units += 1
+
+    async def _checkout(self) -> None:
+        body = json.dumps(self._shop.checkout_of(self._units, WALLET)).encode()
+        confirmed(await self._wire.send(self._shop.order_request(self._guest, body)))
+        self._units = 0
+
+
+def deck(draw: random.Random) -> list[str]:
+    """Return the 19 requests in a random order; the order is the last, when something is in the cart."""
+    *before, checkout = DECK
+    draw.shuffle(before)
+    return [*before, checkout]
+
+
+async def measure(world: World) -> Outcome:
+    """Answer, with the picture of latency percentiles against the rate."""
+    shop = await world.shop()
+    visitors = [Visitor(world.wire, shop, guest, seed) for seed, guest in enumerate(await shop.guests(CROWD))]
+
+    async def act(caller: int) -> None:
+        await visitors[caller].step()
+
+    async def limit() -> float:
+        return LIMIT_PER_SECOND
+
+    found = await world.repeat(SHOPPERS, SECONDS, act, limit=limit, settles=True)
+    capacity = sorted(found.per_second)[len(found.per_second) // 2]
+    rates = []
+    for share in RATES:
+        window = await open_loop(capacity * share, world.seconds(RATE_SECONDS), act, callers=CROWD)
+        rates.append((capacity * share, window))
+        await world.settle()
+    more: dict[str, float | str] = {
+        "p50 in ms, closed loop": found.percentile(0.5),
+        "p99 in ms, closed loop": found.percentile(0.99),
+        f"p99 in ms at {rates[-2][0]:.0f}/s, open loop": rates[-2][1].milliseconds(0.99),
+    }
+    series = tuple(
+        Series(name, tuple((rate, window.milliseconds(share)) for rate, window in rates))
+        for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))
+    )
+    picture = Lines(
+        "Latency of the storefront's mix against the rate",
+        "requests begun a second, open loop",
+        "milliseconds from when it was due",
+        series,
+        (("100 ms", 100.0),),
+        logarithmic=True,
+    )
+    return Outcome(found.per_second, tuple(found.limits), found.cpu_seconds, more, picture)

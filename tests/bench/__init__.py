@@ -1,0 +1,1 @@
+"""Tests of the bench: its arithmetic, its loads and its pictures, without a mesh."""
