@@ -15,7 +15,7 @@ from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.seams import Clock, Ids, failpoint
 from mesh.writes import write
-from svc_auth.auth import rules, store
+from svc_auth.auth import attempt_store, rules, store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import SIGNED_OUT, TOKEN_REUSED, RefreshState, RefreshVerdict, Subject
 from svc_auth.auth.store import Exchange, LiveSession, NewSession, OpenChallenge
@@ -91,7 +91,7 @@ class Sessions:
             ):
                 return None
             if passed.tries_hash is not None:
-                await store.forget_attempts(tx, passed.tries_hash)
+                await attempt_store.forget_attempts(tx, passed.tries_hash)
             return await self.admit(
                 tx,
                 found.subject,

@@ -11,7 +11,7 @@ import asyncpg
 from mesh import audit
 from mesh.database import Database
 from mesh.seams import Clock
-from svc_auth.auth import store as session_store
+from svc_auth.auth import attempt_store
 from svc_auth.auth.rules import admit_attempt, after_failure
 from svc_auth.auth.trials import PasswordTrials
 from svc_auth.errors import CodeInvalid, NotRegistered, SecondFactorActive, SecondFactorNotFound
@@ -140,13 +140,13 @@ class Factors:
 
     async def _counts(self, tx: asyncpg.Connection, factor: Factor, proof: Proof) -> bool:
         """Return whether a proof of a locked factor counts; spend it if so, else count a wrong one."""
-        key, at = session_store.factor_key(factor.user_id), self._clock.now()
-        attempts = await session_store.lock_attempts(tx, key, at=at)
+        key, at = attempt_store.factor_key(factor.user_id), self._clock.now()
+        attempts = await attempt_store.lock_attempts(tx, key, at=at)
         admit_attempt(attempts, at=at)
         if await self._spent(tx, factor, proof):
-            await session_store.forget_attempts(tx, key)
+            await attempt_store.forget_attempts(tx, key)
             return True
-        await session_store.save_attempts(tx, key, after_failure(attempts, at=at))
+        await attempt_store.save_attempts(tx, key, after_failure(attempts, at=at))
         return False
 
     async def _spent(self, tx: asyncpg.Connection, factor: Factor, proof: Proof) -> bool:

@@ -19,6 +19,7 @@ from mesh import audit
 from mesh.database import Database
 from mesh.refusals import Unavailable
 from mesh.seams import Clock, Ids
+from svc_auth.auth import attempt_store
 from svc_auth.auth import store as session_store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import PASSWORD_RESET
@@ -155,7 +156,7 @@ class Links:
             # The other ways in go too: who knew the old password, or registered the address, may have added them.
             await federation_store.remove_identities(tx, user.user_id)
             await passkey_store.remove_passkeys(tx, user.user_id)
-            await session_store.forget_attempts(tx, session_store.email_hash(link.email))
+            await attempt_store.forget_attempts(tx, attempt_store.email_hash(link.email))
             # Challenges before sessions: one that is being answered is a session by the time that it can be removed.
             await session_store.remove_challenges(tx, user.user_id)
             await session_store.save_all_revoked(tx, user.user_id, reason=PASSWORD_RESET)

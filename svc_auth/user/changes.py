@@ -6,6 +6,7 @@ from uuid import UUID
 
 from mesh import audit
 from mesh.database import Database
+from svc_auth.auth import attempt_store
 from svc_auth.auth import store as session_store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import PASSWORD_RESET
@@ -53,7 +54,7 @@ class PasswordChanges:
             if not await store.hold_password(tx, user_id, passed.password_hash):
                 raise CredentialsInvalid("the password was changed meanwhile")
             await store.save_new_password(tx, held, encoded)
-            await session_store.forget_attempts(tx, session_store.email_hash(user.email))
+            await attempt_store.forget_attempts(tx, attempt_store.email_hash(user.email))
             await session_store.remove_challenges(tx, user_id)
             await session_store.save_all_revoked(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
             await audit.accept(tx, store.resource(user_id))

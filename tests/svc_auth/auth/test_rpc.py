@@ -15,7 +15,7 @@ import pytest
 from mesh.database import Database
 from mesh.identity import key_of_jwk
 from mesh.refusals import SessionRevoked
-from svc_auth.auth import store
+from svc_auth.auth import attempt_store, key_store, store
 from svc_auth.auth.rules import Attempts
 from svc_auth.clock import DatabaseClock
 from svc_auth.errors import CredentialsInvalid
@@ -83,14 +83,14 @@ async def test_guessing_for_days_keeps_the_owner_out_for_a_minute_at_most(titan:
     email, _ = await titan.register()
     blocked = Attempts(10_000, titan.clock.now(), titan.clock.now())
     async with titan.db.hot() as tx:
-        await store.lock_attempts(tx, store.email_hash(email), at=titan.clock.now())
-        await store.save_attempts(tx, store.email_hash(email), blocked)
+        await attempt_store.lock_attempts(tx, attempt_store.email_hash(email), at=titan.clock.now())
+        await attempt_store.save_attempts(tx, attempt_store.email_hash(email), blocked)
 
     await refused(titan.sign_in(email, "guess"))
     throttled = await refused(titan.sign_in(email))
     async with titan.db.hot() as tx:  # a minute goes by
         minute = "UPDATE sign_in_attempts SET blocked_until = blocked_until - interval '60 s' WHERE email_hash = $1"
-        await tx.execute(minute, store.email_hash(email))
+        await tx.execute(minute, attempt_store.email_hash(email))
 
     assert "SIGN_IN_THROTTLED" == reason_of(throttled)
     assert 50 < refusal_in(throttled).retry_after_seconds <= 60
@@ -496,7 +496,8 @@ async def test_what_has_had_its_time_is_forgotten_and_nothing_else(fresh_databas
 
     async def left(*, days: int) -> list[int]:
         async with db.hot() as tx:
-            await store.prune(tx, at=replica.clock.now() + timedelta(days=days))
+            for each in (attempt_store, key_store, store):
+                await each.prune(tx, at=replica.clock.now() + timedelta(days=days))
             tables = ("sessions", "refresh_tokens", "sign_in_attempts", "signing_keys")
             return [await tx.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
 
