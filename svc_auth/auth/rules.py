@@ -96,7 +96,7 @@ def require_recent(started_at: datetime | None, *, at: datetime) -> None:
     """Let a session pass that was opened a moment ago.
 
     Raises:
-        RecentSignInRequired: It is older, or gone.
+        RecentSignInRequired: It is older, or has ended.
     """
     if started_at is None or at - started_at > timedelta(seconds=RECENT_SIGN_IN_SECONDS):
         raise RecentSignInRequired("you signed in too long ago for this: sign in again")

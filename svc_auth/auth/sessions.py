@@ -131,7 +131,7 @@ class Sessions:
         """Let a session pass that was opened a moment ago.
 
         Raises:
-            RecentSignInRequired: It is older, or gone.
+            RecentSignInRequired: It is older, or has ended.
         """
         async with self._db.hot_read() as connection:
             known = None if session_id is None else await store.find_start(connection, user_id, session_id)

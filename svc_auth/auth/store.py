@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh.refusals import SessionRevoked
 from svc_auth.auth.rules import REVOCATION_SECONDS, RefreshState, Subject
 from svc_auth.user.rules import User
 
@@ -121,10 +122,24 @@ async def is_session_of(connection: asyncpg.Connection, user_id: UUID, session_i
 
 
 async def find_start(connection: asyncpg.Connection, user_id: UUID, session_id: UUID) -> datetime | None:
-    """Return when a session of this user was opened, None where there is none."""
-    query = "SELECT created_at FROM sessions WHERE session_id = $1 AND user_id = $2"
+    """Return when a session of this user was opened, None where there is none or it has ended."""
+    query = "SELECT created_at FROM sessions WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL"
     found: datetime | None = await connection.fetchval(query, session_id, user_id)
     return found
+
+
+async def hold_session(tx: asyncpg.Connection, user_id: UUID, session_id: UUID | None, *, at: datetime) -> None:
+    """Keep a session of a locked user from ending until the transaction does.
+
+    Raises:
+        SessionRevoked: It has ended, or is somebody else's.
+    """
+    query = (
+        "SELECT true FROM sessions"
+        " WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3 FOR SHARE"
+    )
+    if await tx.fetchval(query, session_id, user_id, at) is None:
+        raise SessionRevoked("the session has ended: sign in again")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 from mesh import audit
 from mesh.database import Database
 from svc_auth.auth import attempt_store
-from svc_auth.auth import store as session_store
+from svc_auth.auth.endings import end_sessions
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import PASSWORD_RESET
 from svc_auth.auth.trials import PasswordTrials
@@ -55,7 +55,6 @@ class PasswordChanges:
                 raise CredentialsInvalid("the password was changed meanwhile")
             await store.save_new_password(tx, held, encoded)
             await attempt_store.forget_attempts(tx, attempt_store.email_hash(user.email))
-            await session_store.remove_challenges(tx, user_id)
-            await session_store.save_all_revoked(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
+            await end_sessions(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
             await audit.accept(tx, store.resource(user_id))
         self._feed.wake()

@@ -48,6 +48,7 @@ from titan.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
     federation_service_pb2_grpc,
+    link_service_pb2,
     link_service_pb2_grpc,
     passkey_service_pb2_grpc,
     second_factor_service_pb2_grpc,
@@ -126,6 +127,27 @@ class Replica:
 
     async def revoke(self, refresh_token: str) -> Any:
         return await self.auth.RevokeSession(auth_service_pb2.RevokeSessionRequest(refresh_token=refresh_token))
+
+    async def reset_password(self, email: str, password: str = "three words in a row") -> None:
+        """Set a new password with the link of a letter, as the reader of an address does."""
+        await self.link.RequestPasswordReset(link_service_pb2.RequestPasswordResetRequest(email=email))
+        await self.links.make_requested()
+        async with self.db.hot_read() as connection:
+            rows = await connection.fetch(
+                "SELECT link_id FROM links JOIN users USING (user_id) WHERE email = $1 AND closed_at IS NULL", email
+            )
+        (shown,) = (await self.links.show([row["link_id"] for row in rows])).values()
+        await self.link.ResetPassword(link_service_pb2.ResetPasswordRequest(token=shown.token, password=password))
+
+    async def change_password(self, pair: Any, password: str = PASSWORD, new: str = "three words in a row") -> Any:
+        """Change the password of a user who is signed in."""
+        request = user_service_pb2.ChangePasswordRequest(password=password, new_password=new)
+        return await self.user.ChangePassword(request, metadata=bearer(pair))
+
+    async def verified(self, user_id: str) -> None:
+        """Let a user have shown that they read their mail."""
+        async with self.db.hot() as tx:
+            await tx.execute("UPDATE users SET email_verified_at = now() WHERE user_id = $1", user_id)
 
     async def later(self, seconds: float) -> None:
         """Move the clock forward, with a view of ended sessions that is fresh then: the database's clock stays."""

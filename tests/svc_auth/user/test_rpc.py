@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import grpc
@@ -256,27 +255,38 @@ async def test_nobody_registers_with_an_address_of_the_house(titan: Replica, aut
     assert "EMAIL_TAKEN" == reason_of(error)
 
 
+WAYS_IN = {
+    "identities": "gen_random_uuid(), $1, 'local', 'https://local.example', 'mallory', now(), NULL",
+    "passkeys": "gen_random_uuid(), $1, 'mallory', 'her key', 0, false, 'hers', now(), NULL",
+}
+"""What somebody adds who knows the password for a while."""
+
+
 async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replica, auth_secrets):
     """Starting again changes nothing; a new secret takes effect."""
     admin = await titan.sign_in("admin@titan.local", "an administrator's long secret")
     assert {"customer", "admin"} == titan.caller(admin.access_token).roles
+
+    async with titan.db.hot() as tx:
+        for table, values in WAYS_IN.items():
+            await tx.execute(f"INSERT INTO {table} SELECT {values}", UUID(admin.user_id))
 
     (auth_secrets / "admin_password").write_text("another long secret")
     await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
     again = await titan.sign_in("admin@titan.local", "another long secret")
 
     assert admin.user_id == again.user_id
-    # Whoever was signed in with the old secret is signed out.
+    # Whoever was signed in with the old secret is signed out, and what they added opens nothing.
+    async with titan.db.hot_read() as connection:
+        for table in WAYS_IN:
+            assert 0 == await connection.fetchval(
+                f"SELECT count(*) FROM {table} WHERE user_id = $1", UUID(admin.user_id)
+            )
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(admin.refresh_token)))
     await titan.refresh(again.refresh_token)
     (auth_secrets / "admin_password").write_text("an administrator's long secret")
     await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
     await titan.sign_in("admin@titan.local", "an administrator's long secret")
-
-
-async def change_password(titan: Replica, pair: Any, password: str, new: str = NEW_PASSWORD) -> Any:
-    request = pb.ChangePasswordRequest(password=password, new_password=new)
-    return await titan.user.ChangePassword(request, metadata=bearer(pair))
 
 
 async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: Replica):
@@ -288,12 +298,12 @@ async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: 
     async with titan.db.hot() as tx:
         await session_store.insert_challenge(tx, half_open, expires_at=titan.clock.now() + timedelta(minutes=5))
 
-    await change_password(titan, here, PASSWORD)
+    await titan.change_password(here, PASSWORD)
 
     async with titan.db.hot() as tx:
         assert await session_store.lock_challenge(tx, half_open.challenge_hash, at=titan.clock.now()) is None
     await titan.feed.look()
-    assert "SESSION_REVOKED" == reason_of(await refused(change_password(titan, there, NEW_PASSWORD)))
+    assert "SESSION_REVOKED" == reason_of(await refused(titan.change_password(there, NEW_PASSWORD)))
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(there.refresh_token)))
     assert user_id == (await titan.refresh(here.refresh_token)).user_id
     assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email)))
@@ -305,10 +315,10 @@ async def test_changing_a_password_asks_for_the_present_one(titan: Replica):
     email, _ = await titan.register()
     pair = await titan.sign_in(email)
     for _ in range(10):
-        error = await refused(change_password(titan, pair, "guess", "short of nothing"))
+        error = await refused(titan.change_password(pair, "guess", "short of nothing"))
         assert "CREDENTIALS_INVALID" == reason_of(error)
 
-    assert "SIGN_IN_THROTTLED" == reason_of(await refused(change_password(titan, pair, PASSWORD)))
+    assert "SIGN_IN_THROTTLED" == reason_of(await refused(titan.change_password(pair, PASSWORD)))
     assert "SIGN_IN_THROTTLED" == reason_of(await refused(titan.sign_in(email)))
 
 
@@ -323,7 +333,7 @@ async def test_of_two_changes_at_once_one_wins(titan: Replica, monkeypatch):
         return await hash_anew(password)
 
     monkeypatch.setattr(titan.passwords, "hash", hash_together)
-    changes = (change_password(titan, pair, PASSWORD, f"three words in row {n}") for n in range(2))
+    changes = (titan.change_password(pair, PASSWORD, f"three words in row {n}") for n in range(2))
     results = await asyncio.gather(*changes, return_exceptions=True)
 
     (error,) = [each for each in results if isinstance(each, grpc.aio.AioRpcError)]
@@ -336,8 +346,8 @@ async def test_a_weak_password_is_not_changed_to(titan: Replica):
     pair = await titan.sign_in(email)
 
     for weak in ("password123", BREACHED, email, "Lovelace"):
-        assert "PASSWORD_TOO_WEAK" == reason_of(await refused(change_password(titan, pair, PASSWORD, weak)))
-    assert "INVALID_INPUT" == reason_of(await refused(change_password(titan, pair, PASSWORD, "short")))
+        assert "PASSWORD_TOO_WEAK" == reason_of(await refused(titan.change_password(pair, PASSWORD, weak)))
+    assert "INVALID_INPUT" == reason_of(await refused(titan.change_password(pair, PASSWORD, "short")))
     await titan.sign_in(email)
 
 
@@ -347,6 +357,6 @@ async def test_only_a_user_with_a_password_changes_it(titan: Replica, importer):
     exchange = auth_service_pb2.ExchangeTokenRequest(subject_user_id=guest.user_id)
     acting = await titan.auth.ExchangeToken(exchange, metadata=bearer(importer))
 
-    assert "NOT_REGISTERED" == reason_of(await refused(change_password(titan, guest, PASSWORD)))
-    assert "ACCESS_DENIED" == reason_of(await refused(change_password(titan, acting, PASSWORD)))
-    assert "USER_NOT_FOUND" == reason_of(await refused(change_password(titan, nobody(titan), PASSWORD)))
+    assert "NOT_REGISTERED" == reason_of(await refused(titan.change_password(guest, PASSWORD)))
+    assert "ACCESS_DENIED" == reason_of(await refused(titan.change_password(acting, PASSWORD)))
+    assert "USER_NOT_FOUND" == reason_of(await refused(titan.change_password(nobody(titan), PASSWORD)))
