@@ -40,6 +40,7 @@ from svc_auth.federation.rules import Claims, Flow, FlowPurpose
 from svc_auth.federation.store import Identity
 from svc_auth.user import rules as user_rules
 from svc_auth.user import store as user_store
+from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.rules import HOUSE_ACCOUNTS, User
 from svc_auth.user.store import Credentials
 
@@ -153,7 +154,7 @@ class Federation:
 
         async def link(tx: asyncpg.Connection) -> Identity:
             await store.lock_subject(tx, claims)
-            await user_store.lock_user(tx, user_id)
+            user = await user_store.lock_user(tx, user_id)
             await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
             known = await store.find_identity(tx, claims)
             if known is not None and known.user_id != user_id:
@@ -162,6 +163,8 @@ class Federation:
                 return known
             identity = Identity(self._ids.new(), user_id, flow.provider, self._clock.now(), None)
             await store.insert_identity(tx, identity, claims)
+            told = self._clients[flow.provider].provider.display_name
+            await tell(tx, self._ids.new(), user, SignInChange.IDENTITY_LINKED, provider=told)
             await audit.accept(tx, _resource(identity.identity_id))
             return identity
 

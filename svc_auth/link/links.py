@@ -31,6 +31,7 @@ from svc_auth.link.store import NewLink
 from svc_auth.passwords import Passwords
 from svc_auth.sealing import Seal
 from svc_auth.user import store as user_store
+from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rules import normalise_email, normalise_password
 
@@ -151,6 +152,7 @@ class Links:
                 # and what they set up must not keep its reader out.
                 await factor_store.remove_factor(tx, user.user_id)
                 await user_store.save_verified(tx, user, at=at)
+            await tell(tx, self._ids.new(), user, SignInChange.PASSWORD_CHANGED)
             await attempt_store.forget_attempts(tx, attempt_store.email_hash(link.email))
             await end_ways_in(tx, user.user_id, reason=PASSWORD_RESET)
             await audit.accept(tx, user_store.resource(user.user_id), audit.command(actor_id=user.user_id))

@@ -25,6 +25,7 @@ from svc_auth.passkey.ceremonies import Assertion, Registration, RelyingParty
 from svc_auth.passkey.rules import ChallengePurpose
 from svc_auth.passkey.store import Owner, Passkey
 from svc_auth.user import store as user_store
+from svc_auth.user.notices import SignInChange, tell
 
 log = get_logger("svc_auth.passkeys")
 
@@ -135,11 +136,12 @@ class Passkeys:
             None,
         )
         async with self._db.hot() as tx:
-            await user_store.lock_user(tx, user_id)
+            user = await user_store.lock_user(tx, user_id)
             await session_store.hold_session(tx, user_id, session_id, at=at)
             _room_for_one(await store.list_passkeys(tx, user_id))
             if not await store.insert_passkey(tx, passkey):
                 raise PasskeyInvalid("the passkey does not count here")
+            await tell(tx, self._ids.new(), user, SignInChange.PASSKEY_ADDED)
             await audit.accept(tx, _resource(passkey.passkey_id))
         return passkey
 

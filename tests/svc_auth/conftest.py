@@ -47,6 +47,7 @@ from tests.harness import Metadata, serve
 from titan.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
+    events_pb2,
     federation_service_pb2_grpc,
     link_service_pb2,
     link_service_pb2_grpc,
@@ -163,6 +164,17 @@ class Replica:
             )
         return [(row["type"].rpartition(".")[2], row["version"]) for row in rows]
 
+    async def notices_of(self, user_id: str) -> list[tuple[str, str]]:
+        """Return what a user is told by letter about their account: the changes, each with its provider."""
+        query = "SELECT payload FROM outbox WHERE type = 'titan.auth.v1.SignInChanged' ORDER BY seq"
+        async with self.db.hot_read() as connection:
+            events = [events_pb2.SignInChanged.FromString(row["payload"]) for row in await connection.fetch(query)]
+        return [
+            (events_pb2.SignInChange.Name(event.change).removeprefix("SIGN_IN_CHANGE_"), event.provider)
+            for event in events
+            if event.user_id == user_id
+        ]
+
 
 def new_email() -> str:
     """Return an address that no other test uses."""
@@ -190,7 +202,7 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords(prints_of([BREACHED])), "Titan")
     issuer = Issuer(ring, clock, ids, issuer="https://titan.local", audience="titan", cell="local")
     trials = PasswordTrials(db, passwords, clock)
-    changes = PasswordChanges(db, trials, passwords, policy, feed)
+    changes = PasswordChanges(db, trials, passwords, policy, feed, ids)
     factors = Factors(db, trials, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     links = Links(db, passwords, policy, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)

@@ -326,6 +326,17 @@ async def test_a_reset_unlinks_what_a_stranger_linked(titan: Replica, issuer: Is
     assert user_id != (await sign_in(titan, issuer, mallory)).user_id
 
 
+async def test_a_user_is_told_that_an_identity_was_linked(titan: Replica, issuer: Issuer):
+    """Once, with the provider's name; not of one that is linked already, nor of one that made the account."""
+    pair, grace = await titan.sign_in((await titan.register())[0]), Person()
+    for _ in range(2):
+        await link(titan, issuer, pair, grace)
+    other = await sign_in(titan, issuer)
+
+    assert [("IDENTITY_LINKED", "Local")] == await titan.notices_of(pair.user_id)
+    assert [] == await titan.notices_of(other.user_id)
+
+
 async def finish_link(titan: Replica, answer: federation_pb2.FederatedAnswer, pair: Any) -> Any:
     request = pb.CompleteIdentityLinkRequest(answer=answer)
     return await titan.identity.CompleteIdentityLink(request, metadata=bearer(pair))

@@ -79,6 +79,7 @@ async def test_a_passkey_signs_in_without_address_and_password(titan: Replica):
     opened = await sign_in(titan, device)
 
     assert pair.user_id == opened.user_id and "my phone" == made.name
+    assert [("PASSKEY_ADDED", "")] == await titan.notices_of(pair.user_id)
     refreshed = await titan.refresh(opened.refresh_token)
     for token in (opened.access_token, refreshed.access_token):
         assert ["pop", "user", "mfa"] == jwt.decode(token, options={"verify_signature": False})["amr"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -13,13 +13,14 @@ from mesh.seams import SystemIds
 from svc_auth.auth import store as session_store
 from svc_auth.auth.store import OpenChallenge
 from svc_auth.user.accounts import ensure_accounts
-from tests.harness import reason_of
+from tests.harness import as_service, reason_of
 from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, nobody, refused
 from titan.auth.v1 import auth_service_pb2
 from titan.auth.v1 import user_service_pb2 as pb
 from titan.type.v1 import address_pb2
 
 NEW_PASSWORD = "three words in a row"
+NOTIFY = as_service("svc_notify")
 HOME = address_pb2.Address(
     full_name="Ada Lovelace", line1="12 St James's Square", city="London", postal_code="SW1Y 4JH", country_code="GB"
 )
@@ -308,6 +309,50 @@ async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: 
     assert user_id == (await titan.refresh(here.refresh_token)).user_id
     assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email)))
     assert user_id == (await titan.sign_in(email, NEW_PASSWORD)).user_id
+    assert [("PASSWORD_CHANGED", "")] == await titan.notices_of(user_id)
+
+
+async def test_nobody_writes_to_an_account_of_the_house(titan: Replica, auth_secrets):
+    """Its address is a name, and no mail for it arrives anywhere."""
+    secret = (auth_secrets / "admin_password").read_text().strip()
+    admin = await titan.sign_in("admin@titan.local", secret)
+
+    await titan.change_password(admin, secret, NEW_PASSWORD)
+
+    assert [] == await titan.notices_of(admin.user_id)
+    await titan.change_password(admin, NEW_PASSWORD, secret)
+
+
+async def test_a_notice_says_nothing_about_the_person(titan: Replica):
+    """Neither address nor name, nor what the passkey or the client is called."""
+    email, user_id = await titan.register()
+    await titan.change_password(await titan.sign_in(email, client_name="Ada's telephone"))
+
+    async with titan.db.hot_read() as connection:
+        rows = await connection.fetch("SELECT o::text FROM outbox o WHERE type LIKE '%.SignInChanged'")
+    assert user_id in await told_by_letter(titan, user_id)
+    for word in (email, "Ada", "telephone"):
+        assert not [row for row in rows if word in row["o"] or word.encode().hex() in row["o"]]
+
+
+async def told_by_letter(titan: Replica, user_id: str) -> set[str]:
+    """Return those of the users that a letter writer finds an address for."""
+    answer = await titan.user.BatchGetContacts(pb.BatchGetContactsRequest(user_ids=[user_id]), metadata=NOTIFY)
+    return {each.user_id for each in answer.contacts if each.email}
+
+
+async def test_only_the_letter_writer_reads_addresses(titan: Replica):
+    """In the order of the request; a guest, and somebody unknown, have none."""
+    (email, user_id), guest = await titan.register(), await titan.guest()
+    request = pb.BatchGetContactsRequest(user_ids=[guest.user_id, user_id, str(uuid4()), user_id.upper()])
+
+    answer = await titan.user.BatchGetContacts(request, metadata=NOTIFY)
+
+    assert list(request.user_ids) == [each.user_id for each in answer.contacts]
+    assert ["", email, "", email] == [each.email for each in answer.contacts]
+    for metadata in (None, bearer(await titan.sign_in(email))):
+        error = await refused(titan.user.BatchGetContacts(request, metadata=metadata))
+        assert error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
 async def test_changing_a_password_asks_for_the_present_one(titan: Replica):
