@@ -72,7 +72,7 @@ async def insert_sessions(
 
 
 _LOCK_REFRESH = """
-SELECT t.session_id, t.expires_at, t.spent_at, s.revoked_at, s.user_id, s.amr
+SELECT t.session_id, s.created_at, t.expires_at, t.spent_at, s.revoked_at, s.user_id, s.amr
 FROM refresh_tokens t JOIN sessions s USING (session_id)
 WHERE t.token_hash = $1
 FOR UPDATE
@@ -86,7 +86,7 @@ async def lock_refresh(tx: asyncpg.Connection, hashed: bytes) -> RefreshState | 
         return None
     user = await tx.fetchrow("SELECT email IS NULL AS guest, roles FROM users WHERE user_id = $1", row["user_id"])
     subject = Subject(row["user_id"], user["guest"], tuple(user["roles"]))
-    times = row["expires_at"], row["spent_at"], row["revoked_at"]
+    times = row["created_at"], row["expires_at"], row["spent_at"], row["revoked_at"]
     return RefreshState(row["session_id"], subject, *times, tuple(row["amr"]))
 
 
