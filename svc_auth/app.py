@@ -57,7 +57,7 @@ async def build(runtime: Runtime) -> Hosted:
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords.bundled(), settings.shop_name)
     issuer = Issuer(ring, clock, ids, issuer=mesh.token_issuer, audience=mesh.token_audience, cell=mesh.cell)
     trials = PasswordTrials(db, passwords, clock)
-    changes = PasswordChanges(db, trials, passwords, policy, feed)
+    changes = PasswordChanges(db, trials, passwords, policy, feed, ids)
     factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     tls, secrets_dir = httpx.create_ssl_context(), runtime.settings.secrets_dir

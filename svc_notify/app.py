@@ -18,7 +18,7 @@ from svc_notify.notification.consumer import GROUP, TOPICS, MessageEvents
 from svc_notify.notification.gate import Gate
 from svc_notify.notification.rpc import NotificationServicer
 from svc_notify.notification.worker import Worker
-from titan.auth.v1 import link_service_pb2_grpc
+from titan.auth.v1 import link_service_pb2_grpc, user_service_pb2_grpc
 from titan.order.v1 import order_service_pb2_grpc
 
 
@@ -32,6 +32,7 @@ async def build(runtime: Runtime) -> Hosted:
         runtime.db,
         runtime.clients.get(order_service_pb2_grpc.OrderServiceStub),
         runtime.clients.get(link_service_pb2_grpc.LinkServiceStub),
+        runtime.clients.get(user_service_pb2_grpc.UserServiceStub),
         {email.kind: email},
         runtime.clock,
         gate,

@@ -13,7 +13,7 @@ from mesh.database import Database
 from mesh.refusals import Unavailable
 from mesh.seams import Clock, Ids, failpoint
 from mesh.telemetry import get_logger
-from svc_auth.auth import rules, store
+from svc_auth.auth import attempt_store, key_store, rules, store
 from svc_auth.keys import KeyRing, MasterKey, StoredKey, make_key
 from svc_auth.settings import Settings
 
@@ -45,7 +45,7 @@ class KeyKeeper:
             MasterKeyUnusable: A stored key was encrypted with another master key.
         """
         async with self._db.hot_read() as connection:
-            keys = await store.list_keys(connection)
+            keys = await key_store.list_keys(connection)
         at = self._clock.now()
         if rules.rotation_due(keys, at=at, period_seconds=self._settings.key_rotation_seconds):
             await self.rotate(due_only=True)
@@ -59,13 +59,13 @@ class KeyKeeper:
         """
 
         async def add(tx: asyncpg.Connection) -> tuple[list[StoredKey], StoredKey | None]:
-            keys, at = await store.lock_keys(tx), self._clock.now()
+            keys, at = await key_store.lock_keys(tx), self._clock.now()
             if rules.key_to_await(keys, at=at) is not None:
                 return keys, None
             if due_only and not rules.rotation_due(keys, at=at, period_seconds=self._settings.key_rotation_seconds):
                 return keys, None
             key = self._make(keys, self._ids.new())
-            await store.save_key(tx, key)
+            await key_store.save_key(tx, key)
             if by is not None:
                 await audit.accept(tx, f"signingKeys/{key.kid}", by)
             await failpoint("auth.rotate.before_commit")
@@ -88,7 +88,8 @@ class KeyKeeper:
                 if pruned_at is None or (now - pruned_at).total_seconds() >= PRUNE_EVERY_SECONDS:
                     pruned_at = now
                     async with self._db.hot() as tx:
-                        await store.prune(tx, at=now)
+                        for each in (key_store, attempt_store, store):
+                            await each.prune(tx, at=now)
             except Unavailable:
                 continue  # The keys in memory stay good; whatever needs the database says so itself.
 

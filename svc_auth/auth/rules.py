@@ -13,6 +13,11 @@ from svc_auth.errors import RecentSignInRequired, SignInThrottled
 
 ACCESS_TOKEN_SECONDS = 600
 REFRESH_TOKEN_SECONDS = 30 * 86_400
+SESSION_SECONDS = 90 * 86_400
+GUEST_SESSION_SECONDS = 400 * 86_400
+"""How long a session lasts however often it is refreshed (ASVS 5.0, 7.3.2): whoever holds somebody's tokens holds them
+no longer. A guest cannot sign in again, and has no more than a cart and its orders, so theirs goes on for longer."""
+
 REVOCATION_SECONDS = ACCESS_TOKEN_SECONDS + 60
 """A revocation matters until the last token of its session has expired, with a minute for clocks that disagree."""
 
@@ -96,7 +101,7 @@ def require_recent(started_at: datetime | None, *, at: datetime) -> None:
     """Let a session pass that was opened a moment ago.
 
     Raises:
-        RecentSignInRequired: It is older, or gone.
+        RecentSignInRequired: It is older, or has ended.
     """
     if started_at is None or at - started_at > timedelta(seconds=RECENT_SIGN_IN_SECONDS):
         raise RecentSignInRequired("you signed in too long ago for this: sign in again")
@@ -119,6 +124,7 @@ class RefreshState:
 
     session_id: UUID
     subject: Subject
+    opened_at: datetime
     expires_at: datetime
     spent_at: datetime | None
     revoked_at: datetime | None
@@ -135,7 +141,19 @@ def judge_refresh(state: RefreshState | None, *, at: datetime) -> RefreshVerdict
         return RefreshVerdict.INVALID
     if state.spent_at is not None:
         return RefreshVerdict.REUSED
-    return RefreshVerdict.ROTATE if at < state.expires_at else RefreshVerdict.INVALID
+    # The token of a session that is near its end may have been issued for longer, by the code before this.
+    ends_at = min(state.expires_at, session_end(state.subject, state.opened_at))
+    return RefreshVerdict.ROTATE if at < ends_at else RefreshVerdict.INVALID
+
+
+def session_end(subject: Subject, opened_at: datetime) -> datetime:
+    """Return when a session ends for good."""
+    return opened_at + timedelta(seconds=GUEST_SESSION_SECONDS if subject.guest else SESSION_SECONDS)
+
+
+def refresh_end(subject: Subject, *, opened_at: datetime, at: datetime) -> datetime:
+    """Return when a refresh token expires that is issued now: no later than its session."""
+    return min(at + timedelta(seconds=REFRESH_TOKEN_SECONDS), session_end(subject, opened_at))
 
 
 def revocation_end(revoked_at: datetime) -> datetime:

@@ -15,11 +15,11 @@ from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.seams import Clock, Ids, failpoint
 from mesh.writes import write
-from svc_auth.auth import rules, store
+from svc_auth.auth import attempt_store, rules, store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import SIGNED_OUT, TOKEN_REUSED, RefreshState, RefreshVerdict, Subject
 from svc_auth.auth.store import Exchange, LiveSession, NewSession, OpenChallenge
-from svc_auth.auth.tokens import Issuer, Pair, new_refresh_token, refresh_end
+from svc_auth.auth.tokens import Issuer, Pair, new_refresh_token
 from svc_auth.auth.trials import Passed, PasswordTrials
 from svc_auth.errors import (
     ChallengeInvalid,
@@ -91,7 +91,7 @@ class Sessions:
             ):
                 return None
             if passed.tries_hash is not None:
-                await store.forget_attempts(tx, passed.tries_hash)
+                await attempt_store.forget_attempts(tx, passed.tries_hash)
             return await self.admit(
                 tx,
                 found.subject,
@@ -122,7 +122,8 @@ class Sessions:
         """Open a session for a held user who has shown all that is asked for."""
         at = self._clock.now()
         session, refresh = self._new_session(subject.user_id, client_name, amr)
-        await store.insert_sessions(tx, [session], at=at, expires_at=refresh_end(at))
+        ends_at = rules.refresh_end(subject, opened_at=at, at=at)
+        await store.insert_sessions(tx, [session], at=at, expires_at=ends_at)
         by = audit.command(actor_id=session.user_id, session_id=session.session_id)
         await audit.accept(tx, store.resource(session.session_id), by)
         return self._pair(subject, session, refresh)
@@ -131,7 +132,7 @@ class Sessions:
         """Let a session pass that was opened a moment ago.
 
         Raises:
-            RecentSignInRequired: It is older, or gone.
+            RecentSignInRequired: It is older, or has ended.
         """
         async with self._db.hot_read() as connection:
             known = None if session_id is None else await store.find_start(connection, user_id, session_id)
@@ -177,7 +178,7 @@ class Sessions:
         """Trade a refresh token for the next pair. A spent one ends the session.
 
         Raises:
-            RefreshTokenInvalid: It is unknown, spent, expired or revoked.
+            RefreshTokenInvalid: It is unknown, spent, expired or revoked, or its session has lasted as long as one may.
         """
         spent, fresh = store.token_hash(refresh_token), new_refresh_token()
 
@@ -189,8 +190,9 @@ class Sessions:
             verdict = rules.judge_refresh(state, at=at)
             if state is not None and verdict is RefreshVerdict.ROTATE:
                 issued = store.token_hash(fresh)
+                ends_at = rules.refresh_end(state.subject, opened_at=state.opened_at, at=at)
                 await store.save_rotated(
-                    tx, spent=spent, issued=issued, session_id=state.session_id, at=at, expires_at=refresh_end(at)
+                    tx, spent=spent, issued=issued, session_id=state.session_id, at=at, expires_at=ends_at
                 )
                 await audit.accept(tx, store.resource(state.session_id), by(state))
             elif state is not None and verdict is RefreshVerdict.REUSED:
@@ -266,6 +268,7 @@ class Sessions:
         at, sessions = self._clock.now(), [session for session, _ in guests]
         async with self._db.hot() as tx:
             await user_store.insert_guests(tx, [session.user_id for session in sessions], at=at)
-            await store.insert_sessions(tx, sessions, at=at, expires_at=refresh_end(at))
+            ends_at = rules.refresh_end(Subject(sessions[0].user_id, True), opened_at=at, at=at)
+            await store.insert_sessions(tx, sessions, at=at, expires_at=ends_at)
             await write(tx, audit.accepting([(by, store.resource(session.session_id)) for session, by in guests]))
         return [None] * len(sessions)

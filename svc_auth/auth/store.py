@@ -1,4 +1,4 @@
-"""All SQL about sessions, refresh tokens, sign-in attempts, signing keys and token exchanges.
+"""All SQL about sessions, refresh tokens, the challenges of sign-ins and token exchanges.
 
 Written for asyncpg: signing in and refreshing are on the path of every shopper. Sessions are written as sets. When a
 session ended is told by the database's own clock, as is what is listed of it, so that processes whose clocks disagree
@@ -15,26 +15,14 @@ from uuid import UUID
 
 import asyncpg
 
-from svc_auth.auth.rules import FORGET_SECONDS, KEY_KEPT_SECONDS, REVOCATION_SECONDS, Attempts, RefreshState, Subject
-from svc_auth.keys import StoredKey
+from mesh.refusals import SessionRevoked
+from svc_auth.auth.rules import REVOCATION_SECONDS, RefreshState, Subject
 from svc_auth.user.rules import User
-
-_KEYS_LOCK = int.from_bytes(hashlib.sha256(b"svc_auth signing keys").digest()[:8], "big", signed=True)
 
 
 def token_hash(refresh_token: str) -> bytes:
     """Return what is stored of a refresh token. It is 256 random bits, so a fast hash is enough."""
     return hashlib.sha256(refresh_token.encode()).digest()
-
-
-def factor_key(user_id: UUID) -> bytes:
-    """Return the key under which wrong codes of a user's second factor are counted."""
-    return hashlib.sha256(b"second factor " + user_id.bytes).digest()
-
-
-def email_hash(email: str) -> bytes:
-    """Return the key under which attempts on an address are counted, whether it exists or not."""
-    return hashlib.sha256(b"sign-in " + email.encode()).digest()
 
 
 # --- sessions and refresh tokens ---
@@ -84,7 +72,7 @@ async def insert_sessions(
 
 
 _LOCK_REFRESH = """
-SELECT t.session_id, t.expires_at, t.spent_at, s.revoked_at, s.user_id, s.amr
+SELECT t.session_id, s.created_at, t.expires_at, t.spent_at, s.revoked_at, s.user_id, s.amr
 FROM refresh_tokens t JOIN sessions s USING (session_id)
 WHERE t.token_hash = $1
 FOR UPDATE
@@ -98,7 +86,7 @@ async def lock_refresh(tx: asyncpg.Connection, hashed: bytes) -> RefreshState | 
         return None
     user = await tx.fetchrow("SELECT email IS NULL AS guest, roles FROM users WHERE user_id = $1", row["user_id"])
     subject = Subject(row["user_id"], user["guest"], tuple(user["roles"]))
-    times = row["expires_at"], row["spent_at"], row["revoked_at"]
+    times = row["created_at"], row["expires_at"], row["spent_at"], row["revoked_at"]
     return RefreshState(row["session_id"], subject, *times, tuple(row["amr"]))
 
 
@@ -134,10 +122,24 @@ async def is_session_of(connection: asyncpg.Connection, user_id: UUID, session_i
 
 
 async def find_start(connection: asyncpg.Connection, user_id: UUID, session_id: UUID) -> datetime | None:
-    """Return when a session of this user was opened, None where there is none."""
-    query = "SELECT created_at FROM sessions WHERE session_id = $1 AND user_id = $2"
+    """Return when a session of this user was opened, None where there is none or it has ended."""
+    query = "SELECT created_at FROM sessions WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL"
     found: datetime | None = await connection.fetchval(query, session_id, user_id)
     return found
+
+
+async def hold_session(tx: asyncpg.Connection, user_id: UUID, session_id: UUID | None, *, at: datetime) -> None:
+    """Keep a session of a locked user from ending until the transaction does.
+
+    Raises:
+        SessionRevoked: It has ended, or is somebody else's.
+    """
+    query = (
+        "SELECT true FROM sessions"
+        " WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3 FOR SHARE"
+    )
+    if await tx.fetchval(query, session_id, user_id, at) is None:
+        raise SessionRevoked("the session has ended: sign in again")
 
 
 @dataclass(frozen=True)
@@ -209,68 +211,6 @@ async def list_revoked(connection: asyncpg.Connection, *, since: datetime | None
     rows = await connection.fetch(_LIST_REVOKED, since, REVOCATION_SECONDS)
     found = [(row["session_id"], row["revoked_at"]) for row in rows if row["session_id"] is not None]
     return Revoked(found, rows[0]["as_of"])
-
-
-# --- sign-in attempts ---
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """Who has an address, the hash of their password if any, and whether a second factor is in force."""
-
-    subject: Subject
-    password_hash: str | None
-    second_factor: bool
-
-
-async def find_credentials(connection: asyncpg.Connection, email: str) -> tuple[Credentials | None, Attempts | None]:
-    """Return who has an address, if anybody, and the wrong passwords that it saw, if any."""
-    row = await connection.fetchrow(
-        """
-        SELECT u.user_id, u.roles, u.password_hash, f.confirmed_at, a.failures, a.failed_at, a.blocked_until
-        FROM (SELECT 1) AS always
-        LEFT JOIN users u ON u.email = $1
-        LEFT JOIN second_factors f ON f.user_id = u.user_id
-        LEFT JOIN sign_in_attempts a ON a.email_hash = $2
-        """,
-        email,
-        email_hash(email),
-    )
-    attempts = None if row["failures"] is None else Attempts(row["failures"], row["failed_at"], row["blocked_until"])
-    if row["user_id"] is None:
-        return None, attempts
-    subject = Subject(row["user_id"], False, tuple(row["roles"]))
-    return Credentials(subject, row["password_hash"], row["confirmed_at"] is not None), attempts
-
-
-async def lock_attempts(tx: asyncpg.Connection, hashed: bytes, *, at: datetime) -> Attempts | None:
-    """Return the wrong passwords that an address saw, locked; None for the first."""
-    row = await tx.fetchrow(
-        """
-        INSERT INTO sign_in_attempts AS a (email_hash, failures, failed_at, blocked_until) VALUES ($1, 0, $2, $2)
-        ON CONFLICT (email_hash) DO UPDATE SET email_hash = excluded.email_hash
-        RETURNING failures, failed_at, blocked_until
-        """,
-        hashed,
-        at,
-    )
-    return None if row["failures"] == 0 else Attempts(row["failures"], row["failed_at"], row["blocked_until"])
-
-
-async def save_attempts(tx: asyncpg.Connection, hashed: bytes, attempts: Attempts) -> None:
-    """Store the wrong passwords of a locked address."""
-    await tx.execute(
-        "UPDATE sign_in_attempts SET failures = $2, failed_at = $3, blocked_until = $4 WHERE email_hash = $1",
-        hashed,
-        attempts.failures,
-        attempts.failed_at,
-        attempts.blocked_until,
-    )
-
-
-async def forget_attempts(tx: asyncpg.Connection, hashed: bytes) -> None:
-    """Forget the wrong passwords of an address: its owner has come."""
-    await tx.execute("DELETE FROM sign_in_attempts WHERE email_hash = $1", hashed)
 
 
 # --- challenges of sign-ins ---
@@ -353,42 +293,8 @@ def subject_of(user: User) -> Subject:
     return Subject(user.user_id, user.guest, user.roles)
 
 
-# --- signing keys ---
-
-
-async def list_keys(connection: asyncpg.Connection) -> list[StoredKey]:
-    """Return every stored key, the newest first."""
-    rows = await connection.fetch(
-        "SELECT kid, sign_at, public_jwk, private_key, created_at FROM signing_keys ORDER BY sign_at DESC"
-    )
-    return [
-        StoredKey(row["kid"], row["sign_at"], row["public_jwk"], row["private_key"], row["created_at"]) for row in rows
-    ]
-
-
-async def lock_keys(tx: asyncpg.Connection) -> list[StoredKey]:
-    """Return every stored key, after taking the lock that lets one process at a time add another."""
-    await tx.execute("SELECT pg_advisory_xact_lock($1)", _KEYS_LOCK)
-    return await list_keys(tx)
-
-
-async def save_key(tx: asyncpg.Connection, key: StoredKey) -> None:
-    """Store a new key. Call it after `lock_keys`."""
-    await tx.execute(
-        "INSERT INTO signing_keys (kid, public_jwk, private_key, created_at, sign_at) VALUES ($1, $2, $3, $4, $5)",
-        key.kid,
-        dict(key.public_jwk),
-        key.private_key,
-        key.created_at,
-        key.sign_at,
-    )
-
-
 # --- what has had its time ---
 
-_PRUNE_KEYS = """
-DELETE FROM signing_keys k WHERE EXISTS (SELECT 1 FROM signing_keys n WHERE n.sign_at > k.sign_at AND n.sign_at < $1)
-"""
 _PRUNE_SESSIONS = """
 DELETE FROM sessions WHERE session_id IN (
     SELECT session_id FROM sessions WHERE expires_at < $1 LIMIT 1000 FOR UPDATE SKIP LOCKED
@@ -397,8 +303,6 @@ DELETE FROM sessions WHERE session_id IN (
 
 
 async def prune(tx: asyncpg.Connection, *, at: datetime) -> None:
-    """Forget retired keys, expired sessions and challenges, and old attempts: at most a thousand sessions a time."""
-    await tx.execute(_PRUNE_KEYS, at - timedelta(seconds=2 * KEY_KEPT_SECONDS))
+    """Forget expired sessions and challenges: at most a thousand sessions a time."""
     await tx.execute(_PRUNE_SESSIONS, at - timedelta(seconds=2 * REVOCATION_SECONDS))
     await tx.execute("DELETE FROM sign_in_challenges WHERE expires_at < $1", at)
-    await tx.execute("DELETE FROM sign_in_attempts WHERE failed_at < $1", at - timedelta(seconds=2 * FORGET_SECONDS))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from uuid import UUID
 
 from mesh.seams import Clock, Ids
@@ -19,11 +18,6 @@ REFRESH_BYTES = 32
 def new_refresh_token() -> str:
     """Return 256 random bits that need no escaping anywhere."""
     return secrets.token_urlsafe(REFRESH_BYTES)
-
-
-def refresh_end(at: datetime) -> datetime:
-    """Return when a refresh token that is issued now expires."""
-    return at + timedelta(seconds=rules.REFRESH_TOKEN_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from mesh.database import Database
 from mesh.seams import Clock
-from svc_auth.auth import rules, store
-from svc_auth.auth.store import Credentials
+from svc_auth.auth import attempt_store, rules
+from svc_auth.auth.attempt_store import Credentials
 from svc_auth.errors import CredentialsInvalid
 from svc_auth.passwords import Passwords
 from svc_auth.user.rules import normalise_email, normalise_password
@@ -70,10 +70,10 @@ class PasswordTrials:
             SignInThrottled: The address has seen too many wrong ones.
         """
         address, secret = normalise_email(email), normalise_password(password)
-        hashed = store.email_hash(address)
+        hashed = attempt_store.email_hash(address)
         async with self._turns.of(hashed):
             async with self._db.hot_read() as connection:
-                found, attempts = await store.find_credentials(connection, address)
+                found, attempts = await attempt_store.find_credentials(connection, address)
             rules.admit_attempt(attempts, at=self._clock.now())
             known = found.password_hash if found is not None else None
             if not await self._passwords.verify(known, secret) or found is None or known is None:
@@ -84,5 +84,5 @@ class PasswordTrials:
 
     async def _count_failure(self, hashed: bytes) -> None:
         async with self._db.hot() as tx:
-            attempts = await store.lock_attempts(tx, hashed, at=self._clock.now())
-            await store.save_attempts(tx, hashed, rules.after_failure(attempts, at=self._clock.now()))
+            attempts = await attempt_store.lock_attempts(tx, hashed, at=self._clock.now())
+            await attempt_store.save_attempts(tx, hashed, rules.after_failure(attempts, at=self._clock.now()))

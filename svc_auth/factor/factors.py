@@ -11,6 +11,7 @@ import asyncpg
 from mesh import audit
 from mesh.database import Database
 from mesh.seams import Clock
+from svc_auth.auth import attempt_store
 from svc_auth.auth import store as session_store
 from svc_auth.auth.rules import admit_attempt, after_failure
 from svc_auth.auth.trials import PasswordTrials
@@ -75,10 +76,11 @@ class Factors:
             await audit.accept(tx, user_store.resource(user_id))
         return Enrolled(rules.base32(secret), rules.otpauth_uri(secret, account=user.email, issuer=ISSUER))
 
-    async def confirm(self, user_id: UUID, code: str) -> list[str]:
+    async def confirm(self, user_id: UUID, session_id: UUID | None, code: str) -> list[str]:
         """Put the enrolled secret into force; returns the recovery codes.
 
         Raises:
+            SessionRevoked: The session has ended meanwhile.
             SecondFactorNotFound: None waits to be confirmed.
             SecondFactorActive: It was confirmed before.
             CodeInvalid: The code is not one of this secret and this moment.
@@ -87,6 +89,9 @@ class Factors:
         codes = rules.new_recovery_codes()
 
         async def put_into_force(tx: asyncpg.Connection) -> bool:
+            # The user before the factor: whoever resets a password takes them in this order.
+            await user_store.hold_user(tx, user_id)
+            await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
             factor = await store.lock_factor(tx, user_id)
             if factor is None:
                 raise SecondFactorNotFound("enrol a second factor first")
@@ -140,13 +145,13 @@ class Factors:
 
     async def _counts(self, tx: asyncpg.Connection, factor: Factor, proof: Proof) -> bool:
         """Return whether a proof of a locked factor counts; spend it if so, else count a wrong one."""
-        key, at = session_store.factor_key(factor.user_id), self._clock.now()
-        attempts = await session_store.lock_attempts(tx, key, at=at)
+        key, at = attempt_store.factor_key(factor.user_id), self._clock.now()
+        attempts = await attempt_store.lock_attempts(tx, key, at=at)
         admit_attempt(attempts, at=at)
         if await self._spent(tx, factor, proof):
-            await session_store.forget_attempts(tx, key)
+            await attempt_store.forget_attempts(tx, key)
             return True
-        await session_store.save_attempts(tx, key, after_failure(attempts, at=at))
+        await attempt_store.save_attempts(tx, key, after_failure(attempts, at=at))
         return False
 
     async def _spent(self, tx: asyncpg.Connection, factor: Factor, proof: Proof) -> bool:

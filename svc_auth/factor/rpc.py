@@ -39,8 +39,10 @@ class SecondFactorServicer:
     async def ConfirmSecondFactor(
         self, request: pb.ConfirmSecondFactorRequest, context: Any
     ) -> pb.ConfirmSecondFactorResponse:
-        """Refuses with SECOND_FACTOR_NOT_FOUND or _ACTIVE, CODE_INVALID, SIGN_IN_THROTTLED or ACCESS_DENIED."""
-        codes = await self._factors.confirm(_user_id(context), request.code)
+        """Refuses with SECOND_FACTOR_NOT_FOUND or _ACTIVE, CODE_INVALID, SIGN_IN_THROTTLED, SESSION_REVOKED or
+        ACCESS_DENIED."""
+        caller = in_person(caller_of(context))
+        codes = await self._factors.confirm(caller.require_user_id(), caller.session_id, request.code)
         return pb.ConfirmSecondFactorResponse(recovery_codes=codes)
 
     async def DisableSecondFactor(

@@ -40,6 +40,7 @@ from svc_auth.federation.rules import Claims, Flow, FlowPurpose
 from svc_auth.federation.store import Identity
 from svc_auth.user import rules as user_rules
 from svc_auth.user import store as user_store
+from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.rules import HOUSE_ACCOUNTS, User
 from svc_auth.user.store import Credentials
 
@@ -93,7 +94,7 @@ class Federation:
             RedirectUriUnknown: It may not send a browser back there.
             IdentityProviderUnavailable: Its metadata cannot be read.
         """
-        return await self._begin(provider, redirect_uri, FlowPurpose.SIGN_IN, None, client_name)
+        return await self._begin(provider, redirect_uri, FlowPurpose.SIGN_IN, client_name=client_name)
 
     async def begin_link(self, user_id: UUID, session_id: UUID | None, provider: str, redirect_uri: str) -> Begun:
         """Begin to link an identity to a user.
@@ -111,7 +112,7 @@ class Federation:
         if user.guest:
             raise NotRegistered("register first, or sign in with the identity: there is nothing to link it to")
         await self._sessions.require_recent(user_id, session_id)
-        return await self._begin(provider, redirect_uri, FlowPurpose.LINK, user_id, "")
+        return await self._begin(provider, redirect_uri, FlowPurpose.LINK, user_id=user_id, session_id=session_id)
 
     async def finish_sign_in(self, answer: Answer, *, caller_id: UUID | None) -> Pair | Challenge:
         """Open a session for whoever the provider says it is; a new user is the calling guest, if a guest calls.
@@ -123,7 +124,7 @@ class Federation:
             IdentityEmailUnverified: Nobody has the identity, and the provider vouches for no address.
             IdentityNotLinked: Nobody has the identity, and another user has the address.
         """
-        flow, claims = await self._proved(answer, FlowPurpose.SIGN_IN, None)
+        flow, claims = await self._proved(answer, FlowPurpose.SIGN_IN)
 
         async def admit(tx: asyncpg.Connection) -> Pair | Challenge:
             await store.lock_subject(tx, claims)
@@ -138,21 +139,23 @@ class Federation:
 
         return await self._db.transact(admit)
 
-    async def finish_link(self, user_id: UUID, answer: Answer) -> Identity:
-        """Link an identity to the user who began the flow; returns it.
+    async def finish_link(self, user_id: UUID, session_id: UUID | None, answer: Answer) -> Identity:
+        """Link an identity to the user who began the flow, in the session that did; returns it.
 
         Raises:
             SignInFlowInvalid: The flow does not count, or the answer is not of it.
+            SessionRevoked: The session has ended meanwhile.
             IdentityNotProven: The provider's answer proves no identity.
             IdentityProviderUnavailable: The provider does not answer, or not as it should.
             IdentityTaken: Somebody else has it.
             UserNotFound: The user is gone.
         """
-        flow, claims = await self._proved(answer, FlowPurpose.LINK, user_id)
+        flow, claims = await self._proved(answer, FlowPurpose.LINK, user_id=user_id, session_id=session_id)
 
         async def link(tx: asyncpg.Connection) -> Identity:
             await store.lock_subject(tx, claims)
-            await user_store.lock_user(tx, user_id)
+            user = await user_store.lock_user(tx, user_id)
+            await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
             known = await store.find_identity(tx, claims)
             if known is not None and known.user_id != user_id:
                 raise IdentityTaken("another user signs in with this identity")
@@ -160,6 +163,8 @@ class Federation:
                 return known
             identity = Identity(self._ids.new(), user_id, flow.provider, self._clock.now(), None)
             await store.insert_identity(tx, identity, claims)
+            told = self._clients[flow.provider].provider.display_name
+            await tell(tx, self._ids.new(), user, SignInChange.IDENTITY_LINKED, provider=told)
             await audit.accept(tx, _resource(identity.identity_id))
             return identity
 
@@ -184,7 +189,14 @@ class Federation:
             await audit.accept(tx, _resource(identity_id))
 
     async def _begin(
-        self, name: str, redirect_uri: str, purpose: FlowPurpose, user_id: UUID | None, client_name: str
+        self,
+        name: str,
+        redirect_uri: str,
+        purpose: FlowPurpose,
+        *,
+        user_id: UUID | None = None,
+        session_id: UUID | None = None,
+        client_name: str = "",
     ) -> Begun:
         client = self._clients.get(name)
         if client is None:
@@ -192,13 +204,20 @@ class Federation:
         if redirect_uri not in client.provider.redirect_uris:
             raise RedirectUriUnknown("the provider may not send a browser back there")
         endpoint, token = await client.authorization_endpoint(), secrets.token_urlsafe(rules.TOKEN_BYTES)
-        flow = Flow(rules.flow_hash(token), name, redirect_uri, purpose, user_id, client_name)
+        flow = Flow(rules.flow_hash(token), name, redirect_uri, purpose, user_id, client_name, session_id)
         async with self._db.hot() as tx:
             await store.insert_flow(tx, flow, expires_at=rules.flow_end(self._clock.now()))
             await audit.accept(tx, "identities")
         return Begun(rules.authorization_url(endpoint, client.provider, redirect_uri=redirect_uri, token=token), token)
 
-    async def _proved(self, answer: Answer, purpose: FlowPurpose, user_id: UUID | None) -> tuple[Flow, Claims]:
+    async def _proved(
+        self,
+        answer: Answer,
+        purpose: FlowPurpose,
+        *,
+        user_id: UUID | None = None,
+        session_id: UUID | None = None,
+    ) -> tuple[Flow, Claims]:
         """Take a flow, and have the provider say who it is."""
         async with self._db.hot() as tx:
             flow = await store.take_flow(tx, rules.flow_hash(answer.token), purpose, at=self._clock.now())
@@ -206,7 +225,7 @@ class Federation:
         if (
             flow is None
             or client is None
-            or flow.user_id != user_id
+            or (flow.user_id, flow.session_id) != (user_id, session_id)
             or not rules.is_state_of(answer.token, answer.state)
         ):
             raise SignInFlowInvalid("the flow is unknown, finished or expired, or the answer is of another one")

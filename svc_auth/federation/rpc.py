@@ -78,10 +78,12 @@ class FederationServicer:
     async def CompleteIdentityLink(
         self, request: pb.CompleteIdentityLinkRequest, context: Any
     ) -> pb.CompleteIdentityLinkResponse:
-        """Refuses with SIGN_IN_FLOW_INVALID, IDENTITY_NOT_PROVEN, IDENTITY_PROVIDER_UNAVAILABLE, IDENTITY_TAKEN or
-        USER_NOT_FOUND, and with ACCESS_DENIED whoever acts for somebody."""
-        user_id = in_person(caller_of(context)).require_user_id()
-        identity = await self._federation.finish_link(user_id, from_wire(request.answer))
+        """Refuses with SIGN_IN_FLOW_INVALID, IDENTITY_NOT_PROVEN, IDENTITY_PROVIDER_UNAVAILABLE, IDENTITY_TAKEN,
+        USER_NOT_FOUND or SESSION_REVOKED, and with ACCESS_DENIED whoever acts for somebody."""
+        caller = in_person(caller_of(context))
+        identity = await self._federation.finish_link(
+            caller.require_user_id(), caller.session_id, from_wire(request.answer)
+        )
         return pb.CompleteIdentityLinkResponse(identity=to_identity(identity))
 
     async def DeleteFederatedIdentity(

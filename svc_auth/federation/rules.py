@@ -48,7 +48,7 @@ class FlowPurpose(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Flow:
-    """A flow that was begun; `user_id` is who links an identity."""
+    """A flow that was begun; `user_id` is who links an identity, in the session that began it."""
 
     flow_hash: bytes
     provider: str
@@ -56,6 +56,7 @@ class Flow:
     purpose: FlowPurpose
     user_id: UUID | None
     client_name: str
+    session_id: UUID | None = None
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ async def insert_flow(tx: asyncpg.Connection, flow: Flow, *, expires_at: datetim
     """Store a flow that begins."""
     await tx.execute(
         """
-        INSERT INTO sign_in_flows (flow_hash, provider, redirect_uri, purpose, user_id, client_name, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO sign_in_flows
+            (flow_hash, provider, redirect_uri, purpose, user_id, client_name, session_id, expires_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         """,
         flow.flow_hash,
         flow.provider,
@@ -40,6 +41,7 @@ async def insert_flow(tx: asyncpg.Connection, flow: Flow, *, expires_at: datetim
         flow.purpose.value,
         flow.user_id,
         flow.client_name,
+        flow.session_id,
         expires_at,
     )
 
@@ -49,13 +51,18 @@ async def take_flow(tx: asyncpg.Connection, hashed: bytes, purpose: FlowPurpose,
     row = await tx.fetchrow(
         """
         DELETE FROM sign_in_flows WHERE flow_hash = $1 AND purpose = $2 AND expires_at > $3
-        RETURNING flow_hash, provider, redirect_uri, purpose, user_id, client_name
+        RETURNING flow_hash, provider, redirect_uri, purpose, user_id, client_name, session_id
         """,
         hashed,
         purpose.value,
         at,
     )
     return None if row is None else Flow(**{**row, "purpose": FlowPurpose(row["purpose"])})
+
+
+async def remove_flows(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Forget what a locked user has begun to link."""
+    await tx.execute("DELETE FROM sign_in_flows WHERE user_id = $1", user_id)
 
 
 async def prune(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:

@@ -19,19 +19,19 @@ from mesh import audit
 from mesh.database import Database
 from mesh.refusals import Unavailable
 from mesh.seams import Clock, Ids
-from svc_auth.auth import store as session_store
+from svc_auth.auth import attempt_store
+from svc_auth.auth.endings import end_ways_in
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import PASSWORD_RESET
 from svc_auth.errors import EmailVerified, LinkInvalid, NotRegistered
 from svc_auth.factor import store as factor_store
-from svc_auth.federation import store as federation_store
 from svc_auth.link import rules, store
 from svc_auth.link.rules import LinkPurpose, OpenLink
 from svc_auth.link.store import NewLink
-from svc_auth.passkey import store as passkey_store
 from svc_auth.passwords import Passwords
 from svc_auth.sealing import Seal
 from svc_auth.user import store as user_store
+from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rules import normalise_email, normalise_password
 
@@ -152,13 +152,9 @@ class Links:
                 # and what they set up must not keep its reader out.
                 await factor_store.remove_factor(tx, user.user_id)
                 await user_store.save_verified(tx, user, at=at)
-            # The other ways in go too: who knew the old password, or registered the address, may have added them.
-            await federation_store.remove_identities(tx, user.user_id)
-            await passkey_store.remove_passkeys(tx, user.user_id)
-            await session_store.forget_attempts(tx, session_store.email_hash(link.email))
-            # Challenges before sessions: one that is being answered is a session by the time that it can be removed.
-            await session_store.remove_challenges(tx, user.user_id)
-            await session_store.save_all_revoked(tx, user.user_id, reason=PASSWORD_RESET)
+            await tell(tx, self._ids.new(), user, SignInChange.PASSWORD_CHANGED)
+            await attempt_store.forget_attempts(tx, attempt_store.email_hash(link.email))
+            await end_ways_in(tx, user.user_id, reason=PASSWORD_RESET)
             await audit.accept(tx, user_store.resource(user.user_id), audit.command(actor_id=user.user_id))
         self._feed.wake()
 

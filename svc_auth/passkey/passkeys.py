@@ -23,8 +23,9 @@ from svc_auth.errors import ChallengeInvalid, NotRegistered, PasskeyInvalid, Pas
 from svc_auth.passkey import ceremonies, rules, store
 from svc_auth.passkey.ceremonies import Assertion, Registration, RelyingParty
 from svc_auth.passkey.rules import ChallengePurpose
-from svc_auth.passkey.store import Passkey
+from svc_auth.passkey.store import Owner, Passkey
 from svc_auth.user import store as user_store
+from svc_auth.user.notices import SignInChange, tell
 
 log = get_logger("svc_auth.passkeys")
 
@@ -99,7 +100,7 @@ class Passkeys:
             raise NotRegistered("register first: a guest has nothing to sign in to")
         await self._sessions.require_recent(user_id, session_id)
         _room_for_one(known)
-        challenge = await self._new_challenge(ChallengePurpose.REGISTER, user_id)
+        challenge = await self._new_challenge(ChallengePurpose.REGISTER, Owner(user_id, session_id))
         options = ceremonies.creation_options(
             self._party,
             challenge=challenge,
@@ -110,17 +111,18 @@ class Passkeys:
         )
         return Asked(options)
 
-    async def register(self, user_id: UUID, credential_json: str, *, name: str) -> Passkey:
-        """Store the passkey that was made for a challenge of this user; returns it.
+    async def register(self, user_id: UUID, session_id: UUID | None, credential_json: str, *, name: str) -> Passkey:
+        """Store the passkey that was made for a challenge of this user and session; returns it.
 
         Raises:
-            ChallengeInvalid: It is unknown, answered, expired, or somebody else's.
+            ChallengeInvalid: It is unknown, answered, expired, or of another user or session.
             PasskeyInvalid: It was not made as it has to be, or is somebody's already.
             TooManyPasskeys: The user has as many as they may.
             UserNotFound: The user is gone.
+            SessionRevoked: The session has ended meanwhile.
         """
         registration = Registration(credential_json)
-        await self._take(registration.challenge, ChallengePurpose.REGISTER, user_id)
+        await self._take(registration.challenge, ChallengePurpose.REGISTER, Owner(user_id, session_id))
         key, at = registration.prove(self._party), self._clock.now()
         passkey = Passkey(
             self._ids.new(),
@@ -134,10 +136,12 @@ class Passkeys:
             None,
         )
         async with self._db.hot() as tx:
-            await user_store.lock_user(tx, user_id)
+            user = await user_store.lock_user(tx, user_id)
+            await session_store.hold_session(tx, user_id, session_id, at=at)
             _room_for_one(await store.list_passkeys(tx, user_id))
             if not await store.insert_passkey(tx, passkey):
                 raise PasskeyInvalid("the passkey does not count here")
+            await tell(tx, self._ids.new(), user, SignInChange.PASSKEY_ADDED)
             await audit.accept(tx, _resource(passkey.passkey_id))
         return passkey
 
@@ -159,18 +163,18 @@ class Passkeys:
                 raise PasskeyNotFound("there is no such passkey")
             await audit.accept(tx, _resource(passkey_id))
 
-    async def _new_challenge(self, purpose: ChallengePurpose, user_id: UUID | None) -> bytes:
+    async def _new_challenge(self, purpose: ChallengePurpose, owner: Owner | None) -> bytes:
         challenge = secrets.token_bytes(rules.CHALLENGE_BYTES)
         async with self._db.hot() as tx:
             hashed, end = rules.challenge_hash(challenge), rules.challenge_end(self._clock.now())
-            await store.insert_challenge(tx, hashed, purpose, user_id=user_id, expires_at=end)
+            await store.insert_challenge(tx, hashed, purpose, owner=owner, expires_at=end)
             await audit.accept(tx, "passkeys")
         return challenge
 
-    async def _take(self, challenge: bytes, purpose: ChallengePurpose, user_id: UUID | None) -> None:
+    async def _take(self, challenge: bytes, purpose: ChallengePurpose, owner: Owner | None) -> None:
         hashed, at = rules.challenge_hash(challenge), self._clock.now()
         async with self._db.hot() as tx:
-            counts = await store.take_challenge(tx, hashed, purpose, user_id=user_id, at=at)
+            counts = await store.take_challenge(tx, hashed, purpose, owner=owner, at=at)
         if not counts:
             raise ChallengeInvalid("the challenge is unknown, answered or expired: begin again")
 

@@ -47,9 +47,12 @@ class PasskeyServicer:
         return pb.StartPasskeyRegistrationResponse(options=to_options(asked))
 
     async def CreatePasskey(self, request: pb.CreatePasskeyRequest, context: Any) -> pb.CreatePasskeyResponse:
-        """Refuses with CHALLENGE_INVALID, PASSKEY_INVALID, TOO_MANY_PASSKEYS, USER_NOT_FOUND or ACCESS_DENIED."""
-        user_id = in_person(caller_of(context)).require_user_id()
-        passkey = await self._passkeys.register(user_id, request.credential_json, name=plain("name", request.name))
+        """Refuses with CHALLENGE_INVALID, PASSKEY_INVALID, TOO_MANY_PASSKEYS, USER_NOT_FOUND, SESSION_REVOKED or
+        ACCESS_DENIED."""
+        caller = in_person(caller_of(context))
+        passkey = await self._passkeys.register(
+            caller.require_user_id(), caller.session_id, request.credential_json, name=plain("name", request.name)
+        )
         return pb.CreatePasskeyResponse(passkey=to_wire(passkey))
 
     async def ListPasskeys(self, request: pb.ListPasskeysRequest, context: Any) -> pb.ListPasskeysResponse:

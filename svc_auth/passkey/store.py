@@ -32,20 +32,30 @@ class Passkey:
 # --- challenges ---
 
 
+@dataclass(frozen=True)
+class Owner:
+    """Who registers a passkey, and in which session."""
+
+    user_id: UUID
+    session_id: UUID | None
+
+
 async def insert_challenge(
     tx: asyncpg.Connection,
     challenge_hash: bytes,
     purpose: ChallengePurpose,
     *,
-    user_id: UUID | None,
+    owner: Owner | None,
     expires_at: datetime,
 ) -> None:
-    """Store a new challenge; one to register is for a user."""
+    """Store a new challenge; one to register is for a user and their session."""
     await tx.execute(
-        "INSERT INTO passkey_challenges (challenge_hash, purpose, user_id, expires_at) VALUES ($1, $2, $3, $4)",
+        "INSERT INTO passkey_challenges (challenge_hash, purpose, user_id, session_id, expires_at)"
+        " VALUES ($1, $2, $3, $4, $5)",
         challenge_hash,
         purpose.value,
-        user_id,
+        owner.user_id if owner is not None else None,
+        owner.session_id if owner is not None else None,
         expires_at,
     )
 
@@ -55,15 +65,22 @@ async def take_challenge(
     challenge_hash: bytes,
     purpose: ChallengePurpose,
     *,
-    user_id: UUID | None,
+    owner: Owner | None,
     at: datetime,
 ) -> bool:
-    """Forget a challenge, whatever comes of it; returns whether it counts for this purpose and user."""
+    """Forget a challenge, whatever comes of it; returns whether it counts for this purpose, user and session."""
     row = await connection.fetchrow(
-        "DELETE FROM passkey_challenges WHERE challenge_hash = $1 RETURNING purpose, user_id, expires_at",
+        "DELETE FROM passkey_challenges WHERE challenge_hash = $1 RETURNING purpose, user_id, session_id, expires_at",
         challenge_hash,
     )
-    return row is not None and (row["purpose"], row["user_id"]) == (purpose.value, user_id) and at < row["expires_at"]
+    if row is None or row["purpose"] != purpose.value or at >= row["expires_at"]:
+        return False
+    return (row["user_id"], row["session_id"]) == ((None, None) if owner is None else (owner.user_id, owner.session_id))
+
+
+async def remove_challenges(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Forget what a locked user was asked to register with."""
+    await tx.execute("DELETE FROM passkey_challenges WHERE user_id = $1", user_id)
 
 
 async def prune(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:

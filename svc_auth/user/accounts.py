@@ -7,7 +7,7 @@ from pathlib import Path
 from mesh.database import Database
 from mesh.seams import Clock, Ids
 from mesh.telemetry import get_logger
-from svc_auth.auth import store as session_store
+from svc_auth.auth.endings import end_ways_in
 from svc_auth.auth.rules import SIGNED_OUT
 from svc_auth.errors import EmailTaken
 from svc_auth.passwords import Passwords
@@ -22,7 +22,8 @@ log = get_logger("svc_auth.accounts")
 async def ensure_accounts(db: Database, passwords: Passwords, secrets_dir: Path, clock: Clock, ids: Ids) -> None:
     """Make the accounts that are missing, and bring the others to the password of their file. Safe to run again.
 
-    A password is changed because somebody may know the old one, so a change ends every session of the account.
+    A password is changed because somebody may know the old one, so a change ends every session of the account and
+    every other way into it.
     A secret that is missing is made, so that it does not matter who starts first; where the folder takes none, the
     account is left alone.
     """
@@ -47,7 +48,7 @@ async def _ensure(
         encoded = await passwords.hash(password)
         async with db.hot() as tx:
             await store.save_account(tx, user.user_id, password_hash=encoded, roles=sorted({*user.roles, role}))
-            await session_store.save_all_revoked(tx, user.user_id, reason=SIGNED_OUT)
+            await end_ways_in(tx, user.user_id, reason=SIGNED_OUT)
         return
     user = User(ids.new(), email, role.capitalize(), (role,), 1, clock.now())
     try:

@@ -6,13 +6,16 @@ from uuid import UUID
 
 from mesh import audit
 from mesh.database import Database
-from svc_auth.auth import store as session_store
+from mesh.seams import Ids
+from svc_auth.auth import attempt_store
+from svc_auth.auth.endings import end_sessions
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import PASSWORD_RESET
 from svc_auth.auth.trials import PasswordTrials
 from svc_auth.errors import CredentialsInvalid, NotRegistered
 from svc_auth.passwords import Passwords
 from svc_auth.user import store
+from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rules import normalise_password
 
@@ -21,13 +24,20 @@ class PasswordChanges:
     """The changes of one process."""
 
     def __init__(
-        self, db: Database, trials: PasswordTrials, passwords: Passwords, policy: PasswordPolicy, feed: RevocationFeed
+        self,
+        db: Database,
+        trials: PasswordTrials,
+        passwords: Passwords,
+        policy: PasswordPolicy,
+        feed: RevocationFeed,
+        ids: Ids,
     ) -> None:
         self._db = db
         self._trials = trials
         self._passwords = passwords
         self._policy = policy
         self._feed = feed
+        self._ids = ids
 
     async def change(self, user_id: UUID, session_id: UUID | None, password: str, new_password: str) -> None:
         """Give a user another password, and end every session but this one.
@@ -53,8 +63,8 @@ class PasswordChanges:
             if not await store.hold_password(tx, user_id, passed.password_hash):
                 raise CredentialsInvalid("the password was changed meanwhile")
             await store.save_new_password(tx, held, encoded)
-            await session_store.forget_attempts(tx, session_store.email_hash(user.email))
-            await session_store.remove_challenges(tx, user_id)
-            await session_store.save_all_revoked(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
+            await tell(tx, self._ids.new(), held, SignInChange.PASSWORD_CHANGED)
+            await attempt_store.forget_attempts(tx, attempt_store.email_hash(user.email))
+            await end_sessions(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
             await audit.accept(tx, store.resource(user_id))
         self._feed.wake()

@@ -58,6 +58,12 @@ async def find_by_email(connection: asyncpg.Connection, email: str) -> tuple[Use
     return None if row is None else (_user(row), row["password_hash"])
 
 
+async def list_emails(connection: asyncpg.Connection, user_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the addresses of those of the users who have one."""
+    query = "SELECT user_id, email FROM users WHERE user_id = ANY($1) AND email IS NOT NULL"
+    return {row["user_id"]: row["email"] for row in await connection.fetch(query, list(user_ids))}
+
+
 async def get_user(connection: asyncpg.Connection, user_id: UUID) -> User:
     """Return a user.
 

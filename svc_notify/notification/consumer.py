@@ -1,4 +1,4 @@
-"""Turns the events of orders and of one-time links into messages to send, each in the transaction that notes its event.
+"""Turns events of orders, links and accounts into messages to send, each in the transaction that notes its event.
 
 Sending happens elsewhere and later: a mail server that hangs must not hold a transaction open, and one message that it
 refuses must not hold up the orders behind it in the partition. So what pauses the partition is what this handler itself
@@ -53,7 +53,7 @@ class MessageEvents:
         """Write the messages that events make; most make none.
 
         Raises:
-            Poison: An event names no order, no link or no user, or a purpose that has no letter.
+            Poison: An event names not what or whom it is about, or a purpose or change that has no letter.
             Unavailable: The queue is full while its channel is down.
         """
         wanted = [made for event in events if (made := self._made_by(event)) is not None]
@@ -66,7 +66,9 @@ class MessageEvents:
         template = rules.template_of(received.type)
         if template is not None:
             return self._of_order(received, template)
-        return self._of_link(received) if received.type == rules.LINK_REQUESTED else None
+        if received.type == rules.LINK_REQUESTED:
+            return self._of_link(received)
+        return self._of_notice(received) if received.type == rules.SIGN_IN_CHANGED else None
 
     def _of_order(self, received: Received, template: str) -> Notification:
         event = _MESSAGES[received.type].FromString(received.payload)
@@ -80,6 +82,15 @@ class MessageEvents:
         if template is None:
             raise Poison(f"{received.type} with a purpose that has no letter")
         return self._new(received, template, user_id, link_id=link_id)
+
+    def _of_notice(self, received: Received) -> Notification:
+        event = auth_events_pb2.SignInChanged.FromString(received.payload)
+        _, user_id = _ids_of(received, event.notice_id, event.user_id)
+        template = rules.NOTICE_TEMPLATES.get(wire.change_from_wire(event.change))
+        if template is None:
+            raise Poison(f"{received.type} with a change that has no letter")
+        details = {"happened_at": received.time.isoformat(), "provider": event.provider}
+        return self._new(received, template, user_id, details=details)
 
     def _new(
         self,

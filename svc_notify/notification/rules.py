@@ -34,7 +34,7 @@ class NotificationStatus(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A message to a customer, about an order or else a one-time link.
+    """A message to a customer: about an order, with a one-time link, or else about their account.
 
     `order_version` is the version of its event: messages about one order leave in that order. `recipient` is masked,
     and empty until the address was first asked for.
@@ -83,6 +83,14 @@ money goes back. That an order was placed they see before them, and that it arri
 LINK_REQUESTED = "titan.auth.v1.LinkRequested"
 LINK_TEMPLATES = {"EMAIL_VERIFICATION": "email_verification", "PASSWORD_RESET": "password_reset"}
 """By the purpose of the link."""
+
+SIGN_IN_CHANGED = "titan.auth.v1.SignInChanged"
+NOTICE_TEMPLATES = {
+    "PASSWORD_CHANGED": "password_changed",
+    "PASSKEY_ADDED": "passkey_added",
+    "IDENTITY_LINKED": "identity_linked",
+}
+"""By what changed."""
 
 AFTER_A_RECEIPT = frozenset({"order_cancelled"})
 """Sent only to who had a receipt: an order that was never confirmed ended in its own answer, and was never promised."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from svc_notify.channels.interface import ChannelKind
 from svc_notify.notification.rules import Notification, NotificationStatus
-from svc_notify.templates.facts import Amount, Line, Link, Order
-from titan.auth.v1 import link_pb2
+from svc_notify.templates.facts import Amount, Line, Link, Notice, Order
+from titan.auth.v1 import events_pb2, link_pb2
 from titan.notify.v1 import notification_pb2 as pb
 from titan.order.v1 import order_pb2
 from titan.type.v1 import address_pb2, money_pb2
@@ -78,6 +79,18 @@ def purpose_from_wire(number: int) -> str:
     """Return what a link is for, as `rules.LINK_TEMPLATES` has it; empty for what is not known here."""
     known = number in link_pb2.LinkPurpose.values()
     return link_pb2.LinkPurpose.Name(number).removeprefix("LINK_PURPOSE_") if known else ""  # type: ignore[arg-type]
+
+
+def change_from_wire(number: int) -> str:
+    """Return what changed about a sign-in, as `rules.NOTICE_TEMPLATES` has it; empty for what is not known here."""
+    known, name = events_pb2.SignInChange.values(), events_pb2.SignInChange.Name
+    return name(number).removeprefix("SIGN_IN_CHANGE_") if number in known else ""  # type: ignore[arg-type]
+
+
+def notice_from(details: Mapping[str, str]) -> Notice:
+    """Return what letters need of a change that was noted with its event."""
+    happened_at = datetime.fromisoformat(details["happened_at"]).astimezone(UTC)
+    return Notice(happened_at=happened_at, provider=details["provider"])
 
 
 def _envelope(address: address_pb2.Address) -> tuple[str, ...]:

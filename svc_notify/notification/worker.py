@@ -27,9 +27,10 @@ from svc_notify.notification import rules, store, wire
 from svc_notify.notification.gate import Gate
 from svc_notify.notification.rules import Notification, NotificationStatus, Result
 from svc_notify.templates import html, plain
-from svc_notify.templates.letters import LETTERS, LINK_LETTERS, Letter
-from titan.auth.v1 import link_pb2
+from svc_notify.templates.letters import LETTERS, LINK_LETTERS, NOTICE_LETTERS, Letter
+from titan.auth.v1 import link_pb2, user_pb2
 from titan.auth.v1 import link_service_pb2 as links_pb
+from titan.auth.v1 import user_service_pb2 as users_pb
 from titan.order.v1 import order_pb2
 from titan.order.v1 import order_service_pb2 as orders_pb
 
@@ -41,6 +42,7 @@ POLL_SECONDS = 1.0
 """For what another process wrote or gave back; this one's own events wake the worker."""
 RECEIPTS_TIMEOUT_SECONDS = 5.0
 LINKS_TIMEOUT_SECONDS = 5.0
+CONTACTS_TIMEOUT_SECONDS = 5.0
 FINISH_SECONDS = 5.0
 RENEW_SECONDS = 0.75
 """Well within `store.LEASE_SECONDS`: a slow server must not let another process send the same letters."""
@@ -66,6 +68,10 @@ _NO_ORDER = Outcome(Verdict.LATER, rules.UNKNOWN_ORDER)
 _NO_LINK = Outcome(Verdict.REFUSED, rules.LINK_OVER)
 """It was used, replaced by a newer one or is too old: it will never count again."""
 
+_NO_CONTACT = Outcome(Verdict.REFUSED, rules.NO_ADDRESS)
+"""The user is gone, and so is the account that the letter would be about."""
+_About = order_pb2.Order | link_pb2.Link | user_pb2.Contact
+
 
 @dataclass
 class _Found:
@@ -73,15 +79,18 @@ class _Found:
 
     orders: Mapping[UUID, order_pb2.Order] = field(default_factory=dict)
     links: Mapping[UUID, link_pb2.Link] = field(default_factory=dict)
+    contacts: Mapping[UUID, user_pb2.Contact] = field(default_factory=dict)
     no_orders: Outcome = _NO_ORDER
     no_links: Outcome = _NO_LINK
+    no_contacts: Outcome = _NO_CONTACT
 
-    def of(self, notification: Notification) -> order_pb2.Order | link_pb2.Link | Outcome:
+    def of(self, notification: Notification) -> _About | Outcome:
         """Return what a message is about, or what becomes of it without."""
         if notification.link_id is not None:
             return self.links.get(notification.link_id, self.no_links)
-        assert notification.order_id is not None, "a message is about an order or a link"
-        return self.orders.get(notification.order_id, self.no_orders)
+        if notification.order_id is not None:
+            return self.orders.get(notification.order_id, self.no_orders)
+        return self.contacts.get(notification.user_id, self.no_contacts)
 
 
 class Worker:
@@ -92,6 +101,7 @@ class Worker:
         db: Database,
         orders: Any,
         links: Any,
+        users: Any,
         channels: Mapping[ChannelKind, Channel],
         clock: Clock,
         gate: Gate,
@@ -106,6 +116,7 @@ class Worker:
         self._db = db
         self._orders = orders
         self._links = links
+        self._users = users
         self._channels = channels
         self._clock = clock
         self._gate = gate
@@ -185,9 +196,10 @@ class Worker:
                 log.warning("a lease is not renewed", why=refusal.reason)
 
     async def _ask(self, claimed: Sequence[Notification]) -> _Found:
-        """Return what the messages are about. While one of the services is away, the messages of the other still go."""
+        """Return what the messages are about. While one of the services is away, those of the others still go."""
         order_ids = sorted({str(n.order_id) for n in claimed if n.order_id is not None})
         link_ids = sorted({str(n.link_id) for n in claimed if n.link_id is not None})
+        user_ids = sorted({str(n.user_id) for n in claimed if n.order_id is None and n.link_id is None})
         found = _Found()
         try:
             found.orders = await self._ask_for_orders(order_ids)
@@ -197,7 +209,18 @@ class Worker:
             found.links = await self._ask_for_links(link_ids)
         except Refusal as refusal:
             found.no_links = Outcome(Verdict.DOWN, f"links: {refusal.reason}")
+        try:
+            found.contacts = await self._ask_for_contacts(user_ids)
+        except Refusal as refusal:
+            found.no_contacts = Outcome(Verdict.DOWN, f"contacts: {refusal.reason}")
         return found
+
+    async def _ask_for_contacts(self, user_ids: list[str]) -> dict[UUID, user_pb2.Contact]:
+        if not user_ids:
+            return {}
+        request = users_pb.BatchGetContactsRequest(user_ids=user_ids)
+        answer = await self._users.BatchGetContacts(request, timeout=CONTACTS_TIMEOUT_SECONDS)
+        return {UUID(each.user_id): each for each in answer.contacts}
 
     async def _ask_for_links(self, link_ids: list[str]) -> dict[UUID, link_pb2.Link]:
         if not link_ids:
@@ -267,9 +290,11 @@ class Worker:
             created_at=notification.created_at,
         )
 
-    def _letter(self, notification: Notification, about: order_pb2.Order | link_pb2.Link) -> Letter:
+    def _letter(self, notification: Notification, about: _About) -> Letter:
         if isinstance(about, link_pb2.Link):
             return LINK_LETTERS[notification.template](wire.link_from_wire(about), self._shop, self._shop_url)
+        if isinstance(about, user_pb2.Contact):
+            return NOTICE_LETTERS[notification.template](wire.notice_from(notification.details), self._shop)
         return LETTERS[notification.template](wire.order_from_wire(about), notification.details, self._shop)
 
     async def _pause(self, failures: int, why: str) -> None:
@@ -293,12 +318,12 @@ class Worker:
             return
 
 
-def _email_of(about: order_pb2.Order | link_pb2.Link) -> str:
-    address: str = about.email if isinstance(about, link_pb2.Link) else about.contact_email
+def _email_of(about: _About) -> str:
+    address: str = about.contact_email if isinstance(about, order_pb2.Order) else about.email
     return address
 
 
-_ADDRESSES: dict[ChannelKind, Callable[[order_pb2.Order | link_pb2.Link], str]] = {ChannelKind.EMAIL: _email_of}
+_ADDRESSES: dict[ChannelKind, Callable[[_About], str]] = {ChannelKind.EMAIL: _email_of}
 """Where each channel finds its address."""
 
 
@@ -309,7 +334,7 @@ def _tell(notification: Notification, result: Result) -> None:
     fields = {
         "notification_id": str(result.notification_id),
         "template": notification.template,
-        "about": str(notification.order_id or notification.link_id),
+        "about": str(notification.order_id or notification.link_id or notification.user_id),
         "attempts": result.attempts,
     }
     if result.status is NotificationStatus.SENT:

@@ -1,4 +1,4 @@
-"""What a letter is written from: an order or a one-time link, in the terms of this package."""
+"""What a letter is written from: an order, a one-time link or a change of an account, in the terms of this package."""
 
 from __future__ import annotations
 
@@ -62,6 +62,14 @@ class Link:
 
     token: str = field(repr=False)
     expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A change of how somebody signs in; `provider` is whose identity was linked, if one was."""
+
+    happened_at: datetime
+    provider: str = ""
 
 
 Details = Mapping[str, str]

@@ -1,11 +1,12 @@
-"""The letters: what each says, about an order or with a one-time link."""
+"""The letters: what each says, about an order, with a one-time link or about an account."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from svc_notify.templates.facts import Amount, Details, Line, Link, Order
+from svc_notify.templates.facts import Amount, Details, Line, Link, Notice, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,67 @@ LINK_LETTERS: dict[str, Callable[[Link, str, str], Letter]] = {
 """By the name of the template, as `Notification.template` gives it."""
 
 
+def password_changed(notice: Notice, shop: str) -> Letter:
+    """Return the note that an account has another password."""
+    return _notice(
+        notice,
+        shop,
+        subject=f"Your password for {shop} was changed",
+        heading="Your password was changed",
+        what="The password of your account was changed",
+    )
+
+
+def passkey_added(notice: Notice, shop: str) -> Letter:
+    """Return the note that an account has another passkey."""
+    return _notice(
+        notice,
+        shop,
+        subject=f"A passkey was added to your account at {shop}",
+        heading="A passkey was added",
+        what="A passkey that signs in to your account was added",
+    )
+
+
+def identity_linked(notice: Notice, shop: str) -> Letter:
+    """Return the note that an account can be entered by way of a provider."""
+    return _notice(
+        notice,
+        shop,
+        subject=f"{notice.provider} was linked to your account at {shop}",
+        heading=f"{notice.provider} was linked",
+        what=f"An account at {notice.provider} that signs in to yours was linked",
+    )
+
+
+NOTICE_LETTERS: dict[str, Callable[[Notice, str], Letter]] = {
+    "password_changed": password_changed,
+    "passkey_added": passkey_added,
+    "identity_linked": identity_linked,
+}
+"""By the name of the template, as `Notification.template` gives it."""
+
+
+def _notice(notice: Notice, shop: str, *, subject: str, heading: str, what: str) -> Letter:
+    return Letter(
+        subject=subject,
+        heading=heading,
+        greeting="Hello,",
+        opening=(f"{what} on {_moment(notice.happened_at)}. If it was you, there is nothing to do.",),
+        facts=(),
+        closing=(
+            # Without a link: whoever imitates this letter wants one to be followed.
+            f"If it was not you, open {shop} as you always do and ask for a new password. When it is set, everybody is"
+            " signed out, and every passkey and linked account is removed.",
+        ),
+        signature=shop,
+    )
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.day} {at:%B %Y, %H:%M} UTC"
+
+
 def _until(link: Link) -> str:
     return f"It works once, and until {link.expires_at:%H:%M} UTC."
 
@@ -157,5 +219,4 @@ def _greeting(order: Order) -> str:
 
 
 def _facts(order: Order) -> tuple[tuple[str, str], ...]:
-    placed = order.placed_at
-    return (("Order", order.order_id), ("Placed", f"{placed.day} {placed:%B %Y, %H:%M} UTC"))
+    return (("Order", order.order_id), ("Placed", _moment(order.placed_at)))

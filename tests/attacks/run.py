@@ -159,9 +159,14 @@ def _folder() -> Path:
     return folder
 
 
+def shopping_of(scene: Scene) -> list[str]:
+    """Return as whom the neighbour asks, and for what."""
+    token = scene.signer.token(sub=scene.bystander.user_id, exp=int(time.time()) + 3500)
+    return [token, scene.bystander.order_id, scene.victims.sku]
+
+
 def _neighbour(scene: Scene, file: Path) -> subprocess.Popen[bytes]:
-    token = scene.signer.token(sub=scene.victims.owner.user_id, exp=int(time.time()) + 3500)
-    arguments = [str(scene.mesh.home / "endpoints.json"), token, scene.victims.order_id, scene.victims.sku, str(file)]
+    arguments = [str(scene.mesh.home / "endpoints.json"), *shopping_of(scene), str(file)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
     return subprocess.Popen([sys.executable, "-m", "tests.attacks.neighbour", *arguments], cwd=ROOT, env=environment)
 

@@ -100,6 +100,15 @@ class Victims:
         )
 
 
+@dataclass(frozen=True)
+class Bystander:
+    """Somebody who shops beside the attack, and what they bought. No case asks as them: the edge gives each user a
+    bucket, and whoever shares one with an attacker is the attacker to it."""
+
+    user_id: str
+    order_id: str
+
+
 @dataclass
 class Scene:
     """What a case may use. `number` is the case's."""
@@ -121,6 +130,7 @@ class Scene:
     number: int = 0
     before_attack: Callable[[], Awaitable[None]] | None = None
     _victims: Victims | None = None
+    _bystander: Bystander | None = None
     _addresses: int = 0
     _things: AsyncExitStack = field(default_factory=AsyncExitStack)
     _clients: dict[str, httpx.AsyncClient] = field(default_factory=dict)
@@ -130,6 +140,12 @@ class Scene:
         """Who is there before the attack begins."""
         assert self._victims is not None
         return self._victims
+
+    @property
+    def bystander(self) -> Bystander:
+        """Who shops beside the attack."""
+        assert self._bystander is not None
+        return self._bystander
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -418,6 +434,8 @@ async def opened(mesh: Mesh) -> Scene:
         str(owner.claims["sid"]),
     )
     scene._victims = scene.victims.lasting(scene.signer)
+    shopper = await scene.customer(POCKET_MINOR)
+    scene._bystander = Bystander(shopper.user_id, await scene.order(shopper))
     await scene.at_rest()
     await scene.end()
     return scene

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from control.topology_file import TOPOLOGY
 from mesh import topology
 from tests.attacks import aftermath, memory, neighbour, untouched
 from tests.attacks.case import GROUPS, every_case
 from tests.attacks.neighbour import Served
-from tests.attacks.run import chosen
+from tests.attacks.people import Person, Signer
+from tests.attacks.run import chosen, shopping_of
+from tests.attacks.scene import Bystander, Victims
 from tests.contracts.reading import DOMAINS, reasons
 
 FEWEST_CASES = 150
@@ -72,6 +80,30 @@ def test_a_neighbour_is_judged_by_the_calls_of_a_time() -> None:
 
     assert [3.0, 4.0, 5.0, 6.0] == [call.began for call in neighbour.between(calls, 5.0, 6.0)]
     assert not Served(0, 1, "/", 503).well
+
+
+def test_a_neighbour_is_nobody_whom_a_case_asks_as() -> None:
+    """The bucket of a user is that user's alone: an attacker who has the neighbour's token would rightly drain it."""
+    signer = Signer("kid", ec.generate_private_key(ec.SECP256R1()))
+    admin, owner, other, guest, shopper = [Person(str(uuid4()), "") for _ in range(5)]
+    scene: Any = SimpleNamespace(
+        signer=signer,
+        victims=Victims(admin, owner, other, guest, "sku", "product", "their order", "payment", "address", "session"),
+        bystander=Bystander(shopper.user_id, "an order"),
+    )
+
+    token, order_id, _ = shopping_of(scene)
+
+    asks_as = jwt.decode(token, options={"verify_signature": False})["sub"]
+    assert (shopper.user_id, "an order") == (asks_as, order_id)
+    assert asks_as not in {each.user_id for each in (admin, owner, other, guest)}
+
+
+def test_a_neighbour_asks_for_less_than_a_user_is_given() -> None:
+    """Whatever it is refused was taken from it by somebody else."""
+    given = topology.load(TOPOLOGY).limits["default"]
+
+    assert 1 / neighbour.PAUSE_SECONDS < min(given.user.per_second, given.address.per_second)
 
 
 def test_a_failure_belongs_to_the_case_whose_address_called() -> None:

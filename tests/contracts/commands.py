@@ -95,6 +95,14 @@ async def registered(world: World) -> tuple[str, str, Metadata]:
     return email, made.user.user_id, as_user(made.user.user_id)
 
 
+async def entered(world: World) -> tuple[str, Metadata]:
+    """Return address and metadata of a new user who has signed in a moment ago."""
+    email, user_id, _ = await registered(world)
+    await asked(AUTH, "CreateSession", email=email, password=PASSWORD).send(world)
+    listed = await asked(AUTH, "ListSessions", as_user(user_id)).send(world)
+    return email, as_user(user_id, session_id=listed.sessions[0].session_id)
+
+
 async def guest(world: World) -> Any:
     """Return the answer to a guest."""
     return await asked(AUTH, "CreateGuestSession").send(world)
@@ -102,7 +110,7 @@ async def guest(world: World) -> Any:
 
 async def enrolled(world: World) -> tuple[str, Metadata, bytes]:
     """Return address and metadata of a user, and the secret of the second factor that they have begun."""
-    email, _, user = await registered(world)
+    email, user = await entered(world)
     answer = await asked(FACTORS, "EnrolSecondFactor", user, password=PASSWORD).send(world)
     return email, user, base64.b32decode(answer.secret)
 
@@ -463,10 +471,7 @@ BACK = "https://shop.titan.local/back"
 
 async def signed_in(world: World) -> Metadata:
     """Return what a user sends who has signed in a moment ago."""
-    email, user_id, _ = await registered(world)
-    await asked(AUTH, "CreateSession", email=email, password=PASSWORD).send(world)
-    listed = await asked(AUTH, "ListSessions", as_user(user_id)).send(world)
-    return as_user(user_id, session_id=listed.sessions[0].session_id)
+    return (await entered(world))[1]
 
 
 async def made(world: World, user: Metadata) -> tuple[Authenticator, str, str]:
@@ -527,11 +532,11 @@ def with_provider(world: World) -> None:
     async def close() -> None:
         return None
 
-    async def proved(answer: Any, purpose: Any, user_id: UUID | None) -> tuple[Flow, Claims]:
-        flow = Flow(b"", "acme", BACK, purpose, user_id, "")
+    async def proved(answer: Any, purpose: Any, **session: UUID | None) -> tuple[Flow, Claims]:
+        flow = Flow(b"", "acme", BACK, purpose, session.get("user_id"), "", session.get("session_id"))
         return flow, Claims("https://id.example", uuid4().hex, f"{uuid4().hex}@example.com", "Ada")
 
-    provider = SimpleNamespace(redirect_uris=(BACK,), client_id="titan", scopes=("openid",))
+    provider = SimpleNamespace(display_name="Acme", redirect_uris=(BACK,), client_id="titan", scopes=("openid",))
     federation._clients["acme"] = SimpleNamespace(provider=provider, authorization_endpoint=endpoint, close=close)
     federation._proved = proved
 

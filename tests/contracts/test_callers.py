@@ -25,6 +25,7 @@ CALLS = {
     Call("svc_bulk", "titan.order.v1.SalesService", "ListSales"),
     Call("svc_cart", "titan.catalog.v1.ProductService", "BatchGetVariants"),
     Call("svc_notify", "titan.auth.v1.LinkService", "BatchGetLinks"),
+    Call("svc_notify", "titan.auth.v1.UserService", "BatchGetContacts"),
     Call("svc_notify", "titan.order.v1.OrderService", "BatchGetReceipts"),
     Call("svc_order", "titan.cart.v1.CartService", "BatchCloseCarts"),
     Call("svc_order", "titan.cart.v1.CartService", "BatchGetCarts"),

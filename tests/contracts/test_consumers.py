@@ -31,7 +31,7 @@ from svc_catalog.price.consumer import TOPICS as PRICE_TOPICS
 from svc_catalog.price.consumer import note as note_prices
 from svc_notify.notification import wire as letters
 from svc_notify.notification.consumer import TOPICS
-from svc_notify.notification.rules import LINK_REQUESTED, LINK_TEMPLATES
+from svc_notify.notification.rules import LINK_REQUESTED, LINK_TEMPLATES, NOTICE_TEMPLATES, SIGN_IN_CHANGED
 from svc_order.checkout.intake import Ask, Intake, Priced
 from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund, ToRestock
 from svc_order.checkout.rules import Wanted
@@ -641,9 +641,35 @@ async def test_a_link_that_was_asked_for_has_all_that_a_letter_needs(world: Worl
     await clients.close()
 
 
+@relies_on("svc_notify", "BatchGetContacts")
+async def test_a_change_of_an_account_is_told_to_its_address(world: World):
+    """From the event alone: its change has a template, its user an address; somebody unknown has none."""
+    users = world.stub(user_service_pb2_grpc.UserServiceStub, "titan.auth.v1.UserService")
+    email = f"ada.{uuid4().hex}@example.com"
+    user = (await users.CreateUser(user_service_pb2.CreateUserRequest(email=email, password="a row of words"))).user
+    request = user_service_pb2.ChangePasswordRequest(password="a row of words", new_password="another row of words")
+    await users.ChangePassword(request, metadata=as_user(user.user_id))
+    async with world.databases["svc_auth"].hot_read() as connection:
+        query = "SELECT payload FROM outbox WHERE topic = $1 AND type = $2"
+        rows = await connection.fetch(query, "titan.auth.mail.v1", SIGN_IN_CHANGED)
+    told = [auth_events_pb2.SignInChanged.FromString(row["payload"]) for row in rows]
+    (event,) = [each for each in told if each.user_id == user.user_id]
+    clients = world.clients("svc_notify")
+    contacts = clients.get(user_service_pb2_grpc.UserServiceStub)
+    unknown = str(uuid4())
+
+    asked = user_service_pb2.BatchGetContactsRequest(user_ids=[unknown, event.user_id])
+    found = (await contacts.BatchGetContacts(asked, timeout=5.0)).contacts
+
+    assert [(unknown, ""), (event.user_id, email)] == [(each.user_id, each.email) for each in found]
+    assert "titan.auth.mail.v1" in TOPICS
+    assert "password_changed" == NOTICE_TEMPLATES[letters.change_from_wire(event.change)]
+    await clients.close()
+
+
 async def requested_link(world: World, user_id: str) -> auth_events_pb2.LinkRequested:
     """Wait for the event of the link that a user has asked for."""
-    query = "SELECT type, payload FROM outbox WHERE topic = $1"
+    query = "SELECT type, payload FROM outbox WHERE topic = $1 AND type = 'titan.auth.v1.LinkRequested'"
     async with asyncio.timeout(5):
         while True:
             async with world.databases["svc_auth"].hot_read() as connection:

@@ -47,7 +47,9 @@ from tests.harness import Metadata, serve
 from titan.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
+    events_pb2,
     federation_service_pb2_grpc,
+    link_service_pb2,
     link_service_pb2_grpc,
     passkey_service_pb2_grpc,
     second_factor_service_pb2_grpc,
@@ -127,6 +129,27 @@ class Replica:
     async def revoke(self, refresh_token: str) -> Any:
         return await self.auth.RevokeSession(auth_service_pb2.RevokeSessionRequest(refresh_token=refresh_token))
 
+    async def reset_password(self, email: str, password: str = "three words in a row") -> None:
+        """Set a new password with the link of a letter, as the reader of an address does."""
+        await self.link.RequestPasswordReset(link_service_pb2.RequestPasswordResetRequest(email=email))
+        await self.links.make_requested()
+        async with self.db.hot_read() as connection:
+            rows = await connection.fetch(
+                "SELECT link_id FROM links JOIN users USING (user_id) WHERE email = $1 AND closed_at IS NULL", email
+            )
+        (shown,) = (await self.links.show([row["link_id"] for row in rows])).values()
+        await self.link.ResetPassword(link_service_pb2.ResetPasswordRequest(token=shown.token, password=password))
+
+    async def change_password(self, pair: Any, password: str = PASSWORD, new: str = "three words in a row") -> Any:
+        """Change the password of a user who is signed in."""
+        request = user_service_pb2.ChangePasswordRequest(password=password, new_password=new)
+        return await self.user.ChangePassword(request, metadata=bearer(pair))
+
+    async def verified(self, user_id: str) -> None:
+        """Let a user have shown that they read their mail."""
+        async with self.db.hot() as tx:
+            await tx.execute("UPDATE users SET email_verified_at = now() WHERE user_id = $1", user_id)
+
     async def later(self, seconds: float) -> None:
         """Move the clock forward, with a view of ended sessions that is fresh then: the database's clock stays."""
         await self.feed.look()
@@ -140,6 +163,17 @@ class Replica:
                 "SELECT type, version FROM outbox WHERE aggregate_id = $1 ORDER BY seq", str(user_id)
             )
         return [(row["type"].rpartition(".")[2], row["version"]) for row in rows]
+
+    async def notices_of(self, user_id: str) -> list[tuple[str, str]]:
+        """Return what a user is told by letter about their account: the changes, each with its provider."""
+        query = "SELECT payload FROM outbox WHERE type = 'titan.auth.v1.SignInChanged' ORDER BY seq"
+        async with self.db.hot_read() as connection:
+            events = [events_pb2.SignInChanged.FromString(row["payload"]) for row in await connection.fetch(query)]
+        return [
+            (events_pb2.SignInChange.Name(event.change).removeprefix("SIGN_IN_CHANGE_"), event.provider)
+            for event in events
+            if event.user_id == user_id
+        ]
 
 
 def new_email() -> str:
@@ -168,7 +202,7 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords(prints_of([BREACHED])), "Titan")
     issuer = Issuer(ring, clock, ids, issuer="https://titan.local", audience="titan", cell="local")
     trials = PasswordTrials(db, passwords, clock)
-    changes = PasswordChanges(db, trials, passwords, policy, feed)
+    changes = PasswordChanges(db, trials, passwords, policy, feed, ids)
     factors = Factors(db, trials, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
     links = Links(db, passwords, policy, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)

@@ -1,4 +1,4 @@
-"""Notifications on a real Postgres and a real mailbox; OrderService and LinkService are fakes that know what to say."""
+"""Notifications on a real Postgres and a real mailbox; the services that it asks are fakes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from svc_notify.notification.consumer import MessageEvents
 from svc_notify.notification.gate import Gate
 from svc_notify.notification.worker import Worker
 from titan.auth.v1 import events_pb2 as auth_events_pb2
-from titan.auth.v1 import link_pb2
+from titan.auth.v1 import link_pb2, user_pb2
 from titan.auth.v1 import link_service_pb2 as links_pb
+from titan.auth.v1 import user_service_pb2 as users_pb
 from titan.order.v1 import events_pb2, order_pb2
 from titan.order.v1 import order_service_pb2 as orders_pb
 from titan.type.v1 import address_pb2, money_pb2
@@ -98,6 +99,23 @@ class FakeLinks:
         )
 
 
+class FakeUsers:
+    """What UserService answers to BatchGetContacts; it counts the calls, and can be away."""
+
+    def __init__(self) -> None:
+        self.known: dict[UUID, str] = {}
+        self.calls: list[list[str]] = []
+        self.away = False
+
+    async def BatchGetContacts(self, request, *, timeout):  # noqa: ASYNC109
+        self.calls.append(list(request.user_ids))
+        if self.away:
+            raise Unavailable("away")
+        return users_pb.BatchGetContactsResponse(
+            contacts=[user_pb2.Contact(user_id=i, email=self.known.get(UUID(i), "")) for i in request.user_ids]
+        )
+
+
 class ListChannel:
     """A channel that keeps what it takes; `answers` says what becomes of the next messages."""
 
@@ -142,6 +160,11 @@ def links() -> FakeLinks:
 
 
 @pytest.fixture
+def users() -> FakeUsers:
+    return FakeUsers()
+
+
+@pytest.fixture
 def gate() -> Gate:
     return Gate(max_waiting=3)
 
@@ -149,12 +172,13 @@ def gate() -> Gate:
 class Desk:
     """The consumer and the worker of one process, and the events that tests give them."""
 
-    def __init__(self, db, orders, links, channel, clock, gate) -> None:
-        self.db, self.orders, self.links, self.clock, self.gate = db, orders, links, clock, gate
+    def __init__(self, db, orders, links, users, channel, clock, gate) -> None:
+        self.db, self.orders, self.links, self.users, self.clock, self.gate = db, orders, links, users, clock, gate
         self.worker = Worker(
             db,
             orders,
             links,
+            users,
             {channel.kind: channel},
             clock,
             gate,
@@ -183,6 +207,11 @@ class Desk:
         )
         return link_id
 
+    def user(self, *, to: str = "ada@example.com") -> UUID:
+        user_id = uuid4()
+        self.users.known[user_id] = to
+        return user_id
+
     async def happens(self, *received: Received) -> None:
         await self.db.transact(lambda tx: self.handle(tx, received))
 
@@ -197,9 +226,9 @@ def channel() -> ListChannel:
 
 
 @pytest.fixture
-def desk(db, orders, links, channel, clock, gate) -> Desk:
+def desk(db, orders, links, users, channel, clock, gate) -> Desk:
     """A desk whose channel is a list."""
-    return Desk(db, orders, links, channel, clock, gate)
+    return Desk(db, orders, links, users, channel, clock, gate)
 
 
 def received(kind: str, order_id: UUID, *, version: int = 2, user_id: UUID | None = None, **fields) -> Received:
@@ -231,6 +260,19 @@ def link_requested(link_id: UUID, purpose: str = "PASSWORD_RESET", *, user_id: U
         topic="titan.auth.mail.v1",
         type="titan.auth.v1.LinkRequested",
         source="svc_auth",
+        payload=event.SerializeToString(),
+    )
+
+
+def sign_in_changed(user_id: UUID, change: str = "PASSWORD_CHANGED", *, provider: str = "") -> Received:
+    """Return the event of a change of somebody's account as it comes out of the broker."""
+    number = auth_events_pb2.SignInChange.Value(f"SIGN_IN_CHANGE_{change}")
+    event = auth_events_pb2.SignInChanged(
+        notice_id=str(uuid4()), user_id=str(user_id), change=number, provider=provider
+    )
+    return replace(
+        link_requested(UUID(event.notice_id)),
+        type="titan.auth.v1.SignInChanged",
         payload=event.SerializeToString(),
     )
 

@@ -15,10 +15,10 @@ import pytest
 from mesh.database import Database
 from mesh.identity import key_of_jwk
 from mesh.refusals import SessionRevoked
-from svc_auth.auth import store
+from svc_auth.auth import attempt_store, key_store, store
 from svc_auth.auth.rules import Attempts
 from svc_auth.clock import DatabaseClock
-from svc_auth.errors import CredentialsInvalid
+from svc_auth.errors import CredentialsInvalid, RefreshTokenInvalid
 from svc_auth.settings import Settings
 from tests.harness import as_service, in_call_of, reason_of, refusal_in
 from tests.svc_auth.conftest import PASSWORD, Replica, ShiftedClock, bearer, build_replica, new_email, refused
@@ -83,14 +83,14 @@ async def test_guessing_for_days_keeps_the_owner_out_for_a_minute_at_most(titan:
     email, _ = await titan.register()
     blocked = Attempts(10_000, titan.clock.now(), titan.clock.now())
     async with titan.db.hot() as tx:
-        await store.lock_attempts(tx, store.email_hash(email), at=titan.clock.now())
-        await store.save_attempts(tx, store.email_hash(email), blocked)
+        await attempt_store.lock_attempts(tx, attempt_store.email_hash(email), at=titan.clock.now())
+        await attempt_store.save_attempts(tx, attempt_store.email_hash(email), blocked)
 
     await refused(titan.sign_in(email, "guess"))
     throttled = await refused(titan.sign_in(email))
     async with titan.db.hot() as tx:  # a minute goes by
         minute = "UPDATE sign_in_attempts SET blocked_until = blocked_until - interval '60 s' WHERE email_hash = $1"
-        await tx.execute(minute, store.email_hash(email))
+        await tx.execute(minute, attempt_store.email_hash(email))
 
     assert "SIGN_IN_THROTTLED" == reason_of(throttled)
     assert 50 < refusal_in(throttled).retry_after_seconds <= 60
@@ -222,6 +222,42 @@ async def test_unknown_and_expired_refresh_tokens_are_refused(titan: Replica):
 
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(guest.refresh_token)))
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh("no such token")))
+
+
+async def test_a_session_lasts_ninety_days_at_most(titan: Replica):
+    """A thief who refreshes in time, each time, is out then; the owner signs in again."""
+    email, _ = await titan.register()
+    pair, ahead = await titan.sign_in(email), titan.clock.ahead
+    try:
+        for days in (29, 29, 29, 2):
+            await titan.later(days * 86_400)
+            pair = await titan.refresh(pair.refresh_token)
+        listed = await titan.auth.ListSessions(pb.ListSessionsRequest(), metadata=bearer(pair))
+        (session,) = listed.sessions
+        assert timedelta(days=90) == session.expire_time.ToDatetime() - session.create_time.ToDatetime()
+
+        await titan.later(86_400)
+        error = await refused(titan.refresh(pair.refresh_token))
+
+        assert ("REFRESH_TOKEN_INVALID", grpc.StatusCode.UNAUTHENTICATED) == (reason_of(error), error.code())
+        assert (await titan.sign_in(email)).access_token
+    finally:
+        await titan.later((ahead - titan.clock.ahead).total_seconds())
+
+
+async def test_the_clock_of_the_database_ends_a_session(titan: Replica, auth_secrets: Path):
+    """A process whose own clock is an hour behind goes by what the database told it."""
+    pair = await titan.sign_in((await titan.register())[0])
+    own = ShiftedClock()
+    own.advance(-3600)
+    behind = await build_replica(titan.db, auth_secrets, DatabaseClock(own))
+    since = "UPDATE sessions SET created_at = now() - make_interval(days => 90) WHERE user_id = $1"
+    async with titan.db.hot() as tx:
+        await tx.execute(since, UUID(pair.user_id))
+
+    with in_call_of("titan.auth.v1.AuthService.RefreshSession"), pytest.raises(RefreshTokenInvalid):
+        await behind.sessions.refresh(pair.refresh_token)
+    behind.passwords.close()
 
 
 async def test_no_refresh_token_is_stored(titan: Replica):
@@ -496,7 +532,8 @@ async def test_what_has_had_its_time_is_forgotten_and_nothing_else(fresh_databas
 
     async def left(*, days: int) -> list[int]:
         async with db.hot() as tx:
-            await store.prune(tx, at=replica.clock.now() + timedelta(days=days))
+            for each in (attempt_store, key_store, store):
+                await each.prune(tx, at=replica.clock.now() + timedelta(days=days))
             tables = ("sessions", "refresh_tokens", "sign_in_attempts", "signing_keys")
             return [await tx.fetchval(f"SELECT count(*) FROM {table}") for table in tables]
 

@@ -77,9 +77,21 @@ def test_nobody_acts_for_somebody_who_holds_a_role():
 )
 def test_a_refresh_token_is_good_once(spent, revoked, at, verdict):
     """A spent token ends the session however late it comes; a revoked session stays ended."""
-    state = RefreshState(SESSION, Subject(ADA, False), NOW + seconds(60), spent, revoked)
+    state = RefreshState(SESSION, Subject(ADA, False), NOW, NOW + seconds(60), spent, revoked)
 
     assert verdict is rules.judge_refresh(state, at=at)
+
+
+@pytest.mark.parametrize(("guest", "days"), [(False, 90), (True, 400)])
+def test_a_session_ends_however_often_it_is_refreshed(guest: bool, days: int):
+    """Its last tokens expire with it, and one that was issued for longer counts no longer either."""
+    subject, end = Subject(ADA, guest), NOW + timedelta(days=days)
+    longer = RefreshState(SESSION, subject, NOW, end + timedelta(days=1), None, None)
+
+    assert RefreshVerdict.ROTATE is rules.judge_refresh(longer, at=end - seconds(1))
+    assert RefreshVerdict.INVALID is rules.judge_refresh(longer, at=end)
+    assert NOW + timedelta(days=30) == rules.refresh_end(subject, opened_at=NOW, at=NOW)
+    assert end == rules.refresh_end(subject, opened_at=NOW, at=end - timedelta(days=2))
 
 
 def test_an_unknown_refresh_token_is_invalid():

@@ -94,6 +94,20 @@ def wrong(code: str) -> str:
     return f"{(int(code) + 1) % 10**6:06}"
 
 
+async def test_a_secret_that_a_thief_enrolled_ends_with_the_password(titan: Replica):
+    """Who knew the old password and has a token for a moment longer does not keep the owner out."""
+    ada = await someone(titan)
+    await titan.verified(ada.pair.user_id)
+    await ada.enrol()
+
+    await titan.reset_password(ada.email)
+
+    error = await refused(ada.confirm(ada.code()))
+    assert ("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED) == (reason_of(error), error.code())
+    ada.pair = await titan.sign_in(ada.email, "three words in a row")
+    assert "SECOND_FACTOR_NOT_FOUND" == reason_of(await refused(ada.confirm(ada.code())))
+
+
 async def test_a_second_factor_is_enrolled_and_confirmed(titan: Replica):
     """Until then nothing changes at sign-in; then the password alone opens nothing."""
     ada = await someone(titan)

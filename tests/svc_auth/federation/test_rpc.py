@@ -21,7 +21,6 @@ from tests.svc_auth.federation.issuer import REDIRECT_URI, Issuer, Person
 from titan.auth.v1 import (
     auth_service_pb2,
     federation_pb2,
-    link_service_pb2,
     second_factor_service_pb2,
     user_service_pb2,
 )
@@ -313,24 +312,71 @@ async def test_whoever_acts_for_a_customer_touches_no_identity(titan: Replica, i
         assert "ACCESS_DENIED" == reason_of(await refused(call))
 
 
-async def test_a_reset_of_an_address_that_was_never_verified_unlinks_what_a_stranger_linked(
-    titan: Replica, issuer: Issuer
-):
-    """Whoever registers with somebody else's address and links their own identity is out when its reader comes."""
+@pytest.mark.parametrize("verified", [False, True])
+async def test_a_reset_unlinks_what_a_stranger_linked(titan: Replica, issuer: Issuer, verified: bool):
+    """Whoever registers with somebody else's address, or stole a password, and links an identity is out afterwards."""
     email, user_id = await titan.register()
+    if verified:
+        await titan.verified(user_id)
     mallory = Person()
     await link(titan, issuer, await titan.sign_in(email), mallory)
-    await titan.link.RequestPasswordReset(link_service_pb2.RequestPasswordResetRequest(email=email))
-    await titan.links.make_requested()
-    async with titan.db.hot_read() as connection:
-        rows = await connection.fetch("SELECT link_id FROM links WHERE user_id = $1 AND closed_at IS NULL", user_id)
-    (shown,) = (await titan.links.show([row["link_id"] for row in rows])).values()
 
-    await titan.link.ResetPassword(
-        link_service_pb2.ResetPasswordRequest(token=shown.token, password="three words in a row")
-    )
+    await titan.reset_password(email)
 
     assert user_id != (await sign_in(titan, issuer, mallory)).user_id
+
+
+async def test_a_user_is_told_that_an_identity_was_linked(titan: Replica, issuer: Issuer):
+    """Once, with the provider's name; not of one that is linked already, nor of one that made the account."""
+    pair, grace = await titan.sign_in((await titan.register())[0]), Person()
+    for _ in range(2):
+        await link(titan, issuer, pair, grace)
+    other = await sign_in(titan, issuer)
+
+    assert [("IDENTITY_LINKED", "Local")] == await titan.notices_of(pair.user_id)
+    assert [] == await titan.notices_of(other.user_id)
+
+
+async def finish_link(titan: Replica, answer: federation_pb2.FederatedAnswer, pair: Any) -> Any:
+    request = pb.CompleteIdentityLinkRequest(answer=answer)
+    return await titan.identity.CompleteIdentityLink(request, metadata=bearer(pair))
+
+
+@pytest.mark.parametrize("how", ["reset", "change"])
+async def test_a_link_that_was_begun_ends_with_the_password(titan: Replica, issuer: Issuer, how: str):
+    """A thief's access token passes for a moment longer; what it began before is not finished after."""
+    email, user_id = await titan.register()
+    owner, thief = await titan.sign_in(email), await titan.sign_in(email)
+    flow = await begin_link(titan, thief)
+    answer = answer_of(flow, await issuer.visit(flow.authorization_url))
+
+    await (titan.reset_password(email) if how == "reset" else titan.change_password(owner))
+
+    assert "SIGN_IN_FLOW_INVALID" == reason_of(await refused(finish_link(titan, answer, thief)))
+    assert "RECENT_SIGN_IN_REQUIRED" == reason_of(await refused(begin_link(titan, thief)))
+    async with titan.db.hot_read() as connection:
+        assert 0 == await connection.fetchval("SELECT count(*) FROM sign_in_flows WHERE user_id = $1", user_id)
+
+
+async def test_a_link_that_races_a_reset_links_nothing(titan: Replica, issuer: Issuer, monkeypatch):
+    """The flow was taken already, and the provider is being asked, when the session ends."""
+    email, user_id = await titan.register()
+    await titan.verified(user_id)
+    thief = await titan.sign_in(email)
+    flow = await begin_link(titan, thief)
+    answer = answer_of(flow, await issuer.visit(flow.authorization_url))
+    (client,) = titan.federation._clients.values()
+    redeem = client.redeem
+
+    async def redeem_late(*what: Any, **more: Any) -> Any:
+        await titan.reset_password(email)
+        return await redeem(*what, **more)
+
+    monkeypatch.setattr(client, "redeem", redeem_late)
+    error = await refused(finish_link(titan, answer, thief))
+
+    assert ("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED) == (reason_of(error), error.code())
+    assert [] == await identities(titan, await titan.sign_in(email, "three words in a row"))
 
 
 async def test_a_user_without_a_password_signs_in_with_none(titan: Replica, issuer: Issuer):
@@ -420,22 +466,22 @@ async def test_a_flow_expires(titan: Replica, issuer: Issuer):
 
 
 async def test_a_flow_is_for_what_it_was_begun_for_and_by_whom(titan: Replica, issuer: Issuer):
-    """A link that somebody began is not finished by another user, nor as a sign-in, nor the other way around."""
-    mine = await titan.sign_in((await titan.register())[0])
+    """A link is not finished by another user or in another session, nor as a sign-in, nor the other way around."""
+    email, _ = await titan.register()
+    mine, elsewhere = await titan.sign_in(email), await titan.sign_in(email)
     theirs = await titan.sign_in((await titan.register())[0])
-
-    async def finish_link(answer: federation_pb2.FederatedAnswer, pair: Any) -> Any:
-        request = pb.CompleteIdentityLinkRequest(answer=answer)
-        return await titan.identity.CompleteIdentityLink(request, metadata=bearer(pair))
 
     flow = await begin_link(titan, mine)
     answer = answer_of(flow, await issuer.visit(flow.authorization_url))
     assert "SIGN_IN_FLOW_INVALID" == reason_of(await refused(finish(titan, answer)))
-    assert "SIGN_IN_FLOW_INVALID" == reason_of(await refused(finish_link(answer, theirs)))
+    assert "SIGN_IN_FLOW_INVALID" == reason_of(await refused(finish_link(titan, answer, theirs)))
     flow = await begin(titan)
     answer = answer_of(flow, await issuer.visit(flow.authorization_url))
-    assert "SIGN_IN_FLOW_INVALID" == reason_of(await refused(finish_link(answer, mine)))
-    assert [] == await identities(titan, theirs)
+    assert "SIGN_IN_FLOW_INVALID" == reason_of(await refused(finish_link(titan, answer, mine)))
+    flow = await begin_link(titan, mine)
+    answer = answer_of(flow, await issuer.visit(flow.authorization_url))
+    assert "SIGN_IN_FLOW_INVALID" == reason_of(await refused(finish_link(titan, answer, elsewhere)))
+    assert [] == [*await identities(titan, theirs), *await identities(titan, mine)]
 
 
 async def test_only_a_configured_address_is_a_way_back(titan: Replica, issuer: Issuer):

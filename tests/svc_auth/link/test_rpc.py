@@ -20,6 +20,7 @@ from titan.auth.v1 import auth_service_pb2, events_pb2, link_pb2, second_factor_
 from titan.auth.v1 import link_service_pb2 as pb
 
 NEW_PASSWORD = "three words in a row"
+REQUESTED = "SELECT payload FROM outbox WHERE topic = $1 AND type LIKE '%.LinkRequested' ORDER BY seq"
 NOTIFY = as_service("svc_notify")
 
 
@@ -38,7 +39,7 @@ async def ask_to_verify(titan: Replica, pair: Any) -> None:
 async def events_of(titan: Replica, user_id: str) -> list[events_pb2.LinkRequested]:
     """Return the events of a user's links."""
     async with titan.db.hot_read() as connection:
-        rows = await connection.fetch("SELECT payload FROM outbox WHERE topic = $1 ORDER BY seq", store.TOPIC)
+        rows = await connection.fetch(REQUESTED, store.TOPIC)
     events = [events_pb2.LinkRequested.FromString(row["payload"]) for row in rows]
     return [event for event in events if event.user_id == user_id]
 
@@ -78,6 +79,7 @@ async def test_a_forgotten_password_is_replaced(titan: Replica):
     assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email)))
     assert (await me(titan, await titan.sign_in(email, NEW_PASSWORD))).email_verified
     assert [("UserCreated", 1), ("UserUpdated", 2)] == await titan.events_of(user_id)
+    assert [("PASSWORD_CHANGED", "")] == await titan.notices_of(user_id)
 
 
 async def test_a_reset_ends_every_session_and_every_half_open_sign_in(titan: Replica):

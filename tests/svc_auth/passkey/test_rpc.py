@@ -12,6 +12,7 @@ import jwt
 import pytest
 
 from svc_auth.passkey import store
+from svc_auth.user import store as user_store
 from tests.harness import reason_of
 from tests.svc_auth.conftest import Replica, bearer, nobody, refused
 from tests.svc_auth.passkey.authenticator import (
@@ -24,7 +25,7 @@ from tests.svc_auth.passkey.authenticator import (
     decoded,
     encoded,
 )
-from titan.auth.v1 import auth_service_pb2, link_service_pb2
+from titan.auth.v1 import auth_service_pb2
 from titan.auth.v1 import passkey_service_pb2 as pb
 
 
@@ -78,6 +79,7 @@ async def test_a_passkey_signs_in_without_address_and_password(titan: Replica):
     opened = await sign_in(titan, device)
 
     assert pair.user_id == opened.user_id and "my phone" == made.name
+    assert [("PASSKEY_ADDED", "")] == await titan.notices_of(pair.user_id)
     refreshed = await titan.refresh(opened.refresh_token)
     for token in (opened.access_token, refreshed.access_token):
         assert ["pop", "user", "mfa"] == jwt.decode(token, options={"verify_signature": False})["amr"]
@@ -332,21 +334,57 @@ async def test_a_reset_ends_a_strangers_passkeys(titan: Replica, verified: bool)
     """Whoever registers with somebody else's address, or stole a password, and adds a passkey is out afterwards."""
     email, user_id = await titan.register()
     if verified:
-        async with titan.db.hot() as tx:
-            await tx.execute("UPDATE users SET email_verified_at = now() WHERE user_id = $1", user_id)
+        await titan.verified(user_id)
     device = Authenticator()
     await register(titan, await titan.sign_in(email), device)
-    await titan.link.RequestPasswordReset(link_service_pb2.RequestPasswordResetRequest(email=email))
-    await titan.links.make_requested()
-    async with titan.db.hot_read() as connection:
-        rows = await connection.fetch("SELECT link_id FROM links WHERE user_id = $1 AND closed_at IS NULL", user_id)
-    (shown,) = (await titan.links.show([row["link_id"] for row in rows])).values()
 
-    await titan.link.ResetPassword(
-        link_service_pb2.ResetPasswordRequest(token=shown.token, password="three words in a row")
-    )
+    await titan.reset_password(email)
 
     assert "PASSKEY_INVALID" == reason_of(await refused(sign_in(titan, device)))
+
+
+@pytest.mark.parametrize("how", ["reset", "change"])
+async def test_a_registration_that_was_begun_ends_with_the_password(titan: Replica, how: str):
+    """A thief's access token passes for a moment longer; what it was asked before registers nothing after."""
+    email, user_id = await titan.register()
+    owner, thief = await titan.sign_in(email), await titan.sign_in(email)
+    made = Authenticator().create(await ask_to_register(titan, thief))
+
+    await (titan.reset_password(email) if how == "reset" else titan.change_password(owner))
+
+    assert "CHALLENGE_INVALID" == reason_of(await refused(create(titan, thief, made)))
+    assert "RECENT_SIGN_IN_REQUIRED" == reason_of(await refused(ask_to_register(titan, thief)))
+    async with titan.db.hot_read() as connection:
+        assert 0 == await connection.fetchval("SELECT count(*) FROM passkey_challenges WHERE user_id = $1", user_id)
+
+
+async def test_a_registration_that_races_a_reset_registers_nothing(titan: Replica, monkeypatch):
+    """The challenge was taken already when the session ends; the user's lock is where the two meet."""
+    email, user_id = await titan.register()
+    await titan.verified(user_id)
+    thief, device = await titan.sign_in(email), Authenticator()
+    made = device.create(await ask_to_register(titan, thief))
+    lock_user = user_store.lock_user
+
+    async def lock_late(tx: Any, user: Any) -> Any:
+        monkeypatch.undo()
+        await titan.reset_password(email)
+        return await lock_user(tx, user)
+
+    monkeypatch.setattr(user_store, "lock_user", lock_late)
+    error = await refused(create(titan, thief, made))
+
+    assert ("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED) == (reason_of(error), error.code())
+    assert "PASSKEY_INVALID" == reason_of(await refused(sign_in(titan, device)))
+
+
+async def test_a_registration_is_finished_where_it_was_begun(titan: Replica):
+    """Another session of the same user may be a thief's."""
+    email, _ = await titan.register()
+    here, there = await titan.sign_in(email), await titan.sign_in(email)
+    made = Authenticator().create(await ask_to_register(titan, here))
+
+    assert "CHALLENGE_INVALID" == reason_of(await refused(create(titan, there, made)))
 
 
 async def test_what_a_passkey_and_a_client_are_called_can_be_stored(titan: Replica):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import grpc
 import pytest
@@ -14,13 +13,14 @@ from mesh.seams import SystemIds
 from svc_auth.auth import store as session_store
 from svc_auth.auth.store import OpenChallenge
 from svc_auth.user.accounts import ensure_accounts
-from tests.harness import reason_of
+from tests.harness import as_service, reason_of
 from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, nobody, refused
 from titan.auth.v1 import auth_service_pb2
 from titan.auth.v1 import user_service_pb2 as pb
 from titan.type.v1 import address_pb2
 
 NEW_PASSWORD = "three words in a row"
+NOTIFY = as_service("svc_notify")
 HOME = address_pb2.Address(
     full_name="Ada Lovelace", line1="12 St James's Square", city="London", postal_code="SW1Y 4JH", country_code="GB"
 )
@@ -257,27 +257,38 @@ async def test_nobody_registers_with_an_address_of_the_house(titan: Replica, aut
     assert "EMAIL_TAKEN" == reason_of(error)
 
 
+WAYS_IN = {
+    "identities": "gen_random_uuid(), $1, 'local', 'https://local.example', 'mallory', now(), NULL",
+    "passkeys": "gen_random_uuid(), $1, 'mallory', 'her key', 0, false, 'hers', now(), NULL",
+}
+"""What somebody adds who knows the password for a while."""
+
+
 async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replica, auth_secrets):
     """Starting again changes nothing; a new secret takes effect."""
     admin = await titan.sign_in("admin@titan.local", "an administrator's long secret")
     assert {"customer", "admin"} == titan.caller(admin.access_token).roles
+
+    async with titan.db.hot() as tx:
+        for table, values in WAYS_IN.items():
+            await tx.execute(f"INSERT INTO {table} SELECT {values}", UUID(admin.user_id))
 
     (auth_secrets / "admin_password").write_text("another long secret")
     await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
     again = await titan.sign_in("admin@titan.local", "another long secret")
 
     assert admin.user_id == again.user_id
-    # Whoever was signed in with the old secret is signed out.
+    # Whoever was signed in with the old secret is signed out, and what they added opens nothing.
+    async with titan.db.hot_read() as connection:
+        for table in WAYS_IN:
+            assert 0 == await connection.fetchval(
+                f"SELECT count(*) FROM {table} WHERE user_id = $1", UUID(admin.user_id)
+            )
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(admin.refresh_token)))
     await titan.refresh(again.refresh_token)
     (auth_secrets / "admin_password").write_text("an administrator's long secret")
     await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
     await titan.sign_in("admin@titan.local", "an administrator's long secret")
-
-
-async def change_password(titan: Replica, pair: Any, password: str, new: str = NEW_PASSWORD) -> Any:
-    request = pb.ChangePasswordRequest(password=password, new_password=new)
-    return await titan.user.ChangePassword(request, metadata=bearer(pair))
 
 
 async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: Replica):
@@ -289,16 +300,60 @@ async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: 
     async with titan.db.hot() as tx:
         await session_store.insert_challenge(tx, half_open, expires_at=titan.clock.now() + timedelta(minutes=5))
 
-    await change_password(titan, here, PASSWORD)
+    await titan.change_password(here, PASSWORD)
 
     async with titan.db.hot() as tx:
         assert await session_store.lock_challenge(tx, half_open.challenge_hash, at=titan.clock.now()) is None
     await titan.feed.look()
-    assert "SESSION_REVOKED" == reason_of(await refused(change_password(titan, there, NEW_PASSWORD)))
+    assert "SESSION_REVOKED" == reason_of(await refused(titan.change_password(there, NEW_PASSWORD)))
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(there.refresh_token)))
     assert user_id == (await titan.refresh(here.refresh_token)).user_id
     assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email)))
     assert user_id == (await titan.sign_in(email, NEW_PASSWORD)).user_id
+    assert [("PASSWORD_CHANGED", "")] == await titan.notices_of(user_id)
+
+
+async def test_nobody_writes_to_an_account_of_the_house(titan: Replica, auth_secrets):
+    """Its address is a name, and no mail for it arrives anywhere."""
+    secret = (auth_secrets / "admin_password").read_text().strip()
+    admin = await titan.sign_in("admin@titan.local", secret)
+
+    await titan.change_password(admin, secret, NEW_PASSWORD)
+
+    assert [] == await titan.notices_of(admin.user_id)
+    await titan.change_password(admin, NEW_PASSWORD, secret)
+
+
+async def test_a_notice_says_nothing_about_the_person(titan: Replica):
+    """Neither address nor name, nor what the passkey or the client is called."""
+    email, user_id = await titan.register()
+    await titan.change_password(await titan.sign_in(email, client_name="Ada's telephone"))
+
+    async with titan.db.hot_read() as connection:
+        rows = await connection.fetch("SELECT o::text FROM outbox o WHERE type LIKE '%.SignInChanged'")
+    assert user_id in await told_by_letter(titan, user_id)
+    for word in (email, "Ada", "telephone"):
+        assert not [row for row in rows if word in row["o"] or word.encode().hex() in row["o"]]
+
+
+async def told_by_letter(titan: Replica, user_id: str) -> set[str]:
+    """Return those of the users that a letter writer finds an address for."""
+    answer = await titan.user.BatchGetContacts(pb.BatchGetContactsRequest(user_ids=[user_id]), metadata=NOTIFY)
+    return {each.user_id for each in answer.contacts if each.email}
+
+
+async def test_only_the_letter_writer_reads_addresses(titan: Replica):
+    """In the order of the request; a guest, and somebody unknown, have none."""
+    (email, user_id), guest = await titan.register(), await titan.guest()
+    request = pb.BatchGetContactsRequest(user_ids=[guest.user_id, user_id, str(uuid4()), user_id.upper()])
+
+    answer = await titan.user.BatchGetContacts(request, metadata=NOTIFY)
+
+    assert list(request.user_ids) == [each.user_id for each in answer.contacts]
+    assert ["", email, "", email] == [each.email for each in answer.contacts]
+    for metadata in (None, bearer(await titan.sign_in(email))):
+        error = await refused(titan.user.BatchGetContacts(request, metadata=metadata))
+        assert error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 
 async def test_changing_a_password_asks_for_the_present_one(titan: Replica):
@@ -306,10 +361,10 @@ async def test_changing_a_password_asks_for_the_present_one(titan: Replica):
     email, _ = await titan.register()
     pair = await titan.sign_in(email)
     for _ in range(10):
-        error = await refused(change_password(titan, pair, "guess", "short of nothing"))
+        error = await refused(titan.change_password(pair, "guess", "short of nothing"))
         assert "CREDENTIALS_INVALID" == reason_of(error)
 
-    assert "SIGN_IN_THROTTLED" == reason_of(await refused(change_password(titan, pair, PASSWORD)))
+    assert "SIGN_IN_THROTTLED" == reason_of(await refused(titan.change_password(pair, PASSWORD)))
     assert "SIGN_IN_THROTTLED" == reason_of(await refused(titan.sign_in(email)))
 
 
@@ -324,7 +379,7 @@ async def test_of_two_changes_at_once_one_wins(titan: Replica, monkeypatch):
         return await hash_anew(password)
 
     monkeypatch.setattr(titan.passwords, "hash", hash_together)
-    changes = (change_password(titan, pair, PASSWORD, f"three words in row {n}") for n in range(2))
+    changes = (titan.change_password(pair, PASSWORD, f"three words in row {n}") for n in range(2))
     results = await asyncio.gather(*changes, return_exceptions=True)
 
     (error,) = [each for each in results if isinstance(each, grpc.aio.AioRpcError)]
@@ -337,7 +392,7 @@ async def test_a_weak_password_is_not_changed_to(titan: Replica):
     pair = await titan.sign_in(email)
 
     for weak in ("password123", BREACHED, email, "Lovelace", "short"):
-        assert "PASSWORD_TOO_WEAK" == reason_of(await refused(change_password(titan, pair, PASSWORD, weak)))
+        assert "PASSWORD_TOO_WEAK" == reason_of(await refused(titan.change_password(pair, PASSWORD, weak)))
     await titan.sign_in(email)
 
 
@@ -347,6 +402,6 @@ async def test_only_a_user_with_a_password_changes_it(titan: Replica, importer):
     exchange = auth_service_pb2.ExchangeTokenRequest(subject_user_id=guest.user_id)
     acting = await titan.auth.ExchangeToken(exchange, metadata=bearer(importer))
 
-    assert "NOT_REGISTERED" == reason_of(await refused(change_password(titan, guest, PASSWORD)))
-    assert "ACCESS_DENIED" == reason_of(await refused(change_password(titan, acting, PASSWORD)))
-    assert "USER_NOT_FOUND" == reason_of(await refused(change_password(titan, nobody(titan), PASSWORD)))
+    assert "NOT_REGISTERED" == reason_of(await refused(titan.change_password(guest, PASSWORD)))
+    assert "ACCESS_DENIED" == reason_of(await refused(titan.change_password(acting, PASSWORD)))
+    assert "USER_NOT_FOUND" == reason_of(await refused(titan.change_password(nobody(titan), PASSWORD)))

@@ -78,9 +78,9 @@ async def server(
         listening.close()
 
 
-async def test_a_receipt_reaches_the_mailbox(db, orders, links, clock, gate, email_channel, mailbox):
+async def test_a_receipt_reaches_the_mailbox(db, orders, links, users, clock, gate, email_channel, mailbox):
     """One event, one letter: text and HTML of the same order, with the fixed Message-ID."""
-    desk = Desk(db, orders, links, email_channel, clock, gate)
+    desk = Desk(db, orders, links, users, email_channel, clock, gate)
     event = received("OrderConfirmed", desk.order())
     await desk.happens(event)
     await desk.happens(event)
@@ -94,9 +94,9 @@ async def test_a_receipt_reaches_the_mailbox(db, orders, links, clock, gate, ema
     assert "Mug & saucer" in text and "Mug &amp; saucer" in page and "Ada &lt;b&gt;" in page
 
 
-async def test_a_one_time_link_reaches_the_mailbox(db, orders, links, clock, gate, email_channel, mailbox):
+async def test_a_one_time_link_reaches_the_mailbox(db, orders, links, users, clock, gate, email_channel, mailbox):
     """Whole, in text and in HTML: a link that is broken over two lines opens nothing."""
-    desk = Desk(db, orders, links, email_channel, clock, gate)
+    desk = Desk(db, orders, links, users, email_channel, clock, gate)
     await desk.happens(link_requested(desk.link()))
     await desk.worker.send_due()
     (letter,) = letters(mailbox)
@@ -107,10 +107,10 @@ async def test_a_one_time_link_reaches_the_mailbox(db, orders, links, clock, gat
 
 
 async def test_a_mailbox_that_was_down_gets_everything_when_it_is_up(
-    db, orders, links, clock, gate, email_channel, mailbox
+    db, orders, links, users, clock, gate, email_channel, mailbox
 ):
     """No try is counted meanwhile, and each letter arrives once."""
-    desk = Desk(db, orders, links, email_channel, clock, gate)
+    desk = Desk(db, orders, links, users, email_channel, clock, gate)
     mailbox.stop()
     running = asyncio.create_task(desk.worker.run())
     try:

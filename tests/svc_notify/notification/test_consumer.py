@@ -9,7 +9,7 @@ import pytest
 
 from mesh.received import Poison
 from mesh.refusals import Unavailable
-from tests.svc_notify.conftest import gbp, link_requested, received
+from tests.svc_notify.conftest import gbp, link_requested, received, sign_in_changed
 
 
 async def test_a_confirmed_order_makes_a_receipt(desk):
@@ -94,6 +94,31 @@ async def test_a_link_that_was_asked_for_makes_a_letter(desk):
     assert ["email_verification", "password_reset"] == [row["template"] for row in rows]
     assert list(desk.links.known) == [row["link_id"] for row in rows]
     assert {None} == {row["order_id"] for row in rows}
+
+
+async def test_a_change_of_an_account_makes_a_letter(desk):
+    """One for each change, about no order and no link, with the time of the event; the same event twice makes one."""
+    changes = ("PASSWORD_CHANGED", "PASSKEY_ADDED", "IDENTITY_LINKED")
+    events = [sign_in_changed(desk.user(), change, provider="Google") for change in changes]
+    for event in events:
+        await desk.happens(event, event)
+    rows = await desk.rows()
+    assert ["password_changed", "passkey_added", "identity_linked"] == [row["template"] for row in rows]
+    assert list(desk.users.known) == [row["user_id"] for row in rows]
+    assert {(None, None)} == {(row["order_id"], row["link_id"]) for row in rows}
+    wanted = [{"happened_at": event.time.isoformat(), "provider": "Google"} for event in events]
+    assert wanted == [row["details"] for row in rows]
+
+
+async def test_a_change_without_a_letter_is_poison(desk):
+    """Neither a change that is not known here nor a missing id is mended by repetition."""
+    for event in (
+        sign_in_changed(desk.user(), "UNSPECIFIED"),
+        replace(sign_in_changed(desk.user()), payload=b""),
+        replace(sign_in_changed(desk.user()), payload=b"\x18\x63"),
+    ):
+        with pytest.raises(Poison):
+            await desk.happens(event)
 
 
 async def test_a_link_without_a_letter_is_poison(desk):

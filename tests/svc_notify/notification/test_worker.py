@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from uuid import uuid4
 
 import pytest
 
@@ -16,7 +18,7 @@ from svc_notify.channels.interface import Outcome, Verdict
 from svc_notify.notification import store
 from svc_notify.notification import worker as workers
 from svc_notify.notification.worker import POLL_SECONDS, Round
-from tests.svc_notify.conftest import link_requested, received
+from tests.svc_notify.conftest import link_requested, received, sign_in_changed
 
 
 @contextlib.asynccontextmanager
@@ -246,6 +248,31 @@ async def test_a_round_asks_once_for_all_links(desk, links, orders, channel):
     assert [("email_verification", "SENT", "b***", None), ("password_reset", "SENT", "b***", None)] == rows
 
 
+async def test_a_round_asks_once_for_all_contacts(desk, users, channel):
+    """Beside the links of the same round; each letter says when it happened."""
+    await desk.happens(link_requested(desk.link()))
+    bob = desk.user(to="bob@example.com")
+    at = datetime(2026, 3, 4, 10, 26, 30, tzinfo=timezone(timedelta(hours=1)))
+    for change in ("PASSWORD_CHANGED", "IDENTITY_LINKED"):
+        await desk.happens(replace(sign_in_changed(bob, change, provider="Google"), time=at))
+    await desk.happens(sign_in_changed(desk.user()))
+    assert Round(4) == await desk.worker.send_due()
+    assert [2] == [len(call) for call in users.calls]
+    mine = [message for message in channel.taken if message.recipient == "bob@example.com"]
+    assert ["Your password for Titan was changed", "Google was linked to your account at Titan"] == [
+        message.subject for message in mine
+    ]
+    assert all("4 March 2026, 09:26 UTC" in " ".join(message.text.split()) for message in mine)
+
+
+async def test_nobody_writes_to_who_is_gone(desk, channel):
+    """The account that the letter would be about is gone with them."""
+    await desk.happens(sign_in_changed(uuid4()))
+    assert Round(1) == await desk.worker.send_due()
+    assert [("FAILED", "NO ADDRESS")] == [(row["status"], row["problem"]) for row in await desk.rows()]
+    assert not channel.taken
+
+
 async def test_a_token_is_neither_stored_nor_logged(desk, monkeypatch):
     """Whoever reads rows or logs opens nobody's account."""
     lines: list[str] = []
@@ -276,16 +303,22 @@ async def test_a_link_that_is_over_is_not_sent(desk, links, channel):
 
 
 @pytest.mark.parametrize(
-    ("away", "down", "sent"), [("links", "links", "receipt"), ("orders", "orders", "new password")]
+    ("away", "down", "sent"),
+    [
+        ("links", "links", ["passkey", "receipt"]),
+        ("orders", "orders", ["new password", "passkey"]),
+        ("users", "contacts", ["new password", "receipt"]),
+    ],
 )
-async def test_while_one_service_is_away_the_letters_of_the_other_go(desk, channel, away, down, sent):
+async def test_while_one_service_is_away_the_letters_of_the_others_go(desk, channel, away, down, sent):
     """A forgotten password does not wait for OrderService, and no try of what waits is counted."""
     await desk.happens(received("OrderConfirmed", desk.order()))
     await desk.happens(link_requested(desk.link()))
+    await desk.happens(sign_in_changed(desk.user(), "PASSKEY_ADDED"))
     getattr(desk, away).away = True
-    assert Round(2, f"{down}: UNAVAILABLE") == await desk.worker.send_due()
-    (first,) = channel.taken
-    assert sent in first.subject
+    assert Round(3, f"{down}: UNAVAILABLE") == await desk.worker.send_due()
+    subjects = " ".join(message.subject for message in channel.taken)
+    assert 2 == len(channel.taken) and all(word in subjects for word in sent)
     getattr(desk, away).away = False
     assert Round(1) == await desk.worker.send_due()
-    assert [("SENT", 1), ("SENT", 1)] == [(row["status"], row["attempts"]) for row in await desk.rows()]
+    assert [("SENT", 1)] * 3 == [(row["status"], row["attempts"]) for row in await desk.rows()]

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from svc_notify.notification.rules import NOTICE_TEMPLATES
 from svc_notify.templates import html, plain
-from svc_notify.templates.facts import Amount, Line, Link, Order
-from svc_notify.templates.letters import LETTERS, LINK_LETTERS
+from svc_notify.templates.facts import Amount, Line, Link, Notice, Order
+from svc_notify.templates.letters import LETTERS, LINK_LETTERS, NOTICE_LETTERS
 
 
 def gbp(minor: int) -> Amount:
@@ -121,3 +122,25 @@ def test_a_letter_with_a_link_has_it_whole_and_says_how_long_it_counts(template,
         assert "until 08:56 UTC" in " ".join(body.split())
     assert "token" not in written.subject and written.subject.isprintable()
     assert "a-token_1" not in repr(written)
+
+
+NOTICE = Notice(happened_at=datetime(2010, 12, 1, 8, 26, tzinfo=UTC), provider="Google")
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("password_changed", "Your password for Titan was changed"),
+        ("passkey_added", "A passkey was added to your account at Titan"),
+        ("identity_linked", "Google was linked to your account at Titan"),
+    ],
+)
+def test_a_letter_about_an_account_says_what_when_and_what_to_do(template, says):
+    """It has no link: whoever imitates it wants one to be followed."""
+    written = NOTICE_LETTERS[template](NOTICE, "Titan")
+    text, shown = plain.render(written), html.render(written)
+    assert says == written.subject and set(NOTICE_LETTERS) == set(NOTICE_TEMPLATES.values())
+    for body in (text, shown):
+        assert "1 December 2010, 08:26 UTC" in " ".join(body.split())
+        assert "ask for a new password" in " ".join(body.split())
+    assert "<a " not in shown and "http" not in text

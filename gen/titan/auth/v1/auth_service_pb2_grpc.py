@@ -129,7 +129,8 @@ class AuthServiceServicer:
     def RefreshSession(self, request, context):
         """Trades a refresh token for a new pair; the old refresh token is spent.
 
-        A spent token that is used again ends the whole session.
+        A spent token that is used again ends the whole session. However often it is refreshed, a session ends 90 days after
+        its sign-in, and a guest's 400 days after it began: no token of it counts longer.
         Fails with REFRESH_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -139,10 +139,10 @@ class FederationServiceServicer:
     def CompleteIdentityLink(self, request, context):
         """Links an identity to the caller with what the provider sent back.
 
-        A flow is finished once, right or wrong, by the user who began it; an identity that is linked already stays as it
-        is. A user has one identity at a provider: another one takes its place. Fails with SIGN_IN_FLOW_INVALID,
-        IDENTITY_NOT_PROVEN, IDENTITY_PROVIDER_UNAVAILABLE, IDENTITY_TAKEN, USER_NOT_FOUND, or with ACCESS_DENIED for a
-        token that acts for somebody else.
+        A flow is finished once, right or wrong, in the session that began it and while that lasts; an identity that is
+        linked already stays as it is. A user has one identity at a provider: another one takes its place. Fails with
+        SIGN_IN_FLOW_INVALID, IDENTITY_NOT_PROVEN, IDENTITY_PROVIDER_UNAVAILABLE, IDENTITY_TAKEN, USER_NOT_FOUND, with
+        SESSION_REVOKED where the session ended meanwhile, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

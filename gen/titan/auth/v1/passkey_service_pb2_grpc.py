@@ -108,10 +108,10 @@ class PasskeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreatePasskey(self, request, context):
-        """Registers the passkey that the browser made for a challenge of the caller.
+        """Registers the passkey that the browser made for a challenge of the caller, in the session that asked for it.
 
-        Fails with CHALLENGE_INVALID, PASSKEY_INVALID, TOO_MANY_PASSKEYS, USER_NOT_FOUND, or with ACCESS_DENIED for a token
-        that acts for somebody else.
+        Fails with CHALLENGE_INVALID, PASSKEY_INVALID, TOO_MANY_PASSKEYS, USER_NOT_FOUND, with SESSION_REVOKED where the
+        session ended meanwhile, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

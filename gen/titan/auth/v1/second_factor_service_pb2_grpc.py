@@ -88,8 +88,8 @@ class SecondFactorServiceServicer:
     def ConfirmSecondFactor(self, request, context):
         """Puts the enrolled secret into force with a code made from it, and answers the recovery codes this once.
 
-        Fails with SECOND_FACTOR_NOT_FOUND, SECOND_FACTOR_ACTIVE, CODE_INVALID, SIGN_IN_THROTTLED, or with ACCESS_DENIED for
-        a token that acts for somebody else.
+        Fails with SECOND_FACTOR_NOT_FOUND, SECOND_FACTOR_ACTIVE, CODE_INVALID, SIGN_IN_THROTTLED, with SESSION_REVOKED
+        where the session ended meanwhile, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

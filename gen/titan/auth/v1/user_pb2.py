@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from titan.type.v1 import address_pb2 as titan_dot_type_dot_v1_dot_address__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18titan/auth/v1/user.proto\x12\rtitan.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btitan/type/v1/address.proto\"\xb1\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\r\n\x05guest\x18\x04 \x01(\x08\x12\r\n\x05roles\x18\x05 \x03(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x16\n\x0e\x65mail_verified\x18\x08 \x01(\x08\"|\n\x0cSavedAddress\x12\x12\n\naddress_id\x18\x01 \x01(\t\x12\'\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x16.titan.type.v1.Address\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18titan/auth/v1/user.proto\x12\rtitan.auth.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1btitan/type/v1/address.proto\"\xb1\x01\n\x04User\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x03 \x01(\t\x12\r\n\x05guest\x18\x04 \x01(\x08\x12\r\n\x05roles\x18\x05 \x03(\t\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x16\n\x0e\x65mail_verified\x18\x08 \x01(\x08\"|\n\x0cSavedAddress\x12\x12\n\naddress_id\x18\x01 \x01(\t\x12\'\n\x07\x61\x64\x64ress\x18\x02 \x01(\x0b\x32\x16.titan.type.v1.Address\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\")\n\x07\x43ontact\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,4 +37,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER']._serialized_end=283
   _globals['_SAVEDADDRESS']._serialized_start=285
   _globals['_SAVEDADDRESS']._serialized_end=409
+  _globals['_CONTACT']._serialized_start=411
+  _globals['_CONTACT']._serialized_end=452
 # @@protoc_insertion_point(module_scope)

@@ -125,3 +125,15 @@ class ImportedUserResult(_message.Message):
     external_id: str
     user_id: str
     def __init__(self, external_id: _Optional[str] = ..., user_id: _Optional[str] = ...) -> None: ...
+
+class BatchGetContactsRequest(_message.Message):
+    __slots__ = ("user_ids",)
+    USER_IDS_FIELD_NUMBER: _ClassVar[int]
+    user_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, user_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BatchGetContactsResponse(_message.Message):
+    __slots__ = ("contacts",)
+    CONTACTS_FIELD_NUMBER: _ClassVar[int]
+    contacts: _containers.RepeatedCompositeFieldContainer[_user_pb2.Contact]
+    def __init__(self, contacts: _Optional[_Iterable[_Union[_user_pb2.Contact, _Mapping]]] = ...) -> None: ...

@@ -75,6 +75,11 @@ class UserServiceStub:
                 request_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.BatchImportUsersRequest.SerializeToString,
                 response_deserializer=titan_dot_auth_dot_v1_dot_user__service__pb2.BatchImportUsersResponse.FromString,
                 _registered_method=True)
+        self.BatchGetContacts = channel.unary_unary(
+                '/titan.auth.v1.UserService/BatchGetContacts',
+                request_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.BatchGetContactsRequest.SerializeToString,
+                response_deserializer=titan_dot_auth_dot_v1_dot_user__service__pb2.BatchGetContactsResponse.FromString,
+                _registered_method=True)
 
 
 class UserServiceServicer:
@@ -157,6 +162,15 @@ class UserServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetContacts(self, request, context):
+        """Returns where letters to users go, for those that tell them of a SignInChanged, in the order of the request.
+
+        It has no refusals of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UserServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -199,6 +213,11 @@ def add_UserServiceServicer_to_server(servicer, server):
                     servicer.BatchImportUsers,
                     request_deserializer=titan_dot_auth_dot_v1_dot_user__service__pb2.BatchImportUsersRequest.FromString,
                     response_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.BatchImportUsersResponse.SerializeToString,
+            ),
+            'BatchGetContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetContacts,
+                    request_deserializer=titan_dot_auth_dot_v1_dot_user__service__pb2.BatchGetContactsRequest.FromString,
+                    response_serializer=titan_dot_auth_dot_v1_dot_user__service__pb2.BatchGetContactsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -418,6 +437,33 @@ class UserService:
             '/titan.auth.v1.UserService/BatchImportUsers',
             titan_dot_auth_dot_v1_dot_user__service__pb2.BatchImportUsersRequest.SerializeToString,
             titan_dot_auth_dot_v1_dot_user__service__pb2.BatchImportUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.auth.v1.UserService/BatchGetContacts',
+            titan_dot_auth_dot_v1_dot_user__service__pb2.BatchGetContactsRequest.SerializeToString,
+            titan_dot_auth_dot_v1_dot_user__service__pb2.BatchGetContactsResponse.FromString,
             options,
             channel_credentials,
             insecure,
