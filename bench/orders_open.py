@@ -52,6 +52,7 @@ async def measure(world: World) -> Outcome:
         return window
 
     rates = [(rate := max(1.0, capacity * share), await at(rate, SHARE_SECONDS)) for share in SHARES]
+    await world.renew()
     meter = await world.meter()
     with meter.running():
         steady = [await at(carried, SECONDS / world.repeats) for _ in range(world.repeats)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -36,12 +37,15 @@ class Product:
     sku: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Guest:
-    """Somebody with a session and a full wallet."""
+    """Somebody with a full wallet and a session, whose tokens are traded for the next ones before they end."""
 
     user_id: str
     token: str
+    refresh_token: str
+    until: float
+    """When the token is half through its life, by the monotonic clock."""
 
 
 class Shop:
@@ -63,11 +67,18 @@ class Shop:
         return shop
 
     async def guests(self, count: int) -> list[Guest]:
-        """Return so many guests with full wallets."""
+        """Return so many guests with full wallets, and tokens that last for a while."""
+        await self.renew()
         while len(self._guests) < count:
             batch = min(AT_ONCE, count - len(self._guests))
             self._guests += await asyncio.gather(*(self._guest() for _ in range(batch)))
         return self._guests[:count]
+
+    async def renew(self) -> None:
+        """Trade the tokens that are half through their lives; a run may be longer than one."""
+        due = [guest for guest in self._guests if time.monotonic() > guest.until]
+        for first in range(0, len(due), AT_ONCE):
+            await asyncio.gather(*(self._renew(guest) for guest in due[first : first + AT_ONCE]))
 
     def skus(self, buyer: int, number: int, *, lines: int = LINES_PER_ORDER) -> list[str]:
         """Return the different products that a buyer's order of this number is for, spread over all."""
@@ -106,10 +117,20 @@ class Shop:
 
     async def _guest(self) -> Guest:
         session = await self._wire.post("/v1/sessions:guest", {})
-        guest = Guest(session["userId"], session["accessToken"])
+        guest = Guest(session["userId"], session["accessToken"], session["refreshToken"], half_life_of(session))
         paid = {"amount": gbp(POCKET_MINOR), "cardToken": "tok_visa"}
         await self._wire.post("/v1/wallet:topUp", paid, token=guest.token, key=str(uuid4()))
         return guest
+
+    async def _renew(self, guest: Guest) -> None:
+        session = await self._wire.post("/v1/sessions:refresh", {"refreshToken": guest.refresh_token})
+        guest.token, guest.refresh_token = session["accessToken"], session["refreshToken"]
+        guest.until = half_life_of(session)
+
+
+def half_life_of(session: dict[str, Any]) -> float:
+    """Return when an access token that was given now is half through its life, by the monotonic clock."""
+    return time.monotonic() + int(session["expiresInSeconds"]) / 2
 
 
 def confirmed(reply: Reply) -> None:

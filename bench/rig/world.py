@@ -128,8 +128,14 @@ class World:
                 return
             last = now
 
+    async def renew(self) -> None:
+        """See to it that nobody's session ends within the next minutes."""
+        if self._shop is not None:
+            await self._shop.renew()
+
     async def warm(self, callers: int, seconds: float, act: Act) -> None:
         """Act for a while; what comes of it is not counted."""
+        await self.renew()
         await closed(callers, self.seconds(seconds) * WARM_UP_SHARE, act)
 
     async def repeat(
@@ -144,6 +150,7 @@ class World:
     ) -> Repeats:
         """Run closed loops, each right after its limit (the echo unless told otherwise), and count their CPU."""
         found = Repeats()
+        await self.renew()
         meter = await self.meter()
         for _ in range(repeats or self.repeats):
             found.limits.append(await (limit or self.echo)())
@@ -159,6 +166,7 @@ class World:
 
     async def sweep(self, loads: tuple[int, ...], seconds: float, act: Act) -> list[tuple[int, Window]]:
         """Run one window at each of several loads, for a picture."""
+        await self.renew()
         found = []
         for callers in loads:
             await closed(callers, self.seconds(seconds) * WARM_UP_SHARE, act)
