@@ -29,6 +29,7 @@ from svc_order.order.reads import READ_ROLES, Reads
 from svc_order.order.rules import OrderStatus
 from svc_order.order.values import datetime_of, money, timestamp
 from svc_order.settings import OrderSettings
+from svc_order.split import rules as split
 from svc_order.vault import Vault
 from titan.order.v1 import order_pb2, order_service_pb2_grpc
 from titan.order.v1 import order_service_pb2 as pb
@@ -179,13 +180,19 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         """Refuses with ORDER_NOT_FOUND, ORDER_NOT_DELIVERABLE or IMPORTER_REQUIRED."""
         order_id, effective_at = UUID(request.order_id), self._effective(request, caller_of(context))
 
-        async def write(tx: asyncpg.Connection) -> None:
+        async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id)
             change = rules.deliver(order, at=self._clock.now(), effective_at=effective_at)
-            if change.entry is not None:
-                await store.save_changes(tx, [change], also=[_accepted(order_id)])
+            if change.entry is None:
+                return None
+            await store.save_changes(tx, [change], also=[_accepted(order_id)])
+            if not split.has_sellers(order):
+                return None
+            effect = Effect(self._ids.new(), order_id, "DELIVER", sellers=split.sold(order))
+            await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
+            return effect
 
-        await self._change(write)
+        self._run(await self._change(write))
         return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
@@ -219,7 +226,12 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 effective_at=effective_at,
                 units=units,
             )
-            effect = _refund_effect(change, restock=units if request.restock else {})
+            sellers: tuple[split.SellerPart, ...] = ()
+            if split.has_sellers(order):
+                so_far = split.borne_so_far(order, await store.list_entries(tx, order_id))
+                change = split.divided(order, change, units, so_far)
+                sellers = split.bearing(order, change)
+            effect = replace(_refund_effect(change, restock=units if request.restock else {}), sellers=sellers)
             response = pb.CreateRefundResponse(refund=_refund_to_wire(effect, change))
             await store.save_changes(tx, [change], words, also=[_accepted(order_id, request.request_id)])
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)

@@ -38,6 +38,8 @@ CALLS = {
     Call("svc_order", "titan.payment.v1.PaymentService", "BatchCapture"),
     Call("svc_order", "titan.payment.v1.PaymentService", "BatchVoid"),
     Call("svc_order", "titan.payment.v1.RefundService", "BatchRefund"),
+    Call("svc_order", "titan.payment.v1.SplitService", "BatchHoldShares"),
+    Call("svc_order", "titan.payment.v1.SplitService", "BatchReleaseShares"),
 }
 """Every method that one package calls in another; the edge calls what its routes say."""
 
