@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mesh.proportion import apportion
-from svc_order.invoice.rules import HOUSE, shares
+from svc_order.invoice.rules import HOUSE, Share, shares
 from svc_order.order.rules import Change, Entry, Order, Units, cost_of, units_from_json
 
 Parts = Mapping[str, int]
@@ -22,6 +22,15 @@ class SellerPart:
     borne_minor: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What one seller gives back of what it invoiced; money in minor units with tax."""
+
+    seller_id: str
+    total_minor: int
+    tax_minor: int
+
+
 def has_sellers(order: Order) -> bool:
     """Return whether anybody but the house sold a line of it. Every placed order is asked: it costs a look a line."""
     return any(line.seller_id != HOUSE for line in order.lines)
@@ -34,10 +43,9 @@ def sold(order: Order) -> tuple[SellerPart, ...]:
 
 def borne_so_far(order: Order, entries: Iterable[Entry]) -> Parts:
     """Return what each seller of an order has borne of the refunds in its journal."""
-    borne: dict[str, int] = {each.seller_id: 0 for each in shares(order)}
+    borne: Parts = {each.seller_id: 0 for each in shares(order)}
     for _, parts in refunds(order, entries):
-        for seller, minor in parts.items():
-            borne[seller] += minor
+        borne = both(borne, parts)
     return borne
 
 
@@ -46,7 +54,7 @@ def refunds(order: Order, entries: Iterable[Entry]) -> list[tuple[str, Parts]]:
 
     An entry says so where several sold the order; what one of before does not say follows from the same rule.
     """
-    borne: dict[str, int] = {each.seller_id: 0 for each in shares(order)}
+    borne: Parts = {}
     found: list[tuple[str, Parts]] = []
     before = replace(order, returned={})
     for entry in entries:
@@ -56,10 +64,14 @@ def refunds(order: Order, entries: Iterable[Entry]) -> list[tuple[str, Parts]]:
         units = units_from_json(payload.get("units"))
         parts = payload.get("shares") or divide(before, payload["amount_minor"], units, borne)
         before = replace(before, returned=_added(before.returned, units))
-        for seller, minor in parts.items():
-            borne[seller] += minor
+        borne = both(borne, parts)
         found.append((payload["refund_id"], parts))
     return found
+
+
+def both(parts: Parts, more: Parts) -> Parts:
+    """Return two parts summed, by seller."""
+    return {seller: parts.get(seller, 0) + more.get(seller, 0) for seller in sorted({*parts, *more})}
 
 
 def divide(order: Order, amount_minor: int, units: Units, borne: Parts) -> dict[str, int]:
@@ -96,6 +108,27 @@ def bearing(order: Order, change: Change) -> tuple[SellerPart, ...]:
     assert change.entry is not None, "a refund is always a new decision"
     parts = change.entry.payload["shares"]
     return tuple(replace(each, borne_minor=parts.get(each.seller_id, 0)) for each in sold(order))
+
+
+def credits(order: Order, parts: Parts, borne: Parts) -> list[Credit]:
+    """Return what each seller that bears some of a refund gives back, by seller; `borne` is from before it.
+
+    The tax in it is what the tax of the seller's invoice falls by, rounded down on all that was credited so far:
+    with the last penny all of it has come back.
+    """
+    return [
+        Credit(
+            each.seller_id,
+            minor,
+            _tax_of(each, borne.get(each.seller_id, 0) + minor) - _tax_of(each, borne.get(each.seller_id, 0)),
+        )
+        for each in shares(order)
+        if (minor := parts.get(each.seller_id, 0))
+    ]
+
+
+def _tax_of(share: Share, credited_minor: int) -> int:
+    return share.tax_minor * credited_minor // share.total_minor
 
 
 def _added(returned: Units, units: Units) -> Units:

@@ -94,9 +94,7 @@ def hold(payment: Payment, sold: Sold, known: Shares, *, fee_basis_points: int, 
 
 def release(shares: Shares, *, at: datetime) -> Shares:
     """Return the shares as released; those that are come back as they are."""
-    return {
-        seller: share if share.released_at else replace(share, released_at=at) for seller, share in shares.items()
-    }
+    return {seller: share if share.released_at else replace(share, released_at=at) for seller, share in shares.items()}
 
 
 def bear(payment: Payment, shares: Shares, amount_minor: int, borne: Sold) -> Shares:
