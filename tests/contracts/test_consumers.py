@@ -632,7 +632,7 @@ async def test_a_job_puts_products_prices_and_stock_and_reads_them_again(world: 
     assert 1 == len([row for row in rows if f",{sku},{PRICE_MINOR},GBP,2000,Title of {sku},," in row])
 
 
-@relies_on("svc_bulk", "ListSales")
+@relies_on("svc_bulk", "SumSales")
 async def test_a_report_has_the_orders_that_count(world: World):
     """With their country, their lines and what they come to."""
     sku = await world.product()
