@@ -33,6 +33,7 @@ from svc_payment.settings import Settings
 from svc_payment.settlement.settler import ProviderSettler, Subjects
 from svc_payment.settlement.store import SubjectKind
 from svc_payment.settlement.worker import Worker
+from svc_payment.split.rpc import SplitService
 from svc_payment.wallet.rpc import WalletService, top_up_response
 from svc_payment.wallet.subjects import TopUpSubjects
 
@@ -46,6 +47,7 @@ class Parts:
     refunds: RefundService
     ledger: LedgerService
     settlements: SettlementService
+    splits: SplitService
     daily: Daily
     worker: Worker
     settlers: Mapping[SubjectKind, ProviderSettler[Any, Any]]
@@ -58,6 +60,7 @@ class Parts:
             "titan.payment.v1.RefundService": self.refunds,
             "titan.payment.v1.LedgerService": self.ledger,
             "titan.payment.v1.SettlementService": self.settlements,
+            "titan.payment.v1.SplitService": self.splits,
         }
 
     async def close(self) -> None:
@@ -76,6 +79,7 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         for currency in sorted(settings.currencies)
         for account in (
             ledger_rules.sales(currency),
+            ledger_rules.fees(currency),
             ledger_rules.imported(currency),
             *(ledger_rules.clearing(name, currency) for name in providers),
         )
@@ -92,9 +96,10 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
     return Parts(
         payments=PaymentService(db, clock, ids, worker, providers, currencies=settings.currencies),
         wallets=WalletService(db, clock, ids, worker, currencies=settings.currencies),
-        refunds=RefundService(db, clock, worker),
+        refunds=RefundService(db, clock, worker, fee_basis_points=settings.fee_basis_points),
         ledger=LedgerService(db, clock),
         settlements=SettlementService(db, daily),
+        splits=SplitService(db, clock, fee_basis_points=settings.fee_basis_points),
         daily=daily,
         worker=worker,
         settlers=settlers,

@@ -115,3 +115,9 @@ class SettlementNotFound(Refusal):
 
 class SettlementDayOpen(Refusal):
     """The day is not over."""
+
+
+class SharesConflict(Refusal):
+    """The order was split before in another way, or more would be split than was paid."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS

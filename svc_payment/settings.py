@@ -9,18 +9,23 @@ from pathlib import Path
 
 from mesh.settings import SettingProblem
 
+FEE_BASIS_POINTS = 1_000
+"""What the platform keeps of another seller's sale where the environment says nothing, in hundredths of a percent."""
+MAX_FEE_BASIS_POINTS = 10_000
 _SECRET_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Which currencies the shop takes, where the card provider is, and how customers come back from it."""
+    """Which currencies the shop takes and what it keeps of others' sales, where the card provider is, and how customers
+    come back from it."""
 
     psp_url: str
     psp_api_key: str = field(repr=False)
     webhook_secret_file: Path
     public_url: str
     currencies: frozenset[str]
+    fee_basis_points: int = FEE_BASIS_POINTS
 
     def webhook_secrets(self) -> list[bytes]:
         """Read the secrets that sign notices, one a line; read each time, so that they rotate without a restart."""
@@ -47,9 +52,17 @@ def read(secrets_dir: Path, environment: Mapping[str, str] | None = None) -> Set
         webhook_secret_file=secret_file,
         public_url=(env.get("TITAN_PUBLIC_URL") or f"https://127.0.0.1:{base + 3}").rstrip("/"),
         currencies=frozenset((env.get("TITAN_CURRENCIES") or "GBP").split(",")),
+        fee_basis_points=_basis_points("TITAN_PLATFORM_FEE_BASIS_POINTS", env),
     )
     settings.webhook_secrets()
     return settings
+
+
+def _basis_points(name: str, env: Mapping[str, str]) -> int:
+    text = env.get(name) or str(FEE_BASIS_POINTS)
+    if not (text.isascii() and text.isdigit()) or int(text) > MAX_FEE_BASIS_POINTS:
+        raise SettingProblem(f"{name}: a whole number from 0 to {MAX_FEE_BASIS_POINTS}, hundredths of a percent")
+    return int(text)
 
 
 def _lines(name: str, path: Path) -> list[str]:

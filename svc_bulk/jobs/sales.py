@@ -1,4 +1,4 @@
-"""Sales reports: pages of orders, summed, and written as tables and a page when all of them are in.
+"""Sales reports: sums of some hundred orders at a time, summed up, and written as tables and a page at the end.
 
 A report changes nothing and holds its sums in memory, so a worker that takes over begins again.
 """
@@ -13,12 +13,11 @@ from svc_bulk.jobs.table import CALL_SECONDS
 from svc_bulk.operation.store import Step
 from svc_bulk.operation.work import Output, Work
 from svc_bulk.report import page, rules
-from svc_bulk.report.rules import Report, Sale, SkuSales
+from svc_bulk.report.rules import Group, Report, SkuSales
 from titan.bulk.v1 import operation_pb2
 from titan.order.v1 import sales_service_pb2 as pb
 
-PAGE_ORDERS = 100
-SAVED_EVERY_PAGES = 20
+SAVED_EVERY_PAGES = 4
 REST_SHARE = 0.5
 """How long a report rests after a page, in terms of what the page took: it writes and locks nothing, and somebody waits
 for it."""
@@ -40,16 +39,21 @@ class SalesReport:
         if work.operation.place == _WRITTEN:
             return
         wanted, report = work.job.sales_report, Report()
-        request = pb.ListSalesRequest(page_size=PAGE_ORDERS)
+        request = pb.SumSalesRequest()
         for bound in ("from_time", "to_time"):
             if wanted.HasField(bound):
                 getattr(request, bound).CopyFrom(getattr(wanted, bound))
         orders = number = 0
         while True:
             with work.timed(REST_SHARE) as rest:
-                found = await self._sales.ListSales(request, timeout=CALL_SECONDS)
-                report.add(map(_sale, found.sales), map(_sku, found.skus))
-            orders, number = orders + len(found.sales), number + 1
+                found = await self._sales.SumSales(request, timeout=CALL_SECONDS)
+                report.add(
+                    days=map(_group, found.days),
+                    countries=map(_group, found.countries),
+                    customers=map(_group, found.customers),
+                    skus=map(_sku, found.skus),
+                )
+            orders, number = orders + found.orders, number + 1
             request.page_token = found.next_page_token
             if not request.page_token:
                 break
@@ -61,15 +65,14 @@ class SalesReport:
         await work.save(Step(1, _WRITTEN, rows_done=orders, rows_total=orders), outputs=outputs)
 
 
-def _sale(sale: pb.Sale) -> Sale:
-    return Sale(
-        day=sale.effective_time.ToDatetime(tzinfo=UTC).date(),
-        user_id=sale.user_id,
-        country_code=sale.country_code,
-        currency_code=sale.currency_code,
-        units=sale.units,
-        total_minor=sale.total_minor,
-        refunded_minor=sale.refunded_minor,
+def _group(sums: pb.SalesSums) -> Group:
+    return Group(
+        name=sums.name,
+        currency_code=sums.currency_code,
+        orders=sums.orders,
+        units=sums.units,
+        total_minor=sums.total_minor,
+        refunded_minor=sums.refunded_minor,
     )
 
 

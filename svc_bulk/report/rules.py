@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
 
 from svc_bulk.errors import ReportTooLarge
 
@@ -32,13 +31,12 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
-class Sale:
-    """One order as a report sees it."""
+class Group:
+    """What some orders of one group come to."""
 
-    day: date
-    user_id: str
-    country_code: str
+    name: str
     currency_code: str
+    orders: int
     units: int
     total_minor: int
     refunded_minor: int
@@ -70,23 +68,26 @@ class Report:
     countries: Groups = field(default_factory=dict)
     customers: Groups = field(default_factory=dict)
 
-    def add(self, sales: Iterable[Sale], skus: Iterable[SkuSales]) -> None:
-        """Add a page.
+    def add(
+        self,
+        *,
+        days: Iterable[Group] = (),
+        countries: Iterable[Group] = (),
+        customers: Iterable[Group] = (),
+        skus: Iterable[SkuSales] = (),
+    ) -> None:
+        """Add the sums of some orders.
 
         Raises:
             ReportTooLarge: There are more than `MAX_GROUPS`.
         """
-        for sale in sales:
-            for groups, name in (
-                (self.days, sale.day.isoformat()),
-                (self.countries, sale.country_code or "unknown"),
-                (self.customers, sale.user_id),
-            ):
-                sums = groups.setdefault((name, sale.currency_code), Sums())
-                sums.orders += 1
-                sums.units += sale.units
-                sums.total_minor += sale.total_minor
-                sums.refunded_minor += sale.refunded_minor
+        for groups, more in ((self.days, days), (self.countries, countries), (self.customers, customers)):
+            for group in more:
+                sums = groups.setdefault((group.name or "unknown", group.currency_code), Sums())
+                sums.orders += group.orders
+                sums.units += group.units
+                sums.total_minor += group.total_minor
+                sums.refunded_minor += group.refunded_minor
         for each in skus:
             sums = self.products.setdefault((each.sku, each.currency_code), Sums())
             sums.orders += each.orders

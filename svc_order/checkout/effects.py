@@ -1,4 +1,4 @@
-"""What decisions on an order still have to do elsewhere: undo, ship, refund; run until done, by any process."""
+"""What decisions on an order still have to do elsewhere: undo, ship, deliver, refund; run until done, by anybody."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mesh.refusals import Refusal
 from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
 from svc_order.checkout import store
-from svc_order.checkout.participants import ToRefund, ToRestock
+from svc_order.checkout.participants import Split, ToRefund, ToRestock
 from svc_order.checkout.steps import Later, Steps, Undone
 from svc_order.checkout.store import Effect
 from svc_order.checkout.tasks import Tasks
@@ -89,8 +89,13 @@ class Effects:
             case "SHIP":
                 await self._steps.ship(effect.order_id)
                 return Undone(0)
+            case "DELIVER":
+                await self._steps.release_shares(Split(effect.order_id, effect.sellers))
+                return Undone(0)
             case "REFUND":
-                refund = ToRefund(effect.effect_id, effect.order_id, effect.amount_minor, effect.currency)
+                refund = ToRefund(
+                    effect.effect_id, effect.order_id, effect.amount_minor, effect.currency, effect.sellers
+                )
                 refunded = await self._steps.refund(refund)
                 if effect.release:
                     await self._steps.release(effect.order_id)

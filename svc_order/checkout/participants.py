@@ -17,6 +17,7 @@ from mesh.clients import Clients
 from svc_order.checkout.store import ReturnedUnits
 from svc_order.order.rules import Line, Order
 from svc_order.order.values import money
+from svc_order.split.rules import SellerPart
 from titan.cart.v1 import cart_pb2, cart_service_pb2, cart_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from titan.order.v1 import order_pb2
@@ -26,6 +27,9 @@ from titan.payment.v1 import (
     payment_service_pb2_grpc,
     refund_service_pb2,
     refund_service_pb2_grpc,
+    split_pb2,
+    split_service_pb2,
+    split_service_pb2_grpc,
 )
 
 CAPTURE_GATHER_SECONDS = 0.1
@@ -42,12 +46,22 @@ class ToPay:
 
 @dataclass(frozen=True, slots=True)
 class ToRefund:
-    """Money to send back; without an amount all that was captured and not yet refunded."""
+    """Money to send back; without an amount all that was captured and not yet refunded. Who bears it, where others than
+    the house sold of the order."""
 
     refund_id: UUID
     order_id: UUID
     amount_minor: int | None = None
     currency: str | None = None
+    sellers: tuple[SellerPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """An order, and what other sellers than the house sold of it."""
+
+    order_id: UUID
+    sellers: tuple[SellerPart, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,7 @@ class Participants:
         self._inventory = clients.get(inventory_service_pb2_grpc.InventoryServiceStub)
         self._payments = clients.get(payment_service_pb2_grpc.PaymentServiceStub)
         self._refunds = clients.get(refund_service_pb2_grpc.RefundServiceStub)
+        self._splits = clients.get(split_service_pb2_grpc.SplitServiceStub)
         self._carts = clients.get(cart_service_pb2_grpc.CartServiceStub)
         self.reserve: Batcher[Order, inventory_service_pb2.ReserveResult] = Batcher(
             self._reserve, name="order.reserve", weight=lambda order: len(order.lines)
@@ -110,13 +125,19 @@ class Participants:
         self.restock: Batcher[ToRestock, inventory_service_pb2.StockEffectResult] = Batcher(
             self._restock, name="order.restock", weight=lambda restock: len(restock.lines)
         )
+        self.hold_shares: Batcher[Split, split_service_pb2.OrderSharesResult] = Batcher(
+            self._hold_shares, name="order.hold_shares", weight=lambda split: len(split.sellers)
+        )
+        self.release_shares: Batcher[Split, split_service_pb2.OrderSharesResult] = Batcher(
+            self._release_shares, name="order.release_shares", weight=lambda split: len(split.sellers)
+        )
         self.ship = self._by_order("order.ship", self._inventory.BatchShip, inventory_service_pb2.BatchShipRequest)
 
     async def close(self) -> None:
         """Let what waits be asked, and take nothing new."""
         for batcher in (self.reserve, self.authorize, self.close_cart, self.refund, self.capture, self.void):
             await batcher.close()
-        for effect in (self.release, self.ship, self.restock):
+        for effect in (self.release, self.ship, self.restock, self.hold_shares, self.release_shares):
             await effect.close()
 
     @staticmethod
@@ -193,5 +214,23 @@ class Participants:
             intent = refund_service_pb2.RefundIntent(refund_id=str(refund.refund_id), order_id=str(refund.order_id))
             if refund.amount_minor is not None:
                 intent.amount.CopyFrom(money(refund.amount_minor, refund.currency or ""))
+            for part in refund.sellers:
+                intent.sold.add(seller_id=part.seller_id, amount_minor=part.sold_minor)
+                intent.borne.add(seller_id=part.seller_id, amount_minor=part.borne_minor)
             intents.append(intent)
         return list((await self._refunds.BatchRefund(refund_service_pb2.BatchRefundRequest(intents=intents))).results)
+
+    async def _hold_shares(self, splits: list[Split]) -> Sequence[split_service_pb2.OrderSharesResult]:
+        request = split_service_pb2.BatchHoldSharesRequest(orders=map(_shares, splits))
+        return list((await self._splits.BatchHoldShares(request)).results)
+
+    async def _release_shares(self, splits: list[Split]) -> Sequence[split_service_pb2.OrderSharesResult]:
+        request = split_service_pb2.BatchReleaseSharesRequest(orders=map(_shares, splits))
+        return list((await self._splits.BatchReleaseShares(request)).results)
+
+
+def _shares(split: Split) -> split_service_pb2.OrderShares:
+    return split_service_pb2.OrderShares(
+        order_id=str(split.order_id),
+        sold=[split_pb2.SellerAmount(seller_id=each.seller_id, amount_minor=each.sold_minor) for each in split.sellers],
+    )

@@ -23,7 +23,7 @@ from mesh.telemetry import get_logger
 from svc_order.checkout import store
 from svc_order.checkout.answers import Answers
 from svc_order.checkout.effects import Effects
-from svc_order.checkout.participants import CartOrdered
+from svc_order.checkout.participants import CartOrdered, Split
 from svc_order.checkout.steps import Later, Steps, allocations_of, step
 from svc_order.checkout.store import Decided, Taken
 from svc_order.checkout.tasks import Tasks
@@ -34,6 +34,7 @@ from svc_order.order import store as orders
 from svc_order.order.rules import Allocations, Order
 from svc_order.order.values import datetime_of
 from svc_order.settings import OrderSettings
+from svc_order.split.rules import has_sellers, sold
 from svc_order.vault import Unreadable, Vault
 from titan.inventory.v1 import inventory_service_pb2
 from titan.order.v1 import checkout_service_pb2
@@ -171,7 +172,7 @@ class Saga:
                 del self._driving[order_id]
 
     async def _complete(self, job: Job, answer: Answer | None) -> int:
-        """Close the cart, reply, take the money; returns where the payment stands.
+        """Close the cart, reply, take the money and hold what is other sellers'; returns where the payment stands.
 
         An order is not finished before its cart is closed: its owner could neither order that cart nor get a new one.
         """
@@ -182,6 +183,8 @@ class Saga:
         if answer is not None:
             self.answers.waiting.tell(order.order_id, answer)
         status = await self._steps.capture(order.order_id)
+        if has_sellers(order) and status != payment_pb2.PAYMENT_STATUS_VOIDED:
+            await self._steps.hold_shares(Split(order.order_id, sold(order)))
         if not closed:
             raise Later
         return status

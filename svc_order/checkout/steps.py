@@ -17,7 +17,7 @@ from mesh.batcher import Batcher
 from mesh.refusals import Refusal
 from mesh.seams import failpoint
 from mesh.telemetry import get_logger
-from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund, ToRestock
+from svc_order.checkout.participants import CartOrdered, Participants, Split, ToPay, ToRefund, ToRestock
 from svc_order.order.rules import Allocations, Order
 from titan.inventory.v1 import inventory_service_pb2
 from titan.payment.v1 import payment_pb2, payment_service_pb2, refund_pb2, refund_service_pb2
@@ -119,10 +119,24 @@ class Steps:
             Later: The money is still on its way here, or back.
         """
         refunded = await _until(_sent_back, "refund", self._ask.refund, refund)
-        if refunded.HasField("error"):
-            refusal = Refusal.from_status(refunded.error)
-            raise Later if refusal.reason == "PAYMENT_NOT_CAPTURED" else refusal
+        _refuse_until_captured(refunded)
         return refunded
+
+    async def hold_shares(self, split: Split) -> None:
+        """Have what sellers sold of a captured order held for them.
+
+        Raises:
+            Later: The money is still on its way here.
+        """
+        _refuse_until_captured(await step("hold_shares", self._ask.hold_shares, split))
+
+    async def release_shares(self, split: Split) -> None:
+        """Have what sellers sold of an order that has arrived released to them.
+
+        Raises:
+            Later: The money is still on its way here.
+        """
+        _refuse_until_captured(await step("release_shares", self._ask.release_shares, split))
 
     async def release(self, order_id: UUID) -> None:
         """Let go of what an order holds."""
@@ -181,3 +195,9 @@ def _sent_back(result: Any) -> bool:
 def _refuse_error(result: Any) -> None:
     if result.HasField("error"):
         raise Refusal.from_status(result.error)
+
+
+def _refuse_until_captured(result: Any) -> None:
+    if result.HasField("error"):
+        refusal = Refusal.from_status(result.error)
+        raise Later if refusal.reason == "PAYMENT_NOT_CAPTURED" else refusal

@@ -23,6 +23,7 @@ from svc_order.order import rules as order_rules
 from svc_order.order import store as orders
 from svc_order.order.rules import Change
 from svc_order.order.view import View
+from svc_order.split.rules import SellerPart
 
 SWEEP_ROWS = 256
 
@@ -65,11 +66,12 @@ _TAKE_EFFECTS = f"""
 UPDATE order_effects e SET next_run_at = now() + make_interval(secs => $1), attempts = e.attempts + 1
 FROM (
     SELECT effect_id FROM order_effects
-    WHERE finished_at IS NULL AND next_run_at <= now() AND kind IN ('UNDO', 'REFUND', 'SHIP')
+    WHERE finished_at IS NULL AND next_run_at <= now() AND kind IN ('UNDO', 'REFUND', 'SHIP', 'DELIVER')
     ORDER BY next_run_at LIMIT {SWEEP_ROWS} FOR UPDATE SKIP LOCKED
 ) due
 WHERE e.effect_id = due.effect_id
-RETURNING e.effect_id, e.order_id, e.kind, e.amount_minor, e.currency, e.release, e.restock, e.attempts
+RETURNING e.effect_id, e.order_id, e.kind, e.amount_minor, e.currency, e.release, e.restock, e.sellers,
+          e.attempts
 """
 
 
@@ -154,6 +156,7 @@ class Effect:
     currency: str | None = None
     release: bool = False
     restock: tuple[ReturnedUnits, ...] = ()
+    sellers: tuple[SellerPart, ...] = ()
     attempts: int = 0
 
 
@@ -294,8 +297,8 @@ async def decide_cancelled(tx: asyncpg.Connection, order_id: UUID, refusal: Refu
 async def add_effect(tx: asyncpg.Connection, effect: Effect, *, lease_seconds: float) -> None:
     """Store what a decision has to do elsewhere, in the transaction of the decision."""
     await tx.execute(
-        "INSERT INTO order_effects (effect_id, order_id, kind, amount_minor, currency, release, restock, next_run_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(secs => $8))",
+        "INSERT INTO order_effects (effect_id, order_id, kind, amount_minor, currency, release, restock, sellers,"
+        " next_run_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(secs => $9))",
         effect.effect_id,
         effect.order_id,
         effect.kind,
@@ -303,6 +306,7 @@ async def add_effect(tx: asyncpg.Connection, effect: Effect, *, lease_seconds: f
         effect.currency,
         effect.release,
         [astuple(units) for units in effect.restock] or None,
+        [astuple(part) for part in effect.sellers] or None,
         lease_seconds,
     )
 
@@ -319,6 +323,7 @@ async def take_due_effects(connection: asyncpg.Connection, *, lease_seconds: flo
             currency=r["currency"],
             release=r["release"],
             restock=tuple(ReturnedUnits(*units) for units in r["restock"] or ()),
+            sellers=tuple(SellerPart(*part) for part in r["sellers"] or ()),
             attempts=r["attempts"],
         )
         for r in rows

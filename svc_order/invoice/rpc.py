@@ -8,6 +8,9 @@ from uuid import UUID
 from mesh import pages
 from mesh.database import Database
 from mesh.identity import caller_of
+from mesh.refusals import PageTokenInvalid
+from svc_order.credit_note import store as credit_notes
+from svc_order.credit_note.store import CreditNote
 from svc_order.invoice import store
 from svc_order.invoice.store import Invoice
 from svc_order.order import store as orders
@@ -17,10 +20,12 @@ from titan.order.v1 import invoice_pb2, invoice_service_pb2_grpc
 from titan.order.v1 import invoice_service_pb2 as pb
 
 _LIST = "InvoiceService.ListInvoices"
+_CREDITS = "InvoiceService.ListCreditNotes"
+_OF_ORDER = "InvoiceService.ListOrderCreditNotes"
 
 
 class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
-    """Reads what was invoiced."""
+    """Reads what was invoiced and credited."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -45,6 +50,58 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
         shown = found[:size]
         more = pages.encode(_LIST, [shown[-1].number], request.seller_id) if len(found) > size else ""
         return pb.ListInvoicesResponse(invoices=[_to_wire(each) for each in shown], next_page_token=more)
+
+    async def ListOrderCreditNotes(
+        self, request: pb.ListOrderCreditNotesRequest, context: Any
+    ) -> pb.ListOrderCreditNotesResponse:
+        """Refuses with ORDER_NOT_FOUND or PAGE_TOKEN_INVALID."""
+        caller, order_id = caller_of(context), UUID(request.order_id)
+        user_id = caller.require_user_id()
+        after = _position(request.page_token, order_id)
+        size = pages.page_size(request.page_size)
+        async with self._db.hot_read() as connection:
+            await orders.get_view(connection, order_id, owner_id=None if caller.roles & READ_ROLES else user_id)
+            found = await credit_notes.list_of_order(connection, order_id, after=after, limit=size + 1)
+        shown, more = found[:size], ""
+        if len(found) > size:
+            more = pages.encode(_OF_ORDER, [shown[-1].seller_id, shown[-1].number], order_id)
+        return pb.ListOrderCreditNotesResponse(
+            credit_notes=[_credit_to_wire(each) for each in shown], next_page_token=more
+        )
+
+    async def ListCreditNotes(self, request: pb.ListCreditNotesRequest, context: Any) -> pb.ListCreditNotesResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        before = pages.decode_number(request.page_token, _CREDITS, request.seller_id)
+        size = pages.page_size(request.page_size)
+        async with self._db.hot_read() as connection:
+            found = await credit_notes.list_newest(connection, request.seller_id, before=before, limit=size + 1)
+        shown = found[:size]
+        more = pages.encode(_CREDITS, [shown[-1].number], request.seller_id) if len(found) > size else ""
+        return pb.ListCreditNotesResponse(credit_notes=[_credit_to_wire(each) for each in shown], next_page_token=more)
+
+
+def _position(token: str, order_id: UUID) -> tuple[str, int] | None:
+    position = pages.decode(token, _OF_ORDER, order_id)
+    if position is None:
+        return None
+    match position:
+        case [str(seller_id), int(number)]:
+            return seller_id, number
+    raise PageTokenInvalid("the page token has another position")
+
+
+def _credit_to_wire(note: CreditNote) -> invoice_pb2.CreditNote:
+    return invoice_pb2.CreditNote(
+        seller_id=note.seller_id,
+        number=note.number,
+        invoice_number=note.invoice_number,
+        order_id=str(note.order_id),
+        refund_id=str(note.refund_id),
+        issue_time=timestamp(note.issued_at),
+        effective_time=timestamp(note.effective_at),
+        total=money(note.total_minor, note.currency),
+        tax=money(note.tax_minor, note.currency),
+    )
 
 
 def _to_wire(invoice: Invoice) -> invoice_pb2.Invoice:

@@ -21,6 +21,7 @@ from mesh.writes import Write
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.store import Effect, ReturnedUnits
+from svc_order.credit_note import store as credit_notes
 from svc_order.errors import OrderCancelled, OrderNotFound
 from svc_order.invoice import store as invoices
 from svc_order.order import journal, rules, store, wire
@@ -29,6 +30,7 @@ from svc_order.order.reads import READ_ROLES, Reads
 from svc_order.order.rules import OrderStatus
 from svc_order.order.values import datetime_of, money, timestamp
 from svc_order.settings import OrderSettings
+from svc_order.split import rules as split
 from svc_order.vault import Vault
 from titan.order.v1 import order_pb2, order_service_pb2_grpc
 from titan.order.v1 import order_service_pb2 as pb
@@ -168,6 +170,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             if change.order.status is order.status:  # it had left before
                 return None
             await invoices.issue(tx, change.order, at=change.entry.recorded_at, effective_at=change.entry.effective_at)
+            if order.refunded_minor:  # before there was an invoice to correct
+                await self._credit_earlier(tx, change.order, change.entry)
             effect = Effect(self._ids.new(), order_id, "SHIP")
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             return effect
@@ -179,13 +183,19 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         """Refuses with ORDER_NOT_FOUND, ORDER_NOT_DELIVERABLE or IMPORTER_REQUIRED."""
         order_id, effective_at = UUID(request.order_id), self._effective(request, caller_of(context))
 
-        async def write(tx: asyncpg.Connection) -> None:
+        async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id)
             change = rules.deliver(order, at=self._clock.now(), effective_at=effective_at)
-            if change.entry is not None:
-                await store.save_changes(tx, [change], also=[_accepted(order_id)])
+            if change.entry is None:
+                return None
+            await store.save_changes(tx, [change], also=[_accepted(order_id)])
+            if not split.has_sellers(order):
+                return None
+            effect = Effect(self._ids.new(), order_id, "DELIVER", sellers=split.sold(order))
+            await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
+            return effect
 
-        await self._change(write)
+        self._run(await self._change(write))
         return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
 
     async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
@@ -219,7 +229,15 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 effective_at=effective_at,
                 units=units,
             )
-            effect = _refund_effect(change, restock=units if request.restock else {})
+            sellers: tuple[split.SellerPart, ...] = ()
+            so_far: split.Parts = {split.HOUSE: order.refunded_minor}
+            if split.has_sellers(order):
+                so_far = split.borne_so_far(order, await store.list_entries(tx, order_id))
+                change = split.divided(order, change, units, so_far)
+                sellers = split.bearing(order, change)
+            if order.status in rules.LEFT:
+                await _credit(tx, change, so_far)
+            effect = replace(_refund_effect(change, restock=units if request.restock else {}), sellers=sellers)
             response = pb.CreateRefundResponse(refund=_refund_to_wire(effect, change))
             await store.save_changes(tx, [change], words, also=[_accepted(order_id, request.request_id)])
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
@@ -249,6 +267,20 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             return None
         check_effective(request.effective_time, caller, now=self._clock.now())
         return datetime_of(request.effective_time)
+
+    async def _credit_earlier(self, tx: asyncpg.Connection, order: rules.Order, left: rules.Entry) -> None:
+        """Issue the credit notes of what went back before an order left, right after its invoices."""
+        so_far: split.Parts = {}
+        for refund_id, parts in split.refunds(order, await store.list_entries(tx, order.order_id)):
+            await credit_notes.issue(
+                tx,
+                order,
+                UUID(refund_id),
+                split.credits(order, parts, so_far),
+                at=left.recorded_at,
+                effective_at=left.effective_at,
+            )
+            so_far = split.both(so_far, parts)
 
     async def _seal_words(self, order_id: UUID, words: str, *, owner_id: UUID | None) -> dict[UUID, bytes]:
         """Return what somebody said to a decision, sealed for the order's owner; it is personal.
@@ -282,6 +314,21 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
 def _accepted(order_id: UUID, request_id: str = "") -> Write | None:
     return audit.accepting([(audit.command(request_id), store.resource(order_id))])
+
+
+async def _credit(tx: asyncpg.Connection, change: rules.Change, so_far: split.Parts) -> None:
+    """Issue the credit notes of a refund of an order that has left."""
+    assert change.entry is not None, "a refund is always a new decision"
+    payload = change.entry.payload
+    parts = payload.get("shares") or {split.HOUSE: payload["amount_minor"]}
+    await credit_notes.issue(
+        tx,
+        change.order,
+        UUID(payload["refund_id"]),
+        split.credits(change.order, parts, so_far),
+        at=change.entry.recorded_at,
+        effective_at=change.entry.effective_at,
+    )
 
 
 def _returned(request: pb.CreateRefundRequest) -> dict[int, int]:

@@ -1,6 +1,6 @@
-"""What reports read of orders, a small page at a time; writes nothing.
+"""What reports read of orders, some hundreds at a time; writes nothing.
 
-A page looks at so many orders along the primary key, and shows those of them that belong to the report: however few
+A page looks at so many orders along the primary key, and sums those of them that belong to the report: however few
 they are, no page takes long. Lines are summed where they lie, so that svc_order's process never unpacks them.
 """
 
@@ -13,14 +13,13 @@ from uuid import UUID
 
 import asyncpg
 
-MAX_LINES = 4_000
-"""Of the orders of a page, unless one order alone has more: with the longest titles that is what a message may hold."""
+MAX_SKUS = 4_000
+"""Different ones of a page, unless one order has more: with the longest titles that is what a message may hold."""
 MADE_BEFORE_EFFECTIVE = timedelta(days=1)
 """By how much a clock may be off: an order is made when it counts as placed, or, imported, later."""
 
 _SCAN = """
-SELECT order_id, user_id, effective_at, currency, total_minor, shipping_minor, tax_minor, refunded_minor, sealed,
-       jsonb_array_length(lines) AS line_count,
+SELECT order_id, user_id, effective_at, currency, total_minor, refunded_minor, sealed,
        (SELECT coalesce(sum((line->>5)::bigint), 0) FROM jsonb_array_elements(lines) AS line)::bigint AS units,
        status IN ('CONFIRMED', 'SHIPPED', 'DELIVERED', 'REFUNDED')
        AND ($2::timestamptz IS NULL OR effective_at >= $2) AND ($3::timestamptz IS NULL OR effective_at < $3) AS counts
@@ -32,7 +31,7 @@ SELECT line->>1 AS sku, o.currency, max(line->>3) AS title, sum((line->>5)::bigi
        sum(coalesce((o.returned->>(line->>0))::bigint, 0))::bigint AS returned_units,
        sum((line->>7)::bigint)::bigint AS total_minor, count(DISTINCT o.order_id) AS orders
 FROM orders o CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS line
-WHERE o.order_id = ANY($1::uuid[]) GROUP BY line->>1, o.currency ORDER BY line->>1, o.currency
+WHERE o.order_id = ANY($1::uuid[]) GROUP BY line->>1, o.currency LIMIT $2
 """
 
 
@@ -45,27 +44,22 @@ class Page:
     last_seen: UUID | None
 
 
-async def list_sales(
+async def page_of_sales(
     connection: asyncpg.Connection, *, after: UUID | None, since: datetime | None, until: datetime | None, limit: int
 ) -> Page:
-    """Look at `limit` orders made after one, and return those that count and belong to the time.
+    """Look at `limit` orders made after one, and return those that count and belong to the time, and their SKUs.
 
-    A page of orders with very many lines ends early.
+    A page with very many different SKUs ends early.
     """
     found = await connection.fetch(_SCAN, after or first_id(since), since, until, limit)
-    seen = _first_lines(found)
-    sales = [row for row in seen if row["counts"]]
-    skus = await connection.fetch(_SKUS, [row["order_id"] for row in sales]) if sales else []
-    return Page(sales, skus, seen[-1]["order_id"] if len(seen) < len(found) or len(found) == limit else None)
-
-
-def _first_lines(found: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
-    lines = 0
-    for number, row in enumerate(found):
-        lines += row["line_count"]
-        if number and lines > MAX_LINES:
-            return found[:number]
-    return found
+    seen = found
+    while True:
+        sales = [row for row in seen if row["counts"]]
+        skus = await connection.fetch(_SKUS, [row["order_id"] for row in sales], MAX_SKUS + 1) if sales else []
+        if len(skus) <= MAX_SKUS or len(seen) == 1:
+            more = len(seen) < len(found) or len(found) == limit
+            return Page(sales, skus, seen[-1]["order_id"] if more else None)
+        seen = seen[: len(seen) // 2]
 
 
 def first_id(since: datetime | None) -> UUID:

@@ -57,7 +57,7 @@ CHECKS = (
     HAVING sum(posted_debits) <> sum(posted_credits) OR sum(pending_debits) <> sum(pending_credits)
     """,
     """
-    SELECT format('wallet account %s is below zero', account_id) AS problem FROM balances
+    SELECT format('account %s is below zero', account_id) AS problem FROM balances
     WHERE NOT house AND posted_credits - posted_debits - pending_debits < 0
     """,
     """
@@ -84,7 +84,7 @@ CHECKS = (
         SELECT t.order_id,
                sum(CASE WHEN t.kind = 'refund' THEN -t.amount_minor ELSE t.amount_minor END) AS net_minor
         FROM transfers t LEFT JOIN resolutions r USING (transfer_id)
-        WHERE t.order_id IS NOT NULL AND (NOT t.pending OR r.outcome = 'posted')
+        WHERE t.order_id IS NOT NULL AND t.kind IN ('payment', 'refund') AND (NOT t.pending OR r.outcome = 'posted')
         GROUP BY t.order_id
     )
     SELECT format('order %s: its payment and the ledger differ', COALESCE(p.order_id, m.order_id)) AS problem
@@ -119,6 +119,30 @@ CHECKS = (
     SELECT format('%s %s: what was promised and the ledger differ', COALESCE(d.kind, m.kind), transfer_id) AS problem
     FROM done d FULL JOIN moved m USING (transfer_id)
     WHERE (d.kind, d.amount_minor) IS DISTINCT FROM (m.kind, m.amount_minor)
+    """,
+    # What sellers have in escrow and are owed, and what the platform earned of it, is what their shares say.
+    """
+    WITH shares AS (
+        SELECT seller_id, currency, released_at IS NOT NULL AS released, sold_minor - refunded_minor AS left_minor,
+               (sold_minor - refunded_minor) * fee_basis_points / 10000 AS fee_minor
+        FROM seller_shares
+    ), owed AS (
+        SELECT 'escrow' AS code, seller_id, currency, sum(left_minor) AS amount_minor
+        FROM shares WHERE NOT released GROUP BY seller_id, currency
+        UNION ALL
+        SELECT 'payable', seller_id, currency, sum(left_minor - fee_minor)
+        FROM shares WHERE released GROUP BY seller_id, currency
+        UNION ALL
+        SELECT 'fees', NULL, currency, sum(fee_minor) FROM shares WHERE released GROUP BY currency
+    ), stand AS (
+        SELECT a.code, a.seller_id, a.currency, b.posted_credits - b.posted_debits AS amount_minor
+        FROM accounts a JOIN balances b USING (account_id) WHERE a.code IN ('escrow', 'payable', 'fees')
+    )
+    SELECT format('%s of %s: the shares of orders and the ledger differ', COALESCE(o.code, s.code),
+                  COALESCE(o.seller_id, s.seller_id, 'the house')) AS problem
+    FROM owed o FULL JOIN stand s
+      ON (o.code, COALESCE(o.seller_id, ''), o.currency) = (s.code, COALESCE(s.seller_id, ''), s.currency)
+    WHERE COALESCE(o.amount_minor, 0) <> COALESCE(s.amount_minor, 0)
     """,
     CHAIN.problems(),
     *CHAIN.ends(),

@@ -174,6 +174,7 @@ def _account(account: Account) -> ledger_pb2.LedgerAccount:
         account_id=str(account.account_id),
         code=account.code,
         user_id=str(account.user_id or ""),
+        seller_id=account.seller_id or "",
         open_time=_stamp(account.opened_at),
         sums=_sums(account.sums, account.currency),
     )

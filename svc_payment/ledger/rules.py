@@ -20,6 +20,7 @@ class OwnerKind(StrEnum):
 
     USER = "user"
     HOUSE = "house"
+    SELLER = "seller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,20 @@ class Account:
     code: str
     currency: str
     user_id: uuid.UUID | None = None
+    seller_id: str | None = None
 
     @property
     def owner_kind(self) -> OwnerKind:
         """Only accounts of the house may stand below zero."""
+        if self.seller_id is not None:
+            return OwnerKind.SELLER
         return OwnerKind.HOUSE if self.user_id is None else OwnerKind.USER
 
     @property
     def account_id(self) -> uuid.UUID:
-        """A UUIDv5 of owner, code and currency."""
-        return uuid.uuid5(_NAMESPACE, f"{self.user_id or 'house'}/{self.code}/{self.currency}")
+        """A UUIDv5 of owner, code and currency; a seller's name may hold any sign, and stands between fixed words."""
+        owner = f"seller/{self.seller_id}" if self.seller_id is not None else self.user_id or "house"
+        return uuid.uuid5(_NAMESPACE, f"{owner}/{self.code}/{self.currency}")
 
 
 def wallet(user_id: uuid.UUID, currency: str) -> Account:
@@ -61,6 +66,21 @@ def imported(currency: str) -> Account:
     return Account("import", currency)
 
 
+def escrow(seller_id: str, currency: str) -> Account:
+    """Return the account of what customers paid for a seller's goods that have not arrived."""
+    return Account("escrow", currency, seller_id=seller_id)
+
+
+def payable(seller_id: str, currency: str) -> Account:
+    """Return the account of what the house owes a seller."""
+    return Account("payable", currency, seller_id=seller_id)
+
+
+def fees(currency: str) -> Account:
+    """Return the account of what the platform earned of other sellers' sales."""
+    return Account("fees", currency)
+
+
 class TransferKind(StrEnum):
     """What a movement is for."""
 
@@ -68,6 +88,10 @@ class TransferKind(StrEnum):
     REFUND = "refund"
     TOP_UP = "top_up"
     CREDIT = "credit"
+    HOLD = "hold"
+    RELEASE = "release"
+    FEE = "fee"
+    TAKE_BACK = "take_back"
 
 
 class Outcome(StrEnum):

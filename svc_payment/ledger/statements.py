@@ -31,14 +31,14 @@ FROM accounts a JOIN sums s USING (account_id) GROUP BY a.code, a.currency ORDER
 """
 _ACCOUNTS = f"""
 WITH {sums_as_of("$1")}
-SELECT a.account_id, a.code, a.currency, a.user_id, a.created_at, {_SUMS}
+SELECT a.account_id, a.code, a.currency, a.user_id, a.seller_id, a.created_at, {_SUMS}
 FROM accounts a LEFT JOIN sums s USING (account_id)
 WHERE a.created_at <= $1 AND ($2 = '' OR a.code = $2) AND ($3::text IS NULL OR (a.code, a.account_id) > ($3, $4::uuid))
 ORDER BY a.code, a.account_id LIMIT $5
 """
 _ACCOUNT = f"""
 WITH {sums_as_of("$1")}
-SELECT a.account_id, a.code, a.currency, a.user_id, a.created_at, {_SUMS}
+SELECT a.account_id, a.code, a.currency, a.user_id, a.seller_id, a.created_at, {_SUMS}
 FROM accounts a LEFT JOIN sums s USING (account_id) WHERE a.account_id = $2 AND a.created_at <= $1
 """
 _LEGS = """
@@ -84,6 +84,7 @@ class Account:
     code: str
     currency: str
     user_id: uuid.UUID | None
+    seller_id: str | None
     opened_at: datetime
     sums: Balance
 
@@ -164,5 +165,5 @@ async def _patient(db: Database) -> AsyncIterator[asyncpg.Connection]:
 
 
 def _account(row: asyncpg.Record) -> Account:
-    account_id, code, currency, user_id, opened_at, *sums = row
-    return Account(account_id, code, currency, user_id, opened_at, Balance(*sums))
+    account_id, code, currency, user_id, seller_id, opened_at, *sums = row
+    return Account(account_id, code, currency, user_id, seller_id, opened_at, Balance(*sums))

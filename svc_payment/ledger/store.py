@@ -1,7 +1,7 @@
 """The only writer of accounts, balances, transfers, resolutions and blocks.
 
-Balances are locked in one order everywhere: wallets by account id, then accounts of the house by account id, which
-every transaction wants and therefore takes last.
+Balances are locked in one order everywhere: wallets and sellers' accounts by account id, then accounts of the house by
+account id, which every transaction wants and therefore takes last.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from mesh.writes import Write, write
 from svc_payment.ledger.rules import Account, OwnerKind, Resolution, Transfer, deltas
 
 _OPEN_ACCOUNTS = """
-INSERT INTO accounts (account_id, owner_kind, user_id, code, currency, created_at)
-SELECT account_id, owner_kind, user_id, code, currency, $6
-FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[])
-     AS a (account_id, owner_kind, user_id, code, currency)
+INSERT INTO accounts (account_id, owner_kind, user_id, seller_id, code, currency, created_at)
+SELECT account_id, owner_kind, user_id, seller_id, code, currency, $7
+FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::text[])
+     AS a (account_id, owner_kind, user_id, seller_id, code, currency)
 ORDER BY account_id
 ON CONFLICT DO NOTHING
 """
@@ -91,6 +91,7 @@ async def open_accounts(tx: asyncpg.Connection, accounts: Collection[Account], *
         ids,
         [a.owner_kind.value for a in wanted],
         [a.user_id for a in wanted],
+        [a.seller_id for a in wanted],
         [a.code for a in wanted],
         currencies,
         at,
@@ -123,7 +124,7 @@ async def post(
     Returns the balances after it, of every account touched.
 
     Raises:
-        asyncpg.CheckViolationError: A wallet would go below zero; the caller decided wrongly.
+        asyncpg.CheckViolationError: A wallet or a seller's account would go below zero; the caller decided wrongly.
         LookupError: An account was never opened.
     """
     changed = deltas(transfers, resolutions)

@@ -14,6 +14,7 @@ from svc_payment.refund import rules, store
 from svc_payment.refund.rules import Asked, RefundStatus
 from svc_payment.refund.store import Outcome
 from svc_payment.settlement.worker import Worker
+from svc_payment.split.rpc import sold_by
 from titan.payment.v1 import refund_pb2, refund_service_pb2
 from titan.type.v1 import money_pb2
 
@@ -26,20 +27,24 @@ _WIRE: Mapping[RefundStatus, refund_pb2.RefundStatus] = {
 class RefundService:
     """Sends captured money back; orders decide it."""
 
-    def __init__(self, db: Database, clock: Clock, worker: Worker) -> None:
+    def __init__(self, db: Database, clock: Clock, worker: Worker, *, fee_basis_points: int) -> None:
         self._db = db
         self._clock = clock
         self._worker = worker
+        self._fee_basis_points = fee_basis_points
 
     async def BatchRefund(
         self, request: refund_service_pb2.BatchRefundRequest, context: Any
     ) -> refund_service_pb2.BatchRefundResponse:
-        """Results carry PAYMENT_NOT_FOUND, PAYMENT_NOT_CAPTURED, REFUND_TOO_LARGE or REFUND_CONFLICT."""
+        """Results carry PAYMENT_NOT_FOUND, PAYMENT_NOT_CAPTURED, REFUND_TOO_LARGE, REFUND_CONFLICT or
+        SHARES_CONFLICT."""
         asked = [_checked(each) for each in request.intents]
         wanted = [each for each in asked if isinstance(each, Asked)]
         done: list[Outcome | Refusal] = []
         if wanted:
-            done, work = await self._db.transact(lambda tx: store.refund(tx, wanted, at=self._clock.now()))
+            done, work = await self._db.transact(
+                lambda tx: store.refund(tx, wanted, fee_basis_points=self._fee_basis_points, at=self._clock.now())
+            )
             await failpoint("payment.refund.after_commit")
             self._worker.start(work)
         outcomes = iter(done)
@@ -53,13 +58,15 @@ class RefundService:
 
 def _checked(wire: refund_service_pb2.RefundIntent) -> Asked | Refusal:
     has_amount = wire.HasField("amount")
-    asked = Asked(
-        refund_id=uuid.UUID(wire.refund_id),
-        order_id=uuid.UUID(wire.order_id),
-        amount_minor=wire.amount.minor_units if has_amount else None,
-        currency=wire.amount.currency_code if has_amount else None,
-    )
     try:
+        asked = Asked(
+            refund_id=uuid.UUID(wire.refund_id),
+            order_id=uuid.UUID(wire.order_id),
+            amount_minor=wire.amount.minor_units if has_amount else None,
+            currency=wire.amount.currency_code if has_amount else None,
+            sold=sold_by(wire.sold),
+            borne=sold_by(wire.borne),
+        )
         rules.check(asked)
     except Refusal as refusal:
         return refusal

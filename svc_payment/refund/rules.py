@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -11,6 +11,7 @@ from mesh.refusals import InvalidInput
 from svc_payment.errors import PaymentNotCaptured, RefundConflict, RefundTooLarge
 from svc_payment.ledger import rules as ledger
 from svc_payment.payment.rules import WALLET, Payment, Status
+from svc_payment.split.rules import Sold
 
 
 class RefundStatus(StrEnum):
@@ -22,12 +23,14 @@ class RefundStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A refund as an order asks for it; without an amount, all that is left."""
+    """A refund as an order asks for it; without an amount, all that is left. Who sold it, and who bears what of it."""
 
     refund_id: uuid.UUID
     order_id: uuid.UUID
     amount_minor: int | None
     currency: str | None
+    sold: Sold = field(default_factory=dict)
+    borne: Sold = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The only writer of refunds. Order of locks: payments by order id, then refunds, then balances."""
+"""The only writer of refunds. Order of locks: payments by order id, then refunds and shares, then balances."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mesh.seams import failpoint
 from mesh.writes import write
 from svc_payment.errors import PaymentNotFound
 from svc_payment.ledger import store as ledger
+from svc_payment.ledger.rules import Transfer
 from svc_payment.payment import events
 from svc_payment.payment import store as payments
 from svc_payment.payment.rules import Payment
@@ -22,6 +23,8 @@ from svc_payment.refund import rules
 from svc_payment.refund.rules import Asked, Refund, RefundStatus
 from svc_payment.settlement import store as settlement
 from svc_payment.settlement.store import SubjectKind, Work
+from svc_payment.split import rules as split_rules
+from svc_payment.split import store as splits
 
 _COLUMNS = "refund_id, order_id, asked_minor, amount_minor, currency, status, created_at, done_at"
 _FIND = f"SELECT {_COLUMNS} FROM refunds WHERE refund_id = ANY($1::uuid[])"
@@ -30,6 +33,10 @@ INSERT INTO refunds (refund_id, order_id, asked_minor, amount_minor, currency, s
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
                      $8::timestamptz[])
 """
+
+
+Borne = tuple[uuid.UUID, splits.Change]
+"""A refund, and what it makes of one seller's share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +48,21 @@ class Outcome:
 
 
 async def refund(
-    tx: asyncpg.Connection, asked: Sequence[Asked], *, at: datetime
+    tx: asyncpg.Connection, asked: Sequence[Asked], *, fee_basis_points: int, at: datetime
 ) -> tuple[list[Outcome | Refusal], list[Work]]:
     """Decide refunds in arrival order; returns a result per refund, in their order, and the work for providers.
 
+    What sellers bear is booked with the decision, whenever a provider sends the money: from then on it is not theirs.
     A twin of a refund waits on its payment's lock, because both name the same order; one that names another order
     meets the primary key.
     """
     locked = await payments.lock(tx, [each.order_id for each in asked])
     known = {row["refund_id"]: _refund(row) for row in await tx.fetch(_FIND, [each.refund_id for each in asked])}
+    shares = await splits.find(tx, list(locked))
     await failpoint("payment.refund.after_lock")
     results: list[Outcome | Refusal] = []
     new: list[Refund] = []
+    borne: list[Borne] = []
     for each in asked:
         try:
             payment = locked.get(each.order_id)
@@ -62,7 +72,12 @@ async def refund(
             if stored is not None:
                 rules.refuse_other(stored, each)
             else:
-                payment, stored = rules.decide(payment, each, at=at)
+                after, stored = rules.decide(payment, each, at=at)
+                before = shares.get(each.order_id, {})
+                held = split_rules.hold(payment, each.sold, before, fee_basis_points=fee_basis_points, at=at)
+                shares[each.order_id] = split_rules.bear(payment, held, stored.amount_minor, each.borne)
+                borne += [(stored.refund_id, change) for change in splits.changes_of(before, shares[each.order_id])]
+                payment = after
                 if stored.status is RefundStatus.DONE and stored.amount_minor:
                     payment = replace(payment, version=payment.version + 1)
                 locked[each.order_id], known[each.refund_id] = payment, stored
@@ -70,7 +85,7 @@ async def refund(
             results.append(Outcome(stored, payment))
         except Refusal as refusal:
             results.append(refusal)
-    work = await _save(tx, new, locked, at=at)
+    work = await _save(tx, new, locked, borne, at=at)
     await failpoint("payment.refund.before_commit")
     return results, work
 
@@ -96,9 +111,14 @@ async def finish(tx: asyncpg.Connection, refund_id: uuid.UUID, order_id: uuid.UU
 
 
 async def _save(
-    tx: asyncpg.Connection, new: Sequence[Refund], locked: dict[uuid.UUID, Payment], *, at: datetime
+    tx: asyncpg.Connection,
+    new: Sequence[Refund],
+    locked: dict[uuid.UUID, Payment],
+    borne: Sequence[Borne],
+    *,
+    at: datetime,
 ) -> list[Work]:
-    """Write new refunds and their payments, book those that are done, and store work for the others."""
+    """Write new refunds, their payments and what sellers bear, book what is done, and store work for the others."""
     if not new:
         return []
     await tx.execute(
@@ -121,8 +141,25 @@ async def _save(
     ]
     await settlement.add(tx, work)
     done = [r for r in new if r.status is RefundStatus.DONE and r.amount_minor]
-    await _book(tx, _versioned(done, locked), at=at)
+    moved = await _bear(tx, borne, locked, at=at)
+    await _book(tx, _versioned(done, locked), moved, at=at)
     return work
+
+
+async def _bear(
+    tx: asyncpg.Connection, borne: Sequence[Borne], locked: dict[uuid.UUID, Payment], *, at: datetime
+) -> list[Transfer]:
+    """Write what has become of sellers' shares, one after the other; returns what has to move for it."""
+    await splits.open_accounts(tx, [change for _, change in borne], at=at)
+    last = {(after.order_id, after.seller_id): (before, after) for _, (before, after) in borne}
+    await write(tx, splits.saving(list(last.values())))
+    return [
+        transfer
+        for refund_id, (before, after) in borne
+        for transfer in split_rules.transfers(
+            before, after, group_id=locked[after.order_id].payment_id, refund_id=refund_id
+        )
+    ]
 
 
 def _versioned(done: Sequence[Refund], locked: dict[uuid.UUID, Payment]) -> list[tuple[Payment, Refund]]:
@@ -136,12 +173,19 @@ def _versioned(done: Sequence[Refund], locked: dict[uuid.UUID, Payment]) -> list
     return versioned
 
 
-async def _book(tx: asyncpg.Connection, done: Sequence[tuple[Payment, Refund]], *, at: datetime) -> None:
+async def _book(
+    tx: asyncpg.Connection,
+    done: Sequence[tuple[Payment, Refund]],
+    moved: Sequence[Transfer] = (),
+    *,
+    at: datetime,
+) -> None:
+    """Tell of refunds that are done and book them, with what else moves, at once: balances are locked in one order."""
     await outbox.append(
         tx,
         [events.of_refund(payment, refund_id=each.refund_id, amount_minor=each.amount_minor) for payment, each in done],
     )
-    await ledger.post(tx, [rules.transfer(payment, each) for payment, each in done], at=at)
+    await ledger.post(tx, [*moved, *(rules.transfer(payment, each) for payment, each in done)], at=at)
 
 
 def _refund(row: asyncpg.Record) -> Refund:

@@ -22,7 +22,7 @@ CALLS = {
     Call("svc_bulk", "titan.catalog.v1.ProductService", "BatchSetPrices"),
     Call("svc_bulk", "titan.catalog.v1.ProductService", "ListAllProducts"),
     Call("svc_bulk", "titan.inventory.v1.InventoryService", "BatchSetStock"),
-    Call("svc_bulk", "titan.order.v1.SalesService", "ListSales"),
+    Call("svc_bulk", "titan.order.v1.SalesService", "SumSales"),
     Call("svc_cart", "titan.catalog.v1.ProductService", "BatchGetVariants"),
     Call("svc_notify", "titan.auth.v1.LinkService", "BatchGetLinks"),
     Call("svc_notify", "titan.auth.v1.UserService", "BatchGetContacts"),
@@ -38,6 +38,8 @@ CALLS = {
     Call("svc_order", "titan.payment.v1.PaymentService", "BatchCapture"),
     Call("svc_order", "titan.payment.v1.PaymentService", "BatchVoid"),
     Call("svc_order", "titan.payment.v1.RefundService", "BatchRefund"),
+    Call("svc_order", "titan.payment.v1.SplitService", "BatchHoldShares"),
+    Call("svc_order", "titan.payment.v1.SplitService", "BatchReleaseShares"),
 }
 """Every method that one package calls in another; the edge calls what its routes say."""
 

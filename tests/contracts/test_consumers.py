@@ -33,13 +33,14 @@ from svc_notify.notification import wire as letters
 from svc_notify.notification.consumer import TOPICS
 from svc_notify.notification.rules import LINK_REQUESTED, LINK_TEMPLATES, NOTICE_TEMPLATES, SIGN_IN_CHANGED
 from svc_order.checkout.intake import Ask, Intake, Priced
-from svc_order.checkout.participants import CartOrdered, Participants, ToPay, ToRefund, ToRestock
+from svc_order.checkout.participants import CartOrdered, Participants, Split, ToPay, ToRefund, ToRestock
 from svc_order.checkout.rules import Wanted
 from svc_order.checkout.store import ReturnedUnits
 from svc_order.errors import CartEmpty, SkuNotSold
 from svc_order.order.events import public_events
 from svc_order.order.rules import Order, confirm
 from svc_order.settings import OrderSettings
+from svc_order.split.rules import SellerPart
 from svc_order.vault import Vault
 from tests.contracts.world import PRICE_MINOR, World, gbp, order
 from tests.harness import as_user, titan_contract
@@ -375,6 +376,36 @@ async def test_no_refund_is_larger_than_what_was_taken_or_changes_under_its_id(w
     assert ("REFUND_TOO_LARGE", "REFUND_CONFLICT") == (reason(larger), reason(changed))
 
 
+@relies_on("svc_order", "BatchHoldShares", "BatchReleaseShares")
+async def test_shares_are_held_and_released_once_and_wait_for_their_capture(world: World, ask: Participants):
+    """On PAYMENT_NOT_CAPTURED the saga asks again later, by this name; whatever else is asked again is done."""
+    paid = order(user_id=await world.rich())
+    split = Split(paid.order_id, (SellerPart("tea_ltd", 250),))
+    await ask.authorize.submit(ToPay(paid, WALLET))
+
+    early = await ask.hold_shares.submit(split)
+    await ask.capture.submit(paid.order_id)
+    held = [await ask.hold_shares.submit(split), await ask.hold_shares.submit(split)]
+    released = [await ask.release_shares.submit(split), await ask.release_shares.submit(split)]
+
+    assert "PAYMENT_NOT_CAPTURED" == reason(early)
+    assert ["", ""] == [reason(each) for each in held] and ["", ""] == [reason(each) for each in released]
+    assert {str(paid.order_id)} == {each.order_id for each in (*held, *released)}
+
+
+@relies_on("svc_order", "BatchRefund")
+async def test_a_refund_says_what_sellers_sold_and_bear(world: World, ask: Participants):
+    """It is heard before the shares are held, and for the same shares again."""
+    paid = await given_captured(world, ask)
+    borne = (SellerPart("tea_ltd", 250, 100),)
+
+    refunded = await ask.refund.submit(ToRefund(uuid4(), paid.order_id, 100, "GBP", borne))
+    held = await ask.hold_shares.submit(Split(paid.order_id, borne))
+    other = await ask.hold_shares.submit(Split(paid.order_id, (SellerPart("tea_ltd", 251),)))
+
+    assert ("", "", "SHARES_CONFLICT") == (reason(refunded), reason(held), reason(other))
+
+
 # Carts and prices
 
 
@@ -601,7 +632,7 @@ async def test_a_job_puts_products_prices_and_stock_and_reads_them_again(world: 
     assert 1 == len([row for row in rows if f",{sku},{PRICE_MINOR},GBP,2000,Title of {sku},," in row])
 
 
-@relies_on("svc_bulk", "ListSales")
+@relies_on("svc_bulk", "SumSales")
 async def test_a_report_has_the_orders_that_count(world: World):
     """With their country, their lines and what they come to."""
     sku = await world.product()

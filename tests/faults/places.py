@@ -258,6 +258,21 @@ PLACES: tuple[Place, ...] = (
         recorded="catalog.put.after_commit",
     ),
     *_closed(
+        "svc_order",
+        "sellers' shares",
+        "the walks buy of the house alone: tests/svc_order/split breaks off at each of them",
+        before="saga.hold_shares.before saga.release_shares.before",
+        effect="saga.hold_shares.after saga.release_shares.after",
+    ),
+    *_closed(
+        "svc_payment",
+        "sellers' shares",
+        "the walks buy of the house alone: tests/svc_payment/split breaks off at each of them",
+        before="payment.split.after_lock",
+        effect="payment.split.before_commit",
+        recorded="payment.split.after_commit",
+    ),
+    *_closed(
         "svc_payment",
         "settlement of a day",
         "once a day, and the same day again changes nothing: tests/svc_payment/reconciliation",

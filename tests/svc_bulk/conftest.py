@@ -49,10 +49,10 @@ class Sold(sales_service_pb2_grpc.SalesServiceServicer):
     """A SalesService that answers the pages that a test has put here, and then the last one again."""
 
     def __init__(self) -> None:
-        self.pages: list[sales_service_pb2.ListSalesResponse] = []
-        self.asked: list[sales_service_pb2.ListSalesRequest] = []
+        self.pages: list[sales_service_pb2.SumSalesResponse] = []
+        self.asked: list[sales_service_pb2.SumSalesRequest] = []
 
-    async def ListSales(self, request: Any, context: Any) -> sales_service_pb2.ListSalesResponse:
+    async def SumSales(self, request: Any, context: Any) -> sales_service_pb2.SumSalesResponse:
         self.asked.append(request)
         return self.pages[int(request.page_token or 0)]
 

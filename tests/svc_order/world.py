@@ -22,6 +22,8 @@ from titan.payment.v1 import (
     refund_pb2,
     refund_service_pb2,
     refund_service_pb2_grpc,
+    split_service_pb2,
+    split_service_pb2_grpc,
 )
 from titan.type.v1 import money_pb2
 
@@ -85,6 +87,9 @@ class World:
     restocked: dict[str, dict[int, int]] = field(default_factory=dict)
     payments: dict[str, int] = field(default_factory=dict)
     refunds: dict[str, str] = field(default_factory=dict)
+    borne: dict[str, dict[str, int]] = field(default_factory=dict)
+    held: dict[str, dict[str, int]] = field(default_factory=dict)
+    released: dict[str, dict[str, int]] = field(default_factory=dict)
     amounts: dict[str, int] = field(default_factory=dict)
     carts: dict[str, tuple[str, dict[str, int]]] = field(default_factory=dict)
     closed: set[str] = field(default_factory=set)
@@ -121,6 +126,7 @@ class World:
             "titan.inventory.v1.InventoryService": Inventory(self),
             "titan.payment.v1.PaymentService": Payments(self),
             "titan.payment.v1.RefundService": Refunds(self),
+            "titan.payment.v1.SplitService": Splits(self),
         }
 
 
@@ -334,6 +340,9 @@ class Refunds(refund_service_pb2_grpc.RefundServiceServicer):
                 whole = self._world.amounts[intent.order_id]
                 amount = intent.amount.minor_units if intent.HasField("amount") else whole
                 self._world.refunds[intent.refund_id] = intent.order_id
+                if intent.sold:
+                    self._world.held[intent.order_id] = _by_seller(intent.sold)
+                    self._world.borne[intent.refund_id] = _by_seller(intent.borne)
                 status = "REFUNDED" if amount == whole else "PARTIALLY_REFUNDED"
                 result.payment_status = STATUS.Value(f"PAYMENT_STATUS_{status}")
                 result.amount.CopyFrom(money_pb2.Money(currency_code="GBP", minor_units=amount))
@@ -341,6 +350,32 @@ class Refunds(refund_service_pb2_grpc.RefundServiceServicer):
                 result.status = refund_pb2.REFUND_STATUS_DONE
             results.append(result)
         return refund_service_pb2.BatchRefundResponse(results=results)
+
+
+class Splits(split_service_pb2_grpc.SplitServiceServicer):
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def BatchHoldShares(self, request: Any, context: Any) -> split_service_pb2.BatchHoldSharesResponse:
+        self._world.enter("hold_shares")
+        return split_service_pb2.BatchHoldSharesResponse(results=self._split(request, self._world.held))
+
+    async def BatchReleaseShares(self, request: Any, context: Any) -> split_service_pb2.BatchReleaseSharesResponse:
+        self._world.enter("release_shares")
+        return split_service_pb2.BatchReleaseSharesResponse(results=self._split(request, self._world.released))
+
+    def _split(self, request: Any, kept: dict[str, dict[str, int]]) -> list[split_service_pb2.OrderSharesResult]:
+        results = [split_service_pb2.OrderSharesResult(order_id=each.order_id) for each in request.orders]
+        for each, result in zip(request.orders, results, strict=True):
+            if self._world.payments.get(each.order_id) == STATUS.PAYMENT_STATUS_AUTHORIZED:
+                result.error.CopyFrom(_status(PaymentNotCaptured("not captured")))
+            else:
+                kept[each.order_id] = _by_seller(each.sold)
+        return results
+
+
+def _by_seller(amounts: Any) -> dict[str, int]:
+    return {each.seller_id: each.amount_minor for each in amounts}
 
 
 async def until(condition: Any, *, seconds: float = 5.0) -> None:

@@ -4,7 +4,7 @@ provider that the test holds in its hands."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
@@ -27,6 +27,9 @@ from titan.payment.v1 import (
     refund_service_pb2,
     refund_service_pb2_grpc,
     settlement_service_pb2_grpc,
+    split_pb2,
+    split_service_pb2,
+    split_service_pb2_grpc,
     wallet_service_pb2,
     wallet_service_pb2_grpc,
 )
@@ -38,6 +41,7 @@ CALLERS = {
     "titan.payment.v1.RefundService": frozenset({"svc_order", "edge_http"}),
     "titan.payment.v1.LedgerService": frozenset({"edge_http"}),
     "titan.payment.v1.SettlementService": frozenset({"edge_http"}),
+    "titan.payment.v1.SplitService": frozenset({"svc_order", "edge_http"}),
 }
 
 
@@ -75,6 +79,7 @@ async def stubs(parts) -> AsyncIterator[SimpleNamespace]:
             refunds=refund_service_pb2_grpc.RefundServiceStub(channel),
             ledger=ledger_service_pb2_grpc.LedgerServiceStub(channel),
             settlements=settlement_service_pb2_grpc.SettlementServiceStub(channel),
+            splits=split_service_pb2_grpc.SplitServiceStub(channel),
         )
 
 
@@ -131,6 +136,23 @@ class Till:
         request = refund_service_pb2.BatchRefundRequest(intents=intents)
         return (await self.stubs.refunds.BatchRefund(request, metadata=self.order)).results
 
+    async def hold(self, order_id: str, **sold: int) -> str:
+        """Hold sellers' shares of an order; returns the reason of a refusal."""
+        request = split_service_pb2.BatchHoldSharesRequest(orders=[shares_of(order_id, **sold)])
+        return reason_in((await self.stubs.splits.BatchHoldShares(request, metadata=self.order)).results[0])
+
+    async def release(self, order_id: str, **sold: int) -> str:
+        """Release sellers' shares of an order; returns the reason of a refusal."""
+        request = split_service_pb2.BatchReleaseSharesRequest(orders=[shares_of(order_id, **sold)])
+        return reason_in((await self.stubs.splits.BatchReleaseShares(request, metadata=self.order)).results[0])
+
+    async def balance(self, seller_id: str) -> tuple[int, int]:
+        """Return what a seller has in escrow, and is owed."""
+        request = split_service_pb2.GetSellerBalanceRequest(seller_id=seller_id)
+        found = await self.stubs.splits.GetSellerBalance(request, metadata=as_user(roles=("finance",)))
+        (only,) = found.balances
+        return only.escrow.minor_units, only.payable.minor_units
+
     async def verify(self) -> ledger_service_pb2.VerifyLedgerResponse:
         request = ledger_service_pb2.VerifyLedgerRequest()
         return await self.stubs.ledger.VerifyLedger(request, metadata=as_user(roles=("finance",)))
@@ -160,10 +182,34 @@ def by_card(amount_minor: int, *, token: str = "tok_visa", order_id: str = "", p
     )
 
 
-def refund_of(order_id: str, amount_minor: int | None = None, *, refund_id: str = "", currency: str = "GBP"):
-    """Return an intent to refund an order, all of it unless an amount is said."""
+def refund_of(
+    order_id: str,
+    amount_minor: int | None = None,
+    *,
+    refund_id: str = "",
+    currency: str = "GBP",
+    sold: Mapping[str, int] | None = None,
+    borne: Mapping[str, int] | None = None,
+):
+    """Return an intent to refund an order, all of it unless an amount is said; who sold it, and who bears what."""
     amount = None if amount_minor is None else money(amount_minor, currency)
-    return refund_service_pb2.RefundIntent(refund_id=refund_id or str(uuid4()), order_id=order_id, amount=amount)
+    return refund_service_pb2.RefundIntent(
+        refund_id=refund_id or str(uuid4()),
+        order_id=order_id,
+        amount=amount,
+        sold=amounts(sold or {}),
+        borne=amounts(borne or {}),
+    )
+
+
+def shares_of(order_id: str, **sold: int) -> split_service_pb2.OrderShares:
+    """Return what sellers sold of an order."""
+    return split_service_pb2.OrderShares(order_id=order_id, sold=amounts(sold))
+
+
+def amounts(by_seller: Mapping[str, int]) -> list[split_pb2.SellerAmount]:
+    """Return amounts by seller as the contract has them."""
+    return [split_pb2.SellerAmount(seller_id=each, amount_minor=minor) for each, minor in by_seller.items()]
 
 
 def reason_in(result: object) -> str:

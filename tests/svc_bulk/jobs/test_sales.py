@@ -11,13 +11,19 @@ from titan.order.v1 import sales_service_pb2 as pb
 WHEN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def page(number: int, token: str) -> pb.ListSalesResponse:
-    sale = pb.Sale(
-        user_id=f"user-{number}", country_code="GB", currency_code="GBP", total_minor=100, refunded_minor=10, units=2
-    )
-    sale.effective_time.FromDatetime(WHEN)
+def page(number: int, token: str) -> pb.SumSalesResponse:
+    def sums(name: str) -> pb.SalesSums:
+        return pb.SalesSums(name=name, currency_code="GBP", orders=1, total_minor=100, refunded_minor=10, units=2)
+
     sku = pb.SkuSales(sku="cup", title="Cup", currency_code="GBP", units=2, total_minor=90, orders=1)
-    return pb.ListSalesResponse(sales=[sale], skus=[sku], next_page_token=token)
+    return pb.SumSalesResponse(
+        orders=1,
+        days=[sums("2026-03-01")],
+        countries=[sums("")],
+        customers=[sums(f"user-{number}")],
+        skus=[sku],
+        next_page_token=token,
+    )
 
 
 async def test_a_report_is_four_tables_and_a_page(bulk: Bulk):
@@ -36,6 +42,8 @@ async def test_a_report_is_four_tables_and_a_page(bulk: Bulk):
     ] == sorted(files)
     assert "2026-03-01,GBP,3,6,300,30,270" in files["sales_by_day.csv"]
     assert "cup,GBP,Cup,3,6,0,270" in files["sales_by_product.csv"]
+    assert "unknown,GBP,3,6,300,30,270" in files["sales_by_country.csv"]
+    assert "user-1,GBP,1,2,100,10,90" in files["sales_by_customer.csv"]
     assert "GBP 3.00" in files["sales_report.html"] and "From 2026-03-01 12:00 UTC" in files["sales_report.html"]
     assert [WHEN] * 3 == [asked.from_time.ToDatetime(tzinfo=UTC) for asked in bulk.sold.asked]
 

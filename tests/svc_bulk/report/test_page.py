@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from html.parser import HTMLParser
 
 from svc_bulk.report import page
-from svc_bulk.report.rules import Report, Sale, SkuSales
+from svc_bulk.report.rules import Group, Report, SkuSales
 
 
 class Reader(HTMLParser):
@@ -30,8 +30,11 @@ def report(days: int = 3, title: str = "Cup") -> Report:
     first = date(2026, 1, 1)
     for number in range(days):
         if number % 2 == 0:
-            made.add([Sale(first + timedelta(days=number), "ada", "GB", "GBP", 1, 123_450, 50)], [])
-    made.add([], [SkuSales("cup-1", title, "GBP", 1, 1, 0, 99)])
+            day, country, customer = (
+                [Group(name, "GBP", 1, 1, 123_450, 50)] for name in (str(first + timedelta(days=number)), "GB", "ada")
+            )
+            made.add(days=day, countries=country, customers=customer)
+    made.add(skus=[SkuSales("cup-1", title, "GBP", 1, 1, 0, 99)])
     return made
 
 

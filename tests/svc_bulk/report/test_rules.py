@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from datetime import date
 
 import pytest
 
 from svc_bulk.errors import ReportTooLarge
 from svc_bulk.report import rules
-from svc_bulk.report.rules import Report, Sale, SkuSales, largest, tables
+from svc_bulk.report.rules import Group, Report, SkuSales, largest, tables
 
 MONDAY, TUESDAY = date(2026, 1, 5), date(2026, 1, 6)
+
+
+@dataclass(frozen=True)
+class Sale:
+    """One order, as its owner would sum it alone."""
+
+    day: date
+    user: str
+    country: str
+    currency: str
+    units: int
+    total: int
+    refunded: int
+
+    def of(self, name: str) -> Group:
+        return Group(name, self.currency, 1, self.units, self.total, self.refunded)
 
 
 def sale(day: date = MONDAY, user: str = "ada", country: str = "GB", total: int = 100, **more) -> Sale:
@@ -25,7 +42,12 @@ def sold(sku: str = "cup", units: int = 1, total: int = 100, **more) -> SkuSales
 def report(*pages: tuple[list[Sale], list[SkuSales]]) -> Report:
     made = Report()
     for sales, skus in pages:
-        made.add(sales, skus)
+        made.add(
+            days=[each.of(str(each.day)) for each in sales],
+            countries=[each.of(each.country) for each in sales],
+            customers=[each.of(each.user) for each in sales],
+            skus=skus,
+        )
     return made
 
 
@@ -71,10 +93,10 @@ def test_a_report_has_only_so_many_groups(monkeypatch):
     """It is held in memory."""
     monkeypatch.setattr(rules, "MAX_GROUPS", 4)
     made = report(([sale()], [sold()]))
-    made.add([sale()], [sold()])
+    made.add(customers=[sale().of("ada")], skus=[sold()])
 
     with pytest.raises(ReportTooLarge):
-        made.add([sale(user="bob")], [])
+        made.add(customers=[sale().of("bob")])
 
 
 def test_the_largest_come_first():

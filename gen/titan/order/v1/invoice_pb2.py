@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctitan/order/v1/invoice.proto\x12\x0etitan.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\x92\x02\n\x07Invoice\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12.\n\nissue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05total\x18\x06 \x01(\x0b\x32\x14.titan.type.v1.Money\x12!\n\x03tax\x18\x07 \x01(\x0b\x32\x14.titan.type.v1.Money\x12&\n\x08shipping\x18\x08 \x01(\x0b\x32\x14.titan.type.v1.Moneyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctitan/order/v1/invoice.proto\x12\x0etitan.order.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\x92\x02\n\x07Invoice\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12.\n\nissue_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05total\x18\x06 \x01(\x0b\x32\x14.titan.type.v1.Money\x12!\n\x03tax\x18\x07 \x01(\x0b\x32\x14.titan.type.v1.Money\x12&\n\x08shipping\x18\x08 \x01(\x0b\x32\x14.titan.type.v1.Money\"\x98\x02\n\nCreditNote\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x03\x12\x16\n\x0einvoice_number\x18\x03 \x01(\x03\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12\x11\n\trefund_id\x18\x05 \x01(\t\x12.\n\nissue_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x05total\x18\x08 \x01(\x0b\x32\x14.titan.type.v1.Money\x12!\n\x03tax\x18\t \x01(\x0b\x32\x14.titan.type.v1.Moneyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,4 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INVOICE']._serialized_start=109
   _globals['_INVOICE']._serialized_end=383
+  _globals['_CREDITNOTE']._serialized_start=386
+  _globals['_CREDITNOTE']._serialized_end=666
 # @@protoc_insertion_point(module_scope)

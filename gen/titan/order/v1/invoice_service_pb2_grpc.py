@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class InvoiceServiceStub:
-    """Invoices: one for each seller of an order that has left.
+    """Invoices: one for each seller of an order that has left; and credit notes, for what of them went back.
     """
 
     def __init__(self, channel):
@@ -45,10 +45,20 @@ class InvoiceServiceStub:
                 request_serializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListInvoicesRequest.SerializeToString,
                 response_deserializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListInvoicesResponse.FromString,
                 _registered_method=True)
+        self.ListOrderCreditNotes = channel.unary_unary(
+                '/titan.order.v1.InvoiceService/ListOrderCreditNotes',
+                request_serializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListOrderCreditNotesRequest.SerializeToString,
+                response_deserializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListOrderCreditNotesResponse.FromString,
+                _registered_method=True)
+        self.ListCreditNotes = channel.unary_unary(
+                '/titan.order.v1.InvoiceService/ListCreditNotes',
+                request_serializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListCreditNotesRequest.SerializeToString,
+                response_deserializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListCreditNotesResponse.FromString,
+                _registered_method=True)
 
 
 class InvoiceServiceServicer:
-    """Invoices: one for each seller of an order that has left.
+    """Invoices: one for each seller of an order that has left; and credit notes, for what of them went back.
     """
 
     def ListOrderInvoices(self, request, context):
@@ -70,6 +80,26 @@ class InvoiceServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListOrderCreditNotes(self, request, context):
+        """Lists the credit notes of an order, by seller, then by number. What went back before the parcel left is credited when
+        it leaves.
+
+        Owners read theirs; the roles admin, finance, importer and support read any.
+        Fails with ORDER_NOT_FOUND or PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCreditNotes(self, request, context):
+        """Lists the credit notes of a seller, the newest first.
+
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InvoiceServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -83,6 +113,16 @@ def add_InvoiceServiceServicer_to_server(servicer, server):
                     request_deserializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListInvoicesRequest.FromString,
                     response_serializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListInvoicesResponse.SerializeToString,
             ),
+            'ListOrderCreditNotes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrderCreditNotes,
+                    request_deserializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListOrderCreditNotesRequest.FromString,
+                    response_serializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListOrderCreditNotesResponse.SerializeToString,
+            ),
+            'ListCreditNotes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCreditNotes,
+                    request_deserializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListCreditNotesRequest.FromString,
+                    response_serializer=titan_dot_order_dot_v1_dot_invoice__service__pb2.ListCreditNotesResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'titan.order.v1.InvoiceService', rpc_method_handlers)
@@ -92,7 +132,7 @@ def add_InvoiceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class InvoiceService:
-    """Invoices: one for each seller of an order that has left.
+    """Invoices: one for each seller of an order that has left; and credit notes, for what of them went back.
     """
 
     @staticmethod
@@ -139,6 +179,60 @@ class InvoiceService:
             '/titan.order.v1.InvoiceService/ListInvoices',
             titan_dot_order_dot_v1_dot_invoice__service__pb2.ListInvoicesRequest.SerializeToString,
             titan_dot_order_dot_v1_dot_invoice__service__pb2.ListInvoicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrderCreditNotes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.order.v1.InvoiceService/ListOrderCreditNotes',
+            titan_dot_order_dot_v1_dot_invoice__service__pb2.ListOrderCreditNotesRequest.SerializeToString,
+            titan_dot_order_dot_v1_dot_invoice__service__pb2.ListOrderCreditNotesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCreditNotes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.order.v1.InvoiceService/ListCreditNotes',
+            titan_dot_order_dot_v1_dot_invoice__service__pb2.ListCreditNotesRequest.SerializeToString,
+            titan_dot_order_dot_v1_dot_invoice__service__pb2.ListCreditNotesResponse.FromString,
             options,
             channel_credentials,
             insecure,

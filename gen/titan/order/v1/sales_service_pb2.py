@@ -27,27 +27,27 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/order/v1/sales_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\"\xaa\x01\n\x10ListSalesRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12-\n\tfrom_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"y\n\x11ListSalesResponse\x12#\n\x05sales\x18\x01 \x03(\x0b\x32\x14.titan.order.v1.Sale\x12&\n\x04skus\x18\x02 \x03(\x0b\x32\x18.titan.order.v1.SkuSales\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"\xf1\x01\n\x04Sale\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x63ountry_code\x18\x04 \x01(\t\x12\x15\n\rcurrency_code\x18\x05 \x01(\t\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x16\n\x0eshipping_minor\x18\x07 \x01(\x03\x12\x11\n\ttax_minor\x18\x08 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\t \x01(\x03\x12\r\n\x05units\x18\n \x01(\x03\"\x89\x01\n\x08SkuSales\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12\r\n\x05units\x18\x04 \x01(\x03\x12\x16\n\x0ereturned_units\x18\x05 \x01(\x03\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x0e\n\x06orders\x18\x07 \x01(\x03\x32k\n\x0cSalesService\x12[\n\tListSales\x12 .titan.order.v1.ListSalesRequest\x1a!.titan.order.v1.ListSalesResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/order/v1/sales_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\"\xaa\x01\n\x0fSumSalesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12-\n\tfrom_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x01\n\x10SumSalesResponse\x12\x0e\n\x06orders\x18\x01 \x01(\x03\x12\'\n\x04\x64\x61ys\x18\x02 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12,\n\tcountries\x18\x03 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12,\n\tcustomers\x18\x04 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12&\n\x04skus\x18\x05 \x03(\x0b\x32\x18.titan.order.v1.SkuSales\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t\"|\n\tSalesSums\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x0e\n\x06orders\x18\x03 \x01(\x03\x12\r\n\x05units\x18\x04 \x01(\x03\x12\x13\n\x0btotal_minor\x18\x05 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x06 \x01(\x03\"\x89\x01\n\x08SkuSales\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12\r\n\x05units\x18\x04 \x01(\x03\x12\x16\n\x0ereturned_units\x18\x05 \x01(\x03\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x0e\n\x06orders\x18\x07 \x01(\x03\x32h\n\x0cSalesService\x12X\n\x08SumSales\x12\x1f.titan.order.v1.SumSalesRequest\x1a .titan.order.v1.SumSalesResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.order.v1.sales_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTSALESREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTSALESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
-  _globals['_LISTSALESREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTSALESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
-  _globals['_SALESSERVICE'].methods_by_name['ListSales']._loaded_options = None
-  _globals['_SALESSERVICE'].methods_by_name['ListSales']._serialized_options = b'\220\002\001\252\273\030\002 \001'
-  _globals['_LISTSALESREQUEST']._serialized_start=149
-  _globals['_LISTSALESREQUEST']._serialized_end=319
-  _globals['_LISTSALESRESPONSE']._serialized_start=321
-  _globals['_LISTSALESRESPONSE']._serialized_end=442
-  _globals['_SALE']._serialized_start=445
-  _globals['_SALE']._serialized_end=686
-  _globals['_SKUSALES']._serialized_start=689
-  _globals['_SKUSALES']._serialized_end=826
-  _globals['_SALESSERVICE']._serialized_start=828
-  _globals['_SALESSERVICE']._serialized_end=935
+  _globals['_SUMSALESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_SUMSALESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_SUMSALESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_SUMSALESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_SALESSERVICE'].methods_by_name['SumSales']._loaded_options = None
+  _globals['_SALESSERVICE'].methods_by_name['SumSales']._serialized_options = b'\220\002\001\252\273\030\002 \001'
+  _globals['_SUMSALESREQUEST']._serialized_start=149
+  _globals['_SUMSALESREQUEST']._serialized_end=319
+  _globals['_SUMSALESRESPONSE']._serialized_start=322
+  _globals['_SUMSALESRESPONSE']._serialized_end=554
+  _globals['_SALESSUMS']._serialized_start=556
+  _globals['_SALESSUMS']._serialized_end=680
+  _globals['_SKUSALES']._serialized_start=683
+  _globals['_SKUSALES']._serialized_end=820
+  _globals['_SALESSERVICE']._serialized_start=822
+  _globals['_SALESSERVICE']._serialized_end=926
 # @@protoc_insertion_point(module_scope)

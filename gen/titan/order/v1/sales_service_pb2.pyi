@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class ListSalesRequest(_message.Message):
+class SumSalesRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "from_time", "to_time")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
@@ -23,39 +23,37 @@ class ListSalesRequest(_message.Message):
     to_time: _timestamp_pb2.Timestamp
     def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
-class ListSalesResponse(_message.Message):
-    __slots__ = ("sales", "skus", "next_page_token")
-    SALES_FIELD_NUMBER: _ClassVar[int]
+class SumSalesResponse(_message.Message):
+    __slots__ = ("orders", "days", "countries", "customers", "skus", "next_page_token")
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    DAYS_FIELD_NUMBER: _ClassVar[int]
+    COUNTRIES_FIELD_NUMBER: _ClassVar[int]
+    CUSTOMERS_FIELD_NUMBER: _ClassVar[int]
     SKUS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
-    sales: _containers.RepeatedCompositeFieldContainer[Sale]
+    orders: int
+    days: _containers.RepeatedCompositeFieldContainer[SalesSums]
+    countries: _containers.RepeatedCompositeFieldContainer[SalesSums]
+    customers: _containers.RepeatedCompositeFieldContainer[SalesSums]
     skus: _containers.RepeatedCompositeFieldContainer[SkuSales]
     next_page_token: str
-    def __init__(self, sales: _Optional[_Iterable[_Union[Sale, _Mapping]]] = ..., skus: _Optional[_Iterable[_Union[SkuSales, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    def __init__(self, orders: _Optional[int] = ..., days: _Optional[_Iterable[_Union[SalesSums, _Mapping]]] = ..., countries: _Optional[_Iterable[_Union[SalesSums, _Mapping]]] = ..., customers: _Optional[_Iterable[_Union[SalesSums, _Mapping]]] = ..., skus: _Optional[_Iterable[_Union[SkuSales, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
-class Sale(_message.Message):
-    __slots__ = ("order_id", "user_id", "effective_time", "country_code", "currency_code", "total_minor", "shipping_minor", "tax_minor", "refunded_minor", "units")
-    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
-    USER_ID_FIELD_NUMBER: _ClassVar[int]
-    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
-    COUNTRY_CODE_FIELD_NUMBER: _ClassVar[int]
+class SalesSums(_message.Message):
+    __slots__ = ("name", "currency_code", "orders", "units", "total_minor", "refunded_minor")
+    NAME_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_CODE_FIELD_NUMBER: _ClassVar[int]
-    TOTAL_MINOR_FIELD_NUMBER: _ClassVar[int]
-    SHIPPING_MINOR_FIELD_NUMBER: _ClassVar[int]
-    TAX_MINOR_FIELD_NUMBER: _ClassVar[int]
-    REFUNDED_MINOR_FIELD_NUMBER: _ClassVar[int]
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
     UNITS_FIELD_NUMBER: _ClassVar[int]
-    order_id: str
-    user_id: str
-    effective_time: _timestamp_pb2.Timestamp
-    country_code: str
+    TOTAL_MINOR_FIELD_NUMBER: _ClassVar[int]
+    REFUNDED_MINOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
     currency_code: str
-    total_minor: int
-    shipping_minor: int
-    tax_minor: int
-    refunded_minor: int
+    orders: int
     units: int
-    def __init__(self, order_id: _Optional[str] = ..., user_id: _Optional[str] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., country_code: _Optional[str] = ..., currency_code: _Optional[str] = ..., total_minor: _Optional[int] = ..., shipping_minor: _Optional[int] = ..., tax_minor: _Optional[int] = ..., refunded_minor: _Optional[int] = ..., units: _Optional[int] = ...) -> None: ...
+    total_minor: int
+    refunded_minor: int
+    def __init__(self, name: _Optional[str] = ..., currency_code: _Optional[str] = ..., orders: _Optional[int] = ..., units: _Optional[int] = ..., total_minor: _Optional[int] = ..., refunded_minor: _Optional[int] = ...) -> None: ...
 
 class SkuSales(_message.Message):
     __slots__ = ("sku", "title", "currency_code", "units", "returned_units", "total_minor", "orders")

@@ -35,10 +35,10 @@ class SalesServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.ListSales = channel.unary_unary(
-                '/titan.order.v1.SalesService/ListSales',
-                request_serializer=titan_dot_order_dot_v1_dot_sales__service__pb2.ListSalesRequest.SerializeToString,
-                response_deserializer=titan_dot_order_dot_v1_dot_sales__service__pb2.ListSalesResponse.FromString,
+        self.SumSales = channel.unary_unary(
+                '/titan.order.v1.SalesService/SumSales',
+                request_serializer=titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesRequest.SerializeToString,
+                response_deserializer=titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesResponse.FromString,
                 _registered_method=True)
 
 
@@ -46,8 +46,9 @@ class SalesServiceServicer:
     """What was sold, for those who sum it.
     """
 
-    def ListSales(self, request, context):
-        """Lists orders that count, in the order in which they were placed, with what a report needs and no more.
+    def SumSales(self, request, context):
+        """Sums orders that count, some hundreds at a time, in the order in which they were placed: what they come to by day, by
+        country, by customer and by SKU. Groups come back and no order; the sums of all pages together are those of the time.
 
         Orders that count are CONFIRMED, SHIPPED, DELIVERED or REFUNDED.
         Fails with PAGE_TOKEN_INVALID.
@@ -59,10 +60,10 @@ class SalesServiceServicer:
 
 def add_SalesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'ListSales': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListSales,
-                    request_deserializer=titan_dot_order_dot_v1_dot_sales__service__pb2.ListSalesRequest.FromString,
-                    response_serializer=titan_dot_order_dot_v1_dot_sales__service__pb2.ListSalesResponse.SerializeToString,
+            'SumSales': grpc.unary_unary_rpc_method_handler(
+                    servicer.SumSales,
+                    request_deserializer=titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesRequest.FromString,
+                    response_serializer=titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -77,7 +78,7 @@ class SalesService:
     """
 
     @staticmethod
-    def ListSales(request,
+    def SumSales(request,
             target,
             options=(),
             channel_credentials=None,
@@ -90,9 +91,9 @@ class SalesService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/titan.order.v1.SalesService/ListSales',
-            titan_dot_order_dot_v1_dot_sales__service__pb2.ListSalesRequest.SerializeToString,
-            titan_dot_order_dot_v1_dot_sales__service__pb2.ListSalesResponse.FromString,
+            '/titan.order.v1.SalesService/SumSales',
+            titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesRequest.SerializeToString,
+            titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesResponse.FromString,
             options,
             channel_credentials,
             insecure,

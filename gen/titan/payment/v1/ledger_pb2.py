@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtitan/payment/v1/ledger.proto\x12\x10titan.payment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\xdd\x01\n\nLedgerSums\x12$\n\x06\x64\x65\x62its\x18\x01 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07\x63redits\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07\x62\x61lance\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12,\n\x0epending_debits\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12-\n\x0fpending_credits\x18\x05 \x01(\x0b\x32\x14.titan.type.v1.Money\"^\n\x10TrialBalanceLine\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x01(\x03\x12*\n\x04sums\x18\x03 \x01(\x0b\x32\x1c.titan.payment.v1.LedgerSums\"\x9d\x01\n\rLedgerAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12-\n\topen_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x04sums\x18\x05 \x01(\x0b\x32\x1c.titan.payment.v1.LedgerSums\"\xec\x01\n\x0bLedgerEntry\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x10\n\x08group_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12\x1a\n\x12\x63ounter_account_id\x18\x05 \x01(\t\x12$\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07\x62\x61lance\x18\x07 \x01(\x0b\x32\x14.titan.type.v1.Money\x12-\n\tpost_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtitan/payment/v1/ledger.proto\x12\x10titan.payment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\xdd\x01\n\nLedgerSums\x12$\n\x06\x64\x65\x62its\x18\x01 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07\x63redits\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07\x62\x61lance\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12,\n\x0epending_debits\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12-\n\x0fpending_credits\x18\x05 \x01(\x0b\x32\x14.titan.type.v1.Money\"^\n\x10TrialBalanceLine\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x01(\x03\x12*\n\x04sums\x18\x03 \x01(\x0b\x32\x1c.titan.payment.v1.LedgerSums\"\xb0\x01\n\rLedgerAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12-\n\topen_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12*\n\x04sums\x18\x05 \x01(\x0b\x32\x1c.titan.payment.v1.LedgerSums\x12\x11\n\tseller_id\x18\x06 \x01(\t\"\xec\x01\n\x0bLedgerEntry\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x10\n\x08group_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x10\n\x08order_id\x18\x04 \x01(\t\x12\x1a\n\x12\x63ounter_account_id\x18\x05 \x01(\t\x12$\n\x06\x61mount\x18\x06 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07\x62\x61lance\x18\x07 \x01(\x0b\x32\x14.titan.type.v1.Money\x12-\n\tpost_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRIALBALANCELINE']._serialized_start=335
   _globals['_TRIALBALANCELINE']._serialized_end=429
   _globals['_LEDGERACCOUNT']._serialized_start=432
-  _globals['_LEDGERACCOUNT']._serialized_end=589
-  _globals['_LEDGERENTRY']._serialized_start=592
-  _globals['_LEDGERENTRY']._serialized_end=828
+  _globals['_LEDGERACCOUNT']._serialized_end=608
+  _globals['_LEDGERENTRY']._serialized_start=611
+  _globals['_LEDGERENTRY']._serialized_end=847
 # @@protoc_insertion_point(module_scope)

@@ -34,18 +34,20 @@ class TrialBalanceLine(_message.Message):
     def __init__(self, code: _Optional[str] = ..., accounts: _Optional[int] = ..., sums: _Optional[_Union[LedgerSums, _Mapping]] = ...) -> None: ...
 
 class LedgerAccount(_message.Message):
-    __slots__ = ("account_id", "code", "user_id", "open_time", "sums")
+    __slots__ = ("account_id", "code", "user_id", "open_time", "sums", "seller_id")
     ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     OPEN_TIME_FIELD_NUMBER: _ClassVar[int]
     SUMS_FIELD_NUMBER: _ClassVar[int]
+    SELLER_ID_FIELD_NUMBER: _ClassVar[int]
     account_id: str
     code: str
     user_id: str
     open_time: _timestamp_pb2.Timestamp
     sums: LedgerSums
-    def __init__(self, account_id: _Optional[str] = ..., code: _Optional[str] = ..., user_id: _Optional[str] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sums: _Optional[_Union[LedgerSums, _Mapping]] = ...) -> None: ...
+    seller_id: str
+    def __init__(self, account_id: _Optional[str] = ..., code: _Optional[str] = ..., user_id: _Optional[str] = ..., open_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sums: _Optional[_Union[LedgerSums, _Mapping]] = ..., seller_id: _Optional[str] = ...) -> None: ...
 
 class LedgerEntry(_message.Message):
     __slots__ = ("transfer_id", "group_id", "kind", "order_id", "counter_account_id", "amount", "balance", "post_time")

@@ -27,10 +27,11 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 from titan.payment.v1 import payment_pb2 as titan_dot_payment_dot_v1_dot_payment__pb2
 from titan.payment.v1 import refund_pb2 as titan_dot_payment_dot_v1_dot_refund__pb2
+from titan.payment.v1 import split_pb2 as titan_dot_payment_dot_v1_dot_split__pb2
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/payment/v1/refund_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1etitan/payment/v1/payment.proto\x1a\x1dtitan/payment/v1/refund.proto\x1a\x19titan/type/v1/money.proto\"R\n\x12\x42\x61tchRefundRequest\x12<\n\x07intents\x18\x01 \x03(\x0b\x32\x1e.titan.payment.v1.RefundIntentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"m\n\x0cRefundIntent\x12\x1b\n\trefund_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12$\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\"F\n\x13\x42\x61tchRefundResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.titan.payment.v1.RefundResult\"\xd3\x01\n\x0cRefundResult\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12.\n\x06status\x18\x02 \x01(\x0e\x32\x1e.titan.payment.v1.RefundStatus\x12$\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x37\n\x0epayment_status\x18\x04 \x01(\x0e\x32\x1f.titan.payment.v1.PaymentStatus\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status2v\n\rRefundService\x12\x65\n\x0b\x42\x61tchRefund\x12$.titan.payment.v1.BatchRefundRequest\x1a%.titan.payment.v1.BatchRefundResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/payment/v1/refund_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/rpc/status.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1etitan/payment/v1/payment.proto\x1a\x1dtitan/payment/v1/refund.proto\x1a\x1ctitan/payment/v1/split.proto\x1a\x19titan/type/v1/money.proto\"R\n\x12\x42\x61tchRefundRequest\x12<\n\x07intents\x18\x01 \x03(\x0b\x32\x1e.titan.payment.v1.RefundIntentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\x80\x02\"\xe0\x01\n\x0cRefundIntent\x12\x1b\n\trefund_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08order_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12$\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x37\n\x04sold\x18\x04 \x03(\x0b\x32\x1e.titan.payment.v1.SellerAmountB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x38\n\x05\x62orne\x18\x05 \x03(\x0b\x32\x1e.titan.payment.v1.SellerAmountB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"F\n\x13\x42\x61tchRefundResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.titan.payment.v1.RefundResult\"\xd3\x01\n\x0cRefundResult\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12.\n\x06status\x18\x02 \x01(\x0e\x32\x1e.titan.payment.v1.RefundStatus\x12$\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x37\n\x0epayment_status\x18\x04 \x01(\x0e\x32\x1f.titan.payment.v1.PaymentStatus\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status2v\n\rRefundService\x12\x65\n\x0b\x42\x61tchRefund\x12$.titan.payment.v1.BatchRefundRequest\x1a%.titan.payment.v1.BatchRefundResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,16 +44,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUNDINTENT'].fields_by_name['refund_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_REFUNDINTENT'].fields_by_name['order_id']._loaded_options = None
   _globals['_REFUNDINTENT'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_REFUNDINTENT'].fields_by_name['sold']._loaded_options = None
+  _globals['_REFUNDINTENT'].fields_by_name['sold']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_REFUNDINTENT'].fields_by_name['borne']._loaded_options = None
+  _globals['_REFUNDINTENT'].fields_by_name['borne']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_REFUNDSERVICE'].methods_by_name['BatchRefund']._loaded_options = None
   _globals['_REFUNDSERVICE'].methods_by_name['BatchRefund']._serialized_options = b'\220\002\002\252\273\030\002 \001'
-  _globals['_BATCHREFUNDREQUEST']._serialized_start=235
-  _globals['_BATCHREFUNDREQUEST']._serialized_end=317
-  _globals['_REFUNDINTENT']._serialized_start=319
-  _globals['_REFUNDINTENT']._serialized_end=428
-  _globals['_BATCHREFUNDRESPONSE']._serialized_start=430
-  _globals['_BATCHREFUNDRESPONSE']._serialized_end=500
-  _globals['_REFUNDRESULT']._serialized_start=503
-  _globals['_REFUNDRESULT']._serialized_end=714
-  _globals['_REFUNDSERVICE']._serialized_start=716
-  _globals['_REFUNDSERVICE']._serialized_end=834
+  _globals['_BATCHREFUNDREQUEST']._serialized_start=265
+  _globals['_BATCHREFUNDREQUEST']._serialized_end=347
+  _globals['_REFUNDINTENT']._serialized_start=350
+  _globals['_REFUNDINTENT']._serialized_end=574
+  _globals['_BATCHREFUNDRESPONSE']._serialized_start=576
+  _globals['_BATCHREFUNDRESPONSE']._serialized_end=646
+  _globals['_REFUNDRESULT']._serialized_start=649
+  _globals['_REFUNDRESULT']._serialized_end=860
+  _globals['_REFUNDSERVICE']._serialized_start=862
+  _globals['_REFUNDSERVICE']._serialized_end=980
 # @@protoc_insertion_point(module_scope)

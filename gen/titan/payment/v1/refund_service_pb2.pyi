@@ -3,6 +3,7 @@ from google.rpc import status_pb2 as _status_pb2
 from titan.options.v1 import options_pb2 as _options_pb2
 from titan.payment.v1 import payment_pb2 as _payment_pb2
 from titan.payment.v1 import refund_pb2 as _refund_pb2
+from titan.payment.v1 import split_pb2 as _split_pb2
 from titan.type.v1 import money_pb2 as _money_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -19,14 +20,18 @@ class BatchRefundRequest(_message.Message):
     def __init__(self, intents: _Optional[_Iterable[_Union[RefundIntent, _Mapping]]] = ...) -> None: ...
 
 class RefundIntent(_message.Message):
-    __slots__ = ("refund_id", "order_id", "amount")
+    __slots__ = ("refund_id", "order_id", "amount", "sold", "borne")
     REFUND_ID_FIELD_NUMBER: _ClassVar[int]
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    SOLD_FIELD_NUMBER: _ClassVar[int]
+    BORNE_FIELD_NUMBER: _ClassVar[int]
     refund_id: str
     order_id: str
     amount: _money_pb2.Money
-    def __init__(self, refund_id: _Optional[str] = ..., order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
+    sold: _containers.RepeatedCompositeFieldContainer[_split_pb2.SellerAmount]
+    borne: _containers.RepeatedCompositeFieldContainer[_split_pb2.SellerAmount]
+    def __init__(self, refund_id: _Optional[str] = ..., order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., sold: _Optional[_Iterable[_Union[_split_pb2.SellerAmount, _Mapping]]] = ..., borne: _Optional[_Iterable[_Union[_split_pb2.SellerAmount, _Mapping]]] = ...) -> None: ...
 
 class BatchRefundResponse(_message.Message):
     __slots__ = ("results",)

@@ -51,7 +51,9 @@ class RefundServiceServicer:
 
         Known by refund id: asked again, where it stands now. A capture that is decided but not done can be refunded; the
         refund waits for it.
-        Results carry PAYMENT_NOT_FOUND, PAYMENT_NOT_CAPTURED, REFUND_TOO_LARGE or REFUND_CONFLICT.
+        What sellers sold of the order bears its part: out of escrow before the release, after it out of what the seller is
+        owed and, in proportion, the platform's fee.
+        Results carry PAYMENT_NOT_FOUND, PAYMENT_NOT_CAPTURED, REFUND_TOO_LARGE, REFUND_CONFLICT or SHARES_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,1 @@
+"""Credit notes: what each seller gives back of what it invoiced, numbered without a gap."""

@@ -1,0 +1,70 @@
+"""Who sold what of an order and who bears what of its refunds, without a server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from svc_order.order import rules as orders
+from svc_order.order.rules import Order, OrderStatus
+from svc_order.split import rules
+from svc_order.split.rules import SellerPart
+from tests.svc_order.invoice.test_rules import sold
+from tests.svc_order.order.test_rules import AT, order
+
+SHARED = sold(("tea ltd", 600, 100), ("house", 1200, 200), ("pots", 60, 10), shipping=300, shipping_tax=50)
+
+
+def test_the_house_alone_is_not_split() -> None:
+    """Nothing is asked of anybody for such an order."""
+    assert not rules.has_sellers(order()) and () == rules.sold(order())
+    assert rules.has_sellers(SHARED)
+    assert (SellerPart("pots", 60), SellerPart("tea ltd", 600)) == rules.sold(SHARED)
+
+
+def test_who_sold_what_came_back_bears_what_it_cost() -> None:
+    """What is more than that is borne in proportion to what is left."""
+    assert {"house": 0, "pots": 0, "tea ltd": 600} == rules.divide(SHARED, 600, {1: 1}, {})
+    assert {"house": 0, "pots": 0, "tea ltd": 300} == rules.divide(SHARED, 300, {1: 1}, {})
+    assert {"house": 192, "pots": 8, "tea ltd": 600} == rules.divide(SHARED, 800, {1: 1}, {})
+
+
+def test_money_alone_is_borne_in_proportion_and_nobody_bears_more_than_they_sold() -> None:
+    assert {"house": 750, "pots": 30, "tea ltd": 300} == rules.divide(SHARED, 1080, {}, {})
+    assert {"house": 1500, "pots": 0, "tea ltd": 0} == rules.divide(SHARED, 1500, {}, {"pots": 60, "tea ltd": 600})
+    assert {"house": 100, "pots": 0, "tea ltd": 0} == rules.divide(SHARED, 100, {1: 1}, {"pots": 60, "tea ltd": 600})
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 2160), st.sets(st.integers(1, 3))), max_size=6))
+def test_the_journal_says_who_bore_what_to_the_last_penny(steps: list[tuple[int, set[int]]]) -> None:
+    """An entry that does not say it comes to the same by the same rule."""
+    bought = replace(SHARED, status=OrderStatus.SHIPPED)
+    entries: list[orders.Entry] = []
+    for number, (amount, lines) in enumerate(steps):
+        units = {line: 1 for line in lines if not bought.returned.get(line)}
+        left = bought.total_minor - bought.refunded_minor
+        if not left or bought.status is OrderStatus.REFUNDED:
+            break
+        change = _refund(bought, min(amount, left), units, number)
+        divided = rules.divided(bought, change, units, rules.borne_so_far(bought, entries))
+        assert divided.entry is not None and change.entry is not None
+        parts = divided.entry.payload["shares"]
+        assert sum(parts.values()) == divided.entry.payload["amount_minor"]
+        borne = {part.seller_id: part.borne_minor for part in rules.bearing(bought, divided)}
+        assert borne == {seller: minor for seller, minor in parts.items() if seller != "house"}
+        assert rules.refunds(bought, [*entries, divided.entry]) == rules.refunds(bought, [*entries, change.entry])
+        entries.append(divided.entry)
+        bought = change.order
+    borne_by = rules.borne_so_far(bought, entries)
+    assert bought.refunded_minor == sum(borne_by.values())
+    assert all(borne_by[each] <= most for each, most in {"house": 1500, "pots": 60, "tea ltd": 600}.items())
+
+
+def _refund(bought: Order, amount_minor: int, units: orders.Units, number: int) -> orders.Change:
+    return orders.refund(
+        bought, UUID(int=number), amount_minor=amount_minor, currency="GBP", by_owner=False, at=AT, units=units
+    )
