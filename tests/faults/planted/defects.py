@@ -21,6 +21,17 @@ SLOW_SECONDS = 0.03
 """How long a defect that is a race leaves the others to win it."""
 
 
+def _instead(statement: str, old: str, new: str) -> str:
+    """Return a statement with a part replaced; a defect that no longer finds its place is none.
+
+    Raises:
+        LookupError: The part is not there.
+    """
+    if old not in statement:
+        raise LookupError(f"the statement has no {old!r} any more")
+    return statement.replace(old, new)
+
+
 # Stock.
 
 
@@ -280,8 +291,10 @@ def refund_retried_without_key(module: ModuleType) -> None:
 
 def sweeper_skips_old(module: ModuleType) -> None:
     """What has waited for long is left to somebody else."""
-    module._TAKE = module._TAKE.replace(
-        "WHERE finished_at IS NULL AND", "WHERE finished_at IS NULL AND recorded_at > now() - interval '1 second' AND"
+    module._TAKE = _instead(
+        module._TAKE,
+        "WHERE finished_at IS NULL AND",
+        "WHERE finished_at IS NULL AND recorded_at > now() - interval '1 second' AND",
     )
 
 
@@ -413,14 +426,15 @@ def acknowledged_before_applied(module: ModuleType) -> None:
 def inbox_without_memory(module: ModuleType) -> None:
     """Every message is applied, known or not."""
     module._KNOWN = f"{module._KNOWN} AND false"
-    module._STANDING = module._STANDING.replace("WHERE consumer = $1", "WHERE false AND consumer = $1")
+    module._STANDING = _instead(module._STANDING, "WHERE consumer = $1", "WHERE false AND consumer = $1")
     module._NOTE = f"{module._NOTE} ON CONFLICT DO NOTHING"
 
 
 def letter_per_message(module: ModuleType) -> None:
     """Nothing else keeps a letter from being written twice."""
-    any_id = "CASE WHEN $2::uuid IS NULL THEN $2 ELSE gen_random_uuid() END"
-    module._ADD = module._ADD.replace("SELECT $1, $2,", f"SELECT $1, {any_id},")
+    module._ADD = _instead(
+        module._ADD, "SELECT notification_id, event_id,", "SELECT notification_id, gen_random_uuid(),"
+    )
 
 
 # What Redis holds.
@@ -438,7 +452,7 @@ def carts_live_in_redis(module: ModuleType) -> None:
 def save_replaces_newer(module: ModuleType) -> None:
     """A save that comes late, as one does that was sent again, replaces what was saved since."""
     original, earlier = module.save_carts, {}
-    module._SAVE = module._SAVE.replace("c.version < excluded.version AND", "")
+    module._SAVE = _instead(module._SAVE, "c.version < excluded.version AND", "")
 
     async def save_carts(tx: Any, carts: Any) -> Any:
         written = await original(tx, carts)
