@@ -20,6 +20,7 @@ SENSITIVE: tuple[tuple[str, Mapping[str, str], str], ...] = (
     ("refresh", {"path": "/v1/sessions:refresh"}, "/titan.auth.v1.AuthService/RefreshSession"),
     ("register", {"path": "/v1/users"}, "/titan.auth.v1.UserService/CreateUser"),
     ("password", {"path": "/v1/users/me:changePassword"}, "/titan.auth.v1.UserService/ChangePassword"),
+    ("erase", {"path": "/v1/users/me:erase"}, "/titan.auth.v1.PrivacyService/EraseMe"),
     ("second_factor", {"prefix": "/v1/users/me/secondFactor"}, "/titan.auth.v1.SecondFactorService/"),
     ("links", {"prefix": "/v1/emails"}, "/titan.auth.v1.LinkService/"),
     ("links", {"prefix": "/v1/passwords"}, "/titan.auth.v1.LinkService/"),

@@ -34,6 +34,10 @@ from svc_auth.passkey.ceremonies import RelyingParty
 from svc_auth.passkey.passkeys import Passkeys
 from svc_auth.passkey.rpc import PasskeyServicer
 from svc_auth.passwords import Passwords
+from svc_auth.privacy.erasures import Erasures
+from svc_auth.privacy.exports import Exports
+from svc_auth.privacy.participants import Participants
+from svc_auth.privacy.rpc import PrivacyServicer
 from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.user import store as user_store
 from svc_auth.user.accounts import ensure_accounts
@@ -66,6 +70,8 @@ async def build(runtime: Runtime) -> Hosted:
     party = RelyingParty(settings.shop_name, settings.shop_url)
     passkeys = Passkeys(db, party, sessions, clock, ids)
     links = Links(db, passwords, policy, feed, Seal.of_folder(runtime.settings.secrets_dir, LINKS), clock, ids)
+    packages = Participants(runtime.clients)
+    erasures = Erasures(db, packages, trials, factors, sessions, feed, clock)
     await feed.look()  # the clock is right from here on
     await keeper.load()
     await ensure_accounts(db, passwords, runtime.settings.secrets_dir, clock, ids)
@@ -79,6 +85,7 @@ async def build(runtime: Runtime) -> Hosted:
             "titan.auth.v1.FederationService": FederationServicer(federation),
             "titan.auth.v1.LinkService": LinkServicer(links),
             "titan.auth.v1.PasskeyService": PasskeyServicer(passkeys),
+            "titan.auth.v1.PrivacyService": PrivacyServicer(erasures, Exports(db, packages, clock)),
             "titan.auth.v1.SecondFactorService": SecondFactorServicer(factors),
             "titan.auth.v1.UserService": UserServicer(db, passwords, policy, changes, clock, ids),
         },
@@ -86,6 +93,7 @@ async def build(runtime: Runtime) -> Hosted:
             keeper.follow,
             feed.follow,
             links.follow,
+            erasures.follow,
             _housekeeping(db, clock),
             *relay.work_of(runtime, topics=(user_store.TOPIC, link_store.TOPIC)),
         ],

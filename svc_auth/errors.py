@@ -185,3 +185,17 @@ class TooManyPasskeys(Refusal):
     """The caller has as many passkeys as they may."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class WalletNotEmpty(Refusal):
+    """Money is in the user's wallet, or on its way there; the metadata says how much."""
+
+
+class UserHasRoles(Refusal):
+    """The user works here."""
+
+
+class ErasureNotFound(Refusal):
+    """Nobody has asked to erase this user, or there is none."""
+
+    code = grpc.StatusCode.NOT_FOUND

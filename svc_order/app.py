@@ -44,6 +44,7 @@ async def build(runtime: Runtime) -> Hosted:
         },
         background=[
             saga.sweep,
+            vault.follow,
             partial(housekeeping.run, runtime.db, housekeeping.idempotency_keys, checkouts.prune),
             *relay.work_of(runtime),
         ],

@@ -93,3 +93,7 @@ class RefundAmountInvalid(Refusal):
     """The amount is not more than zero, or in another currency."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class OrdersUnderWay(Refusal):
+    """An order of the user has not come to its end; the metadata names one."""

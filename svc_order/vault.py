@@ -2,32 +2,49 @@
 
 Who destroys a user's key has erased what was sealed with it, journal included. AES-256-GCM (NIST SP 800-38D) with
 random 96-bit nonces; the row's own id is authenticated with the text, so a sealed value can't be moved to another row.
+
+An erased user is noted beside the keys, and is never given another one. Every process forgets the key within a second
+or two; `follow` looks for those who were erased elsewhere.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mesh.database import Database
+from mesh.refusals import Unavailable
 from mesh.telemetry import get_logger
 
 log = get_logger("order.vault")
 
 CACHED_KEYS = 20_000
+FOLLOW_SECONDS = 1.0
+"""How often a process looks for users who were erased elsewhere."""
+LOOK_BACK_SECONDS = 60.0
+"""An erasure that was committed late still counts from its beginning; twice what any transaction may take."""
 _NONCE_BYTES = 12
 
 _MAKE_KEYS = """
 INSERT INTO user_keys (user_id, wrapped_key)
-SELECT * FROM unnest($1::uuid[], $2::bytea[]) AS k (user_id, wrapped_key) ORDER BY user_id
+SELECT * FROM unnest($1::uuid[], $2::bytea[]) AS k (user_id, wrapped_key)
+WHERE user_id NOT IN (SELECT e.user_id FROM erased_users e WHERE e.user_id = ANY($1::uuid[]))
+ORDER BY user_id
 ON CONFLICT DO NOTHING
 """
+_ERASE = """
+WITH erased AS (INSERT INTO erased_users (user_id) VALUES ($1) ON CONFLICT DO NOTHING)
+DELETE FROM user_keys WHERE user_id = $1
+"""
+_ERASED_LATELY = "SELECT user_id FROM erased_users WHERE erased_at > now() - make_interval(secs => $1)"
 
 
 def load_master_key(secrets_dir: Path) -> bytes:
@@ -69,13 +86,22 @@ class Unreadable(Exception):
     """Something sealed can't be opened: its key is gone, or it is not what was sealed for this row."""
 
 
+class Erased(Unreadable):
+    """Something sealed can't be opened, as its user was erased."""
+
+
+async def destroy_key(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Erase a user: nothing that was sealed for them opens again. Call `Vault.forget` once it is committed."""
+    await tx.execute(_ERASE, user_id)
+
+
 class Vault:
     """Seals and opens what belongs to users."""
 
     def __init__(self, db: Database, master_key: bytes) -> None:
         self._db = db
         self._master = AESGCM(master_key)
-        self._keys: OrderedDict[UUID, AESGCM] = OrderedDict()
+        self._keys: OrderedDict[UUID, AESGCM | None] = OrderedDict()  # None for whoever was erased
 
     async def prepare(self, user_ids: Iterable[UUID]) -> None:
         """Have the keys of these users at hand, made where there are none; `seal` and `open` then need no wait."""
@@ -98,20 +124,51 @@ class Vault:
                 log.exception("a user's key can't be unwrapped", error, user_id=str(row["user_id"]))
                 continue
             self._keys[row["user_id"]] = AESGCM(key)
+        for user_id in set(missing) - {row["user_id"] for row in rows}:
+            self._keys[user_id] = None
+
+    def forget(self, user_id: UUID) -> None:
+        """Open and seal nothing more of a user who was erased."""
+        self._keys[user_id] = None
+
+    async def follow(self) -> None:
+        """Forget the keys of users who were erased by other processes, until cancelled."""
+        while True:
+            try:
+                await self.forget_erased()
+            except Unavailable:
+                pass  # nobody can be erased meanwhile either
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def forget_erased(self) -> None:
+        """Forget the keys of users who were erased in the last minute."""
+        async with self._db.hot_read() as connection:
+            rows = await connection.fetch(_ERASED_LATELY, LOOK_BACK_SECONDS)
+        for row in rows:
+            if self._keys.get(row["user_id"]) is not None:
+                self.forget(row["user_id"])
 
     def seal(self, user_id: UUID, row_id: UUID, text: bytes) -> bytes:
-        """Return `text` sealed for a row of a user whose key was prepared."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._key(user_id).encrypt(nonce, text, row_id.bytes)
+        """Return `text` sealed for a row of a user whose key was prepared.
+
+        What is sealed for an erased user gets a key that nobody keeps: a call of theirs that was under way is carried
+        out, and what it says is as unreadable as the rest.
+        """
+        nonce, key = os.urandom(_NONCE_BYTES), self._key(user_id) or AESGCM(AESGCM.generate_key(256))
+        return nonce + key.encrypt(nonce, text, row_id.bytes)
 
     def open(self, user_id: UUID, row_id: UUID, sealed: bytes) -> bytes:
         """Return what was sealed for a row of a user whose key was prepared.
 
         Raises:
+            Erased: The user was.
             Unreadable: It was sealed for another row or with another key, or was changed.
         """
         try:
-            return self._key(user_id).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row_id.bytes)
+            key = self._key(user_id)
+            if key is None:
+                raise Erased(f"the user of row {row_id} was erased")
+            return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row_id.bytes)
         except (InvalidTag, KeyError, ValueError) as error:
             raise Unreadable(f"something sealed for row {row_id} can't be opened") from error
 
@@ -120,7 +177,7 @@ class Vault:
         while len(self._keys) > CACHED_KEYS:
             self._keys.popitem(last=False)
 
-    def _key(self, user_id: UUID) -> AESGCM:
+    def _key(self, user_id: UUID) -> AESGCM | None:
         self._keys.move_to_end(user_id)
         return self._keys[user_id]
 

@@ -31,6 +31,8 @@ SIGNED_OUT = "SIGNED_OUT"
 TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105
 PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105
 """Why a session ended; the last is for any change of the password."""
+ERASED = "ERASED"
+"""And where its user has gone."""
 
 FREE_ATTEMPTS = 10
 MAX_DELAY_SECONDS = 60

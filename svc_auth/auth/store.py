@@ -190,6 +190,13 @@ async def save_all_revoked(tx: asyncpg.Connection, user_id: UUID, *, reason: str
     )
 
 
+async def empty_sessions(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Forget what ended sessions of a user say about their clients, and every token that could refresh one."""
+    await tx.execute("UPDATE sessions SET client_name = '', amr = '{}' WHERE user_id = $1", user_id)
+    mine = "SELECT session_id FROM sessions WHERE user_id = $1"
+    await tx.execute(f"DELETE FROM refresh_tokens WHERE session_id IN ({mine})", user_id)
+
+
 @dataclass(frozen=True)
 class Revoked:
     """The sessions that have ended, each with when it did, the oldest first, and the time of the look."""

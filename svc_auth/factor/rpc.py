@@ -7,6 +7,7 @@ from uuid import UUID
 
 from mesh.identity import caller_of
 from svc_auth.factor.factors import Factors, Proof
+from svc_auth.factor.rules import Factor
 from svc_auth.inputs import in_person
 from titan.auth.v1 import second_factor_pb2
 from titan.auth.v1 import second_factor_service_pb2 as pb
@@ -21,13 +22,7 @@ class SecondFactorServicer:
     async def GetSecondFactor(self, request: pb.GetSecondFactorRequest, context: Any) -> pb.GetSecondFactorResponse:
         """Refuses with ACCESS_DENIED whoever acts for somebody."""
         factor, left = await self._factors.state(_user_id(context))
-        active = factor is not None and factor.active
-        shown = second_factor_pb2.SecondFactor(
-            active=active,
-            confirm_time=factor.confirmed_at if factor is not None else None,
-            recovery_codes_left=left,
-        )
-        return pb.GetSecondFactorResponse(second_factor=shown)
+        return pb.GetSecondFactorResponse(second_factor=to_wire(factor, left))
 
     async def EnrolSecondFactor(
         self, request: pb.EnrolSecondFactorRequest, context: Any
@@ -56,6 +51,15 @@ class SecondFactorServicer:
 def from_wire(proof: second_factor_pb2.SecondFactorProof) -> Proof:
     """Return what somebody shows."""
     return Proof(code=proof.code, recovery_code=proof.recovery_code)
+
+
+def to_wire(factor: Factor | None, recovery_codes_left: int) -> second_factor_pb2.SecondFactor:
+    """Return a second factor as its user sees it; none at all is one that is not active."""
+    return second_factor_pb2.SecondFactor(
+        active=factor is not None and factor.active,
+        confirm_time=factor.confirmed_at if factor is not None else None,
+        recovery_codes_left=recovery_codes_left,
+    )
 
 
 def _user_id(context: Any) -> UUID:

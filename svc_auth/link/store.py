@@ -114,6 +114,12 @@ async def close_link(tx: asyncpg.Connection, link_id: UUID, *, at: datetime) -> 
     return result.endswith(" 1")
 
 
+async def remove_links(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Forget every link of a user, and every request for one."""
+    await tx.execute("DELETE FROM links WHERE user_id = $1", user_id)
+    await tx.execute("DELETE FROM link_requests WHERE user_id = $1", user_id)
+
+
 async def list_open(connection: asyncpg.Connection, link_ids: Sequence[UUID], *, at: datetime) -> list[OpenLink]:
     """Return those of the links that still count."""
     return [_open_link(row) for row in await connection.fetch(f"{_OPEN} AND l.link_id = ANY($1)", list(link_ids), at)]

@@ -19,6 +19,8 @@ from titan.auth.v1 import events_pb2
 TOPIC = "titan.auth.v1"
 
 _USER = "user_id, email, display_name, roles, version, created_at, email_verified_at"
+_THERE = f"SELECT {_USER} FROM users WHERE user_id = $1 AND erased_at IS NULL"
+"""Whoever was erased is nobody's user any more; an erased row has no address to be found by either."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def _user(row: asyncpg.Record | Mapping[str, object]) -> User:
 
 async def find_user(connection: asyncpg.Connection, user_id: UUID) -> User | None:
     """Return a user, or None."""
-    row = await connection.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1", user_id)
+    row = await connection.fetchrow(_THERE, user_id)
     return None if row is None else _user(row)
 
 
@@ -78,13 +80,13 @@ async def get_user(connection: asyncpg.Connection, user_id: UUID) -> User:
 
 async def find_locked(tx: asyncpg.Connection, user_id: UUID) -> User | None:
     """Return a user and hold the row, or None."""
-    row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR UPDATE", user_id)
+    row = await tx.fetchrow(f"{_THERE} FOR UPDATE", user_id)
     return None if row is None else _user(row)
 
 
 async def hold_user(tx: asyncpg.Connection, user_id: UUID) -> User | None:
     """Return a user and keep the row from being changed, or None."""
-    row = await tx.fetchrow(f"SELECT {_USER} FROM users WHERE user_id = $1 FOR SHARE", user_id)
+    row = await tx.fetchrow(f"{_THERE} FOR SHARE", user_id)
     return None if row is None else _user(row)
 
 
@@ -178,6 +180,23 @@ async def save_profile(tx: asyncpg.Connection, user: User, *, at: datetime) -> N
         at,
     )
     await outbox.append(tx, [_updated(user.user_id, user.version)])
+
+
+async def empty_user(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:
+    """Leave nothing of a locked user but their id, with the last of their events."""
+    await tx.execute("DELETE FROM addresses WHERE user_id = $1", user.user_id)
+    await tx.execute(
+        """
+        UPDATE users SET email = NULL, password_hash = NULL, display_name = '', roles = '{}', importer_id = NULL,
+            external_id = NULL, email_verified_at = NULL, version = $2, updated_at = $3, erased_at = $3
+        WHERE user_id = $1
+        """,
+        user.user_id,
+        user.version + 1,
+        at,
+    )
+    payload = events_pb2.UserErased(user_id=str(user.user_id))
+    await outbox.append(tx, [_event("UserErased", user.user_id, user.version + 1, payload.SerializeToString())])
 
 
 async def save_verified(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:

@@ -12,6 +12,7 @@ from titan.notify.v1 import notification_service_pb2 as pb
 from titan.notify.v1 import notification_service_pb2_grpc
 
 _LIST = "NotificationService.ListNotifications"
+_USER_LIST = "NotificationService.ListUserNotifications"
 
 
 class NotificationServicer(notification_service_pb2_grpc.NotificationServiceServicer):
@@ -41,3 +42,24 @@ class NotificationServicer(notification_service_pb2_grpc.NotificationServiceServ
             notifications=[wire.to_wire(each) for each in shown],
             next_page_token=pages.encode(_LIST, [str(shown[-1].notification_id)], *filters) if more else "",
         )
+
+    async def ListUserNotifications(
+        self, request: pb.ListUserNotificationsRequest, context: Any
+    ) -> pb.ListUserNotificationsResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        user_id = UUID(request.user_id)
+        before = pages.decode_id(request.page_token, _USER_LIST, user_id)
+        size = pages.page_size(request.page_size)
+        async with self._db.hot_read() as connection:
+            found = await store.list_messages(connection, user_id=user_id, before=before, limit=size + 1)
+        shown = found[:size]
+        more = pages.encode(_USER_LIST, [str(shown[-1].notification_id)], user_id) if len(found) > size else ""
+        return pb.ListUserNotificationsResponse(
+            notifications=[wire.to_wire(each) for each in shown], next_page_token=more
+        )
+
+    async def EraseUser(self, request: pb.EraseUserRequest, context: Any) -> pb.EraseUserResponse:
+        """Has no refusals of its own."""
+        user_id = UUID(request.user_id)
+        await self._db.transact(lambda tx: store.erase_user(tx, user_id))
+        return pb.EraseUserResponse()

@@ -34,9 +34,11 @@ INSERT INTO notifications
 SELECT notification_id, event_id, channel, template, user_id, order_id, order_version, details, message_id,
      created_at, created_at, link_id
 FROM wanted w
-WHERE NOT after_receipt
+WHERE (
+    NOT after_receipt
     OR EXISTS (SELECT FROM notifications n WHERE n.order_id = w.order_id AND n.template = 'order_confirmed')
     OR EXISTS (SELECT FROM wanted n WHERE n.order_id = w.order_id AND n.template = 'order_confirmed')
+) AND NOT EXISTS (SELECT FROM erased_users e WHERE e.user_id = w.user_id)
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
 """
@@ -79,13 +81,20 @@ WHERE ($1::uuid IS NULL OR order_id = $1) AND ($2::uuid IS NULL OR user_id = $2)
     AND ($3::text IS NULL OR status = $3) AND ($4::uuid IS NULL OR notification_id < $4)
 ORDER BY notification_id DESC LIMIT $5
 """
+# What waits is forgotten: its event is noted, and makes no other. What was sent stays, for the letters that follow it.
+_ERASE = """
+WITH erased AS (INSERT INTO erased_users (user_id) VALUES ($1) ON CONFLICT DO NOTHING),
+    waiting AS (DELETE FROM notifications WHERE user_id = $1 AND status = 'PENDING')
+UPDATE notifications SET recipient = '' WHERE user_id = $1 AND status <> 'PENDING' AND recipient <> ''
+"""
 _WAITING = "SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'PENDING' LIMIT $1) AS w"
 
 
 async def add(tx: asyncpg.Connection, wanted: Sequence[Notification]) -> set[UUID]:
     """Store messages to send, and return the events that made one now.
 
-    An event that has one already makes no second one, and what may only follow a receipt makes none without it.
+    An event that has one already makes no second one, what may only follow a receipt makes none without it, and
+    nothing is written to a user who was erased.
     """
     added = await tx.fetch(
         _ADD,
@@ -131,6 +140,11 @@ async def save_results(tx: asyncpg.Connection, results: Sequence[Result]) -> Non
 async def renew(tx: asyncpg.Connection, notification_ids: Sequence[UUID], *, at: datetime) -> None:
     """Hold on to messages that the caller is sending."""
     await tx.execute(_RENEW, list(notification_ids), at + timedelta(seconds=LEASE_SECONDS))
+
+
+async def erase_user(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Write to a user no more, and forget where the messages before went."""
+    await tx.execute(_ERASE, user_id)
 
 
 async def prune_letters(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:

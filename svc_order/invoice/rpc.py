@@ -12,7 +12,7 @@ from mesh.refusals import PageTokenInvalid
 from svc_order.credit_note import store as credit_notes
 from svc_order.credit_note.store import CreditNote
 from svc_order.invoice import store
-from svc_order.invoice.store import Invoice
+from svc_order.invoice.wire import to_wire
 from svc_order.order import store as orders
 from svc_order.order.reads import READ_ROLES
 from svc_order.order.values import money, timestamp
@@ -39,7 +39,7 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
         async with self._db.hot_read() as connection:
             await orders.get_view(connection, order_id, owner_id=None if caller.roles & READ_ROLES else user_id)
             found = await store.list_of_order(connection, order_id)
-        return pb.ListOrderInvoicesResponse(invoices=[_to_wire(each) for each in found])
+        return pb.ListOrderInvoicesResponse(invoices=[to_wire(each) for each in found])
 
     async def ListInvoices(self, request: pb.ListInvoicesRequest, context: Any) -> pb.ListInvoicesResponse:
         """Refuses with PAGE_TOKEN_INVALID."""
@@ -49,7 +49,7 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
             found = await store.list_newest(connection, request.seller_id, before=before, limit=size + 1)
         shown = found[:size]
         more = pages.encode(_LIST, [shown[-1].number], request.seller_id) if len(found) > size else ""
-        return pb.ListInvoicesResponse(invoices=[_to_wire(each) for each in shown], next_page_token=more)
+        return pb.ListInvoicesResponse(invoices=[to_wire(each) for each in shown], next_page_token=more)
 
     async def ListOrderCreditNotes(
         self, request: pb.ListOrderCreditNotesRequest, context: Any
@@ -101,17 +101,4 @@ def _credit_to_wire(note: CreditNote) -> invoice_pb2.CreditNote:
         effective_time=timestamp(note.effective_at),
         total=money(note.total_minor, note.currency),
         tax=money(note.tax_minor, note.currency),
-    )
-
-
-def _to_wire(invoice: Invoice) -> invoice_pb2.Invoice:
-    return invoice_pb2.Invoice(
-        seller_id=invoice.seller_id,
-        number=invoice.number,
-        order_id=str(invoice.order_id),
-        issue_time=timestamp(invoice.issued_at),
-        effective_time=timestamp(invoice.effective_at),
-        total=money(invoice.total_minor, invoice.currency),
-        tax=money(invoice.tax_minor, invoice.currency),
-        shipping=money(invoice.shipping_minor, invoice.currency),
     )

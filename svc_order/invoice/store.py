@@ -7,6 +7,7 @@ are placed: whoever waits for a seller's row is a warehouse, and no shopper.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -73,6 +74,12 @@ async def list_of_order(connection: asyncpg.Connection, order_id: UUID) -> list[
     """Return the invoices of an order, by seller; at most as many as it has lines, and one."""
     rows = await connection.fetch(f"SELECT {_COLUMNS} FROM invoices WHERE order_id = $1 ORDER BY seller_id", order_id)
     return [Invoice(*row) for row in rows]
+
+
+async def list_of_orders(connection: asyncpg.Connection, order_ids: Sequence[UUID]) -> list[Invoice]:
+    """Return the invoices of orders, by order and seller."""
+    query = f"SELECT {_COLUMNS} FROM invoices WHERE order_id = ANY($1::uuid[]) ORDER BY order_id DESC, seller_id"
+    return [Invoice(*row) for row in await connection.fetch(query, list(order_ids))]
 
 
 async def list_newest(

@@ -9,7 +9,7 @@ from mesh.batcher import Batcher
 from mesh.database import Database
 from svc_order.order import store, wire
 from svc_order.order.view import Mark, View
-from svc_order.vault import Vault
+from svc_order.vault import Erased, Vault
 from titan.order.v1 import order_pb2
 
 READ_ROLES = frozenset({"admin", "finance", "importer", "support"})
@@ -62,9 +62,12 @@ class Reads:
         return (await self.opened([view]))[0]
 
     async def opened(self, views: Sequence[View]) -> list[order_pb2.Order]:
-        """Return the public orders of stored ones, in their order."""
+        """Return the public orders of stored ones, in their order; without address and e-mail of erased users."""
         await self._vault.prepare(view.order.user_id for view in views)
-        return [
-            wire.view_to_wire(view, self._vault.open(view.order.user_id, view.order.order_id, view.sealed))
-            for view in views
-        ]
+        return [wire.view_to_wire(view, self._opened(view)) for view in views]
+
+    def _opened(self, view: View) -> bytes:
+        try:
+            return self._vault.open(view.order.user_id, view.order.order_id, view.sealed)
+        except Erased:
+            return b""

@@ -107,6 +107,27 @@ class WalletService:
             transfers=[_movement(each) for each in shown], next_page_token=more
         )
 
+    async def GetUserStatement(
+        self, request: wallet_service_pb2.GetUserStatementRequest, context: Any
+    ) -> wallet_service_pb2.GetUserStatementResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        user_id = uuid.UUID(request.user_id)
+        before = pages.decode_number(request.page_token, "GetUserStatement", user_id)
+        size = pages.page_size(request.page_size)
+        account = ledger_rules.wallet(user_id, CURRENCY)
+        async with self._db.hot_read() as connection:
+            # Asked first: a top-up that ends in between is seen in the balance, and never in neither.
+            underway = await store.has_open_top_up(connection, user_id)
+            balances = await ledger.read_balances(connection, [account])
+            found = await store.list_movements(connection, user_id, CURRENCY, before_seq=before, limit=size + 1)
+        balance, shown = balances.get(account, Balance()), found[:size]
+        return wallet_service_pb2.GetUserStatementResponse(
+            wallet=_wallet(balance.available_minor, balance.pending_debits),
+            top_up_in_progress=underway,
+            transfers=[_movement(each) for each in shown],
+            next_page_token=pages.encode("GetUserStatement", [shown[-1].seq], user_id) if len(found) > size else "",
+        )
+
     async def BatchCreditWallets(
         self, request: wallet_service_pb2.BatchCreditWalletsRequest, context: Any
     ) -> wallet_service_pb2.BatchCreditWalletsResponse:

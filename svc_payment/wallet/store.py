@@ -141,6 +141,13 @@ async def find_top_ups(connection: asyncpg.Connection, top_up_ids: Sequence[uuid
     return {row["top_up_id"]: _top_up(row) for row in rows}
 
 
+async def has_open_top_up(connection: asyncpg.Connection, user_id: uuid.UUID) -> bool:
+    """Return whether money of a card is on its way into a user's wallet."""
+    query = "SELECT EXISTS (SELECT FROM top_ups WHERE user_id = $1 AND status IN ('AUTHORIZING', 'CAPTURING'))"
+    found: bool = await connection.fetchval(query, user_id)
+    return found
+
+
 async def lock_top_up(tx: asyncpg.Connection, top_up_id: uuid.UUID) -> TopUp | None:
     """Lock a top-up and return it."""
     row = await tx.fetchrow(f"SELECT {_COLUMNS} FROM top_ups WHERE top_up_id = $1 FOR UPDATE", top_up_id)

@@ -125,6 +125,8 @@ OWNERSHIP: dict[str, Owned | None] = {
     "titan.auth.v1.PasskeyService.DeletePasskey": Owned("passkey_id", "PASSKEY_NOT_FOUND", recent=True),
     "titan.auth.v1.PasskeyService.ListPasskeys": OWN_ALONE,
     "titan.auth.v1.PasskeyService.StartPasskeyRegistration": OWN_ALONE,
+    "titan.auth.v1.PrivacyService.EraseMe": OWN_ALONE,
+    "titan.auth.v1.PrivacyService.ExportMyData": OWN_ALONE,
     "titan.auth.v1.SecondFactorService.ConfirmSecondFactor": OWN_ALONE,
     "titan.auth.v1.SecondFactorService.DisableSecondFactor": OWN_ALONE,
     "titan.auth.v1.SecondFactorService.EnrolSecondFactor": OWN_ALONE,

@@ -37,6 +37,7 @@ ADDRESS = {"full_name": "Ada Byron", "line1": "1 Mill Lane", "city": "Leeds", "c
 
 AUTH, LINKS = "titan.auth.v1.AuthService", "titan.auth.v1.LinkService"
 FACTORS, USERS = "titan.auth.v1.SecondFactorService", "titan.auth.v1.UserService"
+PRIVACY = "titan.auth.v1.PrivacyService"
 CARTS, PRODUCTS = "titan.cart.v1.CartService", "titan.catalog.v1.ProductService"
 FILES, OPERATIONS = "titan.bulk.v1.FileService", "titan.bulk.v1.OperationService"
 CATEGORIES, STOCK = "titan.catalog.v1.CategoryService", "titan.inventory.v1.InventoryService"
@@ -575,6 +576,19 @@ async def delete_identity(world: World) -> Asked:
     user = await signed_in(world)
     linked = await asked(FEDERATION, "CompleteIdentityLink", user, answer=ANSWER).send(world)
     return asked(FEDERATION, "DeleteFederatedIdentity", user, identity_id=linked.identity.identity_id)
+
+
+# What is gone for good.
+
+
+@accepted(PRIVACY, "EraseMe")
+async def erase_me(world: World) -> Asked:
+    return asked(PRIVACY, "EraseMe", await signed_in(world), password=PASSWORD, confirm=True)
+
+
+@accepted(PRIVACY, "EraseUser")
+async def erase_user(world: World) -> Asked:
+    return asked(PRIVACY, "EraseUser", ADMIN, user_id=(await guest(world)).user_id, reason="ticket 4711")
 
 
 # Long jobs.

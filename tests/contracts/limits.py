@@ -85,6 +85,8 @@ def beyond(rules: Any) -> Any:
         return next((each for each in tried if of_kind.pattern and not re.search(of_kind.pattern, each)), None)
     if kind == "bytes":
         return b"x" * (of_kind.max_len + 1) if of_kind.HasField("max_len") else None
+    if kind == "bool":
+        return not of_kind.const if of_kind.HasField("const") else None
     if kind == "enum":
         return 2**31 - 1 if of_kind.defined_only else None
     match of_kind.WhichOneof("less_than"):

@@ -18,6 +18,13 @@ TOPOLOGY = topology.load(ROOT / "deploy" / "topology.toml")
 DOMAINS = sorted(package for package in TOPOLOGY.packages if package.startswith("svc_"))
 
 CALLS = {
+    Call("svc_auth", "titan.cart.v1.CartService", "BatchCloseCarts"),
+    Call("svc_auth", "titan.cart.v1.CartService", "BatchGetCarts"),
+    Call("svc_auth", "titan.notify.v1.NotificationService", "EraseUser"),
+    Call("svc_auth", "titan.notify.v1.NotificationService", "ListUserNotifications"),
+    Call("svc_auth", "titan.order.v1.OrderService", "EraseUser"),
+    Call("svc_auth", "titan.order.v1.OrderService", "ListUserOrders"),
+    Call("svc_auth", "titan.payment.v1.WalletService", "GetUserStatement"),
     Call("svc_bulk", "titan.catalog.v1.ProductService", "BatchPutProducts"),
     Call("svc_bulk", "titan.catalog.v1.ProductService", "BatchSetPrices"),
     Call("svc_bulk", "titan.catalog.v1.ProductService", "ListAllProducts"),

@@ -7,7 +7,7 @@ that the caller acts on, and that asking again gives the same answer. What is no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from mesh.identity import TokenVerifier
 from mesh.received import Received
 from mesh.refusals import AccessDenied, Refusal, SessionRevoked
 from mesh.seams import SystemClock, SystemIds
+from svc_auth.privacy.participants import Participants as Privacy
 from svc_bulk.app import jobs_of
 from svc_bulk.feed.fetching import FeedRules
 from svc_bulk.operation.worker import Worker
@@ -29,8 +30,10 @@ from svc_cart.cart.prices import Prices
 from svc_catalog.price import store as price_store
 from svc_catalog.price.consumer import TOPICS as PRICE_TOPICS
 from svc_catalog.price.consumer import note as note_prices
+from svc_notify.channels.interface import ChannelKind
 from svc_notify.notification import wire as letters
-from svc_notify.notification.consumer import TOPICS
+from svc_notify.notification.consumer import TOPICS, MessageEvents
+from svc_notify.notification.gate import Gate
 from svc_notify.notification.rules import LINK_REQUESTED, LINK_TEMPLATES, NOTICE_TEMPLATES, SIGN_IN_CHANGED
 from svc_order.checkout.intake import Ask, Intake, Priced
 from svc_order.checkout.participants import CartOrdered, Participants, Split, ToPay, ToRefund, ToRestock
@@ -67,15 +70,17 @@ from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from titan.order.v1 import (
     checkout_service_pb2,
     checkout_service_pb2_grpc,
+    events_pb2,
     order_pb2,
     order_service_pb2,
     order_service_pb2_grpc,
 )
-from titan.payment.v1 import payment_pb2, refund_pb2
+from titan.payment.v1 import payment_pb2, refund_pb2, wallet_pb2
 from titan.type.v1 import address_pb2
 
 STATUS = payment_pb2.PaymentStatus
 WALLET = payment_pb2.PaymentMethod(wallet=payment_pb2.WalletMethod())
+ORDERS = "titan.order.v1.OrderService"
 RUNTIME = "mesh"
 """Whoever follows AuthService does it with the runtime's code."""
 
@@ -728,6 +733,99 @@ async def place(world: World, sku: str) -> order_pb2.Order:
     placed = (await checkout.PlaceOrder(asked, metadata=as_user(await world.rich()))).order
     assert order_pb2.ORDER_STATUS_CONFIRMED == placed.status
     return placed
+
+
+# A user's data, in their hands and gone
+
+
+def packages(world: World) -> Privacy:
+    """Return what svc_auth asks the other packages with."""
+    servicer: Any = world.hosted["svc_auth"].servicers["titan.auth.v1.PrivacyService"]
+    return servicer._exports._packages  # type: ignore[no-any-return]
+
+
+async def with_cart(world: World, user_id: UUID) -> str:
+    """Put two of a new product into a user's cart and return its SKU."""
+    sku = await world.product()
+    carts = world.stub(cart_service_pb2_grpc.CartServiceStub, "titan.cart.v1.CartService")
+    await carts.AddItem(cart_service_pb2.AddItemRequest(sku=sku, quantity=2), metadata=as_user(user_id))
+    return sku
+
+
+@relies_on("svc_auth", "ListUserOrders", "GetUserStatement", "ListUserNotifications", "BatchGetCarts")
+async def test_an_export_finds_what_each_package_holds(world: World):
+    """The order with its address, the wallet with its movements, the cart, the letter."""
+    placed = await place(world, await world.product())
+    user_id, asks = UUID(placed.user_id), packages(world)
+    sku = await with_cart(world, user_id)
+    await write_letter(world, placed)
+
+    (order,) = (await asks.orders(user_id, page_token="")).orders
+    money = await asks.money(user_id)
+
+    assert (placed.order_id, "1 Mill Lane") == (order.order_id, order.shipping_address.line1)
+    assert money.balance_minor == 1_000_000 - 2 * PRICE_MINOR and not money.arriving
+    transfers = (await asks.statement(user_id, page_token="")).transfers
+    assert wallet_pb2.WALLET_TRANSFER_KIND_CREDIT in {each.kind for each in transfers}
+    assert [(sku, 2)] == [(line.sku, line.quantity) for line in (await asks.cart(user_id)).lines]
+    (letter,) = (await asks.notifications(user_id, page_token="")).notifications
+    assert placed.order_id == letter.order_id
+
+
+@relies_on("svc_auth", "EraseUser", "BatchCloseCarts", "BatchGetCarts")
+async def test_an_erasure_empties_every_package(world: World):
+    """Refused while the order is under way, whole when it has arrived, and the same when it is asked for again."""
+    placed = await place(world, await world.product())
+    user_id, asks = UUID(placed.user_id), packages(world)
+    await with_cart(world, user_id)
+    await write_letter(world, placed)
+    with pytest.raises(Refusal) as refusal:
+        await asks.check_orders(user_id)
+    assert ("ORDERS_UNDER_WAY", placed.order_id) == (refusal.value.reason, refusal.value.metadata["order_id"])
+    clerk, orders = as_user(roles=("warehouse",)), world.stub(order_service_pb2_grpc.OrderServiceStub, ORDERS)
+    await orders.ShipOrder(order_service_pb2.ShipOrderRequest(order_id=placed.order_id), metadata=clerk)
+    await orders.DeliverOrder(order_service_pb2.DeliverOrderRequest(order_id=placed.order_id), metadata=clerk)
+    await eventually_done(lambda: asks.check_orders(user_id))
+
+    for _ in range(2):
+        await asks.empty(user_id)
+
+    (order,) = (await asks.orders(user_id, page_token="")).orders
+    assert placed.order_id == order.order_id and not order.contact_email and not order.HasField("shipping_address")
+    assert not (await asks.cart(user_id)).lines
+    assert not (await asks.notifications(user_id, page_token="")).notifications
+
+
+async def write_letter(world: World, placed: order_pb2.Order) -> None:
+    """Let svc_notify write the receipt of an order, without a broker; nobody sends it."""
+    handle = MessageEvents(SystemClock(), SystemIds(), Gate(), channel=ChannelKind.EMAIL, domain="titan.local")
+    confirmed = events_pb2.OrderConfirmed(order_id=placed.order_id, user_id=placed.user_id)
+    event = Received(
+        topic="titan.order.v1",
+        type="titan.order.v1.OrderConfirmed",
+        event_id=uuid4(),
+        aggregate_id=placed.order_id,
+        version=2,
+        subject=placed.order_id,
+        time=datetime.now(UTC),
+        source="svc_order",
+        cell="local",
+        payload=confirmed.SerializeToString(),
+        traceparent=None,
+        partition=0,
+        offset=0,
+    )
+    await world.databases["svc_notify"].transact(lambda tx: handle(tx, [event]))
+
+
+async def eventually_done(attempt: Callable[[], Awaitable[None]]) -> None:
+    """Try until it is not refused: what follows an order is done in the background."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await attempt()
+            except Refusal:
+                await asyncio.sleep(0.05)
 
 
 # Keys and ended sessions

@@ -13,6 +13,7 @@ import pytest
 from mesh import refusals, topology
 from mesh.contract import AccessKind, Idempotency, Method
 from mesh.refusals import Refusal
+from svc_auth.privacy.rules import ErasureState
 from svc_bulk.operation.rules import State as OperationState
 from svc_catalog.price.store import PriceSource
 from svc_inventory.inventory.rules import MovementKind
@@ -34,6 +35,7 @@ from tests.contracts.reading import (
     unlimited_fields,
 )
 from tests.harness import titan_contract
+from titan.auth.v1 import privacy_pb2
 from titan.bulk.v1 import operation_pb2
 from titan.catalog.v1 import price_pb2
 from titan.inventory.v1 import stock_pb2
@@ -54,6 +56,7 @@ LIMITED_ELSEWHERE = {
 KEYED_OTHERWISE = {
     "titan.payment.v1.PaymentService.HandleWebhook": "keyed by the provider's own notice",
     "titan.inventory.v1.WarehouseService.CreateWarehouse": "moves nothing; the code is its key",
+    "titan.order.v1.OrderService.EraseUser": "moves nothing; the user is the key",
     "titan.payment.v1.SettlementService.SettleDay": "moves nothing; provider and day are its key",
 }
 MOVES_MONEY_OR_STOCK = ("titan.payment.v1.", "titan.inventory.v1.", "titan.order.v1.")
@@ -162,6 +165,7 @@ def wire_names(enum_type: type, prefix: str) -> set[str]:
         (ChannelKind, notification_pb2.NotificationChannel, "NOTIFICATION_CHANNEL_", set(), set()),
         (OperationState, operation_pb2.OperationState, "OPERATION_STATE_", set(), set()),
         (NotificationStatus, notification_pb2.NotificationStatus, "NOTIFICATION_STATUS_", set(), set()),
+        (ErasureState, privacy_pb2.ErasureState, "ERASURE_STATE_", set(), set()),
         # A payment that is being taken or let go is shown as what it was decided to be; how much went back is a sum.
         (
             PaymentStatus,

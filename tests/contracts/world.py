@@ -171,6 +171,7 @@ async def _join(stack: AsyncExitStack, world: World, package: str, url: str, red
         },
     )
     clients = world.clients(package)
+    clients._targets = world.targets  # whoever joins later is found too: svc_auth asks those who stand after it
     stack.push_async_callback(clients.close)
     runtime = Runtime(package, settings, db, redis, clients, SystemClock(), SystemIds(), titan_contract(), TOPOLOGY)
     hosted = await import_module(f"{package}.app").build(runtime)

@@ -264,7 +264,7 @@ def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topolo
     assert {"/v1/emails", "/v1/passwords"} <= counted["links"]
     assert "/v1/users/me/secondFactor" in counted["second_factor"]
     assert "/v1/federation" in counted["federation"]
-    names = {"sign_in", "refresh", "register", "password", "second_factor", "links", "federation", "passkeys"}
+    names = {"sign_in", "refresh", "register", "password", "erase", "second_factor", "links", "federation", "passkeys"}
     assert {*names, "sessions"} == set(counted) == set(buckets)
     assert {shipped.limits["default"].sessions.burst} == {bucket["max_tokens"] for bucket in buckets.values()}
 

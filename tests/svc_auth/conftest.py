@@ -36,6 +36,9 @@ from svc_auth.passkey.ceremonies import RelyingParty
 from svc_auth.passkey.passkeys import Passkeys
 from svc_auth.passkey.rpc import PasskeyServicer
 from svc_auth.passwords import Passwords
+from svc_auth.privacy.erasures import Erasures
+from svc_auth.privacy.exports import Exports
+from svc_auth.privacy.rpc import PrivacyServicer
 from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
 from svc_auth.settings import Settings
 from svc_auth.user.accounts import ensure_accounts
@@ -44,6 +47,7 @@ from svc_auth.user.changes import PasswordChanges
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.rpc import UserServicer
 from tests.harness import Metadata, serve
+from tests.svc_auth.privacy.packages import FakePackages
 from titan.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
@@ -52,6 +56,7 @@ from titan.auth.v1 import (
     link_service_pb2,
     link_service_pb2_grpc,
     passkey_service_pb2_grpc,
+    privacy_service_pb2_grpc,
     second_factor_service_pb2_grpc,
     user_service_pb2,
     user_service_pb2_grpc,
@@ -102,6 +107,9 @@ class Replica:
     link: Any = None
     identity: Any = None
     passkey: Any = None
+    privacy: Any = None
+    erasures: Any = None
+    packages: Any = None
     target: str = ""
 
     def caller(self, access_token: str) -> Caller:
@@ -209,7 +217,10 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
     await feed.look()
     await keeper.load()
     verifier = TokenVerifier(ring.verifying, revocations=feed.view, cell="local", now=lambda: clock.now().timestamp())
-    return Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, policy, changes, verifier)
+    replica = Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, policy, changes, verifier)
+    replica.packages = FakePackages()
+    replica.erasures = Erasures(db, replica.packages, trials, factors, sessions, feed, clock)
+    return replica
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +264,9 @@ async def titan(
         "titan.auth.v1.PasskeyService": PasskeyServicer(
             Passkeys(auth_db, PARTY, replica.sessions, replica.clock, SystemIds())
         ),
+        "titan.auth.v1.PrivacyService": PrivacyServicer(
+            replica.erasures, Exports(auth_db, replica.packages, replica.clock)
+        ),
         "titan.auth.v1.SecondFactorService": SecondFactorServicer(replica.factors),
         "titan.auth.v1.UserService": UserServicer(
             auth_db, replica.passwords, replica.policy, replica.changes, replica.clock, SystemIds()
@@ -264,6 +278,7 @@ async def titan(
         replica.user = user_service_pb2_grpc.UserServiceStub(channel)
         replica.identity = federation_service_pb2_grpc.FederationServiceStub(channel)
         replica.passkey = passkey_service_pb2_grpc.PasskeyServiceStub(channel)
+        replica.privacy = privacy_service_pb2_grpc.PrivacyServiceStub(channel)
         replica.link = link_service_pb2_grpc.LinkServiceStub(channel)
         replica.factor = second_factor_service_pb2_grpc.SecondFactorServiceStub(channel)
         yield replica

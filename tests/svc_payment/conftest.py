@@ -37,7 +37,7 @@ from titan.type.v1.money_pb2 import Money
 
 CALLERS = {
     "titan.payment.v1.PaymentService": frozenset({"svc_order", "edge_http"}),
-    "titan.payment.v1.WalletService": frozenset({"edge_http"}),
+    "titan.payment.v1.WalletService": frozenset({"svc_auth", "edge_http"}),
     "titan.payment.v1.RefundService": frozenset({"svc_order", "edge_http"}),
     "titan.payment.v1.LedgerService": frozenset({"edge_http"}),
     "titan.payment.v1.SettlementService": frozenset({"edge_http"}),

@@ -22,6 +22,7 @@ SENSITIVE: Mapping[str, str] = {
     "refreshes": "/v1/sessions:refresh",
     "second factors": "/v1/sessions:complete",
     "letters": "/v1/passwords:requestReset",
+    "erasures": "/v1/users/me:erase",
     "codes for a second factor": "/v1/users/me/secondFactor:confirm",
 }
 

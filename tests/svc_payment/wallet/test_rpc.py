@@ -11,7 +11,7 @@ import pytest
 
 from mesh.seams import failpoints
 from svc_payment.settlement.worker import MAX_WAITING_CALLS
-from tests.harness import as_user, reason_of
+from tests.harness import as_service, as_user, reason_of
 from tests.svc_payment.asking import end_leases
 from tests.svc_payment.conftest import by_wallet, money, reason_in, refund_of
 from titan.payment.v1 import wallet_pb2, wallet_service_pb2
@@ -303,3 +303,34 @@ async def test_events_of_a_wallet_have_no_gap(till, db):
         )
     assert list(range(1, 7)) == [row["version"] for row in rows]
     assert {"titan.payment.v1.WalletCredited"} == {row["type"] for row in rows}
+
+
+async def statement(till, user_id, **fields):
+    asked = wallet_service_pb2.GetUserStatementRequest(user_id=str(user_id), **fields)
+    return await till.stubs.wallets.GetUserStatement(asked, metadata=as_service("svc_auth"))
+
+
+async def test_a_statement_has_the_wallet_and_its_movements_page_by_page(till):
+    """For the export of a user's data: the newest first, each on one page, and nobody else's token counts."""
+    user = await till.given_wallet(700)
+    for amount in (31, 32):
+        await till.top_up(user, amount)
+    first = await statement(till, user, page_size=2)
+    second = await statement(till, user, page_size=2, page_token=first.next_page_token)
+    amounts = [each.amount.minor_units for each in (*first.transfers, *second.transfers)]
+    assert (763, False) == (first.wallet.balance.minor_units, first.top_up_in_progress)
+    assert [32, 31, 700] == amounts and not second.next_page_token
+    assert "PAGE_TOKEN_INVALID" == await refused(statement(till, uuid4(), page_token=first.next_page_token))
+
+
+async def test_a_statement_says_that_money_is_on_its_way(till, db):
+    """A card was asked, and its answer is not there yet: whoever erases the user has to know."""
+    user = uuid4()
+    assert "PAYMENT_DECLINED" == await refused(till.top_up(user, 33, token="tok_declined"))
+    for status in ("AUTHORIZING", "CAPTURING"):
+        async with db.hot() as tx:
+            await tx.execute("UPDATE top_ups SET status = $2 WHERE user_id = $1", user, status)
+        assert (await statement(till, user)).top_up_in_progress
+    async with db.hot() as tx:
+        await tx.execute("UPDATE top_ups SET status = 'DECLINED' WHERE user_id = $1", user)
+    assert not (await statement(till, user)).top_up_in_progress

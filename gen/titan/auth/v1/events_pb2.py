@@ -25,23 +25,25 @@ _sym_db = _symbol_database.Default()
 from titan.auth.v1 import link_pb2 as titan_dot_auth_dot_v1_dot_link__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atitan/auth/v1/events.proto\x12\rtitan.auth.v1\x1a\x18titan/auth/v1/link.proto\"-\n\x0bUserCreated\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05guest\x18\x02 \x01(\x08\"!\n\x0eUserRegistered\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x1e\n\x0bUserUpdated\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"^\n\rLinkRequested\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12+\n\x07purpose\x18\x03 \x01(\x0e\x32\x1a.titan.auth.v1.LinkPurpose\"r\n\rSignInChanged\x12\x11\n\tnotice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12+\n\x06\x63hange\x18\x03 \x01(\x0e\x32\x1b.titan.auth.v1.SignInChange\x12\x10\n\x08provider\x18\x04 \x01(\t*\x99\x01\n\x0cSignInChange\x12\x1e\n\x1aSIGN_IN_CHANGE_UNSPECIFIED\x10\x00\x12#\n\x1fSIGN_IN_CHANGE_PASSWORD_CHANGED\x10\x01\x12 \n\x1cSIGN_IN_CHANGE_PASSKEY_ADDED\x10\x02\x12\"\n\x1eSIGN_IN_CHANGE_IDENTITY_LINKED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atitan/auth/v1/events.proto\x12\rtitan.auth.v1\x1a\x18titan/auth/v1/link.proto\"-\n\x0bUserCreated\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\r\n\x05guest\x18\x02 \x01(\x08\"!\n\x0eUserRegistered\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x1e\n\x0bUserUpdated\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x1d\n\nUserErased\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"^\n\rLinkRequested\x12\x0f\n\x07link_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12+\n\x07purpose\x18\x03 \x01(\x0e\x32\x1a.titan.auth.v1.LinkPurpose\"r\n\rSignInChanged\x12\x11\n\tnotice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12+\n\x06\x63hange\x18\x03 \x01(\x0e\x32\x1b.titan.auth.v1.SignInChange\x12\x10\n\x08provider\x18\x04 \x01(\t*\x99\x01\n\x0cSignInChange\x12\x1e\n\x1aSIGN_IN_CHANGE_UNSPECIFIED\x10\x00\x12#\n\x1fSIGN_IN_CHANGE_PASSWORD_CHANGED\x10\x01\x12 \n\x1cSIGN_IN_CHANGE_PASSKEY_ADDED\x10\x02\x12\"\n\x1eSIGN_IN_CHANGE_IDENTITY_LINKED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.auth.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SIGNINCHANGE']._serialized_start=398
-  _globals['_SIGNINCHANGE']._serialized_end=551
+  _globals['_SIGNINCHANGE']._serialized_start=429
+  _globals['_SIGNINCHANGE']._serialized_end=582
   _globals['_USERCREATED']._serialized_start=71
   _globals['_USERCREATED']._serialized_end=116
   _globals['_USERREGISTERED']._serialized_start=118
   _globals['_USERREGISTERED']._serialized_end=151
   _globals['_USERUPDATED']._serialized_start=153
   _globals['_USERUPDATED']._serialized_end=183
-  _globals['_LINKREQUESTED']._serialized_start=185
-  _globals['_LINKREQUESTED']._serialized_end=279
-  _globals['_SIGNINCHANGED']._serialized_start=281
-  _globals['_SIGNINCHANGED']._serialized_end=395
+  _globals['_USERERASED']._serialized_start=185
+  _globals['_USERERASED']._serialized_end=214
+  _globals['_LINKREQUESTED']._serialized_start=216
+  _globals['_LINKREQUESTED']._serialized_end=310
+  _globals['_SIGNINCHANGED']._serialized_start=312
+  _globals['_SIGNINCHANGED']._serialized_end=426
 # @@protoc_insertion_point(module_scope)

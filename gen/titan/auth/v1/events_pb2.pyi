@@ -37,6 +37,12 @@ class UserUpdated(_message.Message):
     user_id: str
     def __init__(self, user_id: _Optional[str] = ...) -> None: ...
 
+class UserErased(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
 class LinkRequested(_message.Message):
     __slots__ = ("link_id", "user_id", "purpose")
     LINK_ID_FIELD_NUMBER: _ClassVar[int]

@@ -40,6 +40,16 @@ class NotificationServiceStub:
                 request_serializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
                 response_deserializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
                 _registered_method=True)
+        self.ListUserNotifications = channel.unary_unary(
+                '/titan.notify.v1.NotificationService/ListUserNotifications',
+                request_serializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.ListUserNotificationsRequest.SerializeToString,
+                response_deserializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.ListUserNotificationsResponse.FromString,
+                _registered_method=True)
+        self.EraseUser = channel.unary_unary(
+                '/titan.notify.v1.NotificationService/EraseUser',
+                request_serializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.EraseUserRequest.SerializeToString,
+                response_deserializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.EraseUserResponse.FromString,
+                _registered_method=True)
 
 
 class NotificationServiceServicer:
@@ -55,6 +65,24 @@ class NotificationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUserNotifications(self, request, context):
+        """Lists the messages to a user, the newest first, for the export of the user's data.
+
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseUser(self, request, context):
+        """Sends a user no further message, and forgets where the ones before went.
+
+        Erasing twice is safe, and so is a user without messages. It has no refusals of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotificationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -62,6 +90,16 @@ def add_NotificationServiceServicer_to_server(servicer, server):
                     servicer.ListNotifications,
                     request_deserializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.FromString,
                     response_serializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.SerializeToString,
+            ),
+            'ListUserNotifications': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUserNotifications,
+                    request_deserializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.ListUserNotificationsRequest.FromString,
+                    response_serializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.ListUserNotificationsResponse.SerializeToString,
+            ),
+            'EraseUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseUser,
+                    request_deserializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.EraseUserRequest.FromString,
+                    response_serializer=titan_dot_notify_dot_v1_dot_notification__service__pb2.EraseUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -92,6 +130,60 @@ class NotificationService:
             '/titan.notify.v1.NotificationService/ListNotifications',
             titan_dot_notify_dot_v1_dot_notification__service__pb2.ListNotificationsRequest.SerializeToString,
             titan_dot_notify_dot_v1_dot_notification__service__pb2.ListNotificationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUserNotifications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.notify.v1.NotificationService/ListUserNotifications',
+            titan_dot_notify_dot_v1_dot_notification__service__pb2.ListUserNotificationsRequest.SerializeToString,
+            titan_dot_notify_dot_v1_dot_notification__service__pb2.ListUserNotificationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.notify.v1.NotificationService/EraseUser',
+            titan_dot_notify_dot_v1_dot_notification__service__pb2.EraseUserRequest.SerializeToString,
+            titan_dot_notify_dot_v1_dot_notification__service__pb2.EraseUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

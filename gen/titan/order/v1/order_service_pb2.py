@@ -26,11 +26,12 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
+from titan.order.v1 import invoice_pb2 as titan_dot_order_dot_v1_dot_invoice__pb2
 from titan.order.v1 import order_pb2 as titan_dot_order_dot_v1_dot_order__pb2
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/order/v1/order_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1atitan/order/v1/order.proto\x1a\x19titan/type/v1/money.proto\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"8\n\x10GetOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"O\n\x11ListOrdersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"T\n\x12ListOrdersResponse\x12%\n\x06orders\x18\x01 \x03(\x0b\x32\x15.titan.order.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x16ListOrderEventsRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"E\n\x17ListOrderEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.titan.order.v1.OrderEvent\"\x9f\x01\n\x13GetOrderAsOfRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x36\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x08timeline\x18\x03 \x01(\x0e\x32\x18.titan.order.v1.TimelineB\x08\xbaH\x05\x82\x01\x02\x10\x01\"<\n\x14GetOrderAsOfResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"/\n\x11WatchOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\":\n\x12WatchOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"J\n\x12\x43\x61ncelOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\";\n\x13\x43\x61ncelOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"\x82\x01\n\x10ShipOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\rtracking_code\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x11ShipOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"e\n\x13\x44\x65liverOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x14\x44\x65liverOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"\x98\x02\n\x13\x43reateRefundRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12$\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x18\n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x01\x32\x08^[!-~]*$\x12\x36\n\x05lines\x18\x05 \x03(\x0b\x32\x1c.titan.order.v1.ReturnedLineB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x0f\n\x07restock\x18\x06 \x01(\x08\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x0cReturnedLine\x12\x1f\n\x0bline_number\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01\"C\n\x14\x43reateRefundResponse\x12+\n\x06refund\x18\x01 \x01(\x0b\x32\x1b.titan.order.v1.OrderRefund\"?\n\x17\x42\x61tchGetReceiptsRequest\x12$\n\torder_ids\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\x08\"\x05r\x03\xb0\x01\x01\"b\n\x18\x42\x61tchGetReceiptsResponse\x12)\n\x08receipts\x18\x01 \x03(\x0b\x32\x17.titan.order.v1.Receipt\x12\x1b\n\x13remaining_order_ids\x18\x02 \x03(\t\"A\n\x07Receipt\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12$\n\x05order\x18\x02 \x01(\x0b\x32\x15.titan.order.v1.Order2\xec\n\n\x0cOrderService\x12u\n\x08GetOrder\x12\x1f.titan.order.v1.GetOrderRequest\x1a .titan.order.v1.GetOrderResponse\"&\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orders/{order_id}\x12p\n\nListOrders\x12!.titan.order.v1.ListOrdersRequest\x1a\".titan.order.v1.ListOrdersResponse\"\x1b\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/orders\x12\x91\x01\n\x0fListOrderEvents\x12&.titan.order.v1.ListOrderEventsRequest\x1a\'.titan.order.v1.ListOrderEventsResponse\"-\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/orders/{order_id}/events\x12\x86\x01\n\x0cGetOrderAsOf\x12#.titan.order.v1.GetOrderAsOfRequest\x1a$.titan.order.v1.GetOrderAsOfResponse\"+\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/orders/{order_id}:asOf\x12\x83\x01\n\nWatchOrder\x12!.titan.order.v1.WatchOrderRequest\x1a\".titan.order.v1.WatchOrderResponse\",\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:watch0\x01\x12\x88\x01\n\x0b\x43\x61ncelOrder\x12\".titan.order.v1.CancelOrderRequest\x1a#.titan.order.v1.CancelOrderResponse\"0\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/orders/{order_id}:cancel:\x01*\x12\x9a\x01\n\tShipOrder\x12 .titan.order.v1.ShipOrderRequest\x1a!.titan.order.v1.ShipOrderResponse\"H\x90\x02\x02\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/orders/{order_id}:ship:\x01*\x12\xa6\x01\n\x0c\x44\x65liverOrder\x12#.titan.order.v1.DeliverOrderRequest\x1a$.titan.order.v1.DeliverOrderResponse\"K\x90\x02\x02\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\x82\xd3\xe4\x93\x02\"\"\x1d/v1/orders/{order_id}:deliver:\x01*\x12\x8c\x01\n\x0c\x43reateRefund\x12#.titan.order.v1.CreateRefundRequest\x1a$.titan.order.v1.CreateRefundResponse\"1\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/orders/{order_id}/refunds:\x01*\x12p\n\x10\x42\x61tchGetReceipts\x12\'.titan.order.v1.BatchGetReceiptsRequest\x1a(.titan.order.v1.BatchGetReceiptsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/order/v1/order_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1ctitan/order/v1/invoice.proto\x1a\x1atitan/order/v1/order.proto\x1a\x19titan/type/v1/money.proto\"-\n\x0fGetOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"8\n\x10GetOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"O\n\x11ListOrdersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"T\n\x12ListOrdersResponse\x12%\n\x06orders\x18\x01 \x03(\x0b\x32\x15.titan.order.v1.Order\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x16ListOrderEventsRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"E\n\x17ListOrderEventsResponse\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1a.titan.order.v1.OrderEvent\"\x9f\x01\n\x13GetOrderAsOfRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x36\n\nas_of_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x34\n\x08timeline\x18\x03 \x01(\x0e\x32\x18.titan.order.v1.TimelineB\x08\xbaH\x05\x82\x01\x02\x10\x01\"<\n\x14GetOrderAsOfResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"/\n\x11WatchOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\":\n\x12WatchOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"J\n\x12\x43\x61ncelOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x06reason\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\";\n\x13\x43\x61ncelOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"\x82\x01\n\x10ShipOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\rtracking_code\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"9\n\x11ShipOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"e\n\x13\x44\x65liverOrderRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x14\x44\x65liverOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.titan.order.v1.Order\"\x98\x02\n\x13\x43reateRefundRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12$\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x18\n\x06reason\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12(\n\nrequest_id\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x01\x32\x08^[!-~]*$\x12\x36\n\x05lines\x18\x05 \x03(\x0b\x32\x1c.titan.order.v1.ReturnedLineB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x0f\n\x07restock\x18\x06 \x01(\x08\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x0cReturnedLine\x12\x1f\n\x0bline_number\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01\x12\x1d\n\x08quantity\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x01\"C\n\x14\x43reateRefundResponse\x12+\n\x06refund\x18\x01 \x01(\x0b\x32\x1b.titan.order.v1.OrderRefund\"?\n\x17\x42\x61tchGetReceiptsRequest\x12$\n\torder_ids\x18\x01 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x08\x01\x10\x08\"\x05r\x03\xb0\x01\x01\"b\n\x18\x42\x61tchGetReceiptsResponse\x12)\n\x08receipts\x18\x01 \x03(\x0b\x32\x17.titan.order.v1.Receipt\x12\x1b\n\x13remaining_order_ids\x18\x02 \x03(\t\"A\n\x07Receipt\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12$\n\x05order\x18\x02 \x01(\x0b\x32\x15.titan.order.v1.Order\"n\n\x15ListUserOrdersRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"\x83\x01\n\x16ListUserOrdersResponse\x12%\n\x06orders\x18\x01 \x03(\x0b\x32\x15.titan.order.v1.Order\x12)\n\x08invoices\x18\x02 \x03(\x0b\x32\x17.titan.order.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"D\n\x10\x45raseUserRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"\x13\n\x11\x45raseUserResponse2\xb5\x0c\n\x0cOrderService\x12u\n\x08GetOrder\x12\x1f.titan.order.v1.GetOrderRequest\x1a .titan.order.v1.GetOrderResponse\"&\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x17\x12\x15/v1/orders/{order_id}\x12p\n\nListOrders\x12!.titan.order.v1.ListOrdersRequest\x1a\".titan.order.v1.ListOrdersResponse\"\x1b\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/orders\x12\x91\x01\n\x0fListOrderEvents\x12&.titan.order.v1.ListOrderEventsRequest\x1a\'.titan.order.v1.ListOrderEventsResponse\"-\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/orders/{order_id}/events\x12\x86\x01\n\x0cGetOrderAsOf\x12#.titan.order.v1.GetOrderAsOfRequest\x1a$.titan.order.v1.GetOrderAsOfResponse\"+\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/orders/{order_id}:asOf\x12\x83\x01\n\nWatchOrder\x12!.titan.order.v1.WatchOrderRequest\x1a\".titan.order.v1.WatchOrderResponse\",\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/orders/{order_id}:watch0\x01\x12\x88\x01\n\x0b\x43\x61ncelOrder\x12\".titan.order.v1.CancelOrderRequest\x1a#.titan.order.v1.CancelOrderResponse\"0\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02!\"\x1c/v1/orders/{order_id}:cancel:\x01*\x12\x9a\x01\n\tShipOrder\x12 .titan.order.v1.ShipOrderRequest\x1a!.titan.order.v1.ShipOrderResponse\"H\x90\x02\x02\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\x82\xd3\xe4\x93\x02\x1f\"\x1a/v1/orders/{order_id}:ship:\x01*\x12\xa6\x01\n\x0c\x44\x65liverOrder\x12#.titan.order.v1.DeliverOrderRequest\x1a$.titan.order.v1.DeliverOrderResponse\"K\x90\x02\x02\xaa\xbb\x18\x1c\x1a\x05\x61\x64min\x1a\twarehouse\x1a\x08importer\x82\xd3\xe4\x93\x02\"\"\x1d/v1/orders/{order_id}:deliver:\x01*\x12\x8c\x01\n\x0c\x43reateRefund\x12#.titan.order.v1.CreateRefundRequest\x1a$.titan.order.v1.CreateRefundResponse\"1\x90\x02\x02\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02\"\"\x1d/v1/orders/{order_id}/refunds:\x01*\x12p\n\x10\x42\x61tchGetReceipts\x12\'.titan.order.v1.BatchGetReceiptsRequest\x1a(.titan.order.v1.BatchGetReceiptsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x12j\n\x0eListUserOrders\x12%.titan.order.v1.ListUserOrdersRequest\x1a&.titan.order.v1.ListUserOrdersResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x12[\n\tEraseUser\x12 .titan.order.v1.EraseUserRequest\x1a!.titan.order.v1.EraseUserResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -77,6 +78,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETURNEDLINE'].fields_by_name['quantity']._serialized_options = b'\272H\010\032\006\030\240\215\006(\001'
   _globals['_BATCHGETRECEIPTSREQUEST'].fields_by_name['order_ids']._loaded_options = None
   _globals['_BATCHGETRECEIPTSREQUEST'].fields_by_name['order_ids']._serialized_options = b'\272H\016\222\001\013\010\001\020\010\"\005r\003\260\001\001'
+  _globals['_LISTUSERORDERSREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_LISTUSERORDERSREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_LISTUSERORDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTUSERORDERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_LISTUSERORDERSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTUSERORDERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_ERASEUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_ERASEUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_ORDERSERVICE'].methods_by_name['GetOrder']._loaded_options = None
   _globals['_ORDERSERVICE'].methods_by_name['GetOrder']._serialized_options = b'\220\002\001\252\273\030\002\020\001\202\323\344\223\002\027\022\025/v1/orders/{order_id}'
   _globals['_ORDERSERVICE'].methods_by_name['ListOrders']._loaded_options = None
@@ -97,50 +106,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ORDERSERVICE'].methods_by_name['CreateRefund']._serialized_options = b'\220\002\002\252\273\030\002\020\001\202\323\344\223\002\"\"\035/v1/orders/{order_id}/refunds:\001*'
   _globals['_ORDERSERVICE'].methods_by_name['BatchGetReceipts']._loaded_options = None
   _globals['_ORDERSERVICE'].methods_by_name['BatchGetReceipts']._serialized_options = b'\220\002\001\252\273\030\002 \001'
-  _globals['_GETORDERREQUEST']._serialized_start=233
-  _globals['_GETORDERREQUEST']._serialized_end=278
-  _globals['_GETORDERRESPONSE']._serialized_start=280
-  _globals['_GETORDERRESPONSE']._serialized_end=336
-  _globals['_LISTORDERSREQUEST']._serialized_start=338
-  _globals['_LISTORDERSREQUEST']._serialized_end=417
-  _globals['_LISTORDERSRESPONSE']._serialized_start=419
-  _globals['_LISTORDERSRESPONSE']._serialized_end=503
-  _globals['_LISTORDEREVENTSREQUEST']._serialized_start=505
-  _globals['_LISTORDEREVENTSREQUEST']._serialized_end=557
-  _globals['_LISTORDEREVENTSRESPONSE']._serialized_start=559
-  _globals['_LISTORDEREVENTSRESPONSE']._serialized_end=628
-  _globals['_GETORDERASOFREQUEST']._serialized_start=631
-  _globals['_GETORDERASOFREQUEST']._serialized_end=790
-  _globals['_GETORDERASOFRESPONSE']._serialized_start=792
-  _globals['_GETORDERASOFRESPONSE']._serialized_end=852
-  _globals['_WATCHORDERREQUEST']._serialized_start=854
-  _globals['_WATCHORDERREQUEST']._serialized_end=901
-  _globals['_WATCHORDERRESPONSE']._serialized_start=903
-  _globals['_WATCHORDERRESPONSE']._serialized_end=961
-  _globals['_CANCELORDERREQUEST']._serialized_start=963
-  _globals['_CANCELORDERREQUEST']._serialized_end=1037
-  _globals['_CANCELORDERRESPONSE']._serialized_start=1039
-  _globals['_CANCELORDERRESPONSE']._serialized_end=1098
-  _globals['_SHIPORDERREQUEST']._serialized_start=1101
-  _globals['_SHIPORDERREQUEST']._serialized_end=1231
-  _globals['_SHIPORDERRESPONSE']._serialized_start=1233
-  _globals['_SHIPORDERRESPONSE']._serialized_end=1290
-  _globals['_DELIVERORDERREQUEST']._serialized_start=1292
-  _globals['_DELIVERORDERREQUEST']._serialized_end=1393
-  _globals['_DELIVERORDERRESPONSE']._serialized_start=1395
-  _globals['_DELIVERORDERRESPONSE']._serialized_end=1455
-  _globals['_CREATEREFUNDREQUEST']._serialized_start=1458
-  _globals['_CREATEREFUNDREQUEST']._serialized_end=1738
-  _globals['_RETURNEDLINE']._serialized_start=1740
-  _globals['_RETURNEDLINE']._serialized_end=1818
-  _globals['_CREATEREFUNDRESPONSE']._serialized_start=1820
-  _globals['_CREATEREFUNDRESPONSE']._serialized_end=1887
-  _globals['_BATCHGETRECEIPTSREQUEST']._serialized_start=1889
-  _globals['_BATCHGETRECEIPTSREQUEST']._serialized_end=1952
-  _globals['_BATCHGETRECEIPTSRESPONSE']._serialized_start=1954
-  _globals['_BATCHGETRECEIPTSRESPONSE']._serialized_end=2052
-  _globals['_RECEIPT']._serialized_start=2054
-  _globals['_RECEIPT']._serialized_end=2119
-  _globals['_ORDERSERVICE']._serialized_start=2122
-  _globals['_ORDERSERVICE']._serialized_end=3510
+  _globals['_ORDERSERVICE'].methods_by_name['ListUserOrders']._loaded_options = None
+  _globals['_ORDERSERVICE'].methods_by_name['ListUserOrders']._serialized_options = b'\220\002\001\252\273\030\002 \001'
+  _globals['_ORDERSERVICE'].methods_by_name['EraseUser']._loaded_options = None
+  _globals['_ORDERSERVICE'].methods_by_name['EraseUser']._serialized_options = b'\220\002\002\252\273\030\002 \001'
+  _globals['_GETORDERREQUEST']._serialized_start=263
+  _globals['_GETORDERREQUEST']._serialized_end=308
+  _globals['_GETORDERRESPONSE']._serialized_start=310
+  _globals['_GETORDERRESPONSE']._serialized_end=366
+  _globals['_LISTORDERSREQUEST']._serialized_start=368
+  _globals['_LISTORDERSREQUEST']._serialized_end=447
+  _globals['_LISTORDERSRESPONSE']._serialized_start=449
+  _globals['_LISTORDERSRESPONSE']._serialized_end=533
+  _globals['_LISTORDEREVENTSREQUEST']._serialized_start=535
+  _globals['_LISTORDEREVENTSREQUEST']._serialized_end=587
+  _globals['_LISTORDEREVENTSRESPONSE']._serialized_start=589
+  _globals['_LISTORDEREVENTSRESPONSE']._serialized_end=658
+  _globals['_GETORDERASOFREQUEST']._serialized_start=661
+  _globals['_GETORDERASOFREQUEST']._serialized_end=820
+  _globals['_GETORDERASOFRESPONSE']._serialized_start=822
+  _globals['_GETORDERASOFRESPONSE']._serialized_end=882
+  _globals['_WATCHORDERREQUEST']._serialized_start=884
+  _globals['_WATCHORDERREQUEST']._serialized_end=931
+  _globals['_WATCHORDERRESPONSE']._serialized_start=933
+  _globals['_WATCHORDERRESPONSE']._serialized_end=991
+  _globals['_CANCELORDERREQUEST']._serialized_start=993
+  _globals['_CANCELORDERREQUEST']._serialized_end=1067
+  _globals['_CANCELORDERRESPONSE']._serialized_start=1069
+  _globals['_CANCELORDERRESPONSE']._serialized_end=1128
+  _globals['_SHIPORDERREQUEST']._serialized_start=1131
+  _globals['_SHIPORDERREQUEST']._serialized_end=1261
+  _globals['_SHIPORDERRESPONSE']._serialized_start=1263
+  _globals['_SHIPORDERRESPONSE']._serialized_end=1320
+  _globals['_DELIVERORDERREQUEST']._serialized_start=1322
+  _globals['_DELIVERORDERREQUEST']._serialized_end=1423
+  _globals['_DELIVERORDERRESPONSE']._serialized_start=1425
+  _globals['_DELIVERORDERRESPONSE']._serialized_end=1485
+  _globals['_CREATEREFUNDREQUEST']._serialized_start=1488
+  _globals['_CREATEREFUNDREQUEST']._serialized_end=1768
+  _globals['_RETURNEDLINE']._serialized_start=1770
+  _globals['_RETURNEDLINE']._serialized_end=1848
+  _globals['_CREATEREFUNDRESPONSE']._serialized_start=1850
+  _globals['_CREATEREFUNDRESPONSE']._serialized_end=1917
+  _globals['_BATCHGETRECEIPTSREQUEST']._serialized_start=1919
+  _globals['_BATCHGETRECEIPTSREQUEST']._serialized_end=1982
+  _globals['_BATCHGETRECEIPTSRESPONSE']._serialized_start=1984
+  _globals['_BATCHGETRECEIPTSRESPONSE']._serialized_end=2082
+  _globals['_RECEIPT']._serialized_start=2084
+  _globals['_RECEIPT']._serialized_end=2149
+  _globals['_LISTUSERORDERSREQUEST']._serialized_start=2151
+  _globals['_LISTUSERORDERSREQUEST']._serialized_end=2261
+  _globals['_LISTUSERORDERSRESPONSE']._serialized_start=2264
+  _globals['_LISTUSERORDERSRESPONSE']._serialized_end=2395
+  _globals['_ERASEUSERREQUEST']._serialized_start=2397
+  _globals['_ERASEUSERREQUEST']._serialized_end=2465
+  _globals['_ERASEUSERRESPONSE']._serialized_start=2467
+  _globals['_ERASEUSERRESPONSE']._serialized_end=2486
+  _globals['_ORDERSERVICE']._serialized_start=2489
+  _globals['_ORDERSERVICE']._serialized_end=4078
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ from buf.validate import validate_pb2 as _validate_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from titan.options.v1 import options_pb2 as _options_pb2
+from titan.order.v1 import invoice_pb2 as _invoice_pb2
 from titan.order.v1 import order_pb2 as _order_pb2
 from titan.type.v1 import money_pb2 as _money_pb2
 from google.protobuf.internal import containers as _containers
@@ -179,3 +180,35 @@ class Receipt(_message.Message):
     order_id: str
     order: _order_pb2.Order
     def __init__(self, order_id: _Optional[str] = ..., order: _Optional[_Union[_order_pb2.Order, _Mapping]] = ...) -> None: ...
+
+class ListUserOrdersRequest(_message.Message):
+    __slots__ = ("user_id", "page_size", "page_token")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, user_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListUserOrdersResponse(_message.Message):
+    __slots__ = ("orders", "invoices", "next_page_token")
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    INVOICES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedCompositeFieldContainer[_order_pb2.Order]
+    invoices: _containers.RepeatedCompositeFieldContainer[_invoice_pb2.Invoice]
+    next_page_token: str
+    def __init__(self, orders: _Optional[_Iterable[_Union[_order_pb2.Order, _Mapping]]] = ..., invoices: _Optional[_Iterable[_Union[_invoice_pb2.Invoice, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class EraseUserRequest(_message.Message):
+    __slots__ = ("user_id", "validate_only")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    validate_only: bool
+    def __init__(self, user_id: _Optional[str] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class EraseUserResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -85,6 +85,16 @@ class OrderServiceStub:
                 request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.BatchGetReceiptsRequest.SerializeToString,
                 response_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.BatchGetReceiptsResponse.FromString,
                 _registered_method=True)
+        self.ListUserOrders = channel.unary_unary(
+                '/titan.order.v1.OrderService/ListUserOrders',
+                request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListUserOrdersRequest.SerializeToString,
+                response_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListUserOrdersResponse.FromString,
+                _registered_method=True)
+        self.EraseUser = channel.unary_unary(
+                '/titan.order.v1.OrderService/EraseUser',
+                request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.EraseUserRequest.SerializeToString,
+                response_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.EraseUserResponse.FromString,
+                _registered_method=True)
 
 
 class OrderServiceServicer:
@@ -199,6 +209,24 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUserOrders(self, request, context):
+        """Lists a user's orders with their invoices, the newest first, for the export of the user's data.
+
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseUser(self, request, context):
+        """Destroys the key of a user, and with it what is personal in their orders and in the journals of these.
+
+        The orders stay. Erasing twice is safe, and so is a user without orders. Fails with ORDERS_UNDER_WAY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -251,6 +279,16 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     servicer.BatchGetReceipts,
                     request_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.BatchGetReceiptsRequest.FromString,
                     response_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.BatchGetReceiptsResponse.SerializeToString,
+            ),
+            'ListUserOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUserOrders,
+                    request_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListUserOrdersRequest.FromString,
+                    response_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListUserOrdersResponse.SerializeToString,
+            ),
+            'EraseUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseUser,
+                    request_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.EraseUserRequest.FromString,
+                    response_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.EraseUserResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -524,6 +562,60 @@ class OrderService:
             '/titan.order.v1.OrderService/BatchGetReceipts',
             titan_dot_order_dot_v1_dot_order__service__pb2.BatchGetReceiptsRequest.SerializeToString,
             titan_dot_order_dot_v1_dot_order__service__pb2.BatchGetReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUserOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.order.v1.OrderService/ListUserOrders',
+            titan_dot_order_dot_v1_dot_order__service__pb2.ListUserOrdersRequest.SerializeToString,
+            titan_dot_order_dot_v1_dot_order__service__pb2.ListUserOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.order.v1.OrderService/EraseUser',
+            titan_dot_order_dot_v1_dot_order__service__pb2.EraseUserRequest.SerializeToString,
+            titan_dot_order_dot_v1_dot_order__service__pb2.EraseUserResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -85,3 +85,25 @@ class WalletCreditResult(_message.Message):
     wallet: _wallet_pb2.Wallet
     error: _status_pb2.Status
     def __init__(self, user_id: _Optional[str] = ..., wallet: _Optional[_Union[_wallet_pb2.Wallet, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class GetUserStatementRequest(_message.Message):
+    __slots__ = ("user_id", "page_size", "page_token")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, user_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class GetUserStatementResponse(_message.Message):
+    __slots__ = ("wallet", "top_up_in_progress", "transfers", "next_page_token")
+    WALLET_FIELD_NUMBER: _ClassVar[int]
+    TOP_UP_IN_PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    TRANSFERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    wallet: _wallet_pb2.Wallet
+    top_up_in_progress: bool
+    transfers: _containers.RepeatedCompositeFieldContainer[_wallet_pb2.WalletTransfer]
+    next_page_token: str
+    def __init__(self, wallet: _Optional[_Union[_wallet_pb2.Wallet, _Mapping]] = ..., top_up_in_progress: _Optional[bool] = ..., transfers: _Optional[_Iterable[_Union[_wallet_pb2.WalletTransfer, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

@@ -55,6 +55,11 @@ class WalletServiceStub:
                 request_serializer=titan_dot_payment_dot_v1_dot_wallet__service__pb2.BatchCreditWalletsRequest.SerializeToString,
                 response_deserializer=titan_dot_payment_dot_v1_dot_wallet__service__pb2.BatchCreditWalletsResponse.FromString,
                 _registered_method=True)
+        self.GetUserStatement = channel.unary_unary(
+                '/titan.payment.v1.WalletService/GetUserStatement',
+                request_serializer=titan_dot_payment_dot_v1_dot_wallet__service__pb2.GetUserStatementRequest.SerializeToString,
+                response_deserializer=titan_dot_payment_dot_v1_dot_wallet__service__pb2.GetUserStatementResponse.FromString,
+                _registered_method=True)
 
 
 class WalletServiceServicer:
@@ -103,6 +108,15 @@ class WalletServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUserStatement(self, request, context):
+        """Returns a user's wallet and its movements, the newest first, for the export and the erasure of the user's data.
+
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WalletServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -125,6 +139,11 @@ def add_WalletServiceServicer_to_server(servicer, server):
                     servicer.BatchCreditWallets,
                     request_deserializer=titan_dot_payment_dot_v1_dot_wallet__service__pb2.BatchCreditWalletsRequest.FromString,
                     response_serializer=titan_dot_payment_dot_v1_dot_wallet__service__pb2.BatchCreditWalletsResponse.SerializeToString,
+            ),
+            'GetUserStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUserStatement,
+                    request_deserializer=titan_dot_payment_dot_v1_dot_wallet__service__pb2.GetUserStatementRequest.FromString,
+                    response_serializer=titan_dot_payment_dot_v1_dot_wallet__service__pb2.GetUserStatementResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -236,6 +255,33 @@ class WalletService:
             '/titan.payment.v1.WalletService/BatchCreditWallets',
             titan_dot_payment_dot_v1_dot_wallet__service__pb2.BatchCreditWalletsRequest.SerializeToString,
             titan_dot_payment_dot_v1_dot_wallet__service__pb2.BatchCreditWalletsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUserStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.payment.v1.WalletService/GetUserStatement',
+            titan_dot_payment_dot_v1_dot_wallet__service__pb2.GetUserStatementRequest.SerializeToString,
+            titan_dot_payment_dot_v1_dot_wallet__service__pb2.GetUserStatementResponse.FromString,
             options,
             channel_credentials,
             insecure,

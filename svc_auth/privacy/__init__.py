@@ -1,0 +1,1 @@
+"""PrivacyService: what Titan holds about a user, in their hands, and gone where they wish."""

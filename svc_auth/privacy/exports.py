@@ -1,0 +1,123 @@
+"""Puts together what Titan holds about a user, a page at a time: the account first, then one list after the other.
+
+Each list is read from the package that has it, and a page of the export ends where a page of a list does once it is
+large enough. The token says in which list the next one begins, and where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import asyncpg
+
+from mesh import pages
+from mesh.database import Database
+from mesh.identity import Caller
+from mesh.refusals import PageTokenInvalid
+from mesh.seams import Clock
+from svc_auth.auth import store as session_store
+from svc_auth.auth.rpc import to_session
+from svc_auth.factor import store as factor_store
+from svc_auth.factor.rpc import to_wire as factor_to_wire
+from svc_auth.federation import store as federation_store
+from svc_auth.federation.rpc import to_identity
+from svc_auth.passkey import store as passkey_store
+from svc_auth.passkey.rpc import to_wire as passkey_to_wire
+from svc_auth.privacy.participants import Participants
+from svc_auth.user import store as user_store
+from svc_auth.user.rpc import to_saved_address, to_wire
+from svc_auth.user.rules import User
+from titan.auth.v1 import privacy_service_pb2 as pb
+
+METHOD = "PrivacyService.ExportMyData"
+SECTIONS = ("orders", "transfers", "notifications")
+"""The lists, in the order in which they are told; a token has the place of one."""
+MAX_SESSIONS = 100
+FULL_BYTES = pages.MAX_BYTES // 2
+"""A page that has grown beyond this is answered. One more page of a list would still fit a message."""
+
+Section = Callable[[pb.ExportMyDataResponse, UUID, str], Awaitable[str]]
+"""Adds one page of a list to an answer, and returns the token of the list's next page; empty after the last."""
+
+
+class Exports:
+    """What the users of this shop may take with them."""
+
+    def __init__(self, db: Database, packages: Participants, clock: Clock) -> None:
+        self._db = db
+        self._packages = packages
+        self._clock = clock
+        self._sections: dict[str, Section] = {
+            "orders": self._orders,
+            "transfers": self._transfers,
+            "notifications": self._notifications,
+        }
+
+    async def page(self, caller: Caller, page_token: str) -> pb.ExportMyDataResponse:
+        """Return a page of what there is about a caller.
+
+        Raises:
+            UserNotFound: They were erased.
+            PageTokenInvalid: The token is not theirs, or of no export.
+            Unavailable: A package is away.
+        """
+        user_id = caller.require_user_id()
+        place, inner = _position(page_token, user_id)
+        page = pb.ExportMyDataResponse()
+        async with self._db.hot_read() as connection:
+            user = await user_store.get_user(connection, user_id)
+            if not page_token:
+                await self._add_account(connection, page, user, caller)
+        if not page_token:
+            page.cart.CopyFrom(await self._packages.cart(user_id))
+        while place < len(SECTIONS):
+            inner = await self._sections[SECTIONS[place]](page, user_id, inner)
+            place += not inner
+            if page.ByteSize() >= FULL_BYTES:
+                break
+        if place < len(SECTIONS):
+            page.next_page_token = pages.encode(METHOD, [place, inner], user_id)
+        return page
+
+    async def _add_account(
+        self, connection: asyncpg.Connection, page: pb.ExportMyDataResponse, user: User, caller: Caller
+    ) -> None:
+        at, user_id = self._clock.now(), user.user_id
+        page.user.CopyFrom(to_wire(user))
+        sessions = await session_store.list_sessions(connection, user_id, at=at, before=None, limit=MAX_SESSIONS)
+        page.sessions.extend(to_session(each, caller) for each in sessions)
+        factor, codes = await factor_store.find_factor(connection, user_id)
+        page.second_factor.CopyFrom(factor_to_wire(factor, codes))
+        page.passkeys.extend(map(passkey_to_wire, await passkey_store.list_passkeys(connection, user_id)))
+        page.addresses.extend(map(to_saved_address, await user_store.list_addresses(connection, user_id)))
+        page.identities.extend(map(to_identity, await federation_store.list_identities(connection, user_id)))
+
+    async def _orders(self, page: pb.ExportMyDataResponse, user_id: UUID, token: str) -> str:
+        found = await self._packages.orders(user_id, page_token=token)
+        page.orders.extend(found.orders)
+        page.invoices.extend(found.invoices)
+        return found.next_page_token
+
+    async def _transfers(self, page: pb.ExportMyDataResponse, user_id: UUID, token: str) -> str:
+        found = await self._packages.statement(user_id, page_token=token)
+        if not token:
+            page.wallet.CopyFrom(found.wallet)
+        page.transfers.extend(found.transfers)
+        return found.next_page_token
+
+    async def _notifications(self, page: pb.ExportMyDataResponse, user_id: UUID, token: str) -> str:
+        found = await self._packages.notifications(user_id, page_token=token)
+        page.notifications.extend(found.notifications)
+        return found.next_page_token
+
+
+def _position(page_token: str, user_id: UUID) -> tuple[int, str]:
+    """Return in which list a page begins, and with which of the list's own tokens."""
+    position = pages.decode(page_token, METHOD, user_id)
+    if position is None:
+        return 0, ""
+    match position:
+        case [int(place), str(inner)] if 0 <= place < len(SECTIONS):
+            return place, inner
+    raise PageTokenInvalid("the page token is not one that this method gave")
