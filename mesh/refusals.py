@@ -182,6 +182,10 @@ class InvalidInput(Refusal):
         return cls(f"{field}: {description}", [FieldViolation(field, description)])
 
 
+class CardNumberRefused(InvalidInput):
+    """A text of the input looks like the number of a card; the violations name the fields."""
+
+
 class Unauthenticated(Refusal):
     """The call needs a token and brought none."""
 

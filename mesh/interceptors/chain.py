@@ -20,6 +20,7 @@ from mesh.identity import TokenVerifier
 from mesh.interceptors.access import Access
 from mesh.interceptors.admission import Admission
 from mesh.interceptors.audit import Audit, Denials
+from mesh.interceptors.cards import CardNumbers
 from mesh.interceptors.deadline import Deadline
 from mesh.interceptors.identity import Identity
 from mesh.interceptors.refusals import Refusals, refuse
@@ -110,6 +111,7 @@ def standard_stages(
         Audit(denials),
         Access(callers),
         Validation(),
+        CardNumbers(),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import protovalidate
 from google.protobuf.message import Message
 
+from mesh.interceptors.cards import refuse_cards
 from mesh.interceptors.validation import invalid_input, refuse_nul
 from mesh.refusals import InvalidInput
 from svc_bulk.errors import RowInvalid
@@ -24,7 +25,7 @@ def _validator() -> protovalidate.Validator:
 
 
 def checked(message: M) -> M:
-    """Return a message that breaks no limit of the contract.
+    """Return a message that breaks no limit of the contract, and holds no card number.
 
     Raises:
         RowInvalid: It does.
@@ -34,6 +35,7 @@ def checked(message: M) -> M:
         if violations:
             raise invalid_input(violations, message.DESCRIPTOR)
         refuse_nul(message)
+        refuse_cards(message)
     except InvalidInput as problem:
         raise RowInvalid(problem.message) from None
     return message

@@ -164,3 +164,13 @@ async def test_a_request_beyond_a_limit_is_refused(mesh: grpc.aio.Channel, metho
     for (path, _), refusal in zip(broken, refusals, strict=True):
         assert refusal is not None and "INVALID_INPUT" == refusal.reason, path
         assert any(violation.field.startswith(path) for violation in refusal.violations), path
+
+
+async def test_a_card_number_is_refused_on_the_way_to_every_handler(mesh: grpc.aio.Channel) -> None:
+    """By the chain, for whichever method has a text for it, and after its limits."""
+    method = titan_contract().methods["/titan.auth.v1.UserService/UpdateMe"]
+    request = method.request_class(display_name="Ada 4111 1111 1111 1111")
+    refusal = await refusal_of(mesh, method, request, an_admitted_caller(method))
+
+    assert refusal is not None and "CARD_NUMBER_REFUSED" == refusal.reason
+    assert ["display_name"] == [violation.field for violation in refusal.violations]

@@ -9,7 +9,7 @@ from tests.attacks.asking import Ask, add_all, order
 from tests.attacks.case import Reply, Wrong, add, case
 from tests.attacks.scene import ADDRESS, Scene
 
-BAD = "400 INVALID_INPUT"
+BAD, CARD = "400 INVALID_INPUT", "400 CARD_NUMBER_REFUSED"
 
 SEARCHED = {
     "a quote": "'",
@@ -54,6 +54,11 @@ add_all(
         "to search for what is no UTF-8": Ask(BAD, "GET", "/v1/products:search?query=%ff%fe"),
         "to search for UTF-8 that is too long": Ask(BAD, "GET", "/v1/products:search?query=%c0%af"),
         "to search for 10,000 characters": Ask(BAD, "GET", f"/v1/products:search?query={'x' * 10_000}"),
+        "a card number in a name": Ask(CARD, "PATCH", "/v1/users/me", {"displayName": "Ada 4111 1111 1111 1111"}),
+        "a card number in an address": Ask(
+            CARD, "POST", "/v1/orders", order(shippingAddress={**ADDRESS, "line2": "5555-5555-5555-4444"}), keyed=True
+        ),
+        "to search for a card number": Ask(CARD, "GET", "/v1/products:search?query=378282246310005"),
         "NUL in a name": Ask(BAD, "PATCH", "/v1/users/me", {"displayName": "a\0b"}),
         "a lone surrogate in JSON": Ask(BAD, "PATCH", "/v1/users/me", b'{"displayName": "\\ud800"}'),
         "what is no UTF-8 in JSON": Ask(BAD, "PATCH", "/v1/users/me", b'{"displayName": "\xff"}'),
