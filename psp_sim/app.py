@@ -20,8 +20,6 @@ from psp_sim.webhooks import MAX_SENDING_EVENTS, Webhooks
 
 SETTLE_EVERY_SECONDS = 0.1
 WEBHOOK_TIMEOUT_SECONDS = 5.0
-KEPT_CONNECTIONS = 4
-"""The library looks at every idle connection before each call, which costs more than to open one now and then."""
 
 
 def build(settings: Settings, control: Control | None = None) -> Starlette:
@@ -32,7 +30,7 @@ def build(settings: Settings, control: Control | None = None) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:
-        limits = httpx.Limits(max_connections=MAX_SENDING_EVENTS, max_keepalive_connections=KEPT_CONNECTIONS)
+        limits = httpx.Limits(max_connections=MAX_SENDING_EVENTS, max_keepalive_connections=MAX_SENDING_EVENTS)
         async with httpx.AsyncClient(
             verify=trust, timeout=WEBHOOK_TIMEOUT_SECONDS, limits=limits, trust_env=False
         ) as client:

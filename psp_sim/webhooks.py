@@ -21,7 +21,8 @@ from psp_sim.settings import Settings
 from psp_sim.store import Store
 
 SIGNATURE_HEADER = "titan-psp-signature"
-MAX_SENDING_EVENTS = 16
+MAX_SENDING_EVENTS = 8
+"""As many connections are kept: a handshake with the edge costs both sides more than an order."""
 MAX_WAITING_EVENTS = 10_000
 SHUFFLE_SECONDS = 0.3
 
