@@ -143,6 +143,7 @@ OWNERSHIP: dict[str, Owned | None] = {
     "titan.cart.v1.CartService.UpdateItem": OWN_ALONE,
     "titan.order.v1.CheckoutService.PlaceOrder": OWN_ALONE,
     "titan.order.v1.CheckoutService.QuoteOrder": OWN_ALONE,
+    "titan.order.v1.InvoiceService.ListOrderCreditNotes": Owned("order_id", "ORDER_NOT_FOUND", READERS_OF_ORDERS),
     "titan.order.v1.InvoiceService.ListOrderInvoices": Owned("order_id", "ORDER_NOT_FOUND", READERS_OF_ORDERS),
     "titan.order.v1.OrderService.CancelOrder": Owned("order_id", "ORDER_NOT_FOUND"),
     "titan.order.v1.OrderService.CreateRefund": Owned("order_id", "ORDER_NOT_FOUND", READERS_OF_ORDERS),

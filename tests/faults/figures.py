@@ -25,6 +25,7 @@ MOST_BACKLOG_SECONDS = 60.0
 LEAST_AVAILABLE = 0.999
 AIM_PLACE_ORDER_SECONDS = 0.2
 AIM_ORDERS, AIM_ATTEMPTS, AIM_CHARGES, AIM_FAULTS = 100_000, 20_000, 20_000, 200
+AIM_SECONDS = 2000
 LONGEST_UNWATCHED_SECONDS = 30.0
 """Between two looks into a ledger whose database dies now and then; more means that nobody looked."""
 
@@ -80,7 +81,7 @@ def _orders(evidence: Evidence) -> Iterator[Figure]:
     began = min((op.invoked_at for op in evidence.operations if op.kind == "place"), default=0.0)
     ended = max((op.invoked_at for op in evidence.operations if op.kind == "place"), default=0.0)
     seconds = max(ended - began, 1.0)
-    yield Figure("acknowledged orders a second", f"{count / seconds:.1f}", count, f"{AIM_ORDERS / 1800:.1f}")
+    yield Figure("acknowledged orders a second", f"{count / seconds:.1f}", count, f"{AIM_ORDERS / AIM_SECONDS:.1f}")
     yield Figure(
         "faults", f"{faults}, one every {seconds / max(1, faults):.1f} s", faults, f"{AIM_FAULTS}", aim=AIM_FAULTS
     )

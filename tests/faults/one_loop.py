@@ -350,6 +350,7 @@ class OneLoop:
                 "InventoryService": self.inventory,
                 "PaymentService": payment.payments,
                 "RefundService": payment.refunds,
+                "SplitService": payment.splits,
                 "CartService": Carts(self.world),
                 "ProductService": Products(self.world),
             },

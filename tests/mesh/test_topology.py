@@ -53,11 +53,12 @@ def test_the_shipped_topology_loads_and_hosts_every_service_once():
 
 
 def test_every_package_may_follow_the_revocations_and_nobody_else_reads_users():
-    """AuthService is open to all other packages; UserService only to the HTTP edge."""
+    """AuthService is open to all other packages; of UserService the one that writes letters reads addresses alone."""
     shipped = topology.load(SHIPPED)
 
     assert set(shipped.packages) - {"svc_auth"} == set(shipped.callers_of("titan.auth.v1.AuthService"))
-    assert ("edge_http",) == shipped.callers_of("titan.auth.v1.UserService")
+    assert ("edge_http", "svc_notify") == shipped.callers_of("titan.auth.v1.UserService")
+    assert ("BatchGetContacts",) == shipped.methods_of("svc_notify", "titan.auth.v1.UserService")
     assert shipped.may_call("svc_notify", "titan.order.v1.OrderService")
     assert not shipped.may_call("svc_cart", "titan.payment.v1.WalletService")
     outward = set(shipped.callable_by("edge_http"))
