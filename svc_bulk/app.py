@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import asyncpg
@@ -25,6 +26,8 @@ from titan.catalog.v1 import product_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2_grpc
 
+NICENESS = 10
+"""What shoppers wait for goes first wherever both want a processor."""
 FILES_PER_PRUNE = 10
 """A file has up to 128 parts of half a megabyte: fewer in a transaction than of other things."""
 
@@ -40,8 +43,13 @@ async def build(runtime: Runtime) -> Hosted:
             "titan.bulk.v1.OperationService": OperationServicer(runtime.db, runtime.ids, feeds, worker.wake),
             "titan.bulk.v1.FileService": FileServicer(runtime.db, runtime.ids),
         },
-        background=[worker.run, _housekeeping(runtime.db)],
+        background=[step_aside, worker.run, _housekeeping(runtime.db)],
     )
+
+
+async def step_aside() -> None:
+    """Let everybody else go first from now on; until a process serves, callers wait for it as for any other."""
+    os.nice(NICENESS)
 
 
 def jobs_of(runtime: Runtime, db: Database, feeds: FeedRules) -> dict[str, Job]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import psutil
 import pytest
 
+from svc_bulk.app import NICENESS
 from tests.journeys.conftest import RunningMesh, Shopper, reason
 
 
@@ -72,3 +74,9 @@ def test_a_shopper_starts_no_operations_and_sees_none(mesh: RunningMesh) -> None
         shopper.send("GET", f"/v1/files/{uuid4()}:read"),
     ):
         assert (403, "ACCESS_DENIED") == (response.status_code, reason(response))
+
+
+def test_jobs_leave_the_processors_to_shoppers(mesh: RunningMesh) -> None:
+    """The process that works them off is of low priority once it serves; nobody else is."""
+    niceness = {name: psutil.Process(mesh.row(name)["pid"]).nice() for name in ("svc_bulk", "svc_order")}
+    assert {"svc_bulk": NICENESS, "svc_order": 0} == niceness
