@@ -31,8 +31,8 @@ ORDERS, LETTERS = "svc_order", "svc_notify"
 OUTBOXES = ("svc_catalog", "svc_inventory", "svc_payment", ORDERS)
 """Of svc_auth nobody may read anything."""
 
-RECENT_MINUTES = 10
-"""No event is looked for that was published earlier: no fault lasts so long."""
+RECENT_MINUTES = 2
+"""No event is looked for that was published earlier: no fault lasts so long, and a crowd is told of by thousands."""
 
 _WAITING = "SELECT event_id FROM outbox WHERE published_at IS NULL"
 _TOLD = f"{_WAITING} OR published_at > now() - interval '{RECENT_MINUTES} minutes'"
