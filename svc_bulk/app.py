@@ -49,7 +49,7 @@ async def build(runtime: Runtime) -> Hosted:
 
 async def step_aside() -> None:
     """Let everybody else go first from now on; until a process serves, callers wait for it as for any other."""
-    os.nice(NICENESS)
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
 def jobs_of(runtime: Runtime, db: Database, feeds: FeedRules) -> dict[str, Job]:

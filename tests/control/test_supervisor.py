@@ -18,7 +18,7 @@ from control.daemon import AlreadyRunning
 from control.home import Home, HomeUnusable, Ports
 from control.servers.ports import free_port
 from control.spawn import Program, StartFailed
-from control.supervised import Process, State, Supervised
+from control.supervised import NICENESS, Process, State, Supervised
 from control.supervisor import Plan, Refused, Stage, Supervisor
 
 SLEEPER = "import signal, sys; print('up', flush=True); signal.pause()"
@@ -81,6 +81,38 @@ async def test_a_process_that_dies_is_restarted_and_counted(tmp_path: Path):
         assert worker.pid not in (None, first)
         assert ("signal SIGKILL", 1, "running") == (row["last_end"], row["restarts"], row["state"])
         assert worker.pid == published[-1]
+
+
+async def test_a_process_goes_first_until_it_works(tmp_path: Path):
+    """Also when it starts again; afterwards all of its threads are as patient as everybody else's."""
+    gate = tmp_path / "gate"
+    script = f"""
+import os, pathlib, signal, threading, time
+threading.Thread(target=signal.pause, daemon=True).start()
+while not os.path.exists({str(gate)!r}):
+    time.sleep(0.01)
+print("up", flush=True)
+signal.pause()
+"""
+
+    def niceness(pid: int) -> set[int]:
+        return {
+            int(each.read_text().rpartition(")")[2].split()[16]) for each in Path(f"/proc/{pid}/task").glob("*/stat")
+        }
+
+    gate.touch()
+    log = tmp_path / "worker.log"
+    async with running(plan_of([process(tmp_path, "worker", script)])) as supervisor:
+        worker = supervisor.processes["worker"]
+        assert {NICENESS} == niceness(worker.pid)
+        gate.unlink()
+        log.write_text("")
+        supervisor.kill("worker")
+        await until(lambda: worker.restarts == 1 and worker.pid is not None)
+        await asyncio.sleep(0.3)
+        assert {0} == niceness(worker.pid)
+        gate.touch()
+        await until(lambda: {NICENESS} == niceness(worker.pid))
 
 
 async def test_a_process_that_keeps_dying_is_restarted_later_and_later(tmp_path: Path):
