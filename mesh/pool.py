@@ -6,6 +6,8 @@ It hands out asyncpg's own connections. Its caller says of each whether it may b
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
 
 import asyncpg
@@ -13,6 +15,8 @@ import asyncpg
 POOL_TIMEOUT_SECONDS = 5.0
 """How long somebody waits for a connection that others use."""
 CLOSE_TIMEOUT_SECONDS = 3.0
+KNOCK_SECONDS = 0.1
+"""For so long a server that said no is not asked again: each knock costs it a process, just when it tries to get up."""
 
 
 class PoolExhausted(Exception):
@@ -27,6 +31,8 @@ class Pool:
         self._places: asyncio.LifoQueue[asyncpg.Connection | None] = asyncio.LifoQueue(size)
         for _ in range(size):
             self._places.put_nowait(None)
+        self._refused_at = -math.inf
+        self._refusal: Exception | None = None
 
     async def take(self) -> asyncpg.Connection:
         """Return a connection that nobody else uses. The caller gives it back.
@@ -39,7 +45,7 @@ class Pool:
         if connection is not None and not connection.is_closed():
             return connection
         try:
-            return await self._connect()
+            return await self._knock()
         except BaseException:
             self._places.put_nowait(None)
             raise
@@ -57,6 +63,17 @@ class Pool:
             self._places.put_nowait(None)
         closing = (each.close(timeout=CLOSE_TIMEOUT_SECONDS) for each in idle if each is not None)
         await asyncio.gather(*closing, return_exceptions=True)
+
+    async def _knock(self) -> asyncpg.Connection:
+        if self._refusal is not None and time.monotonic() - self._refused_at < KNOCK_SECONDS:
+            raise self._refusal.with_traceback(None)
+        try:
+            connection = await self._connect()
+        except Exception as error:
+            self._refusal, self._refused_at = error, time.monotonic()
+            raise
+        self._refusal = None
+        return connection
 
     async def _place(self) -> asyncpg.Connection | None:
         if not self._places.empty():

@@ -213,8 +213,9 @@ async def test_a_server_that_is_away_is_unavailable():
 
 
 @pytest.mark.parametrize("way", ["hot_read", "hot"])
-async def test_a_server_that_takes_no_connection_now_is_unavailable(database_url, postgres_server, way):
+async def test_a_server_that_takes_no_connection_now_is_unavailable(database_url, postgres_server, way, monkeypatch):
     """It listens and says no, as one does that recovers after a crash: that is not an error of ours."""
+    monkeypatch.setattr(pool, "KNOCK_SECONDS", 0.0)
     db = await Database.connect(database_url, pool_size=1, name="test_not_now")
     admin = await asyncpg.connect(postgres_server.url)
     await db.close()
@@ -342,6 +343,29 @@ async def test_a_lock_that_takes_too_long_is_unavailable(db):
             async with db.hot() as waiter:
                 await waiter.execute("SET LOCAL lock_timeout = 20")
                 await waiter.execute("LOCK TABLE stock")
+
+
+async def test_a_server_that_says_no_is_not_asked_by_everybody(database_url, monkeypatch):
+    """Who comes soon after hears the same, and who comes later asks again."""
+    monkeypatch.setattr(pool, "KNOCK_SECONDS", 0.2)
+    db = await Database.connect(database_url, pool_size=8, name="polite")
+    await db.close()
+    knocks = 0
+
+    async def refuse(*_, **__):
+        nonlocal knocks
+        knocks += 1
+        raise asyncpg.CannotConnectNowError("the database system is starting up")
+
+    with monkeypatch.context() as away:
+        away.setattr(asyncpg, "connect", refuse)
+        for _ in range(20):
+            with pytest.raises(Unavailable):
+                await ask(db)
+        assert 1 == knocks
+    await asyncio.sleep(0.2)
+    assert await ask(db)
+    await db.close()
 
 
 async def test_a_pool_has_a_bound_and_says_so(database_url, monkeypatch):
