@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -23,6 +24,8 @@ from tests.contracts.reading import DOMAINS, reasons
 
 FEWEST_CASES = 150
 CASES = every_case()
+ASVS = Path(__file__).resolve().parents[2] / "docs" / "ASVS.md"
+TOLD = re.compile(r"^\| (\d+) \| ([a-z_]+: .+) \| ([^|]+) \|$", re.MULTILINE)
 STATUS = re.compile(r"(?:[2-5]\d\d|[A-Z_]+)(?: ([A-Z_]+))?")
 
 
@@ -35,6 +38,17 @@ def test_numbers_and_names_are_each_of_one_case() -> None:
     """A number repeats a case, so it has to mean one."""
     assert list(range(1, len(CASES) + 1)) == [case.number for case in CASES]
     assert [] == [name for name, count in Counter(case.name for case in CASES).items() if count > 1]
+
+
+def test_the_page_of_the_standard_names_cases_as_they_are() -> None:
+    """A number is a place in the list, so a new case moves those after it; `docs/ASVS.md` moves along."""
+    told = {int(number): (name, due) for number, name, due in TOLD.findall(ASVS.read_text())}
+    known = {case.number: (case.name, case.due) for case in CASES}
+    places = {name: number for number, (name, _) in known.items()}
+
+    assert told
+    wrong = {number: cell for number, cell in told.items() if known.get(number) != cell}
+    assert {} == {number: f"{name} is attack {places.get(name)} now" for number, (name, _) in wrong.items()}
 
 
 def test_a_due_reason_is_one_of_the_contract() -> None:
