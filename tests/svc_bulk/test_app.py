@@ -14,13 +14,13 @@ from titan.bulk.v1 import operation_pb2
 
 
 async def test_the_package_hosts_what_the_contract_names(db):
-    """With its worker and its housekeeping beside the services."""
+    """With its low priority, its worker and its housekeeping beside the services."""
     clients = Clients("unix:/nowhere")
     runtime: Any = SimpleNamespace(db=db, clients=clients, ids=SystemIds())
     hosted = await build(runtime)
 
     assert {name for name in titan_contract().services if ".bulk." in name} == set(hosted.servicers)
-    assert 2 == len(hosted.background)
+    assert 3 == len(hosted.background)
     await clients.close()
 
 
