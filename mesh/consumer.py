@@ -135,6 +135,8 @@ class Consumer:
 
         def assigned(_: KafkaConsumer, partitions: list[TopicPartition]) -> None:
             self._settle_in()
+            # The library remembers what this member had paused, also when it lost the partition in between.
+            self._orders.extend((_RESUME, (p.topic, p.partition), 0) for p in partitions)
 
         consumer = KafkaConsumer(self._settings)
         # All that can block runs in one thread of its own: librdkafka calls back from within poll.

@@ -88,12 +88,14 @@ def test_a_set_up_that_is_interrupted_leaves_no_installer_behind(tmp_path: Path)
     programs = tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "pip").touch()
-    (programs / "python").write_text("#!/bin/sh\necho Collecting some\necho $$ > pid\nexec sleep 60\n")
+    pip = "#!/bin/sh\necho $$ > pid\nfor each in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do echo Collecting $each; done\n"
+    (programs / "python").write_text(pip + "exec sleep 60\n")
     (programs / "python").chmod(0o755)
-    os.mkfifo(tmp_path / "pid")
 
     installer = start(tmp_path, [sys.executable, "control/install.py"], tmp_path)
-    pid = int((tmp_path / "pid").read_text())  # waits until pip runs
+    assert installer.stdout is not None
+    assert any("fetched 15" in line for line in installer.stdout)  # the set-up has pip in hand, not only started
+    pid = int((tmp_path / "pid").read_text())
     status, said = interrupt(installer)
 
     assert (130, ["Interrupted; the set-up is not finished: the next make takes it up again."]) == (status, said)

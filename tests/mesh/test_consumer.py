@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from control.servers.broker import Broker
 from mesh import consumer as consumer_module
 from mesh.consumer import Consumer
+from mesh.kafka import PARTITIONS
 from mesh.outbox import Event, append
 from mesh.received import decode
 from mesh.relay import Relay
@@ -23,13 +24,17 @@ from tests.mesh.deliveries import TOPIC, FakeMessage, NotAcceptable, seen
 
 
 async def test_a_group_survives_a_broker_that_loses_everything(db, database_url, shelf, titan_home):
-    """Through relay, broker and group: each event once, in order, before and after the broker was killed."""
+    """Through relay, broker and group: each event once, in order, before and after the broker was killed.
+
+    The member had paused its partitions when it lost them; nobody else would ever resume them.
+    """
     data, logfile = titan_home / "data" / "kafka-inbox", titan_home / "log" / "kafka-inbox.log"
     broker = Broker(data=data, log=logfile)
     broker.start()
+    consumer = Consumer(broker.url, "readers", [TOPIC], db, shelf, session_timeout_ms=1000)
     tasks = [
         asyncio.create_task(Relay(database_url, broker.url, "svc_mesh", cell="local").run()),
-        asyncio.create_task(Consumer(broker.url, "readers", [TOPIC], db, shelf, session_timeout_ms=1000).run()),
+        asyncio.create_task(consumer.run()),
     ]
     shelf.failures["poison", 1] = [NotAcceptable("never")]
     try:
@@ -37,6 +42,10 @@ async def test_a_group_survives_a_broker_that_loses_everything(db, database_url,
         await add(db, "poison", 1)
         await add(db, "a", 2)
         await until_seen(db, 2)
+        consumer._orders.extend(("pause", (TOPIC, partition), 0) for partition in range(PARTITIONS))
+        async with asyncio.timeout(5):
+            while consumer._orders:
+                await asyncio.sleep(0.02)
         kill(broker)
         await add(db, "a", 3)
         await asyncio.to_thread(broker.start)
