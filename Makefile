@@ -96,7 +96,7 @@ gen: setup
 proof: setup
 	@status=0; \
 	$(RUN) -m tests.faults.endurance $(if $(SEED),--seed $(SEED)) || status=1; \
-	$(RUN) -m tests.faults.proof --once --seconds 720 --shoppers 24 --faults others $(if $(SEED),--seed $(SEED)) || status=1; \
+	$(RUN) -m tests.faults.proof --once --full --seconds 840 --shoppers 24 --faults others $(if $(SEED),--seed $(SEED)) || status=1; \
 	$(RUN) -m tests.faults.matrix || status=1; \
 	exit $$status
 

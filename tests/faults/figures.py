@@ -25,7 +25,7 @@ MOST_BACKLOG_SECONDS = 60.0
 LEAST_AVAILABLE = 0.999
 AIM_PLACE_ORDER_SECONDS = 0.2
 AIM_ORDERS, AIM_ATTEMPTS, AIM_CHARGES, AIM_FAULTS = 100_000, 20_000, 20_000, 200
-AIM_SECONDS = 2000
+AIM_SECONDS = 1900
 LONGEST_UNWATCHED_SECONDS = 30.0
 """Between two looks into a ledger whose database dies now and then; more means that nobody looked."""
 
@@ -183,7 +183,7 @@ def _recovery(evidence: Evidence) -> Iterator[Figure]:
         lost = sum(not each.recovered for each in kinds[kind])
         longest = p99([each.recovery_seconds for each in kinds[kind]])
         wanted = f"{limit:g} s at most"
-        holds = not lost and longest <= limit
+        holds = not lost and longest <= limit if kinds[kind] else None
         yield Figure(f"recovery p99, {kind}", f"{longest:.1f} s", len(kinds[kind]), wanted, holds, lost)
     if evidence.drained:
         longest = max(each.seconds for each in evidence.drained)
