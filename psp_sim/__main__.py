@@ -11,7 +11,6 @@ from psp_sim.store import BadLog
 def main() -> int:
     """Return the exit status: 0 after a stop, 2 when it could not start."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         settings = load()
         bound = listen(settings.host, settings.port)

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 
-import httpx
+import aiohttp
 import uvicorn
 from starlette.applications import Starlette
 
@@ -30,9 +30,10 @@ def build(settings: Settings, control: Control | None = None) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:
-        limits = httpx.Limits(max_connections=MAX_SENDING_EVENTS, max_keepalive_connections=MAX_SENDING_EVENTS)
-        async with httpx.AsyncClient(
-            verify=trust, timeout=WEBHOOK_TIMEOUT_SECONDS, limits=limits, trust_env=False
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=MAX_SENDING_EVENTS, ssl=trust),
+            timeout=aiohttp.ClientTimeout(total=WEBHOOK_TIMEOUT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
         ) as client:
             webhooks = Webhooks(store, settings, control, client)
             webhooks.start()

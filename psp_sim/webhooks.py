@@ -13,7 +13,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import httpx
+import aiohttp
 
 from psp_sim.behaviour import Control
 from psp_sim.rules import EVENT_TYPES, Entry
@@ -66,7 +66,7 @@ class Event:
 class Webhooks:
     """The deliveries under way: at most ``MAX_WAITING_EVENTS`` wait, ``MAX_SENDING_EVENTS`` are being sent."""
 
-    def __init__(self, store: Store, settings: Settings, control: Control, client: httpx.AsyncClient) -> None:
+    def __init__(self, store: Store, settings: Settings, control: Control, client: aiohttp.ClientSession) -> None:
         self._store = store
         self._settings = settings
         self._control = control
@@ -137,7 +137,7 @@ class Webhooks:
         }
         async with self._sending:
             try:
-                reply = await self._client.post(event.url, content=body, headers=headers)
-            except (httpx.HTTPError, httpx.InvalidURL):
+                async with self._client.post(event.url, data=body, headers=headers, allow_redirects=False) as reply:
+                    return 200 <= reply.status < 300
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
                 return False
-        return reply.is_success

@@ -28,7 +28,7 @@ from svc_payment.providers.interface import (
     ProviderUnavailable,
     SignatureInvalid,
 )
-from svc_payment.providers.psp_sim import PspSim
+from svc_payment.providers.psp_sim import MAX_REPLY_BYTES, PspSim
 from tests.psp_sim import running
 from tests.psp_sim.running import API_KEY, SECRETS, until
 
@@ -200,11 +200,15 @@ GOOD_REPLY = {
 
 
 @contextlib.asynccontextmanager
-async def liar(replies: list[str], *, status_code: int = 200) -> AsyncIterator[PspSim]:
-    """Serve a provider that answers the first of `replies` to everything."""
+async def liar(
+    replies: list[str], *, status_code: int = 200, asked_for: list[str] | None = None, **headers: str
+) -> AsyncIterator[PspSim]:
+    """Serve a provider that answers the first of `replies` to everything; what it was asked for is kept."""
 
     async def answer(request: Request) -> Response:
-        return PlainTextResponse(replies[0], status_code)
+        if asked_for is not None:
+            asked_for.append(request.url.path)
+        return PlainTextResponse(replies[0], status_code, headers)
 
     bound = listen("127.0.0.1", 0)
     server = uvicorn.Server(
@@ -226,6 +230,24 @@ async def test_a_no_that_is_not_the_providers_own_is_an_unknown_outcome(status_c
             with pytest.raises(ProviderUnavailable) as unknown:
                 await provider.authorize(asked("p1"))
             assert unknown.value.sent
+
+
+async def test_nobody_is_followed_elsewhere():
+    """The card token and the merchant's key would go along."""
+    seen: list[str] = []
+    async with liar([""], status_code=307, asked_for=seen, location="/elsewhere") as provider:
+        with pytest.raises(ProviderUnavailable) as unknown:
+            await provider.authorize(asked("p1"))
+    assert unknown.value.sent
+    assert ["/v1/payments"] == seen
+
+
+async def test_a_reply_without_an_end_is_none():
+    """What is too long is not kept, even where it would be a good reply."""
+    async with liar([json.dumps(GOOD_REPLY | {"more": "x" * MAX_REPLY_BYTES})]) as provider:
+        with pytest.raises(ProviderUnavailable) as unknown:
+            await provider.authorize(asked("p1"))
+    assert unknown.value.sent
 
 
 async def test_the_providers_words_are_not_repeated():
