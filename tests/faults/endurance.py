@@ -1,6 +1,6 @@
 """`python -m tests.faults.endurance --seed N --seconds S --per-second R`: many orders, and something dies all the time.
 
-A crowd buys as fast as it is told to, a fifth of it by card and a fifth of it the same scarce product, and every nine
+A crowd buys as fast as it is told to, a fifth of it by card and a fifth of it the same scarce product, and every ten
 seconds something dies without a word: a service, a proxy, Postgres, Redis, the broker. Then another process judges
 every order and prints the figures. The seed draws the wishes and the faults.
 """
@@ -48,7 +48,7 @@ from tests.faults.spending import Meter
 from tests.faults.watch import ANSWER_SECONDS, AWAY
 from tests.faults.wire import Wire
 
-EVERY_SECONDS = 9.0
+EVERY_SECONDS = 10.0
 CALM_SECONDS = 1.0
 """At least so long everything works before the next thing dies."""
 
@@ -61,7 +61,7 @@ PURSE_MINOR, PURSE_ORDERS = 200_000, 120
 LOST_WEBHOOKS = 0.8
 """Of the provider's notices. A card that is accepted needs none, and one costs more than a fifth of an order."""
 
-PER_SECOND, SECONDS = 58.0, 1900.0
+PER_SECOND, SECONDS = 55.0, 2000.0
 """100,000 acknowledged orders, beside 200 restarts; `Meter.told` says what of the machine is left."""
 
 RETRY_SECONDS = 2.0

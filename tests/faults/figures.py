@@ -25,7 +25,7 @@ MOST_BACKLOG_SECONDS = 60.0
 LEAST_AVAILABLE = 0.999
 AIM_PLACE_ORDER_SECONDS = 0.2
 AIM_ORDERS, AIM_ATTEMPTS, AIM_CHARGES, AIM_FAULTS = 100_000, 20_000, 20_000, 200
-AIM_SECONDS = 1900
+AIM_SECONDS = 2000
 LONGEST_UNWATCHED_SECONDS = 30.0
 """Between two looks into a ledger whose database dies now and then; more means that nobody looked."""
 
