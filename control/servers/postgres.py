@@ -44,6 +44,7 @@ SETTINGS: Mapping[str, str] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
+    "log_error_verbosity": "terse",  # the details of an error repeat values of the row
     "password_encryption": "scram-sha-256",
     "unix_socket_directories": "",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -75,6 +76,22 @@ async def test_a_role_without_its_password_is_refused(databases: Postgres):
     """Standing on the same machine opens nothing."""
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(f"postgresql://svc_red:wrong@127.0.0.1:{databases.port}/svc_red")
+
+
+async def test_values_of_a_row_are_not_logged(databases: Postgres):
+    """A name that is taken is nobody else's business, and whoever reads logs is somebody else."""
+    connection = await asyncpg.connect(databases.package_url("svc_red"))
+    try:
+        await connection.execute("CREATE TABLE taken (name text UNIQUE)")
+        for refusal in (contextlib.nullcontext(), pytest.raises(asyncpg.UniqueViolationError)):
+            with refusal:
+                await connection.execute("INSERT INTO taken VALUES ($1)", "canary@example.com")
+    finally:
+        await connection.close()
+
+    told = databases.log.read_text()
+    assert "duplicate key" in told
+    assert "canary" not in told
 
 
 async def test_a_package_owns_its_database_and_finds_the_extensions(databases: Postgres):
