@@ -14,8 +14,14 @@ CALM_AFTER_SECONDS = 1.0
 FEWEST = 20
 """Answers without which a 99th percentile says nothing."""
 
+ENOUGH = 100
+"""Answers from which on a route is judged: of fewer, the 99th percentile is the one slowest."""
+
 MOST_RATIO = 2.0
 """What the 99th percentile of a route may grow to while something that it does not need is slow."""
+
+NEED_PROVIDER = ("place, card", "top_up")
+"""Routes that wait for the card provider: orders by card, and money for a wallet."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,13 @@ class Route:
         if min(self.calm, self.disturbed) < FEWEST or not self.calm_p99:
             return None
         return self.disturbed_p99 / self.calm_p99
+
+    @property
+    def held_up(self) -> bool:
+        """Whether it was slowed down by something that it does not need."""
+        if self.name in NEED_PROVIDER or min(self.calm, self.disturbed) < ENOUGH:
+            return False
+        return self.ratio is not None and self.ratio > MOST_RATIO
 
 
 def routes(

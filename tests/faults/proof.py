@@ -181,8 +181,10 @@ async def prove(
         print(f"{seconds:g} s were not enough for {', '.join(missing)}")
     late = too_late(injected)
     print("\n".join(late), end="\n" if late else "")
+    slowed = [f"{each.name}: {each.ratio:.1f} x as slow while the provider was" for each in routes if each.held_up]
+    print("\n".join(slowed), end="\n" if slowed else "")
     # A short proof runs beside whatever else its machine does: there the limits are told, and not held.
-    in_time = not late or not (once or full)
+    in_time = not (late or slowed) or not (once or full)
     recovered = not missing and in_time and all(each.recovered and not each.wrong for each in injected)
     _write_result(folder, load, seconds, injected, routes, status)
     outcome = "proven" if status == 0 and recovered else "BROKEN"
