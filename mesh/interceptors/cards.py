@@ -1,9 +1,12 @@
 """Refuses what looks like a card number in any text that a person sends: card data never enters Titan.
 
-13 to 19 digits that pass the check of Luhn (ISO/IEC 7812-1, annex B), written in one piece or with separators, and
-beginning as numbers of payment cards do: 2 to 6. What begins otherwise is a time in microseconds, a barcode of a
-book or a number of some other trade. One glance at the bytes of the message passes nearly every call; only the rest
-is looked at field by field. Ids are not looked at: one in some hundred would be refused by chance.
+14 to 19 digits that pass the check of Luhn (ISO/IEC 7812-1, annex B) and begin as numbers of payment cards do, in one
+piece, digit by digit, or in groups as they are printed: of four digits or more, the last perhaps shorter. So barcodes
+of goods (13 digits: one in ten would pass the check), years, times, sizes and amounts in lists are none. Digits may be
+of any script or style, and a code of three or four digits may follow without a gap.
+
+One glance at the bytes of the message passes nearly every call; only the rest is looked at field by field. Ids are not
+looked at: one in some hundred would be refused by chance.
 """
 
 from __future__ import annotations
@@ -24,8 +27,19 @@ from mesh.interceptors.stage import Check, Guard
 from mesh.interceptors.validation import MAX_VIOLATIONS
 from mesh.refusals import CardNumberRefused, FieldViolation
 
-LEAST_DIGITS, MOST_DIGITS = 13, 19
-FIRST_DIGITS = "23456"
+LEAST_DIGITS, MOST_DIGITS = 14, 19
+GROUP_DIGITS = 4
+BEGINNINGS = re.compile("2[2-7]|3[04-9]|[456]")
+"""What is issued begins so; 20 and 21 are years and dates."""
+GLUED_CODE_DIGITS = {"3": 4}
+"""Of the security code, by the first digit of the number that it follows; 3 where none is named. Number and code are
+19 digits together, of American Express as of all others."""
+
+SEPARATORS = " \t\n\r./,:_-\u00a0\u00ad\u00b7\u2028\u2029\u202f\u205f\u2060\u20e3\u2212\u3000\ufe0f\ufeff" + "".join(
+    map(chr, range(0x2000, 0x2016))
+)
+"""Blanks, breaks, dots, commas, colons, strokes and dashes, typographic and invisible ones too, and what makes a key of
+a digit."""
 MOST_SEPARATORS = 3
 """Between two digits of one number, such as ` - `."""
 
@@ -38,15 +52,15 @@ SECRETS = frozenset({"password", "new_password"})
 
 NOT_ACCEPTED = "looks like the number of a card: those are not accepted here"
 
-# A hint is any row of so many digits once all separators are gone: over the bytes of the message, as UTF-8, with the
-# full-width digits and the typographic spaces and dashes. What happens to stand between two fields only adds hints.
-_DIGIT_BYTES = bytes([*range(0x30, 0x3A), *range(0x90, 0x9A)])
-_GAP_BYTES = b" ./_-" + bytes([0xC2, 0xA0, 0xE2, *range(0x80, 0x90), 0xAF, 0xEF, 0xBC])
-_AS_DIGIT = bytes(0x30 if byte in _DIGIT_BYTES else 0x78 for byte in range(256))
+# A hint is any row of so many digits once all separators are gone, over the bytes of the message. Beyond ASCII, digits
+# and separators are UTF-8: a byte of LEADS, which is passed over, and others, each of which counts as a digit. Nothing
+# that the closer look finds has fewer; what happens to stand between two fields, and other scripts, only add hints.
+LEADS = bytes([0xC2, 0xD9, 0xDB, 0xDF, 0xE0, 0xE1, 0xE2, 0xE3, 0xEA, 0xEF, 0xF0])
+_PASSED_OVER = LEADS + SEPARATORS.encode("ascii", "ignore")
+_AS_DIGIT = bytes(0x30 if 0x30 <= byte <= 0x39 or 0x80 <= byte <= 0xBF else 0x78 for byte in range(256))
 _HINT = b"0" * LEAST_DIGITS
 
-_GAPS = "[ ./_\u00a0\u2000-\u2015\u202f-]"
-_RUN = re.compile(rf"[0-9]+(?:{_GAPS}{{1,{MOST_SEPARATORS}}}[0-9]+)*")
+_RUN = re.compile(rf"[0-9]+(?:[{re.escape(SEPARATORS)}]{{1,{MOST_SEPARATORS}}}[0-9]+)*")
 _GROUP = re.compile("[0-9]+")
 
 
@@ -68,7 +82,7 @@ class CardNumbers(Guard):
 
 def may_hold_card_number(serialized: bytes) -> bool:
     """Return False where no text of a message can hold a card number, at a glance; True is for a closer look."""
-    return _HINT in serialized.translate(_AS_DIGIT, _GAP_BYTES)
+    return _HINT in serialized.translate(_AS_DIGIT, _PASSED_OVER)
 
 
 def free_texts(descriptor: Any, above: tuple[str, ...] = ()) -> Iterator[str]:
@@ -102,15 +116,22 @@ def refuse_cards(message: Message) -> None:
 
 def holds_card_number(text: str) -> bool:
     """Return whether a text holds what looks like a card number, in one piece or in groups."""
-    return any(_row_holds_one(run.group()) for run in _RUN.finditer(unicodedata.normalize("NFKC", text)))
+    return any(_row_holds_one(_GROUP.findall(run)) for run in _RUN.findall(_plain(text)))
 
 
-def _row_holds_one(run: str) -> bool:
-    """Return whether groups of digits that stand beside each other in a row make a card number.
+def _plain(text: str) -> str:
+    """Return a text with the digits of ASCII for those of every script and style."""
+    if text.isascii():
+        return text
+    normal = unicodedata.normalize("NFKC", text)
+    return "".join(str(unicodedata.decimal(each)) if each.isdecimal() else each for each in normal)
+
+
+def _row_holds_one(groups: list[str]) -> bool:
+    """Return whether groups of digits that stand beside each other in a row hold a card number.
 
     The sums of Luhn's check are made once for the row: a text of nothing but small numbers takes no longer than others.
     """
-    groups = _GROUP.findall(run)
     digits = "".join(groups)
     if len(digits) < LEAST_DIGITS:
         return False
@@ -118,15 +139,28 @@ def _row_holds_one(run: str) -> bool:
     sums = [list(accumulate(_doubled(digits, parity), initial=0)) for parity in (0, 1)]
     for first, end in enumerate(ends):
         start = end - len(groups[first])
-        if digits[start] not in FIRST_DIGITS:
+        if not BEGINNINGS.match(digits, start):
             continue
-        for stop in ends[first : first + MOST_DIGITS]:
-            if stop - start > MOST_DIGITS:
-                break
+        for stop in _stops(groups, first, start, digits[start]):
             check = sums[stop % 2]
-            if stop - start >= LEAST_DIGITS and (check[stop] - check[start]) % 10 == 0:
+            if (check[stop] - check[start]) % 10 == 0:
                 return True
     return False
+
+
+def _stops(groups: list[str], first: int, start: int, beginning: str) -> Iterator[int]:
+    """Yield where a number may end that begins with a group, which stands at a place of the row."""
+    if len(groups[first]) == MOST_DIGITS:
+        yield start + MOST_DIGITS - GLUED_CODE_DIGITS.get(beginning, 3)
+    stop, one_by_one = start, len(groups[first]) == 1
+    for group in groups[first : first + MOST_DIGITS]:
+        stop += len(group)
+        if stop - start > MOST_DIGITS or (one_by_one and len(group) > 1):
+            return
+        if stop - start >= LEAST_DIGITS:
+            yield stop
+        if not one_by_one and len(group) < GROUP_DIGITS:
+            return
 
 
 def _doubled(digits: str, parity: int) -> Iterator[int]:
