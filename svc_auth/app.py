@@ -39,6 +39,7 @@ from svc_auth.privacy.exports import Exports
 from svc_auth.privacy.participants import Participants
 from svc_auth.privacy.rpc import PrivacyServicer
 from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
+from svc_auth.user import notice_store, notices
 from svc_auth.user import store as user_store
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.breached import BreachedPasswords
@@ -113,4 +114,7 @@ def _housekeeping(db: Database, clock: Clock) -> Background:
     async def old_challenges(tx: asyncpg.Connection) -> int:
         return await passkey_store.prune(tx, at=clock.now(), limit=housekeeping.PRUNE_ROWS)
 
-    return partial(housekeeping.run, db, old_links, old_flows, old_challenges)
+    async def old_notices(tx: asyncpg.Connection) -> int:
+        return await notice_store.prune(tx, older_than_seconds=notices.NOTICE_SECONDS, limit=housekeeping.PRUNE_ROWS)
+
+    return partial(housekeeping.run, db, old_links, old_flows, old_challenges, old_notices)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -152,6 +152,7 @@ class Links:
                 # and what they set up must not keep its reader out.
                 await factor_store.remove_factor(tx, user.user_id)
                 await user_store.save_verified(tx, user, at=at)
+                user = replace(user, email_verified_at=at)
             await tell(tx, self._ids.new(), user, SignInChange.PASSWORD_CHANGED)
             await attempt_store.forget_attempts(tx, attempt_store.email_hash(link.email))
             await end_ways_in(tx, user.user_id, reason=PASSWORD_RESET)

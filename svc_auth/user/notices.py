@@ -1,7 +1,8 @@
 """What a user is told by letter about their own account: that a way in was added or replaced.
 
 Whoever did it without being the user is found out by that, so it is told in the transaction of the change. The event
-names the user and the change; svc_notify asks for the address when it writes.
+names the user and the change; svc_notify asks for the address when it writes. An address that nobody verified may be a
+stranger's, who is told nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +15,13 @@ import asyncpg
 from mesh import outbox
 from mesh.outbox import Event
 from svc_auth.link.store import TOPIC
+from svc_auth.user import notice_store
 from svc_auth.user.rules import HOUSE_ACCOUNTS, User
 from titan.auth.v1 import events_pb2
+
+MAX_NOTICES = 5
+NOTICE_SECONDS = 1800
+"""No more within this time: five changes are told before the sixth is not, and a loop of them fills no mailbox."""
 
 
 class SignInChange(enum.StrEnum):
@@ -29,8 +35,15 @@ class SignInChange(enum.StrEnum):
 async def tell(
     tx: asyncpg.Connection, notice_id: UUID, user: User, change: SignInChange, *, provider: str = ""
 ) -> None:
-    """Have a locked user told of a change; nobody reads the mail of a house account."""
+    """Have a locked user told of a change, unless nobody reads their mail: that of a house account, or of an address
+    that was never verified; and unless they were told of five within half an hour."""
     if user.email is None or user.email in HOUSE_ACCOUNTS:
+        return
+    if user.email_verified_at is None:
+        return
+    if not await notice_store.insert_notice(
+        tx, notice_id, user.user_id, within_seconds=NOTICE_SECONDS, at_most=MAX_NOTICES
+    ):
         return
     payload = events_pb2.SignInChanged(
         notice_id=str(notice_id),

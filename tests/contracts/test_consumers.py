@@ -683,6 +683,8 @@ async def test_a_change_of_an_account_is_told_to_its_address(world: World):
     users = world.stub(user_service_pb2_grpc.UserServiceStub, "titan.auth.v1.UserService")
     email = f"ada.{uuid4().hex}@example.com"
     user = (await users.CreateUser(user_service_pb2.CreateUserRequest(email=email, password="a row of words"))).user
+    async with world.databases["svc_auth"].hot() as tx:
+        await tx.execute("UPDATE users SET email_verified_at = now() WHERE user_id = $1", UUID(user.user_id))
     request = user_service_pb2.ChangePasswordRequest(password="a row of words", new_password="another row of words")
     await users.ChangePassword(request, metadata=as_user(user.user_id))
     async with world.databases["svc_auth"].hot_read() as connection:

@@ -329,6 +329,7 @@ async def test_a_reset_unlinks_what_a_stranger_linked(titan: Replica, issuer: Is
 async def test_a_user_is_told_that_an_identity_was_linked(titan: Replica, issuer: Issuer):
     """Once, with the provider's name; not of one that is linked already, nor of one that made the account."""
     pair, grace = await titan.sign_in((await titan.register())[0]), Person()
+    await titan.verified(pair.user_id)
     for _ in range(2):
         await link(titan, issuer, pair, grace)
     other = await sign_in(titan, issuer)

@@ -74,6 +74,7 @@ async def new_user(titan: Replica) -> Any:
 async def test_a_passkey_signs_in_without_address_and_password(titan: Replica):
     """The session says how it was opened, also after a refresh; nothing else is asked for."""
     pair, device = await new_user(titan), Authenticator()
+    await titan.verified(pair.user_id)
 
     made = await register(titan, pair, device)
     opened = await sign_in(titan, device)

@@ -12,7 +12,9 @@ import pytest
 from mesh.seams import SystemIds
 from svc_auth.auth import store as session_store
 from svc_auth.auth.store import OpenChallenge
+from svc_auth.user import notice_store
 from svc_auth.user.accounts import ensure_accounts
+from svc_auth.user.notices import MAX_NOTICES, NOTICE_SECONDS
 from tests.harness import as_service, reason_of
 from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, nobody, refused
 from titan.auth.v1 import auth_service_pb2
@@ -294,6 +296,7 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
 async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: Replica):
     """This session goes on; whatever else the old password opened ends, half-open sign-ins too."""
     email, user_id = await titan.register()
+    await titan.verified(user_id)
     here, there = await titan.sign_in(email), await titan.sign_in(email)
     await refused(titan.sign_in(email, "a slip of the finger"))
     half_open = OpenChallenge(b"c" * 32, UUID(user_id), "", ("pwd",))
@@ -324,9 +327,50 @@ async def test_nobody_writes_to_an_account_of_the_house(titan: Replica, auth_sec
     await titan.change_password(admin, NEW_PASSWORD, secret)
 
 
+async def test_nobody_writes_to_an_address_that_was_never_verified(titan: Replica):
+    """Whoever registered it may have it from a telephone book."""
+    email, user_id = await titan.register()
+
+    await titan.change_password(await titan.sign_in(email))
+
+    assert [] == await titan.notices_of(user_id)
+
+
+async def test_no_more_than_five_changes_are_told_within_half_an_hour(titan: Replica):
+    """The first ones: whoever changes what is not theirs is found out. An hour later there is a letter again."""
+    email, user_id = await titan.register()
+    await titan.verified(user_id)
+    pair, held = await titan.sign_in(email), PASSWORD
+    for number in range(MAX_NOTICES + 1):
+        await titan.change_password(pair, held, held := f"three words in a row, {number}")
+    assert [("PASSWORD_CHANGED", "")] * MAX_NOTICES == await titan.notices_of(user_id)
+    async with titan.db.hot() as tx:
+        query = "UPDATE sign_in_notices SET told_at = told_at - interval '1 hour' WHERE user_id = $1"
+        await tx.execute(query, UUID(user_id))
+
+    await titan.change_password(pair, held, PASSWORD)
+
+    assert MAX_NOTICES + 1 == len(await titan.notices_of(user_id))
+
+
+async def test_notices_that_count_no_more_are_forgotten(titan: Replica):
+    """And no others: they are what the limit is counted by."""
+    email, user_id = await titan.register()
+    await titan.verified(user_id)
+    await titan.change_password(await titan.sign_in(email))
+
+    async def left(older_than_seconds: float) -> int:
+        async with titan.db.hot() as tx:
+            await notice_store.prune(tx, older_than_seconds=older_than_seconds, limit=1000)
+            return await tx.fetchval("SELECT count(*) FROM sign_in_notices WHERE user_id = $1", UUID(user_id))
+
+    assert (1, 0) == (await left(NOTICE_SECONDS), await left(-1))
+
+
 async def test_a_notice_says_nothing_about_the_person(titan: Replica):
     """Neither address nor name, nor what the passkey or the client is called."""
     email, user_id = await titan.register()
+    await titan.verified(user_id)
     await titan.change_password(await titan.sign_in(email, client_name="Ada's telephone"))
 
     async with titan.db.hot_read() as connection:
