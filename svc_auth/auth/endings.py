@@ -1,7 +1,8 @@
 """What ends when a password is replaced: whatever the old one opened or is opening, and the other ways in.
 
-Call these with the user locked. Whoever adds a way in locks the user too and looks at their own session then, so that
-what began before a password was replaced is not finished after it.
+Call these with the user locked. Whoever adds a way in or a second factor locks the user too, and looks then at their
+own session or at the password that they showed: what began before a password was replaced, or its user erased, is not
+finished after it.
 """
 
 from __future__ import annotations

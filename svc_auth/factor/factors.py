@@ -15,7 +15,7 @@ from svc_auth.auth import attempt_store
 from svc_auth.auth import store as session_store
 from svc_auth.auth.rules import admit_attempt, after_failure
 from svc_auth.auth.trials import PasswordTrials
-from svc_auth.errors import CodeInvalid, NotRegistered, SecondFactorActive, SecondFactorNotFound
+from svc_auth.errors import CodeInvalid, CredentialsInvalid, NotRegistered, SecondFactorActive, SecondFactorNotFound
 from svc_auth.factor import rules, store
 from svc_auth.factor.rules import Factor
 from svc_auth.sealing import Seal
@@ -58,6 +58,7 @@ class Factors:
         """Make a secret that waits to be confirmed.
 
         Raises:
+            UserNotFound: There is no such user.
             NotRegistered: The user has no password.
             CredentialsInvalid: It is another one.
             SignInThrottled: The user's address has seen too many wrong ones.
@@ -67,10 +68,14 @@ class Factors:
             user = await user_store.get_user(connection, user_id)
         if user.email is None:
             raise NotRegistered("register first: a second factor needs a first one")
-        await self._trials.of(user.email, password)
+        passed = await self._trials.of(user.email, password)
         secret = secrets.token_bytes(rules.SECRET_BYTES)
         sealed = self._seal.close(str(user_id), secret)
         async with self._db.hot() as tx:
+            # The user before the factor: whoever erases them, or replaces the password, takes them in this order.
+            await user_store.lock_user(tx, user_id)
+            if not await user_store.hold_password(tx, user_id, passed.password_hash):
+                raise CredentialsInvalid("the password was changed meanwhile")
             if not await store.save_enrolled(tx, user_id, sealed, at=self._clock.now()):
                 raise SecondFactorActive("a second factor is in force already")
             await audit.accept(tx, user_store.resource(user_id))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -83,6 +83,41 @@ async def someone_careful(titan: Replica) -> Ada:
     await ada.enrol()
     ada.recovery_codes = list((await ada.confirm(ada.code())).recovery_codes)
     return ada
+
+
+async def enrolled_late(titan: Replica, monkeypatch, meanwhile: Callable[[Ada], Awaitable[object]]) -> tuple[str, int]:
+    """Return how it is refused to enrol when something happens once the password was right, and the rows that stay."""
+    ada, check = await someone(titan), titan.passwords.verify
+
+    async def check_slowly(encoded: str | None, password: str) -> bool:
+        right = await check(encoded, password)
+        monkeypatch.undo()
+        await meanwhile(ada)
+        return right
+
+    monkeypatch.setattr(titan.passwords, "verify", check_slowly)
+    error = await refused(ada.enrol())
+    async with titan.db.hot_read() as connection:
+        query = "SELECT count(*) FROM second_factors WHERE user_id = $1"
+        return reason_of(error), await connection.fetchval(query, UUID(ada.pair.user_id))
+
+
+async def test_enrolling_that_races_an_erasure_leaves_nothing(titan: Replica, monkeypatch):
+    """The row would be of nobody, and nothing would ever remove it."""
+
+    async def erase(ada: Ada) -> None:
+        await titan.erasures.erase(UUID(ada.pair.user_id), requested_by=uuid4(), reason="ticket 4711")
+
+    assert ("USER_NOT_FOUND", 0) == await enrolled_late(titan, monkeypatch, erase)
+
+
+async def test_enrolling_that_races_a_new_password_leaves_nothing(titan: Replica, monkeypatch):
+    """Who knew the old one would have a secret waiting that the new one did not ask for."""
+
+    async def reset(ada: Ada) -> None:
+        await titan.reset_password(ada.email)
+
+    assert ("CREDENTIALS_INVALID", 0) == await enrolled_late(titan, monkeypatch, reset)
 
 
 def amr_of(pair: Any) -> list[str] | None:
