@@ -17,6 +17,7 @@ from mesh.database import Database
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock
 from mesh.telemetry import get_logger
+from svc_auth.auth import store as session_store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.sessions import Sessions
 from svc_auth.auth.trials import PasswordTrials
@@ -93,6 +94,7 @@ class Erasures:
             SignInThrottled: The user's address has seen too many wrong ones, or the second factor wrong codes.
             RecentSignInRequired: The user has no password, and signed in too long ago.
             CodeInvalid: A second factor is in force, and the proof does not count or there is none.
+            SessionRevoked: The session has ended meanwhile.
             Refusal: As `erase`.
         """
         async with self._db.hot_read() as connection:
@@ -118,6 +120,7 @@ class Erasures:
                     password_hash is not None and not await user_store.hold_password(tx, user_id, password_hash)
                 ):
                     raise CredentialsInvalid("the account was changed meanwhile")
+                await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
                 if await factor_store.is_active(tx, user_id) and not await self._proven(tx, user_id, proof):
                     return None
             return await self._decide(tx, user_id, held, requested_by=user_id, reason=rules.OWN_WISH)
@@ -170,20 +173,38 @@ class Erasures:
     async def run_due(self) -> int:
         """Work on the erasures that are due, and say how many there were."""
         due = await self._db.transact(lambda tx: store.claim_due(tx, at=self._clock.now(), limit=BATCH_ERASURES))
-        for erasure in due:
-            await self._run(erasure)
+        async with asyncio.TaskGroup() as group:
+            for erasure in due:
+                group.create_task(self._run(erasure))
         return len(due)
 
     async def _run(self, erasure: Erasure) -> None:
         try:
-            await self._packages.empty(erasure.user_id)
+            await self._empty(erasure)
             after = rules.after_pass(erasure, at=self._clock.now())
         except Refusal as refusal:
             after = rules.after_failure(erasure, at=self._clock.now())
             told = {"user_id": str(erasure.user_id), "reason": refusal.reason, "attempts": after.attempts}
-            log.warning("an erasure waits for a package", **told)
-        async with self._db.hot() as tx:
-            await store.save(tx, after)
+            log.warning("an erasure waits", **told)
+        try:
+            async with self._db.hot() as tx:
+                await store.save(tx, after, lease=erasure.next_run_at)
+        except Unavailable:
+            pass  # the lease ends, and whoever takes it then does it again
+
+    async def _empty(self, erasure: Erasure) -> None:
+        """Empty the packages. Money that came since it was asked for is found while its owner can still be, the first
+        time; what came later holds up the end alone.
+
+        Raises:
+            Refusal: WALLET_NOT_EMPTY or ORDERS_UNDER_WAY, or a package is away.
+        """
+        if erasure.emptied_at is None:
+            rules.check_money(await self._packages.money(erasure.user_id))
+            await self._packages.empty(erasure.user_id)
+        else:
+            await self._packages.empty(erasure.user_id)
+            rules.check_money(await self._packages.money(erasure.user_id))
 
     async def _check(self, user: User) -> None:
         rules.check_user(user)

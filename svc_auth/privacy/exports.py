@@ -31,13 +31,13 @@ from svc_auth.user.rules import User
 from titan.auth.v1 import privacy_service_pb2 as pb
 
 METHOD = "PrivacyService.ExportMyData"
-SECTIONS = ("orders", "transfers", "notifications")
-"""The lists, in the order in which they are told; a token has the place of one."""
-MAX_SESSIONS = 100
+SECTIONS = ("sign-ins", "orders", "transfers", "notifications")
+"""The lists, in the order in which they are told; a token has the name of one."""
+SESSIONS_PER_PAGE = 100
 FULL_BYTES = pages.MAX_BYTES // 2
 """A page that has grown beyond this is answered. One more page of a list would still fit a message."""
 
-Section = Callable[[pb.ExportMyDataResponse, UUID, str], Awaitable[str]]
+Section = Callable[[pb.ExportMyDataResponse, Caller, str], Awaitable[str]]
 """Adds one page of a list to an answer, and returns the token of the list's next page; empty after the last."""
 
 
@@ -49,6 +49,7 @@ class Exports:
         self._packages = packages
         self._clock = clock
         self._sections: dict[str, Section] = {
+            "sign-ins": self._sign_ins,
             "orders": self._orders,
             "transfers": self._transfers,
             "notifications": self._notifications,
@@ -68,46 +69,54 @@ class Exports:
         async with self._db.hot_read() as connection:
             user = await user_store.get_user(connection, user_id)
             if not page_token:
-                await self._add_account(connection, page, user, caller)
+                await self._add_account(connection, page, user)
         if not page_token:
             page.cart.CopyFrom(await self._packages.cart(user_id))
         while place < len(SECTIONS):
-            inner = await self._sections[SECTIONS[place]](page, user_id, inner)
+            inner = await self._sections[SECTIONS[place]](page, caller, inner)
             place += not inner
             if page.ByteSize() >= FULL_BYTES:
                 break
         if place < len(SECTIONS):
-            page.next_page_token = pages.encode(METHOD, [place, inner], user_id)
+            page.next_page_token = pages.encode(METHOD, [SECTIONS[place], inner], user_id)
         return page
 
-    async def _add_account(
-        self, connection: asyncpg.Connection, page: pb.ExportMyDataResponse, user: User, caller: Caller
-    ) -> None:
-        at, user_id = self._clock.now(), user.user_id
+    async def _add_account(self, connection: asyncpg.Connection, page: pb.ExportMyDataResponse, user: User) -> None:
+        user_id = user.user_id
         page.user.CopyFrom(to_wire(user))
-        sessions = await session_store.list_sessions(connection, user_id, at=at, before=None, limit=MAX_SESSIONS)
-        page.sessions.extend(to_session(each, caller) for each in sessions)
         factor, codes = await factor_store.find_factor(connection, user_id)
         page.second_factor.CopyFrom(factor_to_wire(factor, codes))
         page.passkeys.extend(map(passkey_to_wire, await passkey_store.list_passkeys(connection, user_id)))
         page.addresses.extend(map(to_saved_address, await user_store.list_addresses(connection, user_id)))
         page.identities.extend(map(to_identity, await federation_store.list_identities(connection, user_id)))
 
-    async def _orders(self, page: pb.ExportMyDataResponse, user_id: UUID, token: str) -> str:
-        found = await self._packages.orders(user_id, page_token=token)
+    async def _sign_ins(self, page: pb.ExportMyDataResponse, caller: Caller, token: str) -> str:
+        user_id, before = caller.require_user_id(), pages.decode_id(token, METHOD)
+        async with self._db.hot_read() as connection:
+            found = await session_store.list_sessions(
+                connection, user_id, at=self._clock.now(), before=before, limit=SESSIONS_PER_PAGE + 1
+            )
+        shown = found[:SESSIONS_PER_PAGE]
+        page.sessions.extend(to_session(each, caller) for each in shown)
+        return pages.encode(METHOD, [str(shown[-1].session_id)]) if len(found) > len(shown) else ""
+
+    async def _orders(self, page: pb.ExportMyDataResponse, caller: Caller, token: str) -> str:
+        found = await self._packages.orders(caller.require_user_id(), page_token=token)
         page.orders.extend(found.orders)
         page.invoices.extend(found.invoices)
+        page.credit_notes.extend(found.credit_notes)
+        page.words.extend(found.words)
         return found.next_page_token
 
-    async def _transfers(self, page: pb.ExportMyDataResponse, user_id: UUID, token: str) -> str:
-        found = await self._packages.statement(user_id, page_token=token)
+    async def _transfers(self, page: pb.ExportMyDataResponse, caller: Caller, token: str) -> str:
+        found = await self._packages.statement(caller.require_user_id(), page_token=token)
         if not token:
             page.wallet.CopyFrom(found.wallet)
         page.transfers.extend(found.transfers)
         return found.next_page_token
 
-    async def _notifications(self, page: pb.ExportMyDataResponse, user_id: UUID, token: str) -> str:
-        found = await self._packages.notifications(user_id, page_token=token)
+    async def _notifications(self, page: pb.ExportMyDataResponse, caller: Caller, token: str) -> str:
+        found = await self._packages.notifications(caller.require_user_id(), page_token=token)
         page.notifications.extend(found.notifications)
         return found.next_page_token
 
@@ -118,6 +127,6 @@ def _position(page_token: str, user_id: UUID) -> tuple[int, str]:
     if position is None:
         return 0, ""
     match position:
-        case [int(place), str(inner)] if 0 <= place < len(SECTIONS):
-            return place, inner
+        case [str(name), str(inner)] if name in SECTIONS:
+            return SECTIONS.index(name), inner
     raise PageTokenInvalid("the page token is not one that this method gave")

@@ -27,7 +27,7 @@ class PrivacyServicer:
         return await self._exports.page(in_person(caller_of(context)), request.page_token)
 
     async def EraseMe(self, request: pb.EraseMeRequest, context: Any) -> pb.EraseMeResponse:
-        """Refuses as a sign-in does, and with RECENT_SIGN_IN_REQUIRED, CODE_INVALID, WALLET_NOT_EMPTY,
+        """Refuses as a sign-in does, and with RECENT_SIGN_IN_REQUIRED, SESSION_REVOKED, CODE_INVALID, WALLET_NOT_EMPTY,
         ORDERS_UNDER_WAY, USER_HAS_ROLES, USER_NOT_FOUND or ACCESS_DENIED."""
         caller = in_person(caller_of(context))
         proof = from_wire(request.proof) if request.HasField("proof") else None

@@ -16,7 +16,8 @@ SETTLED_SECONDS = REVOCATION_SECONDS
 then: a call that was under way when it was decided may have left something."""
 
 LEASE_SECONDS = 30.0
-"""What a crash leaves behind waits as long; a pass over all packages takes less."""
+"""What a crash leaves behind waits as long; a pass over all packages takes less, and what a process takes at a time is
+worked on at once."""
 
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 300.0

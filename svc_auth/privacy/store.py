@@ -16,6 +16,7 @@ from svc_auth.federation import store as federation_store
 from svc_auth.link import store as link_store
 from svc_auth.passkey import store as passkey_store
 from svc_auth.privacy.rules import LEASE_SECONDS, Erasure
+from svc_auth.user import notice_store
 from svc_auth.user import store as user_store
 from svc_auth.user.rules import User
 
@@ -42,6 +43,7 @@ async def empty(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:
     await passkey_store.remove_passkeys(tx, user.user_id)
     await passkey_store.remove_challenges(tx, user.user_id)
     await link_store.remove_links(tx, user.user_id)
+    await notice_store.remove_notices(tx, user.user_id)
     await attempt_store.forget_attempts(tx, attempt_store.factor_key(user.user_id))
     if user.email is not None:
         await attempt_store.forget_attempts(tx, attempt_store.email_hash(user.email))
@@ -70,14 +72,16 @@ async def claim_due(tx: asyncpg.Connection, *, at: datetime, limit: int) -> Sequ
     return [Erasure(**row) for row in await tx.fetch(_CLAIM, at, at + timedelta(seconds=LEASE_SECONDS), limit)]
 
 
-async def save(tx: asyncpg.Connection, erasure: Erasure) -> None:
-    """Store how far a leased erasure is. Of two who worked on it the first one's end stays."""
+async def save(tx: asyncpg.Connection, erasure: Erasure, *, lease: datetime) -> None:
+    """Store how far an erasure is, for whoever still holds it: `lease` is the `next_run_at` that it was claimed with.
+    Where somebody else has taken it meanwhile, theirs is what counts."""
     await tx.execute(
         "UPDATE erasures SET emptied_at = coalesce(emptied_at, $2), finished_at = $3, attempts = $4, next_run_at = $5"
-        " WHERE user_id = $1 AND finished_at IS NULL",
+        " WHERE user_id = $1 AND finished_at IS NULL AND next_run_at = $6",
         erasure.user_id,
         erasure.emptied_at,
         erasure.finished_at,
         erasure.attempts,
         erasure.next_run_at,
+        lease,
     )

@@ -95,6 +95,15 @@ async def list_of_order(
     return [CreditNote(*row) for row in rows]
 
 
+async def list_of_orders(connection: asyncpg.Connection, order_ids: Sequence[UUID]) -> list[CreditNote]:
+    """Return the credit notes of orders, by order, seller and number."""
+    rows = await connection.fetch(
+        f"SELECT {_COLUMNS} FROM credit_notes WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, seller_id, number",
+        list(order_ids),
+    )
+    return [CreditNote(*row) for row in rows]
+
+
 async def list_newest(
     connection: asyncpg.Connection, seller_id: str, *, before: int | None, limit: int
 ) -> list[CreditNote]:

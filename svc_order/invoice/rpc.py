@@ -10,14 +10,13 @@ from mesh.database import Database
 from mesh.identity import caller_of
 from mesh.refusals import PageTokenInvalid
 from svc_order.credit_note import store as credit_notes
-from svc_order.credit_note.store import CreditNote
+from svc_order.credit_note.wire import to_wire as credit_to_wire
 from svc_order.invoice import store
 from svc_order.invoice.wire import to_wire
 from svc_order.order import store as orders
 from svc_order.order.reads import READ_ROLES
-from svc_order.order.values import money, timestamp
-from titan.order.v1 import invoice_pb2, invoice_service_pb2_grpc
 from titan.order.v1 import invoice_service_pb2 as pb
+from titan.order.v1 import invoice_service_pb2_grpc
 
 _LIST = "InvoiceService.ListInvoices"
 _CREDITS = "InvoiceService.ListCreditNotes"
@@ -66,7 +65,7 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
         if len(found) > size:
             more = pages.encode(_OF_ORDER, [shown[-1].seller_id, shown[-1].number], order_id)
         return pb.ListOrderCreditNotesResponse(
-            credit_notes=[_credit_to_wire(each) for each in shown], next_page_token=more
+            credit_notes=[credit_to_wire(each) for each in shown], next_page_token=more
         )
 
     async def ListCreditNotes(self, request: pb.ListCreditNotesRequest, context: Any) -> pb.ListCreditNotesResponse:
@@ -77,7 +76,7 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
             found = await credit_notes.list_newest(connection, request.seller_id, before=before, limit=size + 1)
         shown = found[:size]
         more = pages.encode(_CREDITS, [shown[-1].number], request.seller_id) if len(found) > size else ""
-        return pb.ListCreditNotesResponse(credit_notes=[_credit_to_wire(each) for each in shown], next_page_token=more)
+        return pb.ListCreditNotesResponse(credit_notes=[credit_to_wire(each) for each in shown], next_page_token=more)
 
 
 def _position(token: str, order_id: UUID) -> tuple[str, int] | None:
@@ -88,17 +87,3 @@ def _position(token: str, order_id: UUID) -> tuple[str, int] | None:
         case [str(seller_id), int(number)]:
             return seller_id, number
     raise PageTokenInvalid("the page token has another position")
-
-
-def _credit_to_wire(note: CreditNote) -> invoice_pb2.CreditNote:
-    return invoice_pb2.CreditNote(
-        seller_id=note.seller_id,
-        number=note.number,
-        invoice_number=note.invoice_number,
-        order_id=str(note.order_id),
-        refund_id=str(note.refund_id),
-        issue_time=timestamp(note.issued_at),
-        effective_time=timestamp(note.effective_at),
-        total=money(note.total_minor, note.currency),
-        tax=money(note.tax_minor, note.currency),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -24,8 +24,7 @@ from svc_order.checkout.store import Effect, ReturnedUnits
 from svc_order.credit_note import store as credit_notes
 from svc_order.errors import OrderCancelled, OrderNotFound
 from svc_order.invoice import store as invoices
-from svc_order.invoice.wire import to_wire as invoice_to_wire
-from svc_order.order import erasure, journal, rules, store, wire
+from svc_order.order import erasure, export, journal, rules, store, wire
 from svc_order.order.effective import check_effective
 from svc_order.order.reads import READ_ROLES, Reads
 from svc_order.order.rules import OrderStatus
@@ -79,8 +78,11 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
         """Refuses with PAGE_TOKEN_INVALID."""
         user_id = caller_of(context).require_user_id()
-        orders, more = await self._page_of(user_id, request, _LIST)
-        return pb.ListOrdersResponse(orders=orders, next_page_token=more)
+        before, size = pages.decode_id(request.page_token, _LIST, user_id), pages.page_size(request.page_size)
+        found = await self._reads.list_of_user(user_id, before=before, limit=size + 1)
+        shown = pages.fitting(found[:size])
+        more = pages.encode(_LIST, [shown[-1].order_id], user_id) if len(found) > len(shown) else ""
+        return pb.ListOrdersResponse(orders=shown, next_page_token=more)
 
     async def ListOrderEvents(self, request: pb.ListOrderEventsRequest, context: Any) -> pb.ListOrderEventsResponse:
         """Refuses with ORDER_NOT_FOUND."""
@@ -260,12 +262,16 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
     async def ListUserOrders(self, request: pb.ListUserOrdersRequest, context: Any) -> pb.ListUserOrdersResponse:
         """Refuses with PAGE_TOKEN_INVALID."""
         user_id = UUID(request.user_id)
-        orders, more = await self._page_of(user_id, request, _USER_LIST)
+        before, size = pages.decode_id(request.page_token, _USER_LIST, user_id), pages.page_size(request.page_size)
+        found = await self._reads.list_of_user(user_id, before=before, limit=size + 1)
         async with self._db.hot_read() as connection:
-            found = await invoices.list_of_orders(connection, [UUID(order.order_id) for order in orders])
-        return pb.ListUserOrdersResponse(
-            orders=orders, invoices=[invoice_to_wire(each) for each in found], next_page_token=more
-        )
+            shown = pages.fitting(await export.parts(connection, self._vault, user_id, found[:size]))
+        page = pb.ListUserOrdersResponse()
+        for part in shown:
+            page.MergeFrom(part)
+        if len(found) > len(shown):
+            page.next_page_token = pages.encode(_USER_LIST, [page.orders[-1].order_id], user_id)
+        return page
 
     async def EraseUser(self, request: pb.EraseUserRequest, context: Any) -> pb.EraseUserResponse:
         """Refuses with ORDERS_UNDER_WAY."""
@@ -277,16 +283,6 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         await self._db.transact(lambda tx: erasure.erase(tx, user_id))
         self._vault.forget(user_id)
         return pb.EraseUserResponse()
-
-    async def _page_of(
-        self, user_id: UUID, request: pb.ListOrdersRequest | pb.ListUserOrdersRequest, method: str
-    ) -> tuple[Sequence[order_pb2.Order], str]:
-        """Return a page of a user's orders, and the token of the next one."""
-        before = pages.decode_id(request.page_token, method, user_id)
-        size = pages.page_size(request.page_size)
-        found = await self._reads.list_of_user(user_id, before=before, limit=size + 1)
-        shown = pages.fitting(found[:size])
-        return shown, pages.encode(method, [shown[-1].order_id], user_id) if len(found) > len(shown) else ""
 
     def _effective(self, request: _Dated, caller: Caller) -> datetime | None:
         """Return when an importer says that something happened; None for now."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -243,6 +245,27 @@ async def list_entries(connection: asyncpg.Connection, order_id: UUID) -> list[E
         rules.MAX_VERSION,
     )
     return [Entry(r["version"], r["type"], r["payload"], r["recorded_at"], r["effective_at"]) for r in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What somebody said to a decision on an order, sealed for the order's owner."""
+
+    order_id: UUID
+    version: int
+    type: str
+    sealed: bytes
+    recorded_at: datetime
+
+
+async def list_words(connection: asyncpg.Connection, order_ids: Sequence[UUID]) -> list[Words]:
+    """Return what was said to decisions on orders, in the order of their journals; the first entry has the address."""
+    rows = await connection.fetch(
+        "SELECT order_id, version, type, sealed, recorded_at FROM order_events"
+        " WHERE order_id = ANY($1::uuid[]) AND version > 1 AND sealed IS NOT NULL ORDER BY order_id DESC, version",
+        list(order_ids),
+    )
+    return [Words(*row) for row in rows]
 
 
 async def live_order_of_cart(tx: asyncpg.Connection, cart_ids: Sequence[UUID]) -> dict[UUID, UUID]:

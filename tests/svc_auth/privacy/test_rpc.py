@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import secrets
+from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
+import grpc
+import jwt
 import pytest
 
 from mesh.refusals import Unavailable
+from svc_auth.auth import store as session_store
 from svc_auth.auth.rules import Subject
+from svc_auth.auth.store import NewSession
 from svc_auth.errors import WalletNotEmpty
 from svc_auth.factor.rules import STEP_SECONDS, code_at
 from svc_auth.privacy.erasures import Erasures
+from svc_auth.privacy.exports import SESSIONS_PER_PAGE
 from svc_auth.privacy.rules import LEASE_SECONDS, SETTLED_SECONDS, Money
 from svc_order.errors import OrdersUnderWay
 from tests.harness import reason_of
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, nobody, refused
-from titan.auth.v1 import privacy_pb2, second_factor_service_pb2, user_service_pb2
+from tests.svc_auth.passkey.authenticator import Authenticator
+from titan.auth.v1 import (
+    link_service_pb2,
+    passkey_service_pb2,
+    privacy_pb2,
+    second_factor_service_pb2,
+    user_service_pb2,
+)
 from titan.auth.v1 import privacy_service_pb2 as pb
 from titan.auth.v1 import second_factor_pb2 as factors
 from titan.order.v1 import order_pb2
@@ -49,17 +65,74 @@ async def admin(titan: Replica):
     return bearer(await titan.sign_in("admin@titan.local", "an administrator's long secret"))
 
 
-async def everything(titan: Replica, user_id: str) -> str:
-    """Return every row of every table that names a user, but for the audit log and the events, as text."""
-    found = []
+NOTED = {"erasures", "erased_users"}
+"""Where it stands that a user was erased."""
+
+
+async def everything(titan: Replica, user_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows about a user, of each table that names users and of refresh tokens, but for empty values."""
+    found = {}
     async with titan.db.hot_read() as connection:
         tables = await connection.fetch(
             "SELECT DISTINCT table_name FROM information_schema.columns"
-            " WHERE table_schema = 'public' AND column_name = 'user_id' AND table_name <> 'erasures'"
+            " WHERE table_schema = 'public' AND column_name = 'user_id'"
         )
         for (table,) in tables:
-            found += await connection.fetch(f'SELECT * FROM "{table}" WHERE user_id = $1', UUID(user_id))
-    return "\n".join(repr(dict(row)) for row in found)
+            found[table] = await connection.fetch(f'SELECT * FROM "{table}" WHERE user_id = $1', UUID(user_id))
+        found["refresh_tokens"] = await connection.fetch(
+            "SELECT t.* FROM refresh_tokens t JOIN sessions s USING (session_id) WHERE s.user_id = $1", UUID(user_id)
+        )
+    kept = {table: [{name: value for name, value in row.items() if value} for row in found[table]] for table in found}
+    return {table: rows for table, rows in kept.items() if table not in NOTED}
+
+
+async def tries(titan: Replica) -> set[bytes]:
+    """Return the keys under which wrong passwords and codes are counted: no row of theirs says whose they are."""
+    async with titan.db.hot_read() as connection:
+        return {row["email_hash"] for row in await connection.fetch("SELECT email_hash FROM sign_in_attempts")}
+
+
+async def somebody_with_everything(titan: Replica):
+    """Return the address and the session of a user of whom there is a row of every kind."""
+    email, pair = await somebody(titan)
+    user_id = UUID(pair.user_id)
+    await titan.link.RequestEmailVerification(link_service_pb2.RequestEmailVerificationRequest(), metadata=bearer(pair))
+    await titan.links.make_requested()
+    await titan.link.RequestPasswordReset(link_service_pb2.RequestPasswordResetRequest(email=email))
+    await titan.verified(pair.user_id)
+    device = Authenticator()
+    for registers in (True, False):  # the second one is asked and does not answer
+        asked = passkey_service_pb2.StartPasskeyRegistrationRequest()
+        answer = await titan.passkey.StartPasskeyRegistration(asked, metadata=bearer(pair))
+        if registers:
+            made = device.create(answer.options.options_json)
+            request = passkey_service_pb2.CreatePasskeyRequest(credential_json=made, name="Ada's key")
+            await titan.passkey.CreatePasskey(request, metadata=bearer(pair))
+    async with titan.db.hot() as tx:
+        await tx.execute(
+            "INSERT INTO identities (identity_id, user_id, provider, issuer, subject, linked_at)"
+            " VALUES ($1, $2, 'local', 'https://id.example', $3, now())",
+            uuid4(),
+            user_id,
+            f"ada-{user_id}",
+        )
+        await tx.execute(
+            "INSERT INTO sign_in_flows (flow_hash, provider, redirect_uri, purpose, user_id, client_name, expires_at)"
+            " VALUES ($1, 'local', 'https://shop.example', 'LINK', $2, '', now())",
+            uuid4().bytes * 2,
+            user_id,
+        )
+    enrolled = await titan.factor.EnrolSecondFactor(
+        second_factor_service_pb2.EnrolSecondFactorRequest(password=PASSWORD), metadata=bearer(pair)
+    )
+    code = code_at(base64.b32decode(enrolled.secret), int(titan.clock.now().timestamp()) // STEP_SECONDS)
+    confirmed = await titan.factor.ConfirmSecondFactor(
+        second_factor_service_pb2.ConfirmSecondFactorRequest(code=code), metadata=bearer(pair)
+    )
+    assert (await titan.sign_in(email)).HasField("challenge")
+    await refused(titan.sign_in(email, "a slip of the finger"))
+    await refused(erase(titan, pair, code=code))
+    return email, pair, confirmed.recovery_codes[0]
 
 
 async def test_an_export_has_all_that_is_known(titan: Replica):
@@ -78,7 +151,23 @@ async def test_an_export_has_all_that_is_known(titan: Replica):
     assert ["mug"] == [line.sku for line in page.cart.lines]
     assert 250 == page.wallet.balance.minor_units
     assert (1, 1, 1) == (len(page.orders), len(page.transfers), len(page.notifications))
+    assert (1, 1) == (len(page.invoices), len(page.credit_notes))
+    assert ["too small"] == [each.text for each in page.words]
     assert not page.next_page_token
+
+
+async def test_an_export_lists_every_sign_in(titan: Replica):
+    """Each once, in as many pages of the list as there are."""
+    _, pair = await somebody(titan)
+    user_id, at = UUID(pair.user_id), titan.clock.now()
+    sessions = [NewSession(uuid4(), user_id, secrets.token_bytes(32)) for _ in range(SESSIONS_PER_PAGE + 1)]
+    async with titan.db.hot() as tx:
+        await session_store.insert_sessions(tx, sessions, at=at, expires_at=at + timedelta(hours=1))
+
+    listed = [session.session_id for session in (await export(titan, pair)).sessions]
+
+    mine = jwt.decode(pair.access_token, options={"verify_signature": False})["sid"]
+    assert sorted([mine, *(str(session.session_id) for session in sessions)]) == sorted(listed)
 
 
 async def test_an_export_goes_on_page_by_page(titan: Replica):
@@ -115,21 +204,26 @@ async def test_a_guest_has_data_too(titan: Replica):
 
 
 async def test_erasing_leaves_nothing_but_an_id(titan: Replica):
-    """No name, no address, no way to sign in; what refers to the user still finds a row."""
-    email, pair = await somebody(titan)
+    """No name, no address, no way to sign in, of each of which there was one; what refers to the user or to a session
+    of theirs still finds a row."""
+    strangers = await tries(titan)
+    email, pair, recovery_code = await somebody_with_everything(titan)
     before = await everything(titan, pair.user_id)
-    assert email in before and "Mill Lane" in before and "telephone" in before
+    assert not [table for table, rows in before.items() if not rows]
+    assert 2 == len(await tries(titan) - strangers)
 
-    erasure = await erase(titan, pair)
+    erasure = await erase(titan, pair, recovery_code=recovery_code)
 
     assert (pair.user_id, RUNNING) == (erasure.user_id, erasure.state) and erasure.HasField("decide_time")
-    after = await everything(titan, pair.user_id)
-    assert pair.user_id in after
-    for trace in (email, "Ada", "Mill Lane", "telephone", "argon2"):
-        assert trace not in after
+    after = {table: rows for table, rows in (await everything(titan, pair.user_id)).items() if rows}
+    assert {"users", "sessions"} == set(after)
+    assert [{"user_id", "version", "created_at", "updated_at", "erased_at"}] == [set(row) for row in after["users"]]
+    ended = {"session_id", "user_id", "created_at", "expires_at", "revoked_at", "revoked_for"}
+    assert [ended] * len(before["sessions"]) == [set(row) for row in after["sessions"]]
+    assert strangers == await tries(titan)
     assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email)))
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(pair.refresh_token)))
-    assert ("UserErased", 2) == (await titan.events_of(pair.user_id))[-1]
+    assert "UserErased" == (await titan.events_of(pair.user_id))[-1][0]
 
 
 async def test_sessions_end_and_a_later_export_is_refused(titan: Replica):
@@ -212,6 +306,58 @@ async def test_who_has_no_password_has_to_have_signed_in_a_moment_ago(titan: Rep
     assert RUNNING == (await erase(titan, pair, password="")).state
 
 
+@pytest.mark.parametrize("who", ["guest", "with a password", "without a password"])
+async def test_a_session_that_has_ended_erases_nobody(titan: Replica, who: str):
+    """Its token is believed for a moment longer, and may be a thief's whom the user has just signed out."""
+    pair = await titan.guest() if who == "guest" else (await somebody(titan))[1]
+    user_id = UUID(pair.user_id)
+    if who == "without a password":
+        async with titan.db.hot() as tx:
+            await tx.execute("UPDATE users SET password_hash = NULL WHERE user_id = $1", user_id)
+    titan.packages.meanwhile[user_id] = lambda: titan.revoke(pair.refresh_token)
+
+    error = await refused(erase(titan, pair, password=PASSWORD if who == "with a password" else ""))
+
+    assert ("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED) == (reason_of(error), error.code())
+    assert "ERASURE_NOT_FOUND" == reason_of(await refused(_erasure(titan, pair.user_id, await admin(titan))))
+
+
+async def test_money_that_comes_at_the_last_moment_is_not_lost(titan: Replica):
+    """It was not there when it was asked for: the user's data stays, and the erasure waits, until it is paid out."""
+    _, pair = await somebody(titan)
+    user_id = UUID(pair.user_id)
+    await erase(titan, pair)
+    titan.packages.wallets[user_id] = Money(250, 0, False)
+    await titan.erasures.run_due()
+
+    assert RUNNING == (await _erasure(titan, pair.user_id, await admin(titan))).state
+    assert 0 == titan.packages.emptied[user_id] and 1 == (await titan.erasures.get(user_id)).attempts
+    del titan.packages.wallets[user_id]
+    await _due(titan, user_id)
+    await titan.erasures.run_due()
+    assert COMPLETE == (await _erasure(titan, pair.user_id, await admin(titan))).state
+
+
+async def test_money_that_comes_later_holds_up_the_end_alone(titan: Replica):
+    """What a call under way left behind goes all the same; somebody hears of the money until it is gone."""
+    _, pair = await somebody(titan)
+    user_id = UUID(pair.user_id)
+    await erase(titan, pair)
+    await titan.erasures.run_due()
+    async with titan.db.hot() as tx:
+        await tx.execute("UPDATE erasures SET decided_at = decided_at - interval '1 hour' WHERE user_id = $1", user_id)
+    titan.packages.wallets[user_id] = Money(0, 0, True)
+    for emptied in (2, 3):
+        await _due(titan, user_id)
+        await titan.erasures.run_due()
+        erasure = await titan.erasures.get(user_id)
+        assert (emptied, None) == (titan.packages.emptied[user_id], erasure.finished_at)
+    del titan.packages.wallets[user_id]
+    await _due(titan, user_id)
+    await titan.erasures.run_due()
+    assert (await titan.erasures.get(user_id)).finished_at is not None
+
+
 async def test_money_and_orders_hold_it_up_and_nothing_has_happened(titan: Replica):
     """The user hears which of the two, for themselves and through somebody of the house."""
     email, pair = await somebody(titan)
@@ -279,6 +425,46 @@ async def _due(titan: Replica, user_id: UUID) -> None:
         await tx.execute("UPDATE erasures SET next_run_at = now() - interval '1 hour' WHERE user_id = $1", user_id)
 
 
+def another(titan: Replica) -> Erasures:
+    """Return what another process would work with."""
+    held = titan.erasures
+    return Erasures(titan.db, titan.packages, held._trials, titan.factors, titan.sessions, titan.feed, titan.clock)
+
+
+async def test_those_that_are_due_are_worked_on_at_once(titan: Replica):
+    """A package that takes its time with one of them uses up nobody else's lease."""
+    user_ids = [UUID((await somebody_to_erase(titan)).user_id) for _ in range(3)]
+    together = asyncio.Barrier(len(user_ids))
+    for user_id in user_ids:
+        titan.packages.meanwhile[user_id] = together.wait
+    async with asyncio.timeout(5):
+        await titan.erasures.run_due()
+    assert [1] * 3 == [titan.packages.emptied[user_id] for user_id in user_ids]
+
+
+async def somebody_to_erase(titan: Replica):
+    _, pair = await somebody(titan)
+    await erase(titan, pair)
+    return pair
+
+
+async def test_whoever_lost_the_lease_stores_nothing(titan: Replica):
+    """They took too long, another process has emptied all packages meanwhile, and then theirs fails."""
+    user_id = UUID((await somebody_to_erase(titan)).user_id)
+
+    async def too_long() -> None:
+        await _due(titan, user_id)
+        await another(titan).run_due()
+        titan.packages.failures[user_id] = [Unavailable("away")]
+
+    titan.packages.meanwhile[user_id] = too_long
+    await titan.erasures.run_due()
+
+    erasure = await titan.erasures.get(user_id)
+    assert (1, 0) == (titan.packages.emptied[user_id], erasure.attempts)
+    assert SETTLED_SECONDS == (erasure.next_run_at - erasure.decided_at).total_seconds()
+
+
 async def test_a_crash_in_the_middle_goes_on_in_another_process(titan: Replica):
     """Whoever had taken it is gone with its lease; the next one empties all packages, also those that were."""
     _, pair = await somebody(titan)
@@ -289,10 +475,9 @@ async def test_a_crash_in_the_middle_goes_on_in_another_process(titan: Replica):
         """The process ends here."""
 
     titan.packages.failures[user_id] = [Died()]  # type: ignore[list-item]
-    with pytest.raises(Died):
+    with pytest.raises(BaseExceptionGroup):
         await titan.erasures.run_due()
-    held = titan.erasures
-    other = Erasures(titan.db, titan.packages, held._trials, titan.factors, titan.sessions, titan.feed, titan.clock)
+    other = another(titan)
     await other.run_due()
     assert 0 == titan.packages.emptied[user_id], "the lease still holds"
     async with titan.db.hot_read() as connection:

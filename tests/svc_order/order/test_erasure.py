@@ -198,6 +198,30 @@ async def test_an_export_lists_orders_with_addresses_and_invoices_in_pages(shop:
     assert wanted == [invoice.order_id for invoice in (*first.invoices, *second.invoices)]
 
 
+async def test_an_export_has_what_went_back_and_what_was_said_to_it(shop: Shop) -> None:
+    """The credit note of a refund, its owner's words and support's, beside the order; not what another was told."""
+    user_id, other_id = uuid4(), uuid4()
+    order, other = await delivered(shop, user_id), await delivered(shop, other_id)
+    cancelled = await placed(shop, user_id)
+    owner = harness.as_user(user_id)
+    stop = pb.CancelOrderRequest(order_id=cancelled.order_id, reason="too late")
+    await shop.orders.CancelOrder(stop, metadata=owner)
+    for refunded in (order, other):
+        refund = pb.CreateRefundRequest(order_id=refunded.order_id, reason="Ada wrote", request_id=str(uuid4()))
+        await shop.orders.CreateRefund(refund, metadata=SUPPORT)
+
+    page = await orders_of(shop, user_id)
+
+    assert [order.order_id] == [note.order_id for note in page.credit_notes]
+    assert page.credit_notes[0].total == page.invoices[0].total
+    said = {(each.order_id, each.type, each.text) for each in page.words}
+    assert {(order.order_id, "OrderRefunded", "Ada wrote"), (cancelled.order_id, "OrderCancelled", "too late")} == said
+    for each in (order, cancelled):
+        await finished(shop, each.order_id)
+    await erase(shop, user_id)
+    assert not (await orders_of(shop, user_id)).words
+
+
 async def test_a_page_token_of_another_user_is_refused(shop: Shop) -> None:
     """Whoever asks for pages asks about one user."""
     user_id = uuid4()

@@ -27,7 +27,7 @@ class ExportMyDataRequest(_message.Message):
     def __init__(self, page_token: _Optional[str] = ...) -> None: ...
 
 class ExportMyDataResponse(_message.Message):
-    __slots__ = ("user", "sessions", "addresses", "second_factor", "passkeys", "identities", "cart", "wallet", "orders", "invoices", "transfers", "notifications", "next_page_token")
+    __slots__ = ("user", "sessions", "addresses", "second_factor", "passkeys", "identities", "cart", "wallet", "orders", "invoices", "transfers", "notifications", "next_page_token", "credit_notes", "words")
     USER_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,8 @@ class ExportMyDataResponse(_message.Message):
     TRANSFERS_FIELD_NUMBER: _ClassVar[int]
     NOTIFICATIONS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_NOTES_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     user: _user_pb2.User
     sessions: _containers.RepeatedCompositeFieldContainer[_session_pb2.Session]
     addresses: _containers.RepeatedCompositeFieldContainer[_user_pb2.SavedAddress]
@@ -54,7 +56,9 @@ class ExportMyDataResponse(_message.Message):
     transfers: _containers.RepeatedCompositeFieldContainer[_wallet_pb2.WalletTransfer]
     notifications: _containers.RepeatedCompositeFieldContainer[_notification_pb2.Notification]
     next_page_token: str
-    def __init__(self, user: _Optional[_Union[_user_pb2.User, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., addresses: _Optional[_Iterable[_Union[_user_pb2.SavedAddress, _Mapping]]] = ..., second_factor: _Optional[_Union[_second_factor_pb2.SecondFactor, _Mapping]] = ..., passkeys: _Optional[_Iterable[_Union[_passkey_pb2.Passkey, _Mapping]]] = ..., identities: _Optional[_Iterable[_Union[_federation_pb2.FederatedIdentity, _Mapping]]] = ..., cart: _Optional[_Union[_cart_pb2.CartContents, _Mapping]] = ..., wallet: _Optional[_Union[_wallet_pb2.Wallet, _Mapping]] = ..., orders: _Optional[_Iterable[_Union[_order_pb2.Order, _Mapping]]] = ..., invoices: _Optional[_Iterable[_Union[_invoice_pb2.Invoice, _Mapping]]] = ..., transfers: _Optional[_Iterable[_Union[_wallet_pb2.WalletTransfer, _Mapping]]] = ..., notifications: _Optional[_Iterable[_Union[_notification_pb2.Notification, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    credit_notes: _containers.RepeatedCompositeFieldContainer[_invoice_pb2.CreditNote]
+    words: _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderWords]
+    def __init__(self, user: _Optional[_Union[_user_pb2.User, _Mapping]] = ..., sessions: _Optional[_Iterable[_Union[_session_pb2.Session, _Mapping]]] = ..., addresses: _Optional[_Iterable[_Union[_user_pb2.SavedAddress, _Mapping]]] = ..., second_factor: _Optional[_Union[_second_factor_pb2.SecondFactor, _Mapping]] = ..., passkeys: _Optional[_Iterable[_Union[_passkey_pb2.Passkey, _Mapping]]] = ..., identities: _Optional[_Iterable[_Union[_federation_pb2.FederatedIdentity, _Mapping]]] = ..., cart: _Optional[_Union[_cart_pb2.CartContents, _Mapping]] = ..., wallet: _Optional[_Union[_wallet_pb2.Wallet, _Mapping]] = ..., orders: _Optional[_Iterable[_Union[_order_pb2.Order, _Mapping]]] = ..., invoices: _Optional[_Iterable[_Union[_invoice_pb2.Invoice, _Mapping]]] = ..., transfers: _Optional[_Iterable[_Union[_wallet_pb2.WalletTransfer, _Mapping]]] = ..., notifications: _Optional[_Iterable[_Union[_notification_pb2.Notification, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., credit_notes: _Optional[_Iterable[_Union[_invoice_pb2.CreditNote, _Mapping]]] = ..., words: _Optional[_Iterable[_Union[_order_pb2.OrderWords, _Mapping]]] = ...) -> None: ...
 
 class EraseMeRequest(_message.Message):
     __slots__ = ("password", "proof", "confirm")

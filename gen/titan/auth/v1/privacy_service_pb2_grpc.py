@@ -64,8 +64,7 @@ class PrivacyServiceServicer:
     def ExportMyData(self, request, context):
         """Returns everything that Titan holds about the caller, page by page; guests have data too.
 
-        The first page has the account, the cart and the wallet, and begins the lists; read on until there is no further
-        page. Fails with PAGE_TOKEN_INVALID, USER_NOT_FOUND for a user who was erased, UNAVAILABLE while a package does not
+        The first page has the account and the cart, and begins the lists; read on until there is no further page. Fails with PAGE_TOKEN_INVALID, USER_NOT_FOUND for a user who was erased, UNAVAILABLE while a package does not
         answer, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -80,9 +79,9 @@ class PrivacyServiceServicer:
         password shows it, one without has to have signed in a moment ago, a guest need not; whoever has a second factor in
         force shows that as well. The answer comes when it is decided; the rest follows by itself, within seconds while all
         packages answer. Erasing twice is safe.
-        Fails with CREDENTIALS_INVALID, SIGN_IN_THROTTLED, RECENT_SIGN_IN_REQUIRED, CODE_INVALID, WALLET_NOT_EMPTY,
-        ORDERS_UNDER_WAY, USER_HAS_ROLES, USER_NOT_FOUND, UNAVAILABLE while a package does not answer, or with ACCESS_DENIED
-        for a token that acts for somebody else.
+        Fails with CREDENTIALS_INVALID, SIGN_IN_THROTTLED, RECENT_SIGN_IN_REQUIRED, SESSION_REVOKED for a session that has
+        ended, CODE_INVALID, WALLET_NOT_EMPTY, ORDERS_UNDER_WAY, USER_HAS_ROLES, USER_NOT_FOUND, UNAVAILABLE while a package
+        does not answer, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -169,6 +169,20 @@ class OrderEvent(_message.Message):
     returned: _containers.RepeatedCompositeFieldContainer[ReturnedUnits]
     def __init__(self, version: _Optional[int] = ..., type: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., record_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., details: _Optional[_Mapping[str, str]] = ..., reason: _Optional[str] = ..., tracking_code: _Optional[str] = ..., refund_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., returned: _Optional[_Iterable[_Union[ReturnedUnits, _Mapping]]] = ...) -> None: ...
 
+class OrderWords(_message.Message):
+    __slots__ = ("order_id", "version", "type", "text", "record_time")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    RECORD_TIME_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    version: int
+    type: str
+    text: str
+    record_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., version: _Optional[int] = ..., type: _Optional[str] = ..., text: _Optional[str] = ..., record_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class ReturnedUnits(_message.Message):
     __slots__ = ("line_number", "quantity")
     LINE_NUMBER_FIELD_NUMBER: _ClassVar[int]

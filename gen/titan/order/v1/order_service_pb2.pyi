@@ -192,14 +192,18 @@ class ListUserOrdersRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListUserOrdersResponse(_message.Message):
-    __slots__ = ("orders", "invoices", "next_page_token")
+    __slots__ = ("orders", "invoices", "next_page_token", "credit_notes", "words")
     ORDERS_FIELD_NUMBER: _ClassVar[int]
     INVOICES_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_NOTES_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     orders: _containers.RepeatedCompositeFieldContainer[_order_pb2.Order]
     invoices: _containers.RepeatedCompositeFieldContainer[_invoice_pb2.Invoice]
     next_page_token: str
-    def __init__(self, orders: _Optional[_Iterable[_Union[_order_pb2.Order, _Mapping]]] = ..., invoices: _Optional[_Iterable[_Union[_invoice_pb2.Invoice, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    credit_notes: _containers.RepeatedCompositeFieldContainer[_invoice_pb2.CreditNote]
+    words: _containers.RepeatedCompositeFieldContainer[_order_pb2.OrderWords]
+    def __init__(self, orders: _Optional[_Iterable[_Union[_order_pb2.Order, _Mapping]]] = ..., invoices: _Optional[_Iterable[_Union[_invoice_pb2.Invoice, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., credit_notes: _Optional[_Iterable[_Union[_invoice_pb2.CreditNote, _Mapping]]] = ..., words: _Optional[_Iterable[_Union[_order_pb2.OrderWords, _Mapping]]] = ...) -> None: ...
 
 class EraseUserRequest(_message.Message):
     __slots__ = ("user_id", "validate_only")

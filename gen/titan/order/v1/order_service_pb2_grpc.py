@@ -210,7 +210,8 @@ class OrderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUserOrders(self, request, context):
-        """Lists a user's orders with their invoices, the newest first, for the export of the user's data.
+        """Lists a user's orders with their invoices, their credit notes and what was said to decisions on them, the newest
+        first, for the export of the user's data.
 
         Fails with PAGE_TOKEN_INVALID.
         """
