@@ -81,11 +81,13 @@ WHERE ($1::uuid IS NULL OR order_id = $1) AND ($2::uuid IS NULL OR user_id = $2)
     AND ($3::text IS NULL OR status = $3) AND ($4::uuid IS NULL OR notification_id < $4)
 ORDER BY notification_id DESC LIMIT $5
 """
-# What waits is forgotten: its event is noted, and makes no other. What was sent stays, for the letters that follow it.
+# What waits is forgotten: its event is noted, and makes no other. That something was sent stays, for the letters that
+# follow it; not where to, nor what it said beside the order, such as the code of a parcel or the name of a provider.
 _ERASE = """
 WITH erased AS (INSERT INTO erased_users (user_id) VALUES ($1) ON CONFLICT DO NOTHING),
     waiting AS (DELETE FROM notifications WHERE user_id = $1 AND status = 'PENDING')
-UPDATE notifications SET recipient = '' WHERE user_id = $1 AND status <> 'PENDING' AND recipient <> ''
+UPDATE notifications SET recipient = '', details = '{}'
+WHERE user_id = $1 AND status <> 'PENDING' AND (recipient <> '' OR details <> '{}')
 """
 _WAITING = "SELECT count(*) FROM (SELECT FROM notifications WHERE status = 'PENDING' LIMIT $1) AS w"
 
@@ -143,7 +145,7 @@ async def renew(tx: asyncpg.Connection, notification_ids: Sequence[UUID], *, at:
 
 
 async def erase_user(tx: asyncpg.Connection, user_id: UUID) -> None:
-    """Write to a user no more, and forget where the messages before went."""
+    """Write to a user no more, and forget where the messages before went and what they said."""
     await tx.execute(_ERASE, user_id)
 
 

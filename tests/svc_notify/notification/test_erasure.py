@@ -69,13 +69,21 @@ async def test_what_happens_later_makes_no_letter(desk, stub):
     assert [] == await desk.rows()
 
 
-async def test_letters_of_before_forget_where_they_went(desk, stub):
-    """That they were sent, and when, stays."""
-    user_id = uuid4()
-    await desk.happens(received("OrderConfirmed", desk.order(), user_id=user_id))
-    await desk.worker.send_due()
-    (sent,) = (await messages_to(stub, user_id)).notifications
-    assert "a***" == sent.recipient
+async def test_letters_of_before_forget_where_they_went_and_what_they_said(desk, stub):
+    """That they were sent, and when, stays; others keep theirs."""
+    user_id, order_id = uuid4(), desk.order()
+    for reader_id, about in ((user_id, order_id), (uuid4(), desk.order())):
+        await desk.happens(received("OrderConfirmed", about, user_id=reader_id))
+        await desk.worker.send_due()
+        await desk.happens(received("OrderShipped", about, version=3, user_id=reader_id, tracking_code="JD0002"))
+        await desk.worker.send_due()
+    assert {"a***"} == {sent.recipient for sent in (await messages_to(stub, user_id)).notifications}
+    assert {"JD0002"} == {row["details"].get("tracking_code") for row in await desk.rows() if row["details"]}
+
     await erase(stub, user_id)
-    (kept,) = (await messages_to(stub, user_id)).notifications
-    assert ("", notification_pb2.NOTIFICATION_STATUS_SENT) == (kept.recipient, kept.status)
+
+    kept = (await messages_to(stub, user_id)).notifications
+    assert [("", notification_pb2.NOTIFICATION_STATUS_SENT)] * 2 == [(each.recipient, each.status) for each in kept]
+    details = [(row["user_id"], row["details"]) for row in await desk.rows()]
+    assert [{}, {}] == [each for owner_id, each in details if owner_id == user_id]
+    assert any(each for owner_id, each in details if owner_id != user_id)
