@@ -23,15 +23,16 @@ SERVICES = ("svc_", "edge_http")
 
 @dataclass(frozen=True)
 class Failure:
-    """A failure of the mesh's own. `address` is who called, which tells the case; `due` that the case asked for it."""
+    """A failure of the mesh's own. `network` is where the call came from, which tells the case; `due` that the
+    case asked for it."""
 
     what: str
-    address: str = ""
+    network: str = ""
     due: bool = False
 
 
 def address_of(case: Case) -> str:
-    """Return how every address of a case begins."""
+    """Return how every address of a case begins; a network of its own."""
     return f"127.{16 + case.number // 250}.{case.number % 250}."
 
 
@@ -47,7 +48,7 @@ def failures(logs: Path, until: Mapping[str, int]) -> list[Failure]:
 
 def of_case(found: Sequence[Failure], case: Case) -> list[str]:
     """Return the failures that are not due and that this case has brought about."""
-    return [each.what for each in found if not each.due and each.address.startswith(address_of(case))]
+    return [each.what for each in found if not each.due and each.network.startswith(address_of(case))]
 
 
 def _at_the_edge(file: Path) -> Iterator[Failure]:
@@ -56,7 +57,7 @@ def _at_the_edge(file: Path) -> Iterator[Failure]:
         has_failed = grpc in SERVER_ERRORS and CLIENT_LEFT not in (line.get("flags") or "").split(",")
         if code >= 500 or has_failed:
             what = f"{line['method']} {line['path']}: {code} {grpc} {line['details']} {line['flags']}".strip()
-            yield Failure(what, line.get("address", ""), due=code == NOT_IMPLEMENTED)
+            yield Failure(what, line.get("network", ""), due=code == NOT_IMPLEMENTED)
 
 
 def _inside(logs: Path, until: Mapping[str, int]) -> Iterator[Failure]:

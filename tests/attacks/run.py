@@ -329,7 +329,7 @@ def _tell(
 ) -> None:
     for failure in lasting:
         if not failure.due:
-            line = f"{failure.address or 'inside'}: {failure.what}"
+            line = f"{failure.network or 'inside'}: {failure.what}"
             console.print(line, style="red", markup=False, highlight=False)
     for part in parts:
         for line in part.wrong[:20]:

@@ -19,10 +19,10 @@ __all__ = ["edge", "prepared"]
 SHOP = "https://shop.titan.local"
 STRANGERS = ("https://evil.example", "https://shop.titan.local.evil.example", "http://shop.titan.local", "null")
 SAFE = {
-    "strict-transport-security": "max-age=31536000",
+    "strict-transport-security": "max-age=31536000; includeSubDomains",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
 }
 TALKATIVE = {"server", "x-powered-by", "x-envoy-upstream-service-time", "x-envoy-decorator-operation", "via"}
 

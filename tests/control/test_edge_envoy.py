@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import shutil
 import subprocess
@@ -122,7 +123,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
 
 @pytest.fixture(scope="module")
 async def edge(prepared: Edge) -> AsyncIterator[Edge]:
-    """A running edge with its stand-ins."""
+    """The edge of this module."""
+    async with running(prepared):
+        yield prepared
+
+
+@contextlib.asynccontextmanager
+async def running(prepared: Edge) -> AsyncIterator[None]:
+    """Run an edge with its stand-ins."""
     home, app = prepared.home, prepared.home.app_socket("edge_http")
     server = await asyncio.start_unix_server(http_app(answer), app)
     mesh = grpc.aio.server()
@@ -132,7 +140,7 @@ async def edge(prepared: Edge) -> AsyncIterator[Edge]:
     prepared.membership.join("edge_http", app)
     config, admin = config_file(home, EDGE), admin_socket(home, EDGE)
     process = await asyncio.to_thread(envoy.start, EDGE, config, admin, home.log_file(EDGE))
-    yield prepared
+    yield
     assert envoy.begin_drain(admin)
     assert "LIVE" != envoy.ask(admin, "GET", "/ready")
     envoy.stop(process, admin, drain_seconds=0)
@@ -356,7 +364,7 @@ async def test_answers_are_compressed_for_those_who_ask(edge: Edge) -> None:
         response = await client.get("/v1/products", headers={"accept-encoding": "gzip"})
 
     assert "gzip" == response.headers["content-encoding"]
-    assert "max-age=31536000" == response.headers["strict-transport-security"]
+    assert "max-age=31536000; includeSubDomains" == response.headers["strict-transport-security"]
 
 
 async def test_grpc_reaches_outward_methods_only(edge: Edge) -> None:
