@@ -6,12 +6,13 @@ calls run at once and ``max_waiting`` wait, so a slow provider holds up its own 
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
@@ -314,7 +315,7 @@ def _payment(reply: Mapping[str, Any]) -> ProviderPayment:
             outcome=_OUTCOMES[status],
             provider_reference=_optional(reply["provider_reference"]),
             refusal_code="voided" if is_voided else _optional(reply["decline_code"], _word),
-            action=action and Action(_string(action["url"]), _moment(action["expires_at"])),
+            action=action and Action(_page(action["url"]), _moment(action["expires_at"])),
         ),
         is_voided=is_voided,
         amount_minor=_integer(reply["amount_minor"]),
@@ -360,6 +361,23 @@ def _string(value: Any) -> str:
     if not isinstance(value, str) or not _PRINTABLE.fullmatch(value):
         raise TypeError("a printable string is wanted")
     return value
+
+
+def _page(value: Any) -> str:
+    """Return the address of a page that a browser may be sent to: over HTTPS, or on this very machine, where the
+    simulator runs. A script would run in the shop's own page."""
+    text = _string(value)
+    parts = urlsplit(text)
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and _is_here(parts.hostname))):
+        raise ValueError("a page over HTTPS is wanted")
+    return text
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _word(value: Any) -> str:

@@ -259,6 +259,35 @@ async def test_the_providers_words_are_not_repeated():
     assert "tok_visa" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("https://bank.example/3ds?x=1", True),
+        ("http://127.0.0.1:18448/actions/p1", True),
+        ("http://[::1]:18448/actions/p1", True),
+        ("http://localhost/p1", True),
+        ("http://bank.example/3ds", False),
+        ("http://127.0.0.1.bank.example/3ds", False),
+        ("javascript:alert(1)", False),
+        ("JavaScript://bank.example/%0aalert(1)", False),
+        ("data:text/html,<script>", False),
+        ("//bank.example/3ds", False),
+        ("https:///3ds", False),
+        ("https://[bank/3ds", False),
+    ],
+)
+async def test_a_shopper_is_sent_to_a_page_over_https_alone(url: str, taken: bool):
+    """Or to the simulator on this machine: what a shop's page opens must be no script, and read by nobody underway."""
+    action = {"url": url, "expires_at": "2026-11-21T10:00:00+00:00"}
+    async with liar([json.dumps(GOOD_REPLY | {"status": "requires_action", "action": action})]) as provider:
+        if taken:
+            assert url == (await provider.authorize(asked("p1"))).action.url
+            return
+        with pytest.raises(ProviderUnavailable) as unknown:
+            await provider.authorize(asked("p1"))
+        assert unknown.value.sent
+
+
 async def test_a_wrong_reply_is_never_believed():
     """Another payment, amount or currency is a mismatch; what cannot be read is an unknown outcome."""
     replies: list[str] = []
