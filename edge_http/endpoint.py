@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -27,6 +28,10 @@ PUBLIC_SECONDS = 5
 _PUBLIC = (b"cache-control", b"public, max-age=%d" % PUBLIC_SECONDS)
 _PRIVATE = (b"cache-control", b"no-store")
 
+LONGEST_FILE_NAME_CHARACTERS = 80
+_NO_FILE_NAME = re.compile(r"[^A-Za-z0-9-]+")
+_EXTENSIONS = {b"text/csv": ".csv", b"application/x-ndjson": ".ndjson", b"text/html": ".html"}
+
 
 class Endpoint:
     """What one route does; `name` is its method and template, for logs and metrics."""
@@ -45,6 +50,7 @@ class Endpoint:
         self._part = rule.response_body
         shown = response.fields_by_name[self._part].message_type if self._part else response
         self._is_raw = shown is httpbody_pb2.HttpBody.DESCRIPTOR
+        self._named_by = rule.variables[0] if rule.variables else ""
         is_read = rule.verb == "GET" and method.idempotency is Idempotency.NO_SIDE_EFFECTS
         is_public = method.access is not None and method.access.kind is AccessKind.PUBLIC
         self._cacheable = is_read and is_public and not self.streams
@@ -72,6 +78,8 @@ class Endpoint:
         content_type, body = self._body_of(response)
         etag = self._etag_of(response, body)
         out = [_PUBLIC if self._cacheable else _PRIVATE]
+        if self._is_raw:
+            out.append((b"content-disposition", b'attachment; filename="%s"' % self._file_name(request, content_type)))
         if etag:
             out.append((b"etag", etag.encode("ascii")))
             if self._conditional and _is_known(headers, etag):
@@ -104,6 +112,15 @@ class Endpoint:
         field = response.DESCRIPTOR.fields_by_name[self._part]
         value = json_writer.to_value(response)
         return b"application/json", json_writer.encode(value.get(field.json_name, {}))
+
+    def _file_name(self, request: Message, content_type: bytes) -> bytes:
+        """Return what a browser may call a file: after what the path names, never after what somebody called it."""
+        value: Any = request
+        for field in self._named_by.split(".") if self._named_by else ():
+            value = getattr(value, field)
+        name = _NO_FILE_NAME.sub("_", str(value) if self._named_by else "")[:LONGEST_FILE_NAME_CHARACTERS]
+        kind = content_type.partition(b";")[0].strip().lower()
+        return ((name or "file") + _EXTENSIONS.get(kind, "")).encode("ascii")
 
     def _etag_of(self, response: Any, body: bytes) -> str:
         if self._etag is not None:

@@ -351,6 +351,29 @@ async def test_raw_bodies_pass_unread(http: httpx.AsyncClient) -> None:
     assert answer.headers["content-type"] == "image/x-own"
 
 
+@pytest.mark.parametrize(
+    ("path", "content_type", "name"),
+    [
+        ("/v1/files/f-1:convert", "text/csv; charset=utf-8", "f-1.csv"),
+        ("/v1/files/f:convert", "text/html", "f.html"),
+        ("/v1/files/%22%0d%0aset-cookie=1%2f..%2f%c3%a9:convert", "image/x-own", "_set-cookie_1_"),
+        (f"/v1/files/{'f' * 200}:convert", "image/x-own", "f" * 80),
+    ],
+)
+async def test_a_file_is_for_keeping_and_has_a_name_without_surprises(
+    http: httpx.AsyncClient, path: str, content_type: str, name: str
+) -> None:
+    """A browser stores it, and shows nothing of it as a page of this origin."""
+    answer = await http.post(path, content=b"abc", headers={"content-type": content_type})
+
+    assert (200, f'attachment; filename="{name}"') == (answer.status_code, answer.headers["content-disposition"])
+
+
+async def test_what_is_no_file_is_shown(http: httpx.AsyncClient) -> None:
+    """JSON is for programs, and has no name."""
+    assert "content-disposition" not in (await http.get("/v1/things?number=1")).headers
+
+
 async def test_public_reads_are_cacheable_and_conditional(http: httpx.AsyncClient) -> None:
     """The etag is the hash of an answer without a version; a client that has it gets 304."""
     first = await http.get("/v1/things?number=1")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from edge_http import json_writer
+from edge_http.endpoint import Endpoint
 from edge_http.rendered import MAX_ANSWER_BYTES, Rendered
+from mesh.clients import Clients
+from mesh.contract import AccessKind
 from tests.edge_http.everything import pb
+from tests.harness import titan_contract
 
 
 def test_the_same_message_is_written_once_and_another_anew() -> None:
@@ -34,3 +38,16 @@ def test_the_oldest_are_forgotten() -> None:
     assert rendered.json_of(pb.Thing(name="often")) is often
     rendered.json_of(pb.Thing(name="x" * (MAX_ANSWER_BYTES + 1)))
     assert len(rendered) <= kept + 1
+
+
+async def test_what_is_not_for_everybody_is_kept_nowhere() -> None:
+    """Neither here nor, by the header of the answer, in a cache on the way: every route of the contract."""
+    clients, rendered, kept = Clients("unix:/nowhere"), Rendered(), set()
+    for route in titan_contract().routes:
+        endpoint = Endpoint(route, clients, rendered)
+        if endpoint._rendered is not None or endpoint._cacheable:
+            assert route.method.access is not None
+            kept.add(route.method.access.kind)
+    await clients.close()
+
+    assert {AccessKind.PUBLIC} == kept
