@@ -43,7 +43,7 @@ def test_the_oldest_are_forgotten() -> None:
 async def test_what_is_not_for_everybody_is_kept_nowhere() -> None:
     """Neither here nor, by the header of the answer, in a cache on the way: every route of the contract."""
     clients, rendered, kept = Clients("unix:/nowhere"), Rendered(), set()
-    for route in titan_contract().routes:
+    for route in titan_contract().routes():
         endpoint = Endpoint(route, clients, rendered)
         if endpoint._rendered is not None or endpoint._cacheable:
             assert route.method.access is not None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -141,6 +143,21 @@ async def test_sealing_and_verifying_are_bounded_and_go_on_where_they_stood(db: 
     assert (2, ()) == (second.blocks, second.problems)
     everything = await verified(db, page_blocks=3)
     assert (len(await rows(db)), 0, ()) == (everything.entries, everything.unsealed, everything.problems)
+
+
+async def test_blocks_are_bound_by_sha_256(db: Database):
+    """Each is made again here, out of what it says and the one before, as the database made it."""
+    await log_some(db, 3)
+    await seal_all(db)
+    async with db.hot_read() as connection:
+        first, *others = await connection.fetch("SELECT * FROM audit_blocks ORDER BY height")
+    assert hashlib.sha256(b"titan audit").digest() == first["hash"] and others
+    before = first["hash"]
+    for block in others:
+        numbers = struct.pack(">qq", block["height"], block["row_count"])
+        assert (before, 32) == (block["previous_hash"], len(block["rows_hash"]))
+        before = hashlib.sha256(before + numbers + block["rows_hash"]).digest()
+        assert before == block["hash"]
 
 
 async def test_two_sealers_make_one_chain(db: Database):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -208,6 +209,23 @@ async def test_of_two_refreshes_at_once_one_wins_and_the_session_ends(titan: Rep
     pairs = [answer for answer in answers if not isinstance(answer, BaseException)]
     assert 1 == len(pairs)
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(pairs[0].refresh_token)))
+
+
+async def test_sign_ins_are_logged_good_and_bad(titan: Replica, capsys: pytest.CaptureFixture[str]):
+    """In which way, with what came of it, and nothing of what was typed."""
+    email, _ = await titan.register()
+    capsys.readouterr()
+    await titan.sign_in(email)
+    await refused(titan.sign_in(email, "a slip of the finger"))
+
+    written = capsys.readouterr().out
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert [("OK", None), ("UNAUTHENTICATED", "CREDENTIALS_INVALID")] == [
+        (line["status"], line.get("reason"))
+        for line in lines
+        if line.get("method") == "titan.auth.v1.AuthService.CreateSession"
+    ]
+    assert email not in written and "slip" not in written
 
 
 async def test_unknown_and_expired_refresh_tokens_are_refused(titan: Replica):
