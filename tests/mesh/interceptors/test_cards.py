@@ -116,6 +116,7 @@ def test_the_glance_passes_over_no_character_that_the_closer_look_reads_as_digit
         "1 Mill Lane, Leeds",
         "M\u00fchlenstra\u00dfe 4, K\u00f6ln",
         "\u0443\u043b\u0438\u0446\u0430 \u041c\u0438\u0440\u0430 14",
+        "7000-8000-000000000000",
     ],
 )
 def test_an_ordinary_message_is_passed_at_a_glance(text: str):
