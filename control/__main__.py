@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("signal", nargs="?", default="SIGKILL")
     command = commands.add_parser("release", help="start a process that is held down")
     command.add_argument("name")
-    commands.add_parser("rotate", help="give everybody a new certificate")
+    command = commands.add_parser("rotate", help="give everybody a new certificate, or replace one password")
+    command.add_argument("password", nargs="?", help="the name of its file: redis, database_svc_order ...")
     return parser
 
 
@@ -97,6 +98,9 @@ def _run(options: argparse.Namespace, home: Home) -> int:
                 return commands.ask(home, request, f"{options.name} is down until it is released.")
             case "release":
                 return commands.ask(home, {"do": "release", "name": options.name}, f"{options.name} starts.")
+            case "rotate" if options.password:
+                request = {"do": "replace password", "name": options.password}
+                return commands.ask(home, request, f"{options.password} is another one.")
             case "rotate":
                 return commands.ask(home, {"do": "rotate"}, "Everybody has a new certificate.")
     except Refused as problem:

@@ -5,7 +5,8 @@ of its chain so that the rest looks whole; the heads that the services wrote int
 command saw at its last run, tell. It reads, in pages, and writes nothing but the heads that it has verified.
 
 `--new` begins where the last run ended, for a run every few minutes; without it, everything is read. `--database`
-verifies any database by its DSN, which the role needs SELECT for, and nothing more.
+verifies any database by its DSN, which the role needs SELECT for, and nothing more; its password is in a file like
+psql's ~/.pgpass, or in one that the DSN names as `?passfile=`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 from rich.console import Console
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         home = Home.from_environment()
         databases = dict(each.partition("=")[::2] for each in options.database) or _databases(home)
+        if any(urlsplit(url).password for url in databases.values() if options.database):
+            parser.error("an argument is seen by every account: no password in a DSN, but ?passfile=FILE, as for psql")
     except (HomeUnusable, OSError, ValueError) as problem:
         print(f"no mesh to verify: {problem}", file=sys.stderr)
         return 2

@@ -38,7 +38,7 @@ HOME = Home(Path("/titan"), Ports())
 
 POSTGRES, REDIS, KAFKA, MAILBOX, PSP = "postgres", "redis", "kafka", "mailbox", "psp_sim"
 POSTGRES_PORT, REDIS_PORT, KAFKA_PORT, SMTP_PORT, MAILBOX_WEB_PORT = 5432, 6379, 9092, 1025, 8025
-PREPARE, DATABASES = "prepare", "databases"
+PREPARE, DATABASES, ROTATE = "prepare", "databases", "rotate"
 EDGE_PACKAGE = "edge_http"
 EDGE_ENVOY = "edge"
 
@@ -58,6 +58,7 @@ _HEAD = """\
 #
 # The passwords of the house's accounts: cp prepare:/titan/secrets/admin_password - (and importer_password).
 # Certificates live 30 days: `run --rm prepare` renews them, and the Envoys take them without a restart.
+# A password is replaced under running processes by `run --rm rotate database_svc_order` (or redis).
 # The mailbox shows its mail on http://localhost:18450.
 """
 
@@ -70,7 +71,11 @@ def host_of(package: str) -> str:
 def compose(topology: Topology, *, version: str) -> str:
     """Return the text of the compose file; same topology and version, same text."""
     packages = list(topology.packages.values())
-    services: dict[str, Any] = {PREPARE: _prepare(packages, version), DATABASES: _databases(version)}
+    services: dict[str, Any] = {
+        PREPARE: _prepare(packages, version),
+        DATABASES: _databases(version),
+        ROTATE: _rotate(packages, version),
+    }
     for package in packages:
         services[package.name] = _process(package, version)
         services[f"{package.name}_envoy"] = _sidecar(package)
@@ -95,7 +100,6 @@ def compose(topology: Topology, *, version: str) -> str:
 
 
 def _prepare(packages: Sequence[Package], version: str) -> dict[str, Any]:
-    homes = [package.name for package in packages] + [PSP, REDIS, POSTGRES]
     return {
         **_our_image(version),
         **_hardened(restart="no"),
@@ -103,7 +107,24 @@ def _prepare(packages: Sequence[Package], version: str) -> dict[str, Any]:
         "command": [PREPARE],
         "network_mode": "none",
         "healthcheck": {"disable": True},
-        "volumes": ["authority:/titan", *(f"{home}_home:/homes/{home}" for home in homes)],
+        "volumes": _all_homes(packages),
+    }
+
+
+def _all_homes(packages: Sequence[Package]) -> list[str]:
+    homes = [package.name for package in packages] + [PSP, REDIS, POSTGRES]
+    return ["authority:/titan", *(f"{home}_home:/homes/{home}" for home in homes)]
+
+
+def _rotate(packages: Sequence[Package], version: str) -> dict[str, Any]:
+    return {
+        **_our_image(version),
+        **_hardened(restart="no"),
+        "entrypoint": ["python", "-m", "control.contained", ROTATE],
+        "profiles": [ROTATE],  # `up` leaves it alone
+        "networks": [POSTGRES, REDIS],
+        "healthcheck": {"disable": True},
+        "volumes": _all_homes(packages),
     }
 
 

@@ -1,7 +1,8 @@
-"""What the image runs in a container: a package, or one of the two jobs that prepare the packages' homes.
+"""What the image runs in a container: a package, or a job: two prepare the packages' homes, one replaces a password.
 
     prepare        secrets, certificates and Envoy configurations, each package's own into its own volume
     databases      the packages' roles and databases, on the Postgres of the compose file
+    rotate NAME    another password for a role (database_svc_order ...) or for Redis (redis), under running processes
     healthy        whether the process of this container can work
     svc_order ...  a package, or psp_sim
 
@@ -17,8 +18,8 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 from control import compose, render
 from control.atomic_file import replace_text
@@ -28,9 +29,12 @@ from control.envoy_names import CA, EDGE, WEB, access_log, config_file, secret_f
 from control.home import Home, Ports
 from control.membership import Membership
 from control.probes import grpc_health, http_health
+from control.remote import Refused
 from control.render import Options, Surface
+from control.rotation import Learn, Rotation
 from control.secrets import SecretFiles
-from control.servers.postgres import Postgres
+from control.servers.postgres import SUPERUSER, Postgres, secret_of
+from control.servers.valkey import REDIS_SECRET, learn_passwords, user_rules
 from mesh import topology as topologies
 from mesh.topology import Package, Topology
 
@@ -38,13 +42,14 @@ HOMES = Path("/homes")
 TOPOLOGY = compose.ROOT / "deploy" / "topology.toml"
 CERTIFICATE_SECONDS = 30 * 24 * 3600
 ENVIRONMENT = "environment.json"
+REDIS_ADDRESS = f"redis://{compose.REDIS}:{compose.REDIS_PORT}/0"
 
 SECRETS_OF: Mapping[str, Sequence[str]] = {
     "svc_auth": ("admin_password", "importer_password"),
     "svc_payment": ("psp_api_key", "psp_webhook_secret"),
     compose.PSP: ("psp_api_key", "psp_webhook_secret"),
 }
-"""Which secrets of the house a process sees beside those in its environment."""
+"""Which secrets of the house a process sees beside the passwords of the servers that it needs."""
 
 
 class Preparation:
@@ -95,13 +100,13 @@ class Preparation:
         for name in names:
             replace_text(config_file(home, name), envoys[name])
             _to_standard_output(access_log(home, name))
-        self._hand_out(package.name, home)
+        self._hand_out(home, secrets_of(package))
         replace_text(home.path / ENVIRONMENT, json.dumps(self._environment(package), indent=2))
 
     def _simulator(self, authority: Authority) -> None:
         home, port = self._home(compose.PSP), HOME.ports.psp
         home.create()
-        self._hand_out(compose.PSP, home)
+        self._hand_out(home, SECRETS_OF[compose.PSP])
         replace_text(home.pki / "ca.pem", authority.ca_file.read_text())
         environment = {
             "TITAN_PSP_LISTEN": f"0.0.0.0:{port}",
@@ -113,11 +118,11 @@ class Preparation:
 
     def _servers(self) -> None:
         # Postgres runs under its image's own account, and nobody else mounts its volume.
-        password = self._secrets.read("postgres_superuser")
+        password = self._secrets.read(secret_of(SUPERUSER))
         replace_text(self._homes / compose.POSTGRES / "password", password, mode=0o644)
         lines = (
             f"port {compose.REDIS_PORT}",
-            f"requirepass {self._secrets.read('redis')}",
+            f"user default {' '.join(user_rules(self._secrets.read_all(REDIS_SECRET)))}",
             "dir /data",
             'save ""',
             "appendonly no",
@@ -129,18 +134,25 @@ class Preparation:
     def _home(self, name: str) -> Home:
         return Home(self._homes / name, self._own.ports)
 
-    def _hand_out(self, name: str, home: Home) -> None:
-        for secret in SECRETS_OF.get(name, ()):
-            replace_text(home.secrets / secret, self._secrets.read(secret) + "\n")
+    def hand_out(self, secret: str) -> None:
+        """Give a secret that has changed to everybody who has it."""
+        for package in self._topology.packages.values():
+            if secret in secrets_of(package):
+                self._hand_out(self._home(package.name), [secret])
+        self._servers()
+
+    def _hand_out(self, home: Home, secrets: Sequence[str]) -> None:
+        for secret in secrets:
+            lines = self._secrets.read_all(secret)
+            replace_text(home.secrets / secret, "".join(f"{line}\n" for line in lines))
 
     def _environment(self, package: Package) -> dict[str, str]:
         """Return what a process is told; the rest is in the image, or the default."""
         told = {}
         if "postgres" in package.needs:
-            told["TITAN_DATABASE_URL"] = RemotePostgres(self._own, self._secrets).package_url(package.name)
+            told["TITAN_DATABASE_URL"] = RemotePostgres(self._own, self._secrets).package_address(package.name)
         if "redis" in package.needs:
-            password = quote(self._secrets.read("redis"))
-            told["TITAN_REDIS_URL"] = f"redis://:{password}@{compose.REDIS}:{compose.REDIS_PORT}/0"
+            told["TITAN_REDIS_URL"] = REDIS_ADDRESS
         if "kafka" in package.needs:
             told["TITAN_KAFKA"] = f"{compose.KAFKA}:{compose.KAFKA_PORT}"
         if "smtp" in package.needs:
@@ -150,17 +162,22 @@ class Preparation:
         return told
 
 
+def secrets_of(package: Package) -> list[str]:
+    """Return the names of all secrets that a package's process sees."""
+    passwords = {"postgres": secret_of(package.name), "redis": REDIS_SECRET}
+    return [*SECRETS_OF.get(package.name, ()), *(passwords[need] for need in package.needs if need in passwords)]
+
+
 class RemotePostgres(Postgres):
     """The Postgres of the compose file: its addresses and its databases; somebody else runs it."""
+
+    host = compose.POSTGRES
 
     def __init__(self, home: Home, secrets: SecretFiles) -> None:
         """Describe it; the folders of a server of ours are not used."""
         super().__init__(
             data=home.data / "postgres", log=home.log_file("postgres"), secrets=secrets, port=compose.POSTGRES_PORT
         )
-
-    def _dsn(self, role: str, password: str, database: str) -> str:
-        return f"postgresql://{role}:{quote(password)}@{compose.POSTGRES}:{self.port}/{database}"
 
 
 def _to_standard_output(log: Path) -> None:
@@ -171,8 +188,26 @@ def _to_standard_output(log: Path) -> None:
 
 async def create_databases(topology: Topology) -> None:
     """Make the role and the database of each package that has one; safe to repeat."""
-    wanted = [package.name for package in topology.packages.values() if "postgres" in package.needs]
-    await RemotePostgres(HOME, SecretFiles(HOME.secrets)).create_databases(wanted)
+    await RemotePostgres(HOME, SecretFiles(HOME.secrets)).create_databases(_with_database(topology))
+
+
+async def rotate(topology: Topology, name: str) -> None:
+    """Replace a password under the running containers.
+
+    Raises:
+        Refused: There is no such password, or its server does not answer.
+    """
+    secrets = SecretFiles(HOME.secrets)
+    postgres = RemotePostgres(HOME, secrets)
+    learn: dict[str, Learn] = {
+        secret_of(role): partial(postgres.learn_password, role) for role in [*_with_database(topology), SUPERUSER]
+    }
+    learn[REDIS_SECRET] = partial(learn_passwords, REDIS_ADDRESS, secrets.file(REDIS_SECRET))
+    await Rotation(secrets, learn, hand_out=Preparation(topology).hand_out).replace(name)
+
+
+def _with_database(topology: Topology) -> list[str]:
+    return [package.name for package in topology.packages.values() if "postgres" in package.needs]
 
 
 async def healthy(home: Home = HOME) -> bool:
@@ -203,12 +238,19 @@ def main(arguments: Sequence[str]) -> int:
             Preparation(topology).write()
         case [compose.DATABASES]:
             asyncio.run(create_databases(topology))
+        case [compose.ROTATE, name]:
+            try:
+                asyncio.run(rotate(topology, name))
+            except Refused as problem:
+                print(problem, file=sys.stderr)
+                return 1
         case ["healthy"]:
             return 0 if asyncio.run(healthy()) else 1
         case [name] if name in runnable:
             run(name)
         case _:
-            print(f"say what to run: {', '.join((compose.PREPARE, compose.DATABASES, *runnable))}", file=sys.stderr)
+            jobs = (compose.PREPARE, compose.DATABASES, f"{compose.ROTATE} NAME")
+            print(f"say what to run: {', '.join((*jobs, *runnable))}", file=sys.stderr)
             return 2
     return 0
 

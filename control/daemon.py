@@ -113,6 +113,8 @@ async def _answer(supervisor: Supervisor, stop_asked: asyncio.Event, request: di
             supervisor.release(name)
         case {"do": "rotate"}:
             supervisor.rotate()
+        case {"do": "replace password", "name": str(name)}:
+            await supervisor.replace_password(name)
         case _:
             raise Refused("the supervisor does not know this request: was it started by another version?")
     return None

@@ -19,7 +19,7 @@ async def migrate(home: Home, packages: Sequence[str]) -> None:
     """
     postgres = postgres_of(home)
     for package in packages:
-        await upgrade(package, postgres.package_url(package))
+        await upgrade(package, postgres.package_address(package), postgres.password_of(package))
 
 
 if __name__ == "__main__":

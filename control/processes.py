@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from control.home import Home
 from control.membership import Membership
 from control.probes import grpc_health, http_health
 from control.render import Options, Surface
+from control.rotation import Learn, Rotation
 from control.secrets import SecretFiles
 from control.servers import envoy
 from control.servers.broker import Broker
 from control.servers.mailbox import Mailbox
 from control.servers.ports import HOST
-from control.servers.postgres import Postgres
+from control.servers.postgres import READER, SUPERUSER, Postgres, secret_of
 from control.servers.server import Server
-from control.servers.valkey import Valkey
+from control.servers.valkey import REDIS_SECRET, Valkey
 from control.spawn import Program, StartFailed
 from control.supervised import Process, Supervised, ended
 from control.supervisor import Plan, Stage
@@ -86,8 +88,9 @@ class Mesh:
             data=home.data / "valkey",
             log=home.log_file("valkey"),
             port=home.ports.redis,
-            password=self.secrets.read("redis"),
+            password=self.secrets.file(REDIS_SECRET),
         )
+        self.rotation = Rotation(self.secrets, self._passwords())
         self.broker = Broker(data=home.data / "kafka", log=home.log_file("kafka"), port=home.ports.kafka)
         self.mailbox = Mailbox(data=home.mail, log=home.log_file("mailbox"), port=home.ports.smtp)
 
@@ -109,6 +112,7 @@ class Mesh:
             join=lambda process: self.members.join(process.package or "", self._socket(process)),
             leave=self._leave,
             rotate=self.authority.rotate_all,
+            replace_password=self.rotation.replace,
         )
 
     # Steps of the start
@@ -138,7 +142,7 @@ class Mesh:
     async def _migrate(self) -> None:
         """Make the databases and bring each to its newest schema, in a process that ends: it needs much memory."""
         await self.postgres.create_databases(self._with_database(), readable=self._readable())
-        program = self._python("migrate", "control.migrate", *self._with_database())
+        program = self._migration()
         migration = spawn.start(program)
         try:
             await ended(migration)
@@ -150,6 +154,9 @@ class Mesh:
             raise StartFailed(f"the migrations failed. {spawn.last_words(program.log)}")
 
     # The processes
+
+    def _migration(self) -> Program:
+        return self._python("migrate", "control.migrate", *self._with_database())
 
     def _servers(self) -> list[Process]:
         def process(server: Server, hosts: str) -> Process:
@@ -264,9 +271,11 @@ class Mesh:
             "TITAN_DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
         }
         if "postgres" in package.needs:
-            environment["TITAN_DATABASE_URL"] = self.postgres.package_url(package.name)
+            environment["TITAN_DATABASE_URL"] = self.postgres.package_address(package.name)
+            environment["TITAN_DATABASE_PASSWORD_FILE"] = str(self.postgres.password_of(package.name).path)
         if "redis" in package.needs:
-            environment["TITAN_REDIS_URL"] = self.valkey.url
+            environment["TITAN_REDIS_URL"] = self.valkey.address
+            environment["TITAN_REDIS_PASSWORD_FILE"] = str(self.secrets.path(REDIS_SECRET))
         if "kafka" in package.needs:
             environment["TITAN_KAFKA"] = self.broker.url
         if "smtp" in package.needs:
@@ -276,6 +285,13 @@ class Mesh:
             environment["TITAN_PSP_API_KEY_FILE"] = str(self.secrets.path("psp_api_key"))
             environment["TITAN_PSP_WEBHOOK_SECRET_FILE"] = str(self.secrets.path("psp_webhook_secret"))
         return environment | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+
+    def _passwords(self) -> dict[str, Learn]:
+        """Return the passwords that can be replaced, by their names, and how their servers learn it."""
+        roles = [*self._with_database(), READER, SUPERUSER]
+        return {secret_of(role): partial(self.postgres.learn_password, role) for role in roles} | {
+            REDIS_SECRET: self.valkey.learn_passwords
+        }
 
     def _with_database(self) -> list[str]:
         return [package.name for package in self.topology.packages.values() if "postgres" in package.needs]

@@ -1,12 +1,12 @@
-"""The secrets of a local mesh: random, made once, one file each, readable by this account alone."""
+"""The secrets of a mesh: random, made when somebody first needs them, one file each, readable by this account alone."""
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
-_SECRET_BYTES = 24
+from control.atomic_file import replace_text
+from mesh.secret_files import SECRET_BYTES, SecretFile, read_or_make
 
 
 class SecretFiles:
@@ -15,30 +15,32 @@ class SecretFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def file(self, name: str) -> SecretFile:
+        """Return the file of a secret, made now if it is new; its characters need no quoting in a URL."""
+        path = self._folder / name
+        read_or_make(path)
+        return SecretFile(path)
+
     def path(self, name: str) -> Path:
-        """Return the file of a secret, made now if it is new."""
-        self.read(name)
-        return self._folder / name
+        """Return where the file of a secret is, made now if it is new."""
+        return self.file(name).path
 
     def read(self, name: str) -> str:
-        """Return a secret, made now if it is new: 32 characters that need no quoting in a URL."""
-        file = self._folder / name
-        try:
-            return file.read_text().strip()
-        except FileNotFoundError:
-            self._write(file, secrets.token_urlsafe(_SECRET_BYTES))
-            return file.read_text().strip()
+        """Return the secret that is in use, made now if it is new."""
+        return self.file(name).read()
 
-    def _write(self, file: Path, value: str) -> None:
-        """Create the file whole, or leave the one that somebody else created first."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        scratch = file.with_name(f".{file.name}.{os.getpid()}")
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(value + "\n")
-        try:
-            os.link(scratch, file)
-        except FileExistsError:
-            pass
-        finally:
-            scratch.unlink()
+    def read_all(self, name: str) -> tuple[str, ...]:
+        """Return the secret that is in use, and behind it the one that is to replace it, if somebody is about it."""
+        return self.file(name).read_all()
+
+    def add_successor(self, name: str) -> None:
+        """Put the secret that comes below the one that goes; one that stands there already stays."""
+        current, *coming = self.read_all(name)
+        self._write(name, current, *coming[-1:] or [secrets.token_urlsafe(SECRET_BYTES)])
+
+    def drop_predecessor(self, name: str) -> None:
+        """Keep the secret that came, alone."""
+        self._write(name, self.read_all(name)[-1])
+
+    def _write(self, name: str, *lines: str) -> None:
+        replace_text(self._folder / name, "".join(f"{line}\n" for line in lines))

@@ -50,6 +50,7 @@ class Plan:
         join: Gives a replica's process its share of the calls.
         leave: Takes it back, and returns when no new call can meet it.
         rotate: Gives everybody a new certificate.
+        replace_password: Replaces the password of this name under the running processes.
     """
 
     ports: Mapping[str, int]
@@ -61,6 +62,7 @@ class Plan:
     join: Callable[[Process], None] = lambda process: None
     leave: Callable[[Process], Awaitable[None]] | None = None
     rotate: Callable[[], None] | None = None
+    replace_password: Callable[[str], Awaitable[None]] | None = None
 
 
 @dataclass
@@ -217,6 +219,17 @@ class Supervisor:
         if self.plan.rotate is None:
             raise Refused("this mesh has no certificates")
         self.plan.rotate()
+
+    async def replace_password(self, name: str) -> None:
+        """Replace a password under the running processes.
+
+        Raises:
+            Refused: There is no such password, its server does not answer, or the mesh is not ready.
+        """
+        if self.plan.replace_password is None or self.phase != "ready":
+            raise Refused("this mesh has no passwords, or is not ready")
+        await self.plan.replace_password(name)
+        self._publish()
 
     def _named(self, name: str) -> Supervised:
         try:

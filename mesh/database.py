@@ -20,6 +20,7 @@ from mesh import postgres
 from mesh.database_errors import connecting, is_retriable, translated
 from mesh.pool import Pool
 from mesh.refusals import Unavailable
+from mesh.secret_files import SecretFile
 
 T = TypeVar("T")
 
@@ -64,26 +65,31 @@ class Database:
     is taken from the pool is replaced, so no ping is paid for on each checkout.
     """
 
-    def __init__(self, url: str, pool: Pool, name: str) -> None:
+    def __init__(self, url: str, pool: Pool, name: str, password: SecretFile | None) -> None:
         self._url = url
+        self._password = password
         self._pool = pool
         self.name = name
 
     @classmethod
-    async def connect(cls, url: str, *, pool_size: int = 10, name: str = "titan") -> Database:
+    async def connect(
+        cls, url: str, *, password: SecretFile | None = None, pool_size: int = 10, name: str = "titan"
+    ) -> Database:
         """Open a pool and make the first connection.
 
-        Every new connection is checked, so that a server that becomes unsafe later is refused as well.
+        Every new connection reads the password's file again, where there is one, and is checked, so that a server that
+        becomes unsafe later is refused as well.
 
         Raises:
+            SecretUnusable: The password's file cannot be used.
             UnsafeDurability: fsync, full_page_writes or synchronous_commit is off.
             Unavailable: The server does not answer.
         """
 
         async def open_one() -> asyncpg.Connection:
-            return await postgres.connect_alone(url, name, statement_cache_size=CACHED_STATEMENTS)
+            return await postgres.connect_alone(url, name, password=password, statement_cache_size=CACHED_STATEMENTS)
 
-        database = cls(url, Pool(open_one, pool_size), name)
+        database = cls(url, Pool(open_one, pool_size), name, password)
         try:
             async with database.hot_read() as connection:
                 await connection.fetchval("SELECT 1")
@@ -94,7 +100,7 @@ class Database:
 
     @property
     def url(self) -> str:
-        """The address with the password, for tests and tools."""
+        """The address that it was opened with, for tests and tools."""
         return self._url
 
     @asynccontextmanager
@@ -174,7 +180,7 @@ class Database:
             Unavailable: The server does not answer.
         """
         with connecting(self.name):
-            return await postgres.connect_alone(self._url, application_name)
+            return await postgres.connect_alone(self._url, application_name, password=self._password)
 
     async def healthy(self, timeout_seconds: float = 1.0) -> bool:
         """Return whether the database answers now."""

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from mesh.database_errors import sqlstate_of
+from mesh.postgres import sign_in
+from mesh.secret_files import SecretFile
 
 # Alembic and SQLAlchemy are imported only where there is something to migrate: they are 25 MB and half a second in
 # every process.
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
+CONNECT_TIMEOUT_SECONDS = 10.0
 LOCK_TIMEOUT_MS = 3_000
 ATTEMPTS = 5
 TURN_TIMEOUT_SECONDS = 120.0
@@ -39,19 +42,21 @@ class MigrationBlocked(RuntimeError):
     """A migration could not get its locks, because other transactions kept them."""
 
 
-async def upgrade(package: str, admin_url: str) -> None:
+async def upgrade(package: str, admin_url: str, password: SecretFile | None = None) -> None:
     """Run the migrations of a package that its database has not seen; returns at once when there is none.
+
+    The password is in the address where no file has it.
 
     Raises:
         MigrationBlocked: Other transactions or another replica kept the locks for too long.
     """
-    if not await _behind(package, admin_url):
+    if not await _behind(package, admin_url, password):
         return
     async with _one_at_a_time:
-        await _upgrade_all(package, admin_url)
+        await _upgrade_all(package, admin_url, password)
 
 
-async def _behind(package: str, admin_url: str) -> bool:
+async def _behind(package: str, admin_url: str, password: SecretFile | None) -> bool:
     """Return whether the package has migrations that the database has not seen.
 
     A database that is ahead of the code is left alone: a newer release has been here, and its schema serves this code.
@@ -59,7 +64,7 @@ async def _behind(package: str, admin_url: str) -> bool:
     histories = [_names(file.read_text()) for file in (_folder(package) / "versions").glob("*.py")]
     known = {each.get("revision") for each in histories}
     followed = {each.get("down_revision") for each in histories}
-    revision = await current(admin_url)
+    revision = await current(admin_url, password)
     return bool(known) and (revision is None or (revision in known and revision in followed))
 
 
@@ -78,20 +83,19 @@ def _names(source: str) -> dict[str, object]:
     return found
 
 
-async def _upgrade_all(package: str, admin_url: str) -> None:
+async def _upgrade_all(package: str, admin_url: str, password: SecretFile | None) -> None:
     import sqlalchemy
     from alembic.script import ScriptDirectory
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
 
     script = ScriptDirectory.from_config(_config(package))
-    lock = await asyncpg.connect(admin_url, timeout=10)
+    session = {"lock_timeout": str(LOCK_TIMEOUT_MS), "application_name": f"{package} migrations"}
+    lock = await sign_in(admin_url, password, timeout=CONNECT_TIMEOUT_SECONDS)
     engine = create_async_engine(
-        sqlalchemy.make_url(admin_url).set(drivername="postgresql+asyncpg"),
+        "postgresql+asyncpg://",
         poolclass=NullPool,
-        connect_args={
-            "server_settings": {"lock_timeout": str(LOCK_TIMEOUT_MS), "application_name": f"{package} migrations"}
-        },
+        async_creator=lambda: sign_in(admin_url, password, server_settings=session),
     )
     try:
         await _take_turn(lock, package)
@@ -111,9 +115,9 @@ async def _upgrade_all(package: str, admin_url: str) -> None:
         await lock.close(timeout=5)
 
 
-async def current(admin_url: str) -> str | None:
+async def current(admin_url: str, password: SecretFile | None = None) -> str | None:
     """Return the revision that a database stands at, or None for an empty one."""
-    connection = await asyncpg.connect(admin_url, timeout=10)
+    connection = await sign_in(admin_url, password, timeout=CONNECT_TIMEOUT_SECONDS)
     try:
         if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
             return None

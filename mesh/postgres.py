@@ -1,6 +1,7 @@
 """One connection to Postgres: its limits, its codecs, and the refusal of a server that may lose what it acknowledged.
 
 Whoever opens a connection, the pool or a holder of a lock, opens it with `session` and makes it ready with `prepare`.
+Its password comes from a file, which is read for each connection: a password is replaced under a running process.
 """
 
 from __future__ import annotations
@@ -10,31 +11,62 @@ from typing import Any
 
 import asyncpg
 
+from mesh.secret_files import SecretFile
+
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
 COMMAND_TIMEOUT_SECONDS = 12.0
 """Ends a statement whose server says nothing at all any more; one that still answers ended it before, and says why."""
 CONNECT_TIMEOUT_SECONDS = 5.0
+SIGN_IN_ATTEMPTS = 3
+"""The password that goes, the one that comes, and one that replaced both meanwhile."""
 
 
 class UnsafeDurability(RuntimeError):
     """The server may lose a transaction that it has acknowledged, so Titan does not run on it."""
 
 
-async def connect_alone(url: str, application_name: str, **options: Any) -> asyncpg.Connection:
+async def connect_alone(
+    url: str, application_name: str, *, password: SecretFile | None = None, **options: Any
+) -> asyncpg.Connection:
     """Open one checked connection. The caller closes it; `options` are more arguments of asyncpg.
 
     Raises:
+        SecretUnusable: The password's file cannot be used.
         UnsafeDurability: fsync, full_page_writes or synchronous_commit is off.
     """
-    connection = await asyncpg.connect(url, **session(application_name), **options)
+    connection = await sign_in(url, password, **session(application_name), **options)
     try:
         await prepare(connection)
     except BaseException:
         connection.terminate()
         raise
     return connection
+
+
+async def sign_in(url: str, password: SecretFile | None, **options: Any) -> asyncpg.Connection:
+    """Open a connection with the password of a file, or with what the address says where there is no file.
+
+    A role has one password, and for a moment the server may know another one than the file has first. So whoever is
+    refused tries the next one of the file as it is then, each once.
+
+    Raises:
+        SecretUnusable: The file cannot be used.
+        asyncpg.InvalidPasswordError: The server takes none of its passwords.
+    """
+    if password is None:
+        return await asyncpg.connect(url, **options)
+    refusals: dict[str, asyncpg.InvalidPasswordError] = {}
+    while len(refusals) < SIGN_IN_ATTEMPTS:
+        untried = next((each for each in password.read_all() if each not in refusals), None)
+        if untried is None:
+            break
+        try:
+            return await asyncpg.connect(url, password=untried, **options)
+        except asyncpg.InvalidPasswordError as refusal:
+            refusals[untried] = refusal
+    raise list(refusals.values())[-1]
 
 
 def session(application_name: str) -> dict[str, Any]:

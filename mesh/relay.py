@@ -24,6 +24,7 @@ from mesh.locks import disconnect, lock_key
 from mesh.postgres import connect_alone
 from mesh.refusals import Unavailable
 from mesh.seams import failpoint
+from mesh.secret_files import SecretFile
 from mesh.telemetry import REGISTRY, get_logger
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ def work_of(runtime: Runtime, *, topics: Sequence[str] | None = None) -> list[Ba
     """
     if not runtime.settings.kafka:
         return []
-    settings = runtime.settings
-    cell = runtime.topology.cell
-    return [Relay(settings.database_url, settings.kafka, runtime.package, cell=cell, topics=topics).run]
+    settings, cell = runtime.settings, runtime.topology.cell
+    url, password = settings.database_url, settings.database_password
+    return [Relay(url, settings.kafka, runtime.package, password=password, cell=cell, topics=topics).run]
 
 
 class Relay:
@@ -108,11 +109,13 @@ class Relay:
         package: str,
         *,
         cell: str,
+        password: SecretFile | None = None,
         topics: Sequence[str] | None = None,
         retention_days: int = RETENTION_DAYS,
         open_sender: Callable[[], RelaySender] | None = None,
     ) -> None:
         self._db_url = db_url
+        self._password = password
         self._package = package
         self._cell = cell
         self._topics = set(topics if topics is not None else [f"titan.{package.removeprefix('svc_')}.v1"])
@@ -141,7 +144,7 @@ class Relay:
             await asyncio.sleep(TURN_SECONDS * random.uniform(0.5, 1))  # noqa: S311
 
     async def _with_database(self) -> None:
-        connection = await connect_alone(self._db_url, f"{self._package} relay")
+        connection = await connect_alone(self._db_url, f"{self._package} relay", password=self._password)
         try:
             while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110
                 await asyncio.sleep(TURN_SECONDS)

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -31,6 +32,7 @@ from mesh.migrations import MigrationBlocked, upgrade
 from mesh.postgres import UnsafeDurability
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock, Ids, SystemClock, SystemIds
+from mesh.secret_files import SecretUnusable
 from mesh.server import AddressTaken, Server
 from mesh.settings import Settings
 from mesh.topology import Topology
@@ -104,7 +106,7 @@ def main(package: str, build: Build) -> None:
         status = uvloop.run(_life(package, build, sys.argv[1:]))
     except (CannotStart, mesh_settings.SettingProblem, contract.ContractProblem, topology.TopologyError) as problem:
         status = _complain(package, problem, CANNOT_START)
-    except (UnsafeDurability, AddressTaken) as problem:
+    except (UnsafeDurability, AddressTaken, SecretUnusable) as problem:
         status = _complain(package, problem, CANNOT_START)
     except (Unavailable, MigrationBlocked) as problem:
         status = _complain(package, problem, TRY_AGAIN)
@@ -178,8 +180,8 @@ class Process:
         """Connect, check, build and serve.
 
         Raises:
-            CannotStart, SettingProblem, ContractProblem, TopologyError, UnsafeDurability, AddressTaken: A person has to
-                change something.
+            CannotStart, SettingProblem, SecretUnusable, ContractProblem, TopologyError, UnsafeDurability, AddressTaken:
+                A person has to change something.
             Unavailable: The database does not answer.
         """
         began = time.monotonic()
@@ -260,10 +262,11 @@ class Process:
     async def _connect_database(self, settings: Settings) -> Database:
         if not settings.database_url:
             raise CannotStart("TITAN_DATABASE_URL is not set")
+        opened = partial(Database.connect, settings.database_url, password=settings.database_password)
         until = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
-                db = await Database.connect(settings.database_url, pool_size=POOL_CONNECTIONS, name=self.package)
+                db = await opened(pool_size=POOL_CONNECTIONS, name=self.package)
                 break
             except Unavailable as error:
                 if time.monotonic() > until:
@@ -272,17 +275,17 @@ class Process:
                 await asyncio.sleep(0.5)
         self._closers.append(db.close)
         # A connection of its own: a pool that is busy must not look like a database that is down.
-        self._probe = await Database.connect(settings.database_url, pool_size=1, name=f"{self.package} health")
+        self._probe = await opened(pool_size=1, name=f"{self.package} health")
         self._closers.append(self._probe.close)
-        await upgrade(self.package, settings.database_admin_url)
+        await upgrade(self.package, settings.database_admin_url, settings.database_admin_password)
         return db
 
     def _connect_redis(self, settings: Settings) -> Redis:
-        if not settings.redis_url:
+        if settings.redis_password is None:
             raise CannotStart("TITAN_REDIS_URL is not set")
-        from redis.asyncio import Redis
+        from mesh.redis_client import open_redis
 
-        redis = Redis.from_url(settings.redis_url, socket_connect_timeout=1.0, socket_timeout=2.0)
+        redis = open_redis(settings.redis_url, settings.redis_password)
         self._closers.append(redis.aclose)
         return redis
 

@@ -1,6 +1,7 @@
 """What the environment says to the runtime, read once into a frozen value.
 
-Only this module and a package's own `settings.py` read the environment. It checks forms, never reachability.
+Only this module and a package's own `settings.py` read the environment. It checks forms, never reachability. A secret
+does not stand there: the environment has the name of its file, or nothing where it lies in its usual place.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
+
+from mesh.secret_files import SecretFile, SecretUnusable
 
 
 class SettingProblem(Exception):
@@ -18,7 +21,7 @@ class SettingProblem(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """The runtime's settings of one process. Passwords are inside the URLs: never log this value."""
+    """The runtime's settings of one process. No secret is among them: where one is needed, they know its file."""
 
     package: str
     replica: int
@@ -26,8 +29,11 @@ class Settings:
     listen: str
     outbound: str
     database_url: str
+    database_password: SecretFile | None
     database_admin_url: str
+    database_admin_password: SecretFile | None
     redis_url: str
+    redis_password: SecretFile | None
     kafka: str
     metrics_port: int
     trace_sample: float
@@ -40,20 +46,20 @@ class Settings:
     drain_seconds: float
     lame_duck_seconds: float
 
-    def __repr__(self) -> str:
-        return f"Settings(package={self.package!r}, replica={self.replica}, listen={self.listen!r})"
-
 
 def read(package: str, environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of a process of `package`.
 
     Raises:
-        SettingProblem: A value has the wrong form.
+        SettingProblem: A value has the wrong form, or a secret file cannot be used.
     """
     env = os.environ if environment is None else environment
     home = Path(env.get("TITAN_HOME") or ".titan").absolute()
     replica = _integer(env, "TITAN_REPLICA", 0)
-    database_url = env.get("TITAN_DATABASE_URL", "")
+    secrets_dir = Path(env.get("TITAN_SECRETS_DIR") or home / "secrets")
+    database_url, database_password = _server(env, "TITAN_DATABASE", secrets_dir / f"database_{package}")
+    admin_url, admin_password = _server(env, "TITAN_DATABASE_ADMIN", secrets_dir / f"database_{package}_admin")
+    redis_url, redis_password = _server(env, "TITAN_REDIS", secrets_dir / "redis")
     return Settings(
         package=package,
         replica=replica,
@@ -61,8 +67,11 @@ def read(package: str, environment: Mapping[str, str] | None = None) -> Settings
         listen=_socket(env, "TITAN_LISTEN", home / "run" / "app" / f"{package}.{replica}.sock"),
         outbound=_socket(env, "TITAN_OUTBOUND", home / "run" / "out" / f"{package}.sock"),
         database_url=database_url,
-        database_admin_url=env.get("TITAN_DATABASE_ADMIN_URL") or database_url,
-        redis_url=env.get("TITAN_REDIS_URL", ""),
+        database_password=database_password,
+        database_admin_url=admin_url or database_url,
+        database_admin_password=admin_password or database_password,
+        redis_url=redis_url,
+        redis_password=redis_password,
         kafka=env.get("TITAN_KAFKA", ""),
         metrics_port=_integer(env, "TITAN_METRICS_PORT", 0, most=65_535),
         trace_sample=_number(env, "TITAN_TRACE_SAMPLE", 0.05, most=1.0),
@@ -70,11 +79,39 @@ def read(package: str, environment: Mapping[str, str] | None = None) -> Settings
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         log_level=(env.get("TITAN_LOG_LEVEL") or "INFO").upper(),
         topology=Path(env.get("TITAN_TOPOLOGY") or "deploy/topology.toml"),
-        secrets_dir=Path(env.get("TITAN_SECRETS_DIR") or home / "secrets"),
+        secrets_dir=secrets_dir,
         max_running_calls=_integer(env, "TITAN_MAX_RUNNING_CALLS", 512, least=1),
         drain_seconds=_number(env, "TITAN_DRAIN_SECONDS", 10.0),
         lame_duck_seconds=_number(env, "TITAN_LAME_DUCK_SECONDS", 0.3),
     )
+
+
+def secret_file(environment: Mapping[str, str], name: str, otherwise: Path) -> SecretFile:
+    """Return the file of a secret that a setting names, after a look whether it can be used.
+
+    Raises:
+        SettingProblem: It cannot.
+    """
+    file = SecretFile(Path(environment.get(name) or otherwise))
+    try:
+        file.read()
+    except SecretUnusable as problem:
+        raise SettingProblem(f"{name}: {problem}") from None
+    return file
+
+
+def _server(env: Mapping[str, str], name: str, otherwise: Path) -> tuple[str, SecretFile | None]:
+    """Return where a server is, and the file with the password for it; nothing where the environment names none."""
+    url, password_setting = env.get(f"{name}_URL", ""), f"{name}_PASSWORD_FILE"
+    if not url:
+        return "", None
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise SettingProblem(f"{name}_URL: not an address") from None
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise SettingProblem(f"{name}_URL: there is a password in it; it belongs into the file of {password_setting}")
+    return url, secret_file(env, password_setting, otherwise)
 
 
 def _socket(env: Mapping[str, str], name: str, otherwise: Path) -> str:

@@ -37,9 +37,8 @@ def main() -> int:
     if unknown := sorted(set(options.name) - set(names)):
         parser.error(f"there is no projection {', '.join(unknown)}: {', '.join(names)}")
     wanted = {package: each for package, each in PROJECTIONS.items() if not options.name or each.name in options.name}
-    urls = {package: postgres_of(Home.from_environment()).package_url(package) for package in wanted}
     try:
-        outcomes = asyncio.run(_all(projections.compare if options.check else projections.rebuild, wanted, urls))
+        outcomes = asyncio.run(_all(projections.compare if options.check else projections.rebuild, wanted))
     except (OSError, asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError):
         console.print("rebuild: no mesh is running here: make up", style="red")
         return 1
@@ -52,12 +51,13 @@ def main() -> int:
     return told(outcomes, changed=not options.check)
 
 
-async def _all(run: Run, wanted: Mapping[str, Projection], urls: Mapping[str, str]) -> list[Outcome]:
-    outcomes = []
+async def _all(run: Run, wanted: Mapping[str, Projection]) -> list[Outcome]:
+    outcomes, server = [], postgres_of(Home.from_environment())
     with _progress() as shown:
         for package, projection in wanted.items():
             task = shown.add_task(projection.name, total=None)
-            connection = await postgres.connect_alone(urls[package], "rebuild")
+            address, password = server.package_address(package), server.password_of(package)
+            connection = await postgres.connect_alone(address, "rebuild", password=password)
             try:
                 outcomes.append(
                     await run(connection, projection, lambda done, of: shown.update(task, completed=done, total=of))  # noqa: B023

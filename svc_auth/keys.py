@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mesh.identity import TOKEN_TYPE, KeySet, key_of_jwk
 from mesh.refusals import Unavailable
+from mesh.secret_files import read_or_make
 from svc_auth.auth import rules
 from svc_auth.auth.rules import KeyTimes
 from svc_auth.sealing import MASTER_KEY_FILE, SIGNING_KEYS, MasterKeyUnusable, Seal
-from svc_auth.secret_files import read_or_make
 
 ALGORITHM = "ES256"
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from svc_auth.secret_files import read_or_make
+from mesh.secret_files import read_or_make
 
 MASTER_KEY_FILE = "auth_master_key"
 SIGNING_KEYS = b"titan svc_auth signing keys"

@@ -25,7 +25,7 @@ from titan.order.v1 import order_service_pb2_grpc
 async def build(runtime: Runtime) -> Hosted:
     """Return what this package hosts."""
     assert runtime.db is not None, "the topology gives svc_notify a Postgres"
-    settings = notify_settings.read()
+    settings = notify_settings.read(runtime.settings.secrets_dir)
     gate = Gate()
     email = EmailChannel(settings.smtp)
     worker = Worker(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from pathlib import Path
 
-from mesh.settings import SettingProblem, shop_url
+from mesh.settings import SettingProblem, secret_file, shop_url
 from svc_notify.channels.email import Security, SmtpSettings
 
 
@@ -22,11 +22,11 @@ class Settings:
     message_id_domain: str
 
 
-def read(environment: Mapping[str, str] | None = None) -> Settings:
+def read(secrets_dir: Path, environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of this process.
 
     Raises:
-        SettingProblem: A value has the wrong form, or the password file cannot be read.
+        SettingProblem: A value has the wrong form, or the password file cannot be used.
     """
     env = os.environ if environment is None else environment
     host, port = _address(env.get("TITAN_SMTP") or f"127.0.0.1:{int(env.get('TITAN_PORT_BASE') or 18440) + 9}")
@@ -48,7 +48,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
             sender=sender,
             security=Security(security),
             user=user,
-            password=_password(env) if user else "",
+            password=secret_file(env, "TITAN_SMTP_PASSWORD_FILE", secrets_dir / "smtp_password") if user else None,
         ),
         shop_name=env.get("TITAN_SHOP_NAME") or "Titan",
         shop_url=shop_url(env),
@@ -61,11 +61,3 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise SettingProblem(f"TITAN_SMTP: not host:port: {text!r}")
     return host.strip("[]"), int(port)
-
-
-def _password(env: Mapping[str, str]) -> str:
-    path = env.get("TITAN_SMTP_PASSWORD_FILE", "")
-    try:
-        return Path(path).read_text().strip()
-    except OSError as error:
-        raise SettingProblem(f"TITAN_SMTP_PASSWORD_FILE: {path!r} cannot be read: {error.strerror}") from None

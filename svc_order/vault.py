@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mesh.database import Database
 from mesh.refusals import Unavailable
+from mesh.secret_files import read_or_make
 from mesh.telemetry import get_logger
 
 log = get_logger("order.vault")
@@ -31,6 +32,7 @@ FOLLOW_SECONDS = 1.0
 """How often a process looks for users who were erased elsewhere."""
 LOOK_BACK_SECONDS = 60.0
 """An erasure that was committed late still counts from its beginning; twice what any transaction may take."""
+_KEY_BYTES = 32
 _NONCE_BYTES = 12
 
 _MAKE_KEYS = """
@@ -48,38 +50,12 @@ _ERASED_LATELY = "SELECT user_id FROM erased_users WHERE erased_at > now() - mak
 
 
 def load_master_key(secrets_dir: Path) -> bytes:
-    """Return the master key (32 bytes), made at the first start of the package.
-
-    Replicas that start together agree: the file is linked into place whole, and the first one wins.
-    """
+    """Return the master key (32 bytes), made at the first start of the package; replicas that start together agree."""
     path = secrets_dir / "order_master_key"
-    if not path.exists():
-        secrets_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(os.urandom(32).hex())
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(fresh, path)
-            _sync_folder(secrets_dir)  # before anything is sealed with it
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    key = bytes.fromhex(path.read_text().strip())
-    if len(key) != 32:
-        raise ValueError(f"{path} does not hold a key of 32 bytes in hex")
+    key = bytes.fromhex(read_or_make(path, lambda: os.urandom(_KEY_BYTES).hex()))
+    if len(key) != _KEY_BYTES:
+        raise ValueError(f"{path} does not hold a key of {_KEY_BYTES} bytes in hex")
     return key
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Unreadable(Exception):

@@ -67,7 +67,7 @@ def postgres_server(titan_home: Path, secret_files: SecretFiles) -> Iterator[Pos
 def valkey_server(titan_home: Path, secret_files: SecretFiles) -> Iterator[Valkey]:
     """A Redis; its `url` carries the password. Tests that share it keep to keys of their own."""
     data, log = titan_home / "data" / "valkey", titan_home / "log" / "valkey.log"
-    with Valkey(data=data, log=log, password=secret_files.read("redis")) as server:
+    with Valkey(data=data, log=log, password=secret_files.file("redis")) as server:
         yield server
 
 

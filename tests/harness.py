@@ -13,12 +13,14 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import UUID, uuid4
 
 import grpc
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from control.atomic_file import replace_text
 from mesh import calls, contract
 from mesh.calls import Call
 from mesh.contract import Contract
@@ -35,6 +37,17 @@ KID = "test-key"
 SIGNING_KEY = ec.generate_private_key(ec.SECP256R1())
 KEYS = KeySet([VerifyingKey(KID, "ES256", SIGNING_KEY.public_key())])
 """The keys that every test server believes."""
+
+
+def told_of(server: str, url: str, folder: Path) -> dict[str, str]:
+    """Return how a process is told of a server (`DATABASE`, `REDIS`): its address, and a file with the password."""
+    parts = urlsplit(url)
+    user, _, place = parts.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    file = folder / (f"{server.lower()}_{name}" if name else server.lower())
+    replace_text(file, unquote(password))
+    address = parts._replace(netloc=f"{name}@{place}" if name else place).geturl()
+    return {f"TITAN_{server}_URL": address, f"TITAN_{server}_PASSWORD_FILE": str(file)}
 
 
 def token(

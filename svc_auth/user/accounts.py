@@ -6,12 +6,12 @@ from pathlib import Path
 
 from mesh.database import Database
 from mesh.seams import Clock, Ids
+from mesh.secret_files import read_or_make
 from mesh.telemetry import get_logger
 from svc_auth.auth.endings import end_ways_in
 from svc_auth.auth.rules import SIGNED_OUT
 from svc_auth.errors import EmailTaken
 from svc_auth.passwords import Passwords
-from svc_auth.secret_files import read_or_make
 from svc_auth.user import store
 from svc_auth.user.rules import HOUSE_ACCOUNTS, User, normalise_password
 from svc_auth.user.store import Credentials

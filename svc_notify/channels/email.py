@@ -9,10 +9,11 @@ import ssl
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.headerregistry import Address
 from email.utils import formataddr, parseaddr
 
+from mesh.secret_files import SecretFile, SecretUnusable
 from svc_notify.channels import mime
 from svc_notify.channels.dialogue import Dialogue, Written, code_of_error
 from svc_notify.channels.interface import ChannelKind, Message, Outcome, Verdict
@@ -39,7 +40,7 @@ class SmtpSettings:
     sender: str = "Titan <orders@titan.local>"
     security: Security = Security.NONE
     user: str = ""
-    password: str = field(default="", repr=False)
+    password: SecretFile | None = None
 
 
 class EmailChannel:
@@ -81,7 +82,7 @@ class EmailChannel:
     def _send_share(self, messages: Sequence[Message]) -> list[Outcome]:
         try:
             dialogue = Dialogue(self._connect(), self._from.addr_spec)
-        except (smtplib.SMTPException, OSError) as error:
+        except (smtplib.SMTPException, OSError, SecretUnusable) as error:
             return [Outcome(Verdict.DOWN, code_of_error(error))] * len(messages)
         outcomes = [Outcome(Verdict.DOWN, "SMTP INTERRUPTED")] * len(messages)
         letters: list[Written] = []
@@ -115,8 +116,8 @@ class EmailChannel:
             undo.callback(connection.close)
             if settings.security is Security.STARTTLS:
                 connection.starttls(context=ssl.create_default_context())
-            if settings.user:
-                connection.login(settings.user, settings.password)
+            if settings.password is not None:
+                connection.login(settings.user, settings.password.read())  # read each time, so that it rotates
             else:
                 connection.ehlo_or_helo_if_needed()
             undo.pop_all()

@@ -20,6 +20,7 @@ import grpc
 import pytest
 from redis.asyncio import Redis
 
+from control.atomic_file import replace_text
 from mesh import settings as mesh_settings
 from mesh import topology
 from mesh.clients import Clients
@@ -28,7 +29,7 @@ from mesh.runtime import Hosted, Runtime
 from mesh.seams import SystemClock, SystemIds
 from svc_order.order.rules import Line, Order, OrderStatus
 from tests.contracts.reading import ROOT
-from tests.harness import as_service, as_user, serve, titan_contract
+from tests.harness import as_service, as_user, serve, titan_contract, told_of
 from titan.catalog.v1 import product_pb2, product_service_pb2, product_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from titan.payment.v1 import wallet_service_pb2, wallet_service_pb2_grpc
@@ -145,7 +146,7 @@ async def open_world(
     world = World(secrets=home / "secrets")
     world.secrets.mkdir(mode=0o700)
     for secret in ("psp_api_key", "psp_webhook_secret", "admin_password", "importer_password"):
-        (world.secrets / secret).write_text("a secret of the contract tests\n")
+        replace_text(world.secrets / secret, "a secret of the contract tests\n")
     async with AsyncExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         environment.setenv("TITAN_SECRETS_DIR", str(world.secrets))
@@ -165,7 +166,7 @@ async def _join(stack: AsyncExitStack, world: World, package: str, url: str, red
         package,
         {
             "TITAN_HOME": str(home),
-            "TITAN_DATABASE_URL": url,
+            **told_of("DATABASE", url, home),
             "TITAN_SECRETS_DIR": str(world.secrets),
             "TITAN_TOPOLOGY": str(ROOT / "deploy" / "topology.toml"),
         },

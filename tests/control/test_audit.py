@@ -7,11 +7,13 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from control import audit as verifying
+from control.atomic_file import replace_text
 from mesh import audit
 from mesh.audit import Command
 from mesh.database import Database
@@ -36,7 +38,11 @@ async def notify(fresh_database: Callable[[str], Awaitable[str]]) -> str:
 
 async def verify(url: str, folder: Path, *more: str) -> int:
     """Run the command as it is typed, in a thread: it has a loop of its own."""
-    arguments = ["--database", f"{PACKAGE}={url}", "--heads", str(folder / "heads.json"), *more]
+    parts, passwords = urlsplit(url), folder / "pgpass"
+    replace_text(passwords, f"*:*:*:*:{parts.password}\n")
+    place = f"{parts.username}@{parts.hostname}:{parts.port}{parts.path}"
+    database = f"{PACKAGE}=postgresql://{place}?passfile={passwords}"
+    arguments = ["--database", database, "--heads", str(folder / "heads.json"), *more]
     return await asyncio.to_thread(verifying.main, arguments)
 
 
@@ -87,6 +93,15 @@ async def test_nothing_verified_is_no_success(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("TITAN_HOME", str(tmp_path))
     assert 2 == verifying.main([])
     assert 2 == await verify("postgresql://nobody@127.0.0.1:1/nothing", tmp_path)
+
+
+def test_a_password_is_no_argument(capsys: pytest.CaptureFixture[str]):
+    """Every account of the machine can read the arguments of a process."""
+    with pytest.raises(SystemExit) as ended:
+        verifying.main(["--database", "svc_order=postgresql://a:swordfish@h/d"])
+
+    printed = capsys.readouterr().err
+    assert 2 == ended.value.code and "passfile" in printed and "swordfish" not in printed
 
 
 def test_the_newest_head_of_each_log_counts(tmp_path: Path):

@@ -14,8 +14,10 @@ from control import compose
 from control.contained import Preparation
 from control.home import Home, Ports
 from control.runtime_lock import runtime_part
+from control.secrets import SecretFiles
 from mesh import settings
 from mesh import topology as topologies
+from mesh.secret_files import SecretFile
 from mesh.topology import Topology
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,12 +95,56 @@ def test_a_process_finds_all_that_it_needs_in_its_home(shipped: Topology, homes:
     """Addresses are those of the compose file; the runtime's own reader understands them."""
     for package in shipped.packages.values():
         told = json.loads((homes / package.name / "environment.json").read_text())
-        read = settings.read(package.name, {"TITAN_HOME": "/titan", **told})
+        secrets = homes / package.name / "secrets"
+        read = settings.read(package.name, {"TITAN_HOME": "/titan", "TITAN_SECRETS_DIR": str(secrets), **told})
 
         assert ("postgres" in package.needs) == ("@postgres:5432/" in read.database_url)
-        assert ("redis" in package.needs) == ("@redis:6379/" in read.redis_url)
+        assert ("redis" in package.needs) == (read.redis_url == "redis://redis:6379/0")
         assert ("kafka" in package.needs) == ("kafka:9092" == read.kafka)
         assert f"unix:/titan/run/app/{package.name}.0.sock" == read.listen
+
+
+def test_a_home_has_the_secrets_of_its_process_and_no_other(shipped: Topology, homes: Path):
+    """A package that is broken into gives away its own password, and nobody else's."""
+    assert {"database_svc_order"} == names_in(homes / "svc_order")
+    assert {"database_svc_cart", "redis"} == names_in(homes / "svc_cart")
+    assert {"database_svc_payment", "psp_api_key", "psp_webhook_secret"} == names_in(homes / "svc_payment")
+    assert set() == names_in(homes / "edge_http")
+
+
+def names_in(home: Path) -> set[str]:
+    """Return the names of the secrets of a home."""
+    return {file.name for file in (home / "secrets").iterdir()}
+
+
+def test_no_container_has_a_secret_in_its_environment(shipped: Topology, homes: Path):
+    """Nor in its arguments, nor in the compose file; the engine shows them to whoever may ask it."""
+    secrets = [SecretFile(file).read() for file in (homes.parent / "own" / "secrets").iterdir()]
+    told = [file.read_text() for file in homes.rglob("environment.json")]
+    texts = [compose.compose(shipped, version="1"), *told]
+
+    assert len(secrets) > 10 and len(told) == len(shipped.packages) + 1
+    assert not [secret for secret in secrets if any(secret in text for text in texts)]
+
+
+def test_a_password_that_is_replaced_reaches_those_who_have_it(shipped: Topology, homes: Path):
+    """While it is replaced they have both; Redis starts with both as well, by their hashes."""
+    own = Home(homes.parent / "own", Ports())
+    secrets, preparation = SecretFiles(own.secrets), Preparation(shipped, own, homes)
+    before = {name: secrets.read(name) for name in ("redis", "database_svc_cart", "database_svc_order")}
+    for name in ("redis", "database_svc_cart"):
+        secrets.add_successor(name)
+        preparation.hand_out(name)
+        both = SecretFile(homes / "svc_cart" / "secrets" / name).read_all()
+        assert (before[name], *secrets.read_all(name)[1:]) == both and len(both) == 2
+    configured = (homes / "redis" / "redis.conf").read_text()
+
+    assert 2 == configured.count("#") and not any(secret in configured for secret in secrets.read_all("redis"))
+    assert (before["database_svc_order"],) == SecretFile(homes / "svc_order/secrets/database_svc_order").read_all()
+    for name in ("redis", "database_svc_cart"):
+        secrets.drop_predecessor(name)
+        preparation.hand_out(name)
+        assert SecretFile(homes / "svc_cart" / "secrets" / name).read() == secrets.read(name) != before[name]
 
 
 def test_envoys_meet_over_the_names_of_the_compose_file(shipped: Topology, homes: Path, services: dict[str, Any]):
@@ -123,12 +169,12 @@ def test_envoys_meet_over_the_names_of_the_compose_file(shipped: Topology, homes
 
 def test_preparing_again_keeps_the_secrets(shipped: Topology, homes: Path):
     """Certificates are renewed under a running mesh; passwords stay as Postgres knows them."""
-    before = (homes / "svc_order" / "environment.json").read_text()
+    before = (homes / "svc_order" / "secrets" / "database_svc_order").read_text()
     certificate = (homes / "svc_order" / "run" / "sds" / "svc_order.json").read_text()
 
     Preparation(shipped, Home(homes.parent / "own", Ports()), homes).write()
 
-    assert before == (homes / "svc_order" / "environment.json").read_text()
+    assert before == (homes / "svc_order" / "secrets" / "database_svc_order").read_text()
     assert certificate != (homes / "svc_order" / "run" / "sds" / "svc_order.json").read_text()
 
 

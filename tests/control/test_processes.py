@@ -15,6 +15,7 @@ from control.spawn import StartFailed
 from control.supervised import Supervised
 from control.topology_file import TOPOLOGY
 from mesh import topology
+from mesh.secret_files import SecretFile
 
 
 @pytest.fixture
@@ -23,6 +24,11 @@ def a_mesh(tmp_path: Path) -> Mesh:
     home = Home(tmp_path, Ports(41_000))
     home.create()
     return Mesh(home, topology.load(TOPOLOGY), "default")
+
+
+def secrets_of(home: Home) -> dict[str, str]:
+    """Return every secret that a home has, by the name of its file."""
+    return {file.name: SecretFile(file).read() for file in home.secrets.iterdir()}
 
 
 def test_every_package_has_a_process_and_every_port_one_owner(a_mesh: Mesh):
@@ -40,13 +46,29 @@ def test_a_service_is_told_the_way_to_its_own_database_only(a_mesh: Mesh):
     for process in a_mesh.plan().stages[2].processes():
         told = process.program.environment
         package = a_mesh.topology.packages[process.name]
-        others = {a_mesh.postgres.package_url(name) for name in a_mesh.topology.packages if name != package.name}
+        others = {
+            str(a_mesh.postgres.password_of(name).path) for name in a_mesh.topology.packages if name != process.name
+        }
 
         assert ("postgres" in package.needs) == ("TITAN_DATABASE_URL" in told)
         assert ("redis" in package.needs) == ("TITAN_REDIS_URL" in told)
         assert ("kafka" in package.needs) == ("TITAN_KAFKA" in told)
         assert not others & set(told.values())
         assert not any("titan_superuser" in value or "titan_reader" in value for value in told.values())
+
+
+def test_no_secret_is_an_argument_or_stands_in_an_environment(a_mesh: Mesh):
+    """Whatever is started, and whoever is added to the stages: the system shows both to others."""
+    started = [process.program for stage in a_mesh.plan().stages for process in stage.processes()]
+    programs = [*started, a_mesh._migration(), a_mesh._service(a_mesh.topology.packages["svc_order"], 1).program]
+    a_mesh._endpoints([])  # makes the rest of the secrets
+    secrets = secrets_of(a_mesh.home)
+
+    assert {"redis", "postgres_superuser", "database_svc_order", "psp_api_key", "admin_password"} <= set(secrets)
+    assert len(programs) > len(a_mesh.topology.packages) + 6
+    for program in programs:
+        seen = [*program.command, *program.environment.values()]
+        assert [] == [name for name, secret in secrets.items() if any(secret in text for text in seen)], program.name
 
 
 def test_a_second_replica_has_a_socket_and_a_metrics_port_of_its_own(a_mesh: Mesh):

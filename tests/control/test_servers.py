@@ -27,6 +27,7 @@ from control.servers.postgres import EXTENSIONS, READER, Postgres
 from control.servers.server import ask
 from control.servers.valkey import Valkey
 from control.spawn import StartFailed
+from mesh.secret_files import SecretFile
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("svc_red", "svc_green", "svc_blue")
@@ -150,9 +151,14 @@ async def test_mail_lands_in_the_maildir(mailbox_server: Mailbox):
     assert "Subject: Receipt" in message.read_text()
 
 
+def secret_in(folder: Path) -> SecretFile:
+    """Return the file of a new password."""
+    return SecretFiles(folder).file("redis")
+
+
 def test_a_taken_port_is_named_before_anything_starts(valkey_server: Valkey, tmp_path: Path):
     """The message says which server wanted which port."""
-    second = Valkey(data=tmp_path / "data", log=tmp_path / "log", password="x", port=valkey_server.port)
+    second = Valkey(data=tmp_path / "data", log=tmp_path / "log", password=secret_in(tmp_path), port=valkey_server.port)
 
     with pytest.raises(StartFailed, match=f"valkey cannot start: port {valkey_server.port} .* is taken"):
         second.start()
@@ -167,7 +173,7 @@ def test_a_server_that_ends_at_once_shows_its_log(tmp_path: Path):
             (self.data / "valkey.conf").write_text("no-such-setting yes\n")
 
     with pytest.raises(StartFailed, match=r"(?s)valkey ended with status 1\..*no-such-setting"):
-        Misconfigured(data=tmp_path / "data", log=tmp_path / "log", password="x").start()
+        Misconfigured(data=tmp_path / "data", log=tmp_path / "log", password=secret_in(tmp_path)).start()
 
 
 def test_postgres_survives_kill_and_starts_again(titan_home: Path, secret_files: SecretFiles):
@@ -204,7 +210,9 @@ def test_servers_die_with_the_process_that_started_them(tmp_path: Path):
         import signal
         from pathlib import Path
         from control.servers.valkey import Valkey
-        Valkey(data=Path({str(tmp_path)!r}), log=Path({str(tmp_path / "log")!r}), password="x", port={port}).start()
+        from mesh.secret_files import SecretFile
+        folder, password = Path({str(tmp_path)!r}), SecretFile(Path({str(secret_in(tmp_path).path)!r}))
+        Valkey(data=folder, log=folder / "log", password=password, port={port}).start()
         print("ready", flush=True)
         signal.pause()
     """)

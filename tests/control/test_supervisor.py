@@ -348,3 +348,26 @@ def test_the_last_line_of_the_status_names_who_is_ill(
     assert code == commands.status(Home(tmp_path, Ports(1)))
     last = capsys.readouterr().out.splitlines()[-1]
     assert f"{verdict}, profile default, 3 processes, 6 MB resident" == last
+
+
+async def test_a_password_is_replaced_when_everything_is_ready_and_the_rest_is_told(tmp_path: Path):
+    """What outside programs are told has passwords in it."""
+    replaced: list[str] = []
+    published: list[list[str]] = []
+
+    async def replace(name: str) -> None:
+        if name != "redis":
+            raise Refused("there is no password of that name")
+        replaced.append(name)
+
+    plan = plan_of(replace_password=replace, publish=lambda _: published.append(list(replaced)))
+    early = Supervisor(plan)
+    with pytest.raises(Refused, match="not ready"):
+        await early.replace_password("redis")
+    async with running(plan) as supervisor:
+        with pytest.raises(Refused, match="there is no password of that name"):
+            await supervisor.replace_password("database_svc_nothing")
+        await supervisor.replace_password("redis")
+
+    assert ["redis"] == replaced
+    assert [[], ["redis"]] == published

@@ -25,6 +25,7 @@ from mesh.database import Database, in_transaction
 from mesh.identity import Caller
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import FailpointReached, ManualClock, SystemIds
+from mesh.secret_files import SecretFile
 from psp_sim import rules as psp_rules
 from psp_sim import wire as psp_wire
 from psp_sim.webhooks import Event, sign
@@ -333,7 +334,7 @@ class OneLoop:
         settings = PaymentSettings(
             psp_url="",
             psp_api_key="",
-            webhook_secret_file=Path("/nonexistent"),
+            webhook_secret_file=SecretFile(Path("/nonexistent")),
             public_url="https://shop.test",
             currencies=frozenset({"GBP"}),
         )

@@ -281,7 +281,7 @@ async def test_pruning_reads_what_is_old_alone(db):
 
 def test_a_process_runs_the_relay_of_its_cell():
     """The cell of the topology is in every event; without a broker there is no relay."""
-    settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="")
+    settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="", database_password=None)
     runtime = SimpleNamespace(settings=settings, package="svc_mesh", topology=SimpleNamespace(cell="north"))
 
     (run,) = work_of(runtime)

@@ -18,12 +18,13 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from control.secrets import SecretFiles
 from mesh import runtime, server, settings, telemetry, topology
 from mesh.auth_feed import AUTH_SERVICE
 from mesh.clients import Clients
 from mesh.runtime import CannotStart, Hosted, Process, supervise
 from mesh.settings import SettingProblem
-from tests.harness import KEYS, as_service, serve, titan_contract
+from tests.harness import KEYS, as_service, serve, titan_contract, told_of
 from tests.mesh.test_auth_feed import Auth
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,8 +200,8 @@ async def test_a_process_migrates_its_database_and_serves_while_it_is_there(home
     monkeypatch.syspath_prepend(str(home))
     await postgres_server.create_database("runtime", package="svc_mesh", extensions=())
     known = list(titan_contract().services)
-    environment = {"TITAN_DATABASE_URL": postgres_server.package_url("svc_mesh", "runtime"), "TITAN_LOG_LEVEL": "ERROR"}
-    read = settings_of(home, write_topology(home, known, ("postgres",)), **environment)
+    told = told_of("DATABASE", postgres_server.package_url("svc_mesh", "runtime"), home)
+    read = settings_of(home, write_topology(home, known, ("postgres",)), TITAN_LOG_LEVEL="ERROR", **told)
     seen = []
 
     async def build(built: runtime.Runtime) -> Hosted:
@@ -270,6 +271,9 @@ async def test_a_crashed_background_task_is_started_again():
         ("TITAN_TRACE_SAMPLE", "2", "not between"),
         ("TITAN_MAX_RUNNING_CALLS", "0", "not between"),
         ("TITAN_LISTEN", "unix:/" + "x" * 120, "longer than"),
+        ("TITAN_DATABASE_URL", "postgresql://a@h/d", "TITAN_DATABASE_PASSWORD_FILE: .* cannot be read: No such file"),
+        ("TITAN_DATABASE_ADMIN_URL", "postgresql://a@[h/d", "TITAN_DATABASE_ADMIN_URL: not an address"),
+        ("TITAN_REDIS_URL", "redis://h", "TITAN_REDIS_PASSWORD_FILE: .* cannot be read: No such file"),
     ],
 )
 def test_a_setting_of_the_wrong_form_is_named(name, value, message):
@@ -278,11 +282,30 @@ def test_a_setting_of_the_wrong_form_is_named(name, value, message):
         settings.read("svc_sample", {name: value})
 
 
-def test_settings_do_not_show_their_secrets():
-    """A value that is printed by accident carries no password."""
-    read = settings.read("svc_sample", {"TITAN_DATABASE_URL": "postgresql://a:swordfish@h/d"})
-    assert "swordfish" not in repr(read)
-    assert read.database_admin_url == read.database_url
+@pytest.mark.parametrize("server", ["TITAN_DATABASE", "TITAN_DATABASE_ADMIN", "TITAN_REDIS"])
+@pytest.mark.parametrize("address", ["any://a:swordfish@h/d", "any://:swordfish@h/d", "any://a@h/d?password=swordfish"])
+def test_a_password_in_an_address_is_refused(server, address):
+    """The environment of a process is no place for it, and the message does not repeat it."""
+    with pytest.raises(SettingProblem, match=f"{server}_URL: .* belongs into the file of {server}_PASSWORD_FILE") as no:
+        settings.read("svc_sample", {f"{server}_URL": address})
+    assert "swordfish" not in str(no.value)
+
+
+def test_settings_know_the_files_of_secrets_and_no_secret(home):
+    """Below the folder of secrets unless another is named; migrations run as the same role unless another is named."""
+    secrets = SecretFiles(home / "secrets")
+    known = [secrets.read(name) for name in ("database_svc_sample", "redis", "database_of_migrations")]
+    addresses = {"TITAN_DATABASE_URL": "postgresql://a@h/d", "TITAN_REDIS_URL": "redis://h:1/0"}
+    migrations = {
+        "TITAN_DATABASE_ADMIN_URL": "postgresql://b@h/d",
+        "TITAN_DATABASE_ADMIN_PASSWORD_FILE": str(home / "secrets" / "database_of_migrations"),
+    }
+    read = settings.read("svc_sample", {"TITAN_HOME": str(home), **addresses})
+    other = settings.read("svc_sample", {"TITAN_HOME": str(home), **addresses, **migrations})
+
+    assert known == [read.database_password.read(), read.redis_password.read(), other.database_admin_password.read()]
+    assert (read.database_url, read.database_password) == (read.database_admin_url, read.database_admin_password)
+    assert not any(secret in f"{read!r} {other!r}" for secret in known)
 
 
 SCRIPT = """

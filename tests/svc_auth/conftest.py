@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 
+from control.atomic_file import replace_text
 from mesh.database import Database
 from mesh.identity import Caller, TokenVerifier
 from mesh.seams import SystemClock, SystemIds
@@ -227,8 +228,8 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
 def auth_secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The secret files of this module's svc_auth."""
     folder = tmp_path_factory.mktemp("secrets")
-    (folder / "admin_password").write_text("an administrator's long secret\n")
-    (folder / "importer_password").write_text("an importer's long secret\n")
+    replace_text(folder / "admin_password", "an administrator's long secret\n")
+    replace_text(folder / "importer_password", "an importer's long secret\n")
     return folder
 
 

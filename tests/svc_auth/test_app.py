@@ -10,16 +10,17 @@ import grpc
 from mesh import settings as mesh_settings
 from mesh.runtime import Process
 from svc_auth.app import build
+from tests.harness import told_of
 from tests.svc_auth.conftest import bearer
 from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 
 
-async def test_the_process_trusts_its_own_tokens_and_serves_without_a_broker(fresh_database):
+async def test_the_process_trusts_its_own_tokens_and_serves_without_a_broker(fresh_database, tmp_path):
     """Keys and ended sessions come from its own database; events wait in the outbox until the broker is back."""
     with tempfile.TemporaryDirectory(prefix="titan-") as home:
         environment = {
             "TITAN_HOME": home,
-            "TITAN_DATABASE_URL": await fresh_database("svc_auth"),
+            **told_of("DATABASE", await fresh_database("svc_auth"), tmp_path),
             "TITAN_KAFKA": "127.0.0.1:9",
             "TITAN_LAME_DUCK_SECONDS": "0",
             "TITAN_LOG_LEVEL": "ERROR",

@@ -9,11 +9,12 @@ from uuid import UUID
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from control.secrets import SecretFiles
 from control.servers.valkey import Valkey
 from mesh import settings as mesh_settings
 from mesh.runtime import Process
 from svc_cart.app import build
-from tests.harness import as_service
+from tests.harness import as_service, told_of
 from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 
 
@@ -21,12 +22,12 @@ async def test_the_process_says_when_its_redis_is_down(fresh_database, tmp_path)
     """Without Redis no cart can change, so Envoy has to look elsewhere; when it is back, the process serves again."""
     user_id = str(UUID(int=7))
     request = cart_service_pb2.BatchGetCartsRequest(user_ids=[user_id])
-    valkey = Valkey(data=tmp_path / "valkey", log=tmp_path / "valkey.log", password="secret")
+    valkey = Valkey(data=tmp_path / "valkey", log=tmp_path / "valkey.log", password=SecretFiles(tmp_path).file("redis"))
     with tempfile.TemporaryDirectory(prefix="titan-") as home, valkey:
         environment = {
             "TITAN_HOME": home,
-            "TITAN_DATABASE_URL": await fresh_database("svc_cart"),
-            "TITAN_REDIS_URL": valkey.url,
+            **told_of("DATABASE", await fresh_database("svc_cart"), tmp_path),
+            **told_of("REDIS", valkey.url, tmp_path),
             "TITAN_LAME_DUCK_SECONDS": "0",
             "TITAN_LOG_LEVEL": "CRITICAL",
         }

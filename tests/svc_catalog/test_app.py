@@ -14,7 +14,7 @@ from titan.catalog.v1 import error_reason_pb2
 
 async def test_it_hosts_what_the_topology_says(db):
     """Each service, its housekeeping, and where there is a broker the relay and the reader of imported prices."""
-    settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="postgresql://nobody@127.0.0.1/nothing")
+    settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="", database_password=None)
     mesh = topology.load("deploy/topology.toml")
     runtime = SimpleNamespace(
         package="svc_catalog", db=db, settings=settings, clock=SystemClock(), ids=SystemIds(), topology=mesh

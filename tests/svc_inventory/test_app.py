@@ -15,7 +15,7 @@ from titan.inventory.v1 import error_reason_pb2, stock_pb2
 
 async def test_it_hosts_what_the_topology_says(db):
     """Each service of the package, the relay where there is a broker, housekeeping, and an ending for what waits."""
-    settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="postgresql://nobody@127.0.0.1/nothing")
+    settings = SimpleNamespace(kafka="127.0.0.1:1", database_url="", database_password=None)
     mesh = topology.load("deploy/topology.toml")
     hosted = await build(SimpleNamespace(package="svc_inventory", db=db, settings=settings, topology=mesh))
     declared = mesh.packages["svc_inventory"].services

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 from mesh.clients import Clients
@@ -17,9 +18,8 @@ async def test_the_package_hosts_what_the_contract_names(db):
     """
     for kafka, background in (("127.0.0.1:1", 3), ("", 2)):
         clients = Clients("unix:/nowhere")
-        runtime = SimpleNamespace(
-            db=db, clients=clients, clock=SystemClock(), ids=SystemIds(), settings=SimpleNamespace(kafka=kafka)
-        )
+        settings = SimpleNamespace(kafka=kafka, secrets_dir=Path("/nowhere"))
+        runtime = SimpleNamespace(db=db, clients=clients, clock=SystemClock(), ids=SystemIds(), settings=settings)
         hosted = await build(runtime)
         assert {name for name in titan_contract().services if ".notify." in name} == set(hosted.servicers)
         assert background == len(hosted.background)

@@ -13,6 +13,7 @@ import pytest
 
 from mesh.refusals import Refusal
 from mesh.seams import SystemClock, SystemIds, failpoints
+from mesh.secret_files import SecretFile
 from svc_payment.app import Parts, assemble
 from svc_payment.ledger import audit
 from svc_payment.settings import Settings
@@ -49,7 +50,7 @@ def settings_for_tests() -> Settings:
     return Settings(
         psp_url="http://127.0.0.1:1",
         psp_api_key="key-for-tests",
-        webhook_secret_file=Path("/nonexistent"),
+        webhook_secret_file=SecretFile(Path("/nonexistent")),
         public_url="https://shop.test",
         currencies=frozenset({"GBP"}),
     )

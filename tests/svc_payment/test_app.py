@@ -13,12 +13,13 @@ import grpc
 import httpx
 import pytest
 
+from control.atomic_file import replace_text
 from mesh import settings as mesh_settings
 from mesh.runtime import Process
 from mesh.seams import SystemClock, SystemIds
 from svc_payment.app import assemble, build
 from svc_payment.providers.psp_sim import PspSim
-from tests.harness import serve
+from tests.harness import serve, told_of
 from tests.psp_sim import running
 from tests.psp_sim.running import API_KEY, SECRETS
 from tests.svc_payment.asking import authorized, captured, end_leases, until, voided
@@ -97,15 +98,15 @@ async def test_the_process_serves_a_card_order_without_a_broker(fresh_database, 
     with tempfile.TemporaryDirectory(prefix="titan-") as home:
         secrets = Path(home) / "secrets"
         secrets.mkdir()
-        (secrets / "psp_api_key").write_text(API_KEY)
-        (secrets / "psp_webhook_secret").write_text("\n".join(each.decode() for each in SECRETS))
+        replace_text(secrets / "psp_api_key", API_KEY)
+        replace_text(secrets / "psp_webhook_secret", "\n".join(each.decode() for each in SECRETS))
         database_url = await fresh_database("svc_payment")
         await given_notices(database_url, old=1500)
         settings = mesh_settings.read(
             "svc_payment",
             {
                 "TITAN_HOME": home,
-                "TITAN_DATABASE_URL": database_url,
+                **told_of("DATABASE", database_url, secrets),
                 "TITAN_KAFKA": "127.0.0.1:9",
                 "TITAN_LAME_DUCK_SECONDS": "0",
                 "TITAN_LOG_LEVEL": "ERROR",

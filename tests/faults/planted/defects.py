@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -340,15 +341,22 @@ def publish_before_commit(module: ModuleType) -> None:
     module.appending = appending
 
 
+async def own_connection() -> Any:
+    """Open one more connection to the database of this process, as its settings say."""
+    from mesh.postgres import sign_in
+    from mesh.secret_files import SecretFile
+
+    file = SecretFile(Path(os.environ["TITAN_DATABASE_PASSWORD_FILE"]))
+    return await sign_in(os.environ["TITAN_DATABASE_URL"], file)
+
+
 def outbox_after_commit(module: ModuleType) -> None:
     """Events are written by another transaction, after that of their change."""
-    import asyncpg
-
     tasks: set[asyncio.Task[None]] = set()
 
     async def write(made: Any) -> None:
         await asyncio.sleep(10 * SLOW_SECONDS)
-        connection = await asyncpg.connect(os.environ["TITAN_DATABASE_URL"])
+        connection = await own_connection()
         try:
             await connection.execute(f"{made.sql} ON CONFLICT DO NOTHING", *made.arguments)
         finally:
@@ -371,15 +379,13 @@ def outbox_after_commit(module: ModuleType) -> None:
 
 def audit_after_commit(module: ModuleType) -> None:
     """A command is written down when it is done, by another transaction."""
-    import asyncpg
-
     from mesh.database import after_commit
 
     tasks: set[asyncio.Task[None]] = set()
     original = module.accepting
 
     async def write(made: Any) -> None:
-        connection = await asyncpg.connect(os.environ["TITAN_DATABASE_URL"])
+        connection = await own_connection()
         try:
             await connection.execute(made.sql, *made.arguments)
         finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from control.atomic_file import replace_text
 from svc_auth.federation.client import ProviderClient
 from svc_auth.federation.providers import Provider
 from tests.svc_auth.federation.issuer import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, Behaviour, Issuer, running_issuer
@@ -40,5 +41,5 @@ def issuer(running_provider: Issuer) -> Issuer:
 @pytest.fixture(scope="module")
 async def provider_clients(running_provider: Issuer, auth_secrets: Path) -> list[ProviderClient]:
     """The provider, as svc_auth calls it."""
-    (auth_secrets / SECRET_FILE).write_text(f"{CLIENT_SECRET}\n")
+    replace_text(auth_secrets / SECRET_FILE, f"{CLIENT_SECRET}\n")
     return [ProviderClient(provider_at(running_provider.url), auth_secrets, TLS)]

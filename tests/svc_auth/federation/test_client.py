@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
+from control.atomic_file import replace_text
 from mesh.refusals import Overloaded
 from svc_auth.errors import IdentityNotProven, IdentityProviderUnavailable
 from svc_auth.federation import client as provider_client
@@ -38,7 +39,7 @@ class Clock:
 
 @pytest.fixture
 def secrets_dir(tmp_path: Path) -> Path:
-    (tmp_path / SECRET_FILE).write_text(CLIENT_SECRET)
+    replace_text(tmp_path / SECRET_FILE, CLIENT_SECRET)
     return tmp_path
 
 
@@ -244,13 +245,13 @@ async def test_a_key_set_without_keys_is_the_providers_failure(client: ProviderC
 
 async def test_a_client_secret_is_read_for_each_call(client: ProviderClient, issuer: Issuer, secrets_dir: Path):
     """So it rotates without a restart; without one, nobody signs in."""
-    (secrets_dir / SECRET_FILE).write_text("another secret")
+    replace_text(secrets_dir / SECRET_FILE, "another secret")
     with pytest.raises(IdentityProviderUnavailable):
         await redeem(client, issuer)
     (secrets_dir / SECRET_FILE).unlink()
     with pytest.raises(IdentityProviderUnavailable):
         await redeem(client, issuer)
-    (secrets_dir / SECRET_FILE).write_text(CLIENT_SECRET)
+    replace_text(secrets_dir / SECRET_FILE, CLIENT_SECRET)
 
     assert await redeem(client, issuer)
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 
+from control.atomic_file import replace_text
 from mesh.seams import SystemIds
 from svc_auth.auth import store as session_store
 from svc_auth.auth.store import OpenChallenge
@@ -275,7 +276,7 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
         for table, values in WAYS_IN.items():
             await tx.execute(f"INSERT INTO {table} SELECT {values}", UUID(admin.user_id))
 
-    (auth_secrets / "admin_password").write_text("another long secret")
+    replace_text(auth_secrets / "admin_password", "another long secret")
     await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
     again = await titan.sign_in("admin@titan.local", "another long secret")
 
@@ -288,7 +289,7 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
             )
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(admin.refresh_token)))
     await titan.refresh(again.refresh_token)
-    (auth_secrets / "admin_password").write_text("an administrator's long secret")
+    replace_text(auth_secrets / "admin_password", "an administrator's long secret")
     await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
     await titan.sign_in("admin@titan.local", "an administrator's long secret")
 
