@@ -25,10 +25,11 @@ from control import compose, render
 from control.atomic_file import replace_text
 from control.authority import Authority
 from control.compose import HOME
-from control.envoy_names import CA, EDGE, WEB, access_log, config_file, secret_file
+from control.envoy_names import CA, EDGE, PUBLIC, WEB, access_log, config_file, secret_file
 from control.home import Home, Ports
 from control.membership import Membership
 from control.probes import grpc_health, http_health
+from control.public_certificate import PublicCertificate
 from control.remote import Refused
 from control.render import Options, Surface
 from control.rotation import Learn, Rotation
@@ -55,9 +56,12 @@ SECRETS_OF: Mapping[str, Sequence[str]] = {
 class Preparation:
     """The making of all homes from one topology."""
 
-    def __init__(self, topology: Topology, own: Home = HOME, homes: Path = HOMES) -> None:
+    def __init__(
+        self, topology: Topology, own: Home = HOME, homes: Path = HOMES, public: PublicCertificate | None = None
+    ) -> None:
         """Describe it; nothing is written yet."""
         self._topology = topology
+        self._public = public
         self._own = own
         self._homes = homes
         self._secrets = SecretFiles(own.secrets)
@@ -80,10 +84,18 @@ class Preparation:
         # Rendered for the place where a package finds its own home, not for where this job sees it.
         inside = Home(HOME.path, Ports(self._own.ports.base))
         hosts = {package: compose.host_of(package) for package in self._topology.packages}
-        options = Options(split="sidecar", certificate_seconds=CERTIFICATE_SECONDS, hosts=hosts | {EDGE: EDGE})
+        options = Options(
+            split="sidecar",
+            certificate_seconds=CERTIFICATE_SECONDS,
+            hosts=hosts | {EDGE: EDGE},
+            public_certificate=self._public is not None,
+        )
         envoys = render.render(self._topology, inside, Surface.of(methods), options)
         for package in self._topology.packages.values():
             self._package(package, envoys)
+        if self._public is not None:
+            self._public.check()
+            replace_text(secret_file(self._home(compose.EDGE_PACKAGE), PUBLIC), self._public.secret())
         self._simulator(authority)
         self._servers()
 
@@ -235,7 +247,7 @@ def main(arguments: Sequence[str]) -> int:
     runnable = [*topology.packages, compose.PSP]
     match arguments:
         case [compose.PREPARE]:
-            Preparation(topology).write()
+            Preparation(topology, public=PublicCertificate.from_environment(os.environ)).write()
         case [compose.DATABASES]:
             asyncio.run(create_databases(topology))
         case [compose.ROTATE, name]:

@@ -8,6 +8,7 @@ from control.home import Home
 
 CA = "ca"
 WEB = "web"
+PUBLIC = "public"
 DEVELOPER = "developer"
 EDGE = "edge"
 MESH = "mesh"

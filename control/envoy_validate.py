@@ -13,9 +13,10 @@ from pathlib import Path
 
 from control import render
 from control.authority import Authority
-from control.envoy_names import config_file
+from control.envoy_names import PUBLIC, config_file, secret_file
 from control.home import Home, Ports
 from control.membership import Membership
+from control.public_certificate import PublicCertificate
 from control.render import Options, Surface
 from control.servers.envoy import binary
 from mesh import contract, topology
@@ -30,7 +31,10 @@ def problems(mesh: Topology, surface: Surface, folder: Path) -> Iterator[str]:
     """Yield one text for each configuration that Envoy refuses or warns about; the folder takes the files."""
     home = Home(folder, Ports())
     home.create()
-    Authority(mesh, home).open()
+    authority = Authority(mesh, home)
+    authority.open()
+    public = PublicCertificate(authority.developer_certificate_file, authority.developer_key_file)
+    secret_file(home, PUBLIC).write_text(public.secret())
     for package in mesh.packages:
         Membership(home).replace(package, [home.app_socket(package)])
     seen: set[str] = set()
@@ -47,7 +51,7 @@ def _options(mesh: Topology) -> Iterator[Options]:
     for profile in mesh.limits:
         yield Options(profile=profile)
     elsewhere: Mapping[str, str] = {package: package.replace("_", "-") for package in mesh.packages}
-    yield Options(split="sidecar", hosts=elsewhere, collector=("collector", 4317))
+    yield Options(split="sidecar", hosts=elsewhere, collector=("collector", 4317), public_certificate=True)
 
 
 def _complaint(home: Home, name: str, text: str) -> str:

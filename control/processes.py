@@ -14,10 +14,11 @@ from typing import Any
 from control import logs, membership, render, spawn, topology_file
 from control.atomic_file import replace_text
 from control.authority import Authority
-from control.envoy_names import EDGE, MESH, admin_socket, config_file
+from control.envoy_names import EDGE, MESH, PUBLIC, admin_socket, config_file, secret_file
 from control.home import Home
 from control.membership import Membership
 from control.probes import grpc_health, http_health
+from control.public_certificate import PublicCertificate
 from control.render import Options, Surface
 from control.rotation import Learn, Rotation
 from control.secrets import SecretFiles
@@ -76,12 +77,17 @@ class Mesh:
     """The processes of one mesh."""
 
     def __init__(self, home: Home, topology: Topology, profile: str) -> None:
-        """Describe a mesh; nothing is made or started."""
+        """Describe a mesh; nothing is started.
+
+        Raises:
+            StartFailed: The settings name half a certificate.
+        """
         self.home = home
         self.topology = topology
         self.profile = profile
         self.secrets = SecretFiles(home.secrets)
         self.authority = Authority(topology, home)
+        self.public = PublicCertificate.from_environment(os.environ)
         self.members = Membership(home)
         self.postgres = postgres_of(home)
         self.valkey = Valkey(
@@ -135,7 +141,11 @@ class Mesh:
         for package in self.topology.packages.values():
             sockets = [self.home.app_socket(package.name, number) for number in range(package.replicas)]
             self.members.replace(package.name, sockets)
-        configurations = render.render(self.topology, self.home, Surface.of(methods), Options(profile=self.profile))
+        if self.public is not None:
+            self.public.check()
+            replace_text(secret_file(self.home, PUBLIC), self.public.secret())
+        options = Options(profile=self.profile, public_certificate=self.public is not None)
+        configurations = render.render(self.topology, self.home, Surface.of(methods), options)
         for name, text in configurations.items():
             replace_text(config_file(self.home, name), text)
 

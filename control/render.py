@@ -17,6 +17,7 @@ from control.envoy_names import (
     DEVELOPER,
     EDGE,
     MESH,
+    PUBLIC,
     WEB,
     access_log,
     admin_socket,
@@ -79,6 +80,7 @@ class Options:
         hosts: Where other machines find a package's inbound listener; those not named are on this one.
         collector: Host and port of an OTLP collector; without it Envoy makes no spans.
         trace_percent: How many of the calls that bring no trace get one.
+        public_certificate: Whether an operator has brought one for the edge.
     """
 
     profile: str = "default"
@@ -87,6 +89,7 @@ class Options:
     hosts: Mapping[str, str] = field(default_factory=dict)
     collector: tuple[str, int] | None = None
     trace_percent: float = 5.0
+    public_certificate: bool = False
 
 
 def render(
@@ -125,12 +128,13 @@ class _Renderer:
     def edge(self) -> Any:
         topology, limits = self.topology, self.topology.limits[self.options.profile]
         app, out = app_cluster("edge_http"), "out_edge_http"
+        shown = [WEB, PUBLIC] if self.options.public_certificate else [WEB]
         return fill(
             template("edge.yaml"),
             admin_socket=admin_socket(self.home, EDGE),
             bind=self._bind(EDGE),
             port=self.home.ports.edge,
-            web_secret=secret_file(self.home, WEB),
+            certificates=[part("certificate", name=name, path=secret_file(self.home, name)) for name in shown],
             local_replies=local_replies(),
             local_reply=failure(),
             safe_response_mutations=[{"append": header} for header in safe_headers()],
