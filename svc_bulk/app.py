@@ -16,6 +16,7 @@ from svc_bulk.file import store as file_store
 from svc_bulk.file.rpc import FileServicer
 from svc_bulk.jobs import prices, products, stock
 from svc_bulk.jobs.feed import FeedSync
+from svc_bulk.jobs.reconciliation import Reconciliation
 from svc_bulk.jobs.sales import SalesReport
 from svc_bulk.jobs.table import Table
 from svc_bulk.operation import store
@@ -65,6 +66,7 @@ def jobs_of(runtime: Runtime, db: Database, feeds: FeedRules) -> dict[str, Job]:
         "price_update": prices.PriceUpdate(Table(db, prices.read, prices.Prices(catalogue))),
         "sales_report": SalesReport(sales),
         "feed_sync": FeedSync(db, runtime.ids, feeds, puts),
+        "reconciliation": Reconciliation(db, sales),
     }
 
 

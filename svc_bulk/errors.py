@@ -55,6 +55,10 @@ class RowInvalid(Refusal):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class RowUnreconciled(Refusal):
+    """The shop has nothing, or another amount, for what begins with a row."""
+
+
 class FeedNotAllowed(Refusal):
     """The configuration does not allow this feed's address."""
 

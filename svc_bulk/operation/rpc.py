@@ -154,6 +154,6 @@ async def _check_room(tx: asyncpg.Connection) -> None:
 def _source_of(job: operation_pb2.Job) -> UUID | None:
     """Return the file that a job reads, where it reads one that is there."""
     kind = job.WhichOneof("work")
-    if kind in ("product_import", "stock_update", "price_update"):
+    if kind in ("product_import", "stock_update", "price_update", "reconciliation"):
         return UUID(getattr(job, kind).file_id)
     return None

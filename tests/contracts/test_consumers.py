@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -42,6 +42,7 @@ from svc_order.checkout.store import ReturnedUnits
 from svc_order.errors import CartEmpty, SkuNotSold
 from svc_order.order.events import public_events
 from svc_order.order.rules import Order, confirm
+from svc_order.order.values import timestamp
 from svc_order.settings import OrderSettings
 from svc_order.split.rules import SellerPart
 from svc_order.vault import Vault
@@ -650,6 +651,40 @@ async def test_a_report_has_the_orders_that_count(world: World):
     assert "GB,GBP," in files["sales_by_country.csv"]
 
 
+@relies_on("svc_bulk", "ListImportedOrders")
+async def test_a_file_is_reconciled_with_the_order_and_the_refund_that_were_made_of_it(world: World):
+    """By the key and the time that the importer gave them; a shopper's order of the same key is none of the file's."""
+    number, then = f"{uuid4().int % 10**12}", datetime(2011, 3, 1, 9, 30, tzinfo=UTC)
+    sku, key = await world.product(sku=number), f"invoice-{number}"
+    importer = as_user(await world.rich(), roles=("customer", "importer"), actor_id=uuid4())
+    orders = world.stub(order_service_pb2_grpc.OrderServiceStub, ORDERS)
+    bought = await place(world, sku, key=key, importer=importer, price_minor=200, effective_time=timestamp(then))
+    await place(world, sku, key=key)
+    when = timestamp(then + timedelta(days=1))
+    shipped = order_service_pb2.ShipOrderRequest(order_id=bought.order_id, effective_time=when)
+    await orders.ShipOrder(shipped, metadata=as_user(roles=("importer",)))
+    back = order_service_pb2.CreateRefundRequest(
+        order_id=bought.order_id,
+        amount=gbp(200),
+        request_id=f"return-{number}",
+        effective_time=when,
+        lines=[order_service_pb2.ReturnedLine(line_number=1, quantity=1)],
+    )
+    await orders.CreateRefund(back, metadata=as_user(roles=("importer",)))
+
+    head = "invoice_no,stock_code,description,quantity,invoice_time,unit_price_gbp,customer_id,country\n"
+    content = (
+        f"{head}{number},{sku},,2,{then:%F %T},2.00,7,UK\n{number}9,{sku},,1,{then:%F %T},5.00,7,UK\n"
+        f"C{number},{sku},,-1,{then + timedelta(days=1):%F %T},2.00,7,UK\n"
+    )
+    done = await job_done(world, reconciliation={"file_id": await file_of(world, content)})
+    table = (await text_of(world, next(file for file in done.files if file.name == "reconciliation.csv"))).splitlines()
+
+    assert {"orders,orders,1,4.000", "refunds,refunds,1,-2.000", "difference,difference,0,0.000"} <= set(table)
+    assert "remainder,orders refused: NOT_IN_THE_SHOP,1,5.000" in table
+    assert 1 == done.progress.refused
+
+
 # One-time links
 
 
@@ -719,20 +754,24 @@ async def requested_link(world: World, user_id: str) -> auth_events_pb2.LinkRequ
             await asyncio.sleep(0.05)
 
 
-async def place(world: World, sku: str) -> order_pb2.Order:
-    """Place an order of two units from a wallet, through the whole saga."""
+async def place(
+    world: World, sku: str, *, key: str = "", importer: Any = None, price_minor: int = PRICE_MINOR, **more: Any
+) -> order_pb2.Order:
+    """Place an order of two units from a wallet, through the whole saga; an importer's has a price of its own."""
+    agreed = {} if importer is None else {"agreed_price": gbp(price_minor)}
     checkout = world.stub(checkout_service_pb2_grpc.CheckoutServiceStub, "titan.order.v1.CheckoutService")
     asked = checkout_service_pb2.PlaceOrderRequest(
-        expected_total=gbp(2 * PRICE_MINOR),
+        expected_total=gbp(2 * price_minor),
         shipping_address=address_pb2.Address(
             full_name="Ada Byron", line1="1 Mill Lane", city="Leeds", postal_code="LS1 1AA", country_code="GB"
         ),
         contact_email="ada@example.com",
         payment=WALLET,
-        lines=[checkout_service_pb2.PlaceOrderLine(sku=sku, quantity=2)],
-        request_id=str(uuid4()),
+        lines=[checkout_service_pb2.PlaceOrderLine(sku=sku, quantity=2, **agreed)],
+        request_id=key or str(uuid4()),
+        **more,
     )
-    placed = (await checkout.PlaceOrder(asked, metadata=as_user(await world.rich()))).order
+    placed = (await checkout.PlaceOrder(asked, metadata=importer or as_user(await world.rich()))).order
     assert order_pb2.ORDER_STATUS_CONFIRMED == placed.status
     return placed
 

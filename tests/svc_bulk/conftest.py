@@ -51,6 +51,15 @@ class Sold(sales_service_pb2_grpc.SalesServiceServicer):
     def __init__(self) -> None:
         self.pages: list[sales_service_pb2.SumSalesResponse] = []
         self.asked: list[sales_service_pb2.SumSalesRequest] = []
+        self.imported: list[sales_service_pb2.ImportedOrder] = []
+        self.imported_asked: list[sales_service_pb2.ListImportedOrdersRequest] = []
+
+    async def ListImportedOrders(self, request: Any, context: Any) -> sales_service_pb2.ListImportedOrdersResponse:
+        """One order a page."""
+        self.imported_asked.append(request)
+        here = int(request.page_token or 0)
+        more = str(here + 1) if here + 1 < len(self.imported) else ""
+        return sales_service_pb2.ListImportedOrdersResponse(orders=self.imported[here : here + 1], next_page_token=more)
 
     async def SumSales(self, request: Any, context: Any) -> sales_service_pb2.SumSalesResponse:
         self.asked.append(request)

@@ -77,20 +77,22 @@ class OperationProgress(_message.Message):
     def __init__(self, rows_done: _Optional[int] = ..., rows_total: _Optional[int] = ..., created: _Optional[int] = ..., updated: _Optional[int] = ..., unchanged: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync")
+    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync", "reconciliation")
     PRODUCT_IMPORT_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_EXPORT_FIELD_NUMBER: _ClassVar[int]
     STOCK_UPDATE_FIELD_NUMBER: _ClassVar[int]
     PRICE_UPDATE_FIELD_NUMBER: _ClassVar[int]
     SALES_REPORT_FIELD_NUMBER: _ClassVar[int]
     FEED_SYNC_FIELD_NUMBER: _ClassVar[int]
+    RECONCILIATION_FIELD_NUMBER: _ClassVar[int]
     product_import: ProductImport
     product_export: ProductExport
     stock_update: StockUpdate
     price_update: PriceUpdate
     sales_report: SalesReport
     feed_sync: FeedSync
-    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ...) -> None: ...
+    reconciliation: Reconciliation
+    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ...) -> None: ...
 
 class ProductImport(_message.Message):
     __slots__ = ("file_id", "dry_run")
@@ -139,6 +141,16 @@ class FeedSync(_message.Message):
     format: _file_pb2.FileFormat
     dry_run: bool
     def __init__(self, url: _Optional[str] = ..., format: _Optional[_Union[_file_pb2.FileFormat, str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class Reconciliation(_message.Message):
+    __slots__ = ("file_id", "from_time", "to_time")
+    FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    FROM_TIME_FIELD_NUMBER: _ClassVar[int]
+    TO_TIME_FIELD_NUMBER: _ClassVar[int]
+    file_id: str
+    from_time: _timestamp_pb2.Timestamp
+    to_time: _timestamp_pb2.Timestamp
+    def __init__(self, file_id: _Optional[str] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RowProblem(_message.Message):
     __slots__ = ("row_number", "reason", "message")
