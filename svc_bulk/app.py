@@ -14,9 +14,10 @@ from svc_bulk import settings as bulk_settings
 from svc_bulk.feed.fetching import FeedRules
 from svc_bulk.file import store as file_store
 from svc_bulk.file.rpc import FileServicer
-from svc_bulk.jobs import prices, products, stock
+from svc_bulk.jobs import prices, products, repricing, stock
 from svc_bulk.jobs.feed import FeedSync
 from svc_bulk.jobs.reconciliation import Reconciliation
+from svc_bulk.jobs.repricing import Repricing
 from svc_bulk.jobs.sales import SalesReport
 from svc_bulk.jobs.table import Table
 from svc_bulk.operation import store
@@ -67,6 +68,7 @@ def jobs_of(runtime: Runtime, db: Database, feeds: FeedRules) -> dict[str, Job]:
         "sales_report": SalesReport(sales),
         "feed_sync": FeedSync(db, runtime.ids, feeds, puts),
         "reconciliation": Reconciliation(db, sales),
+        "repricing": Repricing(db, catalogue, Table(db, repricing.read, prices.Prices(catalogue))),
     }
 
 

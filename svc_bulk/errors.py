@@ -73,5 +73,17 @@ class ReportTooLarge(Refusal):
     """A report has more groups than a report may have."""
 
 
-ENDS_AN_OPERATION = (FileNotFound, FileUnreadable, FileTooLarge, FeedNotAllowed, FeedRefused, ReportTooLarge)
+class NothingSelected(Refusal):
+    """What an operation was to work on names nothing that there is."""
+
+
+ENDS_AN_OPERATION = (
+    FileNotFound,
+    FileUnreadable,
+    FileTooLarge,
+    FeedNotAllowed,
+    FeedRefused,
+    ReportTooLarge,
+    NothingSelected,
+)
 """What a job finds out about itself: trying again would find the same."""

@@ -66,7 +66,7 @@ from titan.bulk.v1 import (
     operation_service_pb2_grpc,
 )
 from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
-from titan.catalog.v1 import product_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from titan.order.v1 import (
     checkout_service_pb2,
@@ -636,6 +636,22 @@ async def test_a_job_puts_products_prices_and_stock_and_reads_them_again(world: 
     rows = (await text_of(world, export.files[0])).splitlines()
     assert 1 == len([row for row in rows if f",{other},350,GBP,2000,Jug,," in row])
     assert 1 == len([row for row in rows if f",{sku},{PRICE_MINOR},GBP,2000,Title of {sku},," in row])
+
+
+@relies_on("svc_bulk", "BatchSetPrices", "ListAllProducts")
+async def test_a_job_reprices_what_is_named_from_what_it_costs(world: World):
+    """The products that have a SKU, and no others; the price is set from the one that was read."""
+    sku, other = await world.product(), await world.product()
+    done = await job_done(world, repricing={"products": {"skus": [sku]}, "percent": "-10"})
+    rows = (await text_of(world, done.files[0])).splitlines()
+
+    assert (1, 1) == (done.progress.updated, done.progress.rows_done)
+    assert f"{sku},GBP,{PRICE_MINOR},{PRICE_MINOR * 9 // 10}," == rows[1] and other not in str(rows)
+    products = world.clients("svc_order")
+    asked = product_service_pb2.BatchGetVariantsRequest(skus=[sku, other])
+    found = await products.get(product_service_pb2_grpc.ProductServiceStub).BatchGetVariants(asked, timeout=5.0)
+    assert [PRICE_MINOR * 9 // 10, PRICE_MINOR] == [each.price.minor_units for each in found.variants]
+    await products.close()
 
 
 @relies_on("svc_bulk", "SumSales")

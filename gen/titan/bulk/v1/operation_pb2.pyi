@@ -22,6 +22,12 @@ class OperationState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OPERATION_STATE_FAILED: _ClassVar[OperationState]
     OPERATION_STATE_DEAD: _ClassVar[OperationState]
     OPERATION_STATE_CANCELLED: _ClassVar[OperationState]
+
+class PriceRounding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRICE_ROUNDING_UNSPECIFIED: _ClassVar[PriceRounding]
+    PRICE_ROUNDING_UP: _ClassVar[PriceRounding]
+    PRICE_ROUNDING_DOWN: _ClassVar[PriceRounding]
 OPERATION_STATE_UNSPECIFIED: OperationState
 OPERATION_STATE_QUEUED: OperationState
 OPERATION_STATE_RUNNING: OperationState
@@ -29,6 +35,9 @@ OPERATION_STATE_SUCCEEDED: OperationState
 OPERATION_STATE_FAILED: OperationState
 OPERATION_STATE_DEAD: OperationState
 OPERATION_STATE_CANCELLED: OperationState
+PRICE_ROUNDING_UNSPECIFIED: PriceRounding
+PRICE_ROUNDING_UP: PriceRounding
+PRICE_ROUNDING_DOWN: PriceRounding
 
 class Operation(_message.Message):
     __slots__ = ("operation_id", "job", "state", "done", "progress", "error", "files", "attempts", "problem", "cancel_requested", "create_time", "start_time", "end_time")
@@ -77,7 +86,7 @@ class OperationProgress(_message.Message):
     def __init__(self, rows_done: _Optional[int] = ..., rows_total: _Optional[int] = ..., created: _Optional[int] = ..., updated: _Optional[int] = ..., unchanged: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync", "reconciliation")
+    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync", "reconciliation", "repricing")
     PRODUCT_IMPORT_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_EXPORT_FIELD_NUMBER: _ClassVar[int]
     STOCK_UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +94,7 @@ class Job(_message.Message):
     SALES_REPORT_FIELD_NUMBER: _ClassVar[int]
     FEED_SYNC_FIELD_NUMBER: _ClassVar[int]
     RECONCILIATION_FIELD_NUMBER: _ClassVar[int]
+    REPRICING_FIELD_NUMBER: _ClassVar[int]
     product_import: ProductImport
     product_export: ProductExport
     stock_update: StockUpdate
@@ -92,7 +102,8 @@ class Job(_message.Message):
     sales_report: SalesReport
     feed_sync: FeedSync
     reconciliation: Reconciliation
-    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ...) -> None: ...
+    repricing: Repricing
+    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ..., repricing: _Optional[_Union[Repricing, _Mapping]] = ...) -> None: ...
 
 class ProductImport(_message.Message):
     __slots__ = ("file_id", "dry_run")
@@ -151,6 +162,34 @@ class Reconciliation(_message.Message):
     from_time: _timestamp_pb2.Timestamp
     to_time: _timestamp_pb2.Timestamp
     def __init__(self, file_id: _Optional[str] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Repricing(_message.Message):
+    __slots__ = ("all_products", "category_id", "products", "percent", "round_to_minor", "ending_minor", "rounding", "dry_run")
+    ALL_PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TO_MINOR_FIELD_NUMBER: _ClassVar[int]
+    ENDING_MINOR_FIELD_NUMBER: _ClassVar[int]
+    ROUNDING_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    all_products: bool
+    category_id: str
+    products: NamedProducts
+    percent: str
+    round_to_minor: int
+    ending_minor: int
+    rounding: PriceRounding
+    dry_run: bool
+    def __init__(self, all_products: _Optional[bool] = ..., category_id: _Optional[str] = ..., products: _Optional[_Union[NamedProducts, _Mapping]] = ..., percent: _Optional[str] = ..., round_to_minor: _Optional[int] = ..., ending_minor: _Optional[int] = ..., rounding: _Optional[_Union[PriceRounding, str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class NamedProducts(_message.Message):
+    __slots__ = ("product_ids", "skus")
+    PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    SKUS_FIELD_NUMBER: _ClassVar[int]
+    product_ids: _containers.RepeatedScalarFieldContainer[str]
+    skus: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, product_ids: _Optional[_Iterable[str]] = ..., skus: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RowProblem(_message.Message):
     __slots__ = ("row_number", "reason", "message")

@@ -176,14 +176,14 @@ class ProductServiceServicer:
 
         The same request id of an operation gives the same answer and changes nothing twice.
         Fails with IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
-        Results carry PRODUCT_NOT_FOUND or PRICE_INVALID.
+        Results carry PRODUCT_NOT_FOUND, PRICE_INVALID, or PRODUCT_CHANGED where the price is not the expected one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAllProducts(self, request, context):
-        """Lists all products for a long job, the oldest first, past everything that is kept for shoppers.
+        """Lists all products for a long job, or those that it names, the oldest first, past everything that is kept for shoppers.
 
         Fails with PAGE_TOKEN_INVALID.
         """
