@@ -19,12 +19,13 @@ from svc_bulk.jobs.feed import FeedSync
 from svc_bulk.jobs.reconciliation import Reconciliation
 from svc_bulk.jobs.repricing import Repricing
 from svc_bulk.jobs.sales import SalesReport
+from svc_bulk.jobs.search import SearchReindex
 from svc_bulk.jobs.table import Table
 from svc_bulk.operation import store
 from svc_bulk.operation.rpc import OperationServicer
 from svc_bulk.operation.work import Job
 from svc_bulk.operation.worker import Worker
-from titan.catalog.v1 import product_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2_grpc, search_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2_grpc
 
@@ -68,6 +69,7 @@ def jobs_of(runtime: Runtime, db: Database, feeds: FeedRules) -> dict[str, Job]:
         "sales_report": SalesReport(sales),
         "feed_sync": FeedSync(db, runtime.ids, feeds, puts),
         "reconciliation": Reconciliation(db, sales),
+        "search_reindex": SearchReindex(runtime.clients.get(search_service_pb2_grpc.SearchServiceStub)),
         "repricing": Repricing(db, catalogue, Table(db, repricing.read, prices.Prices(catalogue))),
     }
 

@@ -77,6 +77,10 @@ class NothingSelected(Refusal):
     """What an operation was to work on names nothing that there is."""
 
 
+class SearchDiffers(Refusal):
+    """The search data is again and again another than it was made to be."""
+
+
 ENDS_AN_OPERATION = (
     FileNotFound,
     FileUnreadable,
@@ -85,5 +89,6 @@ ENDS_AN_OPERATION = (
     FeedRefused,
     ReportTooLarge,
     NothingSelected,
+    SearchDiffers,
 )
 """What a job finds out about itself: trying again would find the same."""

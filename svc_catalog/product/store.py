@@ -130,8 +130,9 @@ async def save_new(
     drafts = [draft for _, draft in made]
     rows = await tx.fetch(
         "INSERT INTO products"
-        " (product_id, version, title, description, category_ids, seller_id, created_at, updated_at)"
-        " SELECT product_id, 1, title, description, category_ids::uuid[], seller_id, $6, $6 FROM unnest("
+        " (product_id, version, title, description, category_ids, seller_id, created_at, updated_at, search_language)"
+        " SELECT product_id, 1, title, description, category_ids::uuid[], seller_id, $6, $6,"
+        " (SELECT language FROM search_languages WHERE is_current) FROM unnest("
         " $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY"
         " AS d (product_id, title, description, category_ids, seller_id, place) ORDER BY place"
         " RETURNING product_id, seq",

@@ -28,7 +28,9 @@ async def list_matches(
     rows = await connection.fetch(
         "SELECT product_id, score, seq FROM ("
         " SELECT p.product_id, (ts_rank(p.search, q) * 1000000)::bigint AS score, p.seq"
-        " FROM websearch_to_tsquery('english', $1) q JOIN products p ON p.search @@ q"
+        " FROM search_languages l"
+        " CROSS JOIN LATERAL websearch_to_tsquery(('pg_catalog.' || l.language)::regconfig, $1) q"
+        " JOIN products p ON p.search @@ q AND p.search_language = l.language"
         ") m WHERE $2::bigint IS NULL OR (score, seq) < ($2, $3::bigint) ORDER BY score DESC, seq DESC LIMIT $4",
         query,
         score,

@@ -28,6 +28,8 @@ CALLS = {
     Call("svc_bulk", "titan.catalog.v1.ProductService", "BatchPutProducts"),
     Call("svc_bulk", "titan.catalog.v1.ProductService", "BatchSetPrices"),
     Call("svc_bulk", "titan.catalog.v1.ProductService", "ListAllProducts"),
+    Call("svc_bulk", "titan.catalog.v1.SearchService", "DigestSearch"),
+    Call("svc_bulk", "titan.catalog.v1.SearchService", "ReindexProducts"),
     Call("svc_bulk", "titan.inventory.v1.InventoryService", "BatchSetStock"),
     Call("svc_bulk", "titan.order.v1.SalesService", "ListImportedOrders"),
     Call("svc_bulk", "titan.order.v1.SalesService", "SumSales"),

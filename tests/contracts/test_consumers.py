@@ -66,7 +66,7 @@ from titan.bulk.v1 import (
     operation_service_pb2_grpc,
 )
 from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
-from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc, search_service_pb2
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from titan.order.v1 import (
     checkout_service_pb2,
@@ -652,6 +652,19 @@ async def test_a_job_reprices_what_is_named_from_what_it_costs(world: World):
     found = await products.get(product_service_pb2_grpc.ProductServiceStub).BatchGetVariants(asked, timeout=5.0)
     assert [PRICE_MINOR * 9 // 10, PRICE_MINOR] == [each.price.minor_units for each in found.variants]
     await products.close()
+
+
+@relies_on("svc_bulk", "ReindexProducts", "DigestSearch")
+async def test_a_job_makes_the_search_data_again_and_compares_it(world: World):
+    """In another language and back; both digests are those of all products."""
+    await world.product()
+    german = await job_done(world, search_reindex={"language": search_service_pb2.SEARCH_LANGUAGE_GERMAN})
+    english = await job_done(world, search_reindex={"language": search_service_pb2.SEARCH_LANGUAGE_ENGLISH})
+
+    _, row = (await text_of(world, german.files[0])).splitlines()
+    products, rewritten, stored, expected = row.split(",")
+    assert int(products) == int(rewritten) > 0 and stored == expected and 64 == len(stored)
+    assert row != (await text_of(world, english.files[0])).splitlines()[1]
 
 
 @relies_on("svc_bulk", "SumSales")

@@ -4,6 +4,7 @@ from buf.validate import validate_pb2 as _validate_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.rpc import status_pb2 as _status_pb2
 from titan.bulk.v1 import file_pb2 as _file_pb2
+from titan.catalog.v1 import search_service_pb2 as _search_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -86,7 +87,7 @@ class OperationProgress(_message.Message):
     def __init__(self, rows_done: _Optional[int] = ..., rows_total: _Optional[int] = ..., created: _Optional[int] = ..., updated: _Optional[int] = ..., unchanged: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync", "reconciliation", "repricing")
+    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync", "reconciliation", "repricing", "search_reindex")
     PRODUCT_IMPORT_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_EXPORT_FIELD_NUMBER: _ClassVar[int]
     STOCK_UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +96,7 @@ class Job(_message.Message):
     FEED_SYNC_FIELD_NUMBER: _ClassVar[int]
     RECONCILIATION_FIELD_NUMBER: _ClassVar[int]
     REPRICING_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_REINDEX_FIELD_NUMBER: _ClassVar[int]
     product_import: ProductImport
     product_export: ProductExport
     stock_update: StockUpdate
@@ -103,7 +105,8 @@ class Job(_message.Message):
     feed_sync: FeedSync
     reconciliation: Reconciliation
     repricing: Repricing
-    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ..., repricing: _Optional[_Union[Repricing, _Mapping]] = ...) -> None: ...
+    search_reindex: SearchReindex
+    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ..., repricing: _Optional[_Union[Repricing, _Mapping]] = ..., search_reindex: _Optional[_Union[SearchReindex, _Mapping]] = ...) -> None: ...
 
 class ProductImport(_message.Message):
     __slots__ = ("file_id", "dry_run")
@@ -162,6 +165,12 @@ class Reconciliation(_message.Message):
     from_time: _timestamp_pb2.Timestamp
     to_time: _timestamp_pb2.Timestamp
     def __init__(self, file_id: _Optional[str] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class SearchReindex(_message.Message):
+    __slots__ = ("language",)
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    language: _search_service_pb2.SearchLanguage
+    def __init__(self, language: _Optional[_Union[_search_service_pb2.SearchLanguage, str]] = ...) -> None: ...
 
 class Repricing(_message.Message):
     __slots__ = ("all_products", "category_id", "products", "percent", "round_to_minor", "ending_minor", "rounding", "dry_run")
