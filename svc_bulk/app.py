@@ -20,6 +20,7 @@ from svc_bulk.jobs.reconciliation import Reconciliation
 from svc_bulk.jobs.repricing import Repricing
 from svc_bulk.jobs.sales import SalesReport
 from svc_bulk.jobs.search import SearchReindex
+from svc_bulk.jobs.settlement import ProviderSettlement
 from svc_bulk.jobs.table import Table
 from svc_bulk.operation import store
 from svc_bulk.operation.rpc import OperationServicer
@@ -28,6 +29,7 @@ from svc_bulk.operation.worker import Worker
 from titan.catalog.v1 import product_service_pb2_grpc, search_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2_grpc
+from titan.payment.v1 import settlement_service_pb2_grpc
 
 NICENESS = 10
 """What shoppers wait for goes first wherever both want a processor."""
@@ -70,6 +72,9 @@ def jobs_of(runtime: Runtime, db: Database, feeds: FeedRules) -> dict[str, Job]:
         "feed_sync": FeedSync(db, runtime.ids, feeds, puts),
         "reconciliation": Reconciliation(db, sales),
         "search_reindex": SearchReindex(runtime.clients.get(search_service_pb2_grpc.SearchServiceStub)),
+        "provider_settlement": ProviderSettlement(
+            runtime.clients.get(settlement_service_pb2_grpc.SettlementServiceStub)
+        ),
         "repricing": Repricing(db, catalogue, Table(db, repricing.read, prices.Prices(catalogue))),
     }
 

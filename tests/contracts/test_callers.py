@@ -33,6 +33,7 @@ CALLS = {
     Call("svc_bulk", "titan.inventory.v1.InventoryService", "BatchSetStock"),
     Call("svc_bulk", "titan.order.v1.SalesService", "ListImportedOrders"),
     Call("svc_bulk", "titan.order.v1.SalesService", "SumSales"),
+    Call("svc_bulk", "titan.payment.v1.SettlementService", "ResettleDay"),
     Call("svc_cart", "titan.catalog.v1.ProductService", "BatchGetVariants"),
     Call("svc_notify", "titan.auth.v1.LinkService", "BatchGetLinks"),
     Call("svc_notify", "titan.auth.v1.UserService", "BatchGetContacts"),

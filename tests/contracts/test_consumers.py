@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -46,6 +46,7 @@ from svc_order.order.values import timestamp
 from svc_order.settings import OrderSettings
 from svc_order.split.rules import SellerPart
 from svc_order.vault import Vault
+from svc_payment.reconciliation.rules import Found
 from tests.contracts.world import PRICE_MINOR, World, gbp, order
 from tests.harness import as_user, titan_contract
 from titan.auth.v1 import (
@@ -665,6 +666,24 @@ async def test_a_job_makes_the_search_data_again_and_compares_it(world: World):
     products, rewritten, stored, expected = row.split(",")
     assert int(products) == int(rewritten) > 0 and stored == expected and 64 == len(stored)
     assert row != (await text_of(world, english.files[0])).splitlines()[1]
+
+
+@relies_on("svc_bulk", "ResettleDay")
+async def test_a_job_settles_days_with_a_provider_again(world: World):
+    """A row for each, and a refusal for the day that is not over."""
+
+    async def nothing(provider: Any, day: date) -> Found:
+        return Found((), ())
+
+    settlements: Any = world.hosted["svc_payment"].servicers["titan.payment.v1.SettlementService"]
+    settlements._daily._compare = nothing  # its provider is away here
+    today = datetime.now(UTC).date()
+    days = {"first_date": str(today - timedelta(days=2)), "last_date": str(today)}
+    done = await job_done(world, provider_settlement={"provider": "psp_sim", **days})
+
+    assert (3, 2, 1) == (done.progress.rows_total, done.progress.updated, done.progress.refused)
+    _, *rows = (await text_of(world, done.files[0])).splitlines()
+    assert [f"{today - timedelta(days=back)},,0,0,0,0,0,0,yes" for back in (2, 1)] == rows
 
 
 @relies_on("svc_bulk", "SumSales")

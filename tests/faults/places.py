@@ -247,8 +247,9 @@ PLACES: tuple[Place, ...] = (
         "long job",
         "not a shopper's way: tests/svc_bulk kills workers within jobs, between a batch and its record and after it",
         before="bulk.after_claim",
-        effect="bulk.batch.answered bulk.feed.kept bulk.step.before_save",
-        recorded="bulk.step.after_save",
+        effect="bulk.batch.answered bulk.feed.kept bulk.reconciliation.closed bulk.search.page_done"
+        " bulk.step.before_save",
+        recorded="bulk.repricing.planned bulk.step.after_save",
     ),
     *_closed(
         "svc_catalog",
@@ -256,6 +257,12 @@ PLACES: tuple[Place, ...] = (
         "a long job's way: its batches go out under a request id, and tests/svc_bulk repeats them",
         effect="catalog.put.before_commit",
         recorded="catalog.put.after_commit",
+    ),
+    *_closed(
+        "svc_catalog",
+        "search re-index",
+        "a long job's way: a page that is made again is as it was, and tests/svc_bulk repeats them",
+        recorded="catalog.search.page_reindexed",
     ),
     *_closed(
         "svc_order",

@@ -40,7 +40,7 @@ CALLERS = {
     "titan.payment.v1.WalletService": frozenset({"svc_auth", "edge_http"}),
     "titan.payment.v1.RefundService": frozenset({"svc_order", "edge_http"}),
     "titan.payment.v1.LedgerService": frozenset({"edge_http"}),
-    "titan.payment.v1.SettlementService": frozenset({"edge_http"}),
+    "titan.payment.v1.SettlementService": frozenset({"edge_http", "svc_bulk"}),
     "titan.payment.v1.SplitService": frozenset({"svc_order", "edge_http"}),
 }
 

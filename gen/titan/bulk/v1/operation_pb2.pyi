@@ -87,7 +87,7 @@ class OperationProgress(_message.Message):
     def __init__(self, rows_done: _Optional[int] = ..., rows_total: _Optional[int] = ..., created: _Optional[int] = ..., updated: _Optional[int] = ..., unchanged: _Optional[int] = ..., refused: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync", "reconciliation", "repricing", "search_reindex")
+    __slots__ = ("product_import", "product_export", "stock_update", "price_update", "sales_report", "feed_sync", "reconciliation", "repricing", "search_reindex", "provider_settlement")
     PRODUCT_IMPORT_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_EXPORT_FIELD_NUMBER: _ClassVar[int]
     STOCK_UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,7 @@ class Job(_message.Message):
     RECONCILIATION_FIELD_NUMBER: _ClassVar[int]
     REPRICING_FIELD_NUMBER: _ClassVar[int]
     SEARCH_REINDEX_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_SETTLEMENT_FIELD_NUMBER: _ClassVar[int]
     product_import: ProductImport
     product_export: ProductExport
     stock_update: StockUpdate
@@ -106,7 +107,8 @@ class Job(_message.Message):
     reconciliation: Reconciliation
     repricing: Repricing
     search_reindex: SearchReindex
-    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ..., repricing: _Optional[_Union[Repricing, _Mapping]] = ..., search_reindex: _Optional[_Union[SearchReindex, _Mapping]] = ...) -> None: ...
+    provider_settlement: ProviderSettlement
+    def __init__(self, product_import: _Optional[_Union[ProductImport, _Mapping]] = ..., product_export: _Optional[_Union[ProductExport, _Mapping]] = ..., stock_update: _Optional[_Union[StockUpdate, _Mapping]] = ..., price_update: _Optional[_Union[PriceUpdate, _Mapping]] = ..., sales_report: _Optional[_Union[SalesReport, _Mapping]] = ..., feed_sync: _Optional[_Union[FeedSync, _Mapping]] = ..., reconciliation: _Optional[_Union[Reconciliation, _Mapping]] = ..., repricing: _Optional[_Union[Repricing, _Mapping]] = ..., search_reindex: _Optional[_Union[SearchReindex, _Mapping]] = ..., provider_settlement: _Optional[_Union[ProviderSettlement, _Mapping]] = ...) -> None: ...
 
 class ProductImport(_message.Message):
     __slots__ = ("file_id", "dry_run")
@@ -165,6 +167,16 @@ class Reconciliation(_message.Message):
     from_time: _timestamp_pb2.Timestamp
     to_time: _timestamp_pb2.Timestamp
     def __init__(self, file_id: _Optional[str] = ..., from_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., to_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ProviderSettlement(_message.Message):
+    __slots__ = ("provider", "first_date", "last_date")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    FIRST_DATE_FIELD_NUMBER: _ClassVar[int]
+    LAST_DATE_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    first_date: str
+    last_date: str
+    def __init__(self, provider: _Optional[str] = ..., first_date: _Optional[str] = ..., last_date: _Optional[str] = ...) -> None: ...
 
 class SearchReindex(_message.Message):
     __slots__ = ("language",)

@@ -119,8 +119,8 @@ class OperationServiceServicer:
         """Lists the rows that an operation has refused, in the order of the file.
 
         Of one operation 10,000 are kept; `refused` of its progress counts all.
-        Fails with OPERATION_NOT_FOUND or PAGE_TOKEN_INVALID. Results carry ROW_INVALID, ROW_UNRECONCILED or what the called
-        service said.
+        Fails with OPERATION_NOT_FOUND or PAGE_TOKEN_INVALID. Results carry ROW_INVALID, ROW_UNRECONCILED or what the
+        called service said.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

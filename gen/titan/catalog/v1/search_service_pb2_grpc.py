@@ -57,8 +57,8 @@ class SearchServiceServicer:
     """
 
     def SearchProducts(self, request, context):
-        """Finds products by words of their title and description, the best match first, in the language that the shop's search
-        is in. A page of very large products ends early.
+        """Finds products by words of their title and description, the best match first, in the language that the shop's
+        search is in. A page of very large products ends early.
 
         Fails with PAGE_TOKEN_INVALID.
         """
@@ -69,8 +69,8 @@ class SearchServiceServicer:
     def ReindexProducts(self, request, context):
         """Makes the search data of some products again where it is not what it should be, for a long job, the oldest first.
 
-        The first page makes the language that of all products which are made from now on; searches go on meanwhile, and ask
-        each product in the language of its own search data. Asked again it does nothing more.
+        The first page makes the language that of all products which are made from now on; searches go on meanwhile, and
+        ask each product in the language of its own search data. Asked again it does nothing more.
         Fails with PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -52,8 +52,9 @@ class SalesServiceServicer:
     """
 
     def SumSales(self, request, context):
-        """Sums orders that count, some hundreds at a time, in the order in which they were placed: what they come to by day, by
-        country, by customer and by SKU. Groups come back and no order; the sums of all pages together are those of the time.
+        """Sums orders that count, some hundreds at a time, in the order in which they were placed: what they come to by day,
+        by country, by customer and by SKU. Groups come back and no order; the sums of all pages together are those of the
+        time.
 
         Orders that count are CONFIRMED, SHIPPED, DELIVERED or REFUNDED.
         Fails with PAGE_TOKEN_INVALID.
@@ -64,10 +65,11 @@ class SalesServiceServicer:
 
     def ListImportedOrders(self, request, context):
         """Lists orders that an importer brought, whatever became of them, in the order in which they were placed: the key of
-        each, what it came to and what went back of it. Some hundreds are looked at at a time, and nothing personal comes back.
+        each, what it came to and what went back of it. Some hundreds are looked at at a time, and nothing personal comes
+        back.
 
-        An order is an imported one that counts from a time before it was recorded. The key of an order is forgotten 30 days
-        after it was through.
+        An order is an imported one that counts from a time before it was recorded. The key of an order is forgotten 30
+        days after it was through.
         Fails with PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
