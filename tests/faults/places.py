@@ -273,6 +273,13 @@ PLACES: tuple[Place, ...] = (
     ),
     *_closed(
         "svc_payment",
+        "payouts",
+        "not a shopper's way: tests/svc_payment/payout breaks off at each of them",
+        effect="payment.payout.before_commit",
+        recorded="payment.payout.after_commit",
+    ),
+    *_closed(
+        "svc_payment",
         "sellers' shares",
         "the walks buy of the house alone: tests/svc_payment/split breaks off at each of them",
         before="payment.split.after_lock",

@@ -2,8 +2,8 @@
 
 Search data can be made anew, in another language or by newer dictionaries, while searches go on: a row is always whole
 in its own language, and a search asks in each that is in use. The foreign key keeps a language in use while any row is
-in it, also one that another transaction is about to insert. There is no index on a row's language: searches have the one on the data, and a language that goes
-out of use is looked for once.
+in it, also one that another transaction is about to insert. There is no index on a row's language: searches have the
+one on the data, and a language that goes out of use is looked for once.
 """
 
 from __future__ import annotations
