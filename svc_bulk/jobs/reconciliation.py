@@ -186,8 +186,12 @@ def _close(lines: Sequence[FileLine], orders: Sequence[ShopOrder]) -> tuple[Held
 def _outputs(read: Read, held: Held, closed: Books) -> list[Output]:
     tables = book_report.tables(read.lines, closed, held.placed, held.returned, held.leftovers)
     outputs: list[Output] = [(name, Format.CSV, content) for name, content in tables]
-    verdict = "The books close" if closed.closed and not read.problems else "The books do not close"
-    about = f"{verdict}: {closed.file_lines:,} lines, {len(read.problems):,} rows that can't be read"
+    whole = closed.closed and not read.problems and not held.doubts
+    about = (
+        f"The books {'close' if whole else 'do not close'}: {closed.file_lines:,} lines,"
+        f" {len(read.problems):,} rows that can't be read,"
+        f" {len(held.doubts):,} documents of which the shop has nothing, or something else"
+    )
     text = f"<pre>{escape(book_report.text(closed))}</pre>"
     outputs.append(("reconciliation.html", Format.PAGE, page.document("Reconciliation", about, [text])))
     return outputs

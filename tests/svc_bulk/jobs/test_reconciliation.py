@@ -101,6 +101,8 @@ async def test_rows_that_can_not_be_read_and_what_the_shop_lacks_are_told(bulk: 
         rows["orders refused: NOT_IN_THE_SHOP"],
         rows["orders that the file does not have"],
     )
+    [page] = [each for each in done.files if each.name == "reconciliation.html"]
+    assert "<p>The books do not close: 5 lines, 2 rows that can&#x27;t be read, 3 documents" in await bulk.read(page)
     assert 5 == done.progress.refused and State.OPERATION_STATE_SUCCEEDED == done.state
 
 
