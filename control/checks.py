@@ -22,7 +22,7 @@ RELEASED_CONTRACT = ROOT / "protos" / "released.binpb"
 REQUIREMENTS = ROOT / "requirements.in"
 DEPENDENCIES = ROOT / "docs" / "DEPENDENCIES.md"
 DEPLOY = ROOT / "deploy"
-OWN_CODE = ("mesh", "control", "edge_http", "psp_sim", "demo", "replay", "rebuild", "bench")
+OWN_CODE = ("mesh", "control", "edge_http", "psp_sim", "demo", "bookkeeping", "replay", "rebuild", "bench")
 
 _CHECKS_AT_ONCE = 2
 _LONGEST_SECONDS = 300

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from replay.invoices import Invoice
-from replay.kinds import Kind, kind_of
+from bookkeeping.invoices import Invoice
+from bookkeeping.kinds import Kind, kind_of
 
 FIRST_DELIVERY_UNITS = 1000
 LOOK_BACK_DAYS = 7

@@ -11,10 +11,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
+from bookkeeping.invoices import Invoice, ShelfItem
+from bookkeeping.returns import Part, Refund
 from replay.deliveries import Delivery
 from replay.edge import Edge, Refused, ReplayFailed
-from replay.invoices import Invoice, ShelfItem
-from replay.returns import Part, Refund
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ class Importer:
             body["agreedShipping"] = _gbp(invoice.shipping_minor)
         if invoice.discount_minor:
             body["agreedDiscount"] = _gbp(invoice.discount_minor)
-        key, user_id = f"invoice-{invoice.number}", self.users[invoice.buyer]
+        key, user_id = invoice.key, self.users[invoice.buyer]
         for _ in range(DECIDED_TRIES):
             try:
                 order = (await self.edge.call("/v1/orders", body, key=key, user_id=user_id))["order"]

@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from replay import books, deliveries, file, invoices, report
-from replay.books import Books
+from bookkeeping import books, file, invoices, report
+from bookkeeping.books import Books
+from bookkeeping.file import FileLine, mills, pounds
+from bookkeeping.invoices import CreditNote, Invoice
+from replay import deliveries
 from replay.edge import Edge, ReplayFailed, read_endpoints
-from replay.file import FileLine, mills, pounds
 from replay.importer import Importer
-from replay.invoices import CreditNote, Invoice
 from replay.journal import Journal, digest
 from replay.walk import Pace, Walk
 
@@ -158,7 +159,7 @@ async def _replay(edge: Edge, journal: Journal, plan: Plan, lines: Sequence[File
                 unsettled = await walk.unsettled(orders)
     notes = [each for each in documents if isinstance(each, CreditNote)]
     closed = books.reconcile(lines, notes, walk.placed, walk.returned, walk.leftovers)
-    report.write(journal.folder, lines, closed, walk.placed, walk.returned, walk.leftovers)
+    _write(journal.folder, lines, closed, walk)
     console.print()
     console.print(report.text(closed), markup=False)
     console.print()
@@ -167,6 +168,13 @@ async def _replay(edge: Edge, journal: Journal, plan: Plan, lines: Sequence[File
     _print_times(watch, fresh=len(journal.orders) - heard)
     console.print(f"written          {journal.folder}")
     return _status(closed, walk, plan, unsettled)
+
+
+def _write(folder: Path, lines: Sequence[FileLine], closed: Books, walk: Walk) -> None:
+    """Write the reconciliation, the same as tables, and everything that did not go through."""
+    (folder / report.TEXT).write_text(report.text(closed) + "\n", encoding="utf-8")
+    for name, content in report.tables(lines, closed, walk.placed, walk.returned, walk.leftovers):
+        (folder / name).write_bytes(content)
 
 
 async def _prepare(importer: Importer, lines: Sequence[FileLine], orders: Sequence[Invoice]) -> None:

@@ -12,16 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from replay.books import Placed, Returned
+from bookkeeping.books import NOTHING_TO_PAY, Placed, Returned
+from bookkeeping.invoices import CreditNote, Invoice
+from bookkeeping.returns import Leftover, Purchases, Refund
 from replay.deliveries import Delivery
 from replay.edge import RUNNING_CALLS
 from replay.importer import Importer, Order
-from replay.invoices import CreditNote, Invoice
 from replay.journal import Journal
-from replay.returns import Leftover, Purchases, Refund
-
-NOTHING_TO_PAY = "NOTHING_TO_PAY"
-"""Why an invoice is no order: its total is nothing, or its discount more than its goods."""
 
 
 @dataclass

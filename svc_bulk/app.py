@@ -14,17 +14,22 @@ from svc_bulk import settings as bulk_settings
 from svc_bulk.feed.fetching import FeedRules
 from svc_bulk.file import store as file_store
 from svc_bulk.file.rpc import FileServicer
-from svc_bulk.jobs import prices, products, stock
+from svc_bulk.jobs import prices, products, repricing, stock
 from svc_bulk.jobs.feed import FeedSync
+from svc_bulk.jobs.reconciliation import Reconciliation
+from svc_bulk.jobs.repricing import Repricing
 from svc_bulk.jobs.sales import SalesReport
+from svc_bulk.jobs.search import SearchReindex
+from svc_bulk.jobs.settlement import ProviderSettlement
 from svc_bulk.jobs.table import Table
 from svc_bulk.operation import store
 from svc_bulk.operation.rpc import OperationServicer
 from svc_bulk.operation.work import Job
 from svc_bulk.operation.worker import Worker
-from titan.catalog.v1 import product_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2_grpc, search_service_pb2_grpc
 from titan.inventory.v1 import inventory_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2_grpc
+from titan.payment.v1 import settlement_service_pb2_grpc
 
 NICENESS = 10
 """What shoppers wait for goes first wherever both want a processor."""
@@ -65,6 +70,12 @@ def jobs_of(runtime: Runtime, db: Database, feeds: FeedRules) -> dict[str, Job]:
         "price_update": prices.PriceUpdate(Table(db, prices.read, prices.Prices(catalogue))),
         "sales_report": SalesReport(sales),
         "feed_sync": FeedSync(db, runtime.ids, feeds, puts),
+        "reconciliation": Reconciliation(db, sales),
+        "search_reindex": SearchReindex(runtime.clients.get(search_service_pb2_grpc.SearchServiceStub)),
+        "provider_settlement": ProviderSettlement(
+            runtime.clients.get(settlement_service_pb2_grpc.SettlementServiceStub)
+        ),
+        "repricing": Repricing(db, catalogue, Table(db, repricing.read, prices.Prices(catalogue))),
     }
 
 

@@ -55,6 +55,10 @@ class RowInvalid(Refusal):
     code = grpc.StatusCode.INVALID_ARGUMENT
 
 
+class RowUnreconciled(Refusal):
+    """The shop has nothing, or another amount, for what begins with a row."""
+
+
 class FeedNotAllowed(Refusal):
     """The configuration does not allow this feed's address."""
 
@@ -69,5 +73,22 @@ class ReportTooLarge(Refusal):
     """A report has more groups than a report may have."""
 
 
-ENDS_AN_OPERATION = (FileNotFound, FileUnreadable, FileTooLarge, FeedNotAllowed, FeedRefused, ReportTooLarge)
+class NothingSelected(Refusal):
+    """What an operation was to work on names nothing that there is."""
+
+
+class SearchDiffers(Refusal):
+    """The search data is again and again another than it was made to be."""
+
+
+ENDS_AN_OPERATION = (
+    FileNotFound,
+    FileUnreadable,
+    FileTooLarge,
+    FeedNotAllowed,
+    FeedRefused,
+    ReportTooLarge,
+    NothingSelected,
+    SearchDiffers,
+)
 """What a job finds out about itself: trying again would find the same."""

@@ -22,6 +22,7 @@ from svc_payment.ledger.rpc import LedgerService
 from svc_payment.payment import store as payments
 from svc_payment.payment.rpc import PaymentService
 from svc_payment.payment.subjects import PaymentSubjects
+from svc_payment.payout.rpc import PayoutService
 from svc_payment.providers import psp_sim
 from svc_payment.providers.interface import Providers
 from svc_payment.providers.psp_sim import PspSim
@@ -48,6 +49,7 @@ class Parts:
     ledger: LedgerService
     settlements: SettlementService
     splits: SplitService
+    payouts: PayoutService
     daily: Daily
     worker: Worker
     settlers: Mapping[SubjectKind, ProviderSettler[Any, Any]]
@@ -61,6 +63,7 @@ class Parts:
             "titan.payment.v1.LedgerService": self.ledger,
             "titan.payment.v1.SettlementService": self.settlements,
             "titan.payment.v1.SplitService": self.splits,
+            "titan.payment.v1.PayoutService": self.payouts,
         }
 
     async def close(self) -> None:
@@ -80,6 +83,7 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         for account in (
             ledger_rules.sales(currency),
             ledger_rules.fees(currency),
+            ledger_rules.payouts(currency),
             ledger_rules.imported(currency),
             *(ledger_rules.clearing(name, currency) for name in providers),
         )
@@ -100,6 +104,7 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
         ledger=LedgerService(db, clock),
         settlements=SettlementService(db, daily),
         splits=SplitService(db, clock, fee_basis_points=settings.fee_basis_points),
+        payouts=PayoutService(db, clock, ids),
         daily=daily,
         worker=worker,
         settlers=settlers,

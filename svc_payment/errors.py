@@ -121,3 +121,21 @@ class SharesConflict(Refusal):
     """The order was split before in another way, or more would be split than was paid."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class PayoutNotFound(Refusal):
+    """No such payout, or somebody else's."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class PayoutSettled(Refusal):
+    """The payout was paid, or failed, and stays so."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class NothingPayable(Refusal):
+    """The seller is owed nothing that could be paid out."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION

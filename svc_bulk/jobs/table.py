@@ -76,7 +76,7 @@ class Table:
         """Carry over what has not been yet; `place` is kept in every step."""
         operation = work.operation
         done, total, position = operation.progress.rows_done, operation.progress.rows_total, operation.position
-        async with _copied(self._db, source.file_id) as file:
+        async with copied(self._db, source.file_id) as file:
             if not position:
                 self._read(file, source.format)  # a header that can't be read ends the operation here
                 file.seek(0)
@@ -136,7 +136,7 @@ def _step(
 
 
 @asynccontextmanager
-async def _copied(db: Database, file_id: UUID) -> AsyncIterator[TextIO]:
+async def copied(db: Database, file_id: UUID) -> AsyncIterator[TextIO]:
     """Copy a file here and open it as text: what is no UTF-8 becomes surrogates, and a byte order mark nothing."""
     with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as copy:
         async for part in file_store.parts(db, file_id):

@@ -21,6 +21,7 @@ from svc_bulk.file import store as file_store
 from svc_bulk.operation import rules, store, wire
 from svc_bulk.operation.rules import Operation
 from svc_bulk.operation.wire import problem_to_wire, state_of, to_wire
+from svc_bulk.report.days import settled_days
 from titan.bulk.v1 import operation_pb2, operation_service_pb2_grpc
 from titan.bulk.v1 import operation_service_pb2 as pb
 
@@ -50,6 +51,8 @@ class OperationServicer(operation_service_pb2_grpc.OperationServiceServicer):
         user_id, kind = caller_of().require_user_id(), request.job.WhichOneof("work")
         if kind == "feed_sync":
             self._feeds.check(request.job.feed_sync.url)
+        if kind == "provider_settlement":
+            settled_days(request.job.provider_settlement.first_date, request.job.provider_settlement.last_date)
         file_id = _source_of(request.job)
         claim = idempotency.Claim(user_id, START, request.request_id, idempotency.fingerprint(request))
 
@@ -154,6 +157,6 @@ async def _check_room(tx: asyncpg.Connection) -> None:
 def _source_of(job: operation_pb2.Job) -> UUID | None:
     """Return the file that a job reads, where it reads one that is there."""
     kind = job.WhichOneof("work")
-    if kind in ("product_import", "stock_update", "price_update"):
+    if kind in ("product_import", "stock_update", "price_update", "reconciliation"):
         return UUID(getattr(job, kind).file_id)
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from html import escape
 
@@ -28,22 +28,27 @@ dd { margin: 0; font-size: 1.35rem; font-variant-numeric: tabular-nums }
 svg { width: 100%; height: auto; display: block } svg text { fill: var(--soft); font-size: 12px }
 svg .name, svg .value { fill: var(--ink) } svg .value { font-variant-numeric: tabular-nums }
 svg rect { fill: var(--bar) } svg line { stroke: var(--line) }
+pre { font-size: .8rem; overflow-x: auto }
 """
 
 
 def render(report: Report, *, period: str) -> bytes:
     """Return the page; `period` says for which time it is."""
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Sales report</title>"
-        '<meta name=viewport content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<style>{_STYLE}</style><h1>Sales report</h1><p>{escape(period)}</p>"
-    ]
-    if not report.totals:
-        parts.append("<p>Nothing was sold in this time.</p>")
+    parts = [] if report.totals else ["<p>Nothing was sold in this time.</p>"]
     for currency, sums in report.totals.items():
         parts += _section(report, currency, sums)
-    return "".join(parts).encode()
+    return document("Sales report", period, parts)
+
+
+def document(title: str, about: str, parts: Iterable[str]) -> bytes:
+    """Return a page of parts that are HTML already, below its title and a line about it."""
+    head = (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
+        '<meta name=viewport content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<style>{_STYLE}</style><h1>{escape(title)}</h1><p>{escape(about)}</p>"
+    )
+    return "".join([head, *parts]).encode()
 
 
 def amount(minor: int, currency: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -43,8 +44,14 @@ SELECT -p.seq AS place, {_COLUMNS} FROM products p {_VARIANTS}
 WHERE ($1::bigint IS NULL OR p.seq < $1) ORDER BY p.seq DESC LIMIT $2
 """
 _OLDEST = f"""
-SELECT p.seq AS place, {_COLUMNS} FROM products p {_VARIANTS} WHERE p.seq > $1 ORDER BY p.seq LIMIT $2
+SELECT p.seq AS place, {_COLUMNS} FROM products p {_VARIANTS} WHERE p.seq > $1 {{named}} ORDER BY p.seq LIMIT $2
 """
+_NAMED = {
+    "category_id": "AND p.seq IN (SELECT seq FROM category_products WHERE category_id = ${place}::uuid)",
+    "product_ids": "AND p.product_id = ANY(${place}::uuid[])",
+    "skus": "AND p.product_id IN (SELECT product_id FROM variants WHERE sku = ANY(${place}::text[]))",
+}
+"""How products are named; each more narrows what is found."""
 _NEWEST_IN = f"""
 SELECT -p.seq AS place, {_COLUMNS} FROM category_products c JOIN products p ON p.seq = c.seq {_VARIANTS}
 WHERE c.category_id = $3 AND ($1::bigint IS NULL OR c.seq < $1) ORDER BY c.seq DESC LIMIT $2
@@ -123,8 +130,9 @@ async def save_new(
     drafts = [draft for _, draft in made]
     rows = await tx.fetch(
         "INSERT INTO products"
-        " (product_id, version, title, description, category_ids, seller_id, created_at, updated_at)"
-        " SELECT product_id, 1, title, description, category_ids::uuid[], seller_id, $6, $6 FROM unnest("
+        " (product_id, version, title, description, category_ids, seller_id, created_at, updated_at, search_language)"
+        " SELECT product_id, 1, title, description, category_ids::uuid[], seller_id, $6, $6,"
+        " (SELECT language FROM search_languages WHERE is_current) FROM unnest("
         " $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY"
         " AS d (product_id, title, description, category_ids, seller_id, place) ORDER BY place"
         " RETURNING product_id, seq",
@@ -324,9 +332,15 @@ async def list_newest(
     return [_product(row) for row in rows]
 
 
-async def list_oldest(connection: asyncpg.Connection, *, after: int, limit: int) -> list[Product]:
-    """Return at most `limit` products made after a `seq`, oldest first; of huge ones, no more than a page and one."""
-    return [_product(row) for row in await connection.fetch(_fitting(_OLDEST), after, limit)]
+async def list_oldest(connection: asyncpg.Connection, *, after: int, limit: int, **named: Any) -> list[Product]:
+    """Return at most `limit` products made after a `seq`, oldest first; of huge ones, no more than a page and one.
+
+    All of them, or those that are named by `category_id`, `product_ids` and `skus`, as far as these are given.
+    """
+    given = {name: value for name, value in named.items() if value}
+    filters = " ".join(_NAMED[name].format(place=place) for place, name in enumerate(given, start=3))
+    rows = await connection.fetch(_fitting(_OLDEST.format(named=filters)), after, limit, *given.values())
+    return [_product(row) for row in rows]
 
 
 def _fitting(found: str) -> str:

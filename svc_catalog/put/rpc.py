@@ -49,7 +49,7 @@ class Puts:
 
     async def set_prices(self, request: pb.BatchSetPricesRequest) -> pb.BatchSetPricesResponse:
         """Set prices."""
-        prices = [Price(each.sku, each.price.minor_units, each.price.currency_code) for each in request.prices]
+        prices = [_price(each) for each in request.prices]
 
         async def save(tx: asyncpg.Connection) -> list[Put | Refusal]:
             return await puts.save_prices(
@@ -61,11 +61,18 @@ class Puts:
     async def list_all(self, request: pb.ListAllProductsRequest) -> pb.ListAllProductsResponse:
         """List products, the oldest first."""
         size = pages.page_size(request.page_size)
-        after = pages.decode_number(request.page_token, LIST_ALL) or 0
+        named = {
+            "category_id": UUID(request.category_id) if request.category_id else None,
+            "product_ids": [UUID(each) for each in request.product_ids],
+            "skus": list(request.skus),
+        }
+        # A page of all products has the token that it always had: an export may be under way.
+        bound = [each for each in named.values() if each]
+        after = pages.decode_number(request.page_token, LIST_ALL, *bound) or 0
         async with self._db.hot_read() as connection:
-            found = await store.list_oldest(connection, after=after, limit=size + 1)
+            found = await store.list_oldest(connection, after=after, limit=size + 1, **named)
         shown = pages.fitting([to_wire(each) for each in found[:size]])
-        token = pages.encode(LIST_ALL, [found[len(shown) - 1].seq]) if len(found) > len(shown) else ""
+        token = pages.encode(LIST_ALL, [found[len(shown) - 1].seq], *bound) if len(found) > len(shown) else ""
         return pb.ListAllProductsResponse(products=shown, next_page_token=token)
 
     async def _once(self, method: str, request: _Request, save: _Answers) -> bytes:
@@ -82,6 +89,12 @@ class Puts:
         made = await idempotency.once(self._db, claim, answer)
         await failpoint("catalog.put.after_commit")
         return made
+
+
+def _price(wired: pb.SkuPrice) -> Price:
+    price, expected = wired.price, wired.expected_price
+    now = (expected.minor_units, expected.currency_code) if wired.HasField("expected_price") else None
+    return Price(wired.sku, price.minor_units, price.currency_code, now)
 
 
 def _answered(method: str, answers: Sequence[Put | Refusal]) -> bytes:

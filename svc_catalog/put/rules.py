@@ -8,7 +8,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from mesh.refusals import InvalidInput, Refusal
-from svc_catalog.errors import PriceInvalid, ProductNotFound, SkuTaken
+from svc_catalog.errors import PriceInvalid, ProductChanged, ProductNotFound, SkuTaken
 from svc_catalog.product.rules import Draft, Variant, check
 
 MAX_VARIANTS = 100
@@ -33,11 +33,12 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a SKU is to cost, with tax."""
+    """What a SKU is to cost, with tax; `expected` is what it has to cost now, minor units and currency, if anything."""
 
     sku: str
     price_minor: int
     currency_code: str
+    expected: tuple[int, str] | None = None
 
 
 @dataclass
@@ -133,7 +134,7 @@ def merged(stored: Draft, wanted: Draft) -> Draft:
 def set_prices(prices: Sequence[Price], shelves: Shelves, *, currencies: Collection[str]) -> list[Put | Refusal]:
     """Set prices one after the other. `shelves` are changed.
 
-    Returns one entry per price, in their order: what was done, or ProductNotFound or PriceInvalid.
+    Returns one entry per price, in their order: what was done, or ProductNotFound, PriceInvalid or ProductChanged.
     """
     answers: list[Put | Refusal] = []
     for price in prices:
@@ -156,6 +157,10 @@ def _set_one(price: Price, shelves: Shelves, currencies: Collection[str]) -> Put
     content = replace(before, variants=tuple(_at_price(each, price) for each in before.variants))
     if content == before:
         return Put(Outcome.UNCHANGED, product_id)
+    if price.expected is not None:
+        [costs] = [(each.price_minor, each.currency_code) for each in before.variants if each.sku == price.sku]
+        if costs != price.expected:
+            raise ProductChanged(f"{price.sku}: somebody else has changed its price", sku=price.sku)
     shelves.now[product_id] = content
     return Put(Outcome.UPDATED, product_id)
 

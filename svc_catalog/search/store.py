@@ -7,6 +7,17 @@ from uuid import UUID
 
 import asyncpg
 
+# OFFSET keeps each language's matches a query of their own, which the index answers whatever the planner believes of
+# how many languages there are.
+_MATCHES = """
+SELECT m.product_id, m.score, m.seq FROM search_languages l CROSS JOIN LATERAL (
+    SELECT p.product_id, (ts_rank(p.search, q) * 1000000)::bigint AS score, p.seq
+    FROM websearch_to_tsquery(('pg_catalog.' || l.language)::regconfig, $1) q
+    JOIN products p ON p.search @@ q AND p.search_language = l.language OFFSET 0
+) m
+WHERE $2::bigint IS NULL OR (m.score, m.seq) < ($2, $3::bigint) ORDER BY m.score DESC, m.seq DESC LIMIT $4
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -25,14 +36,5 @@ async def list_matches(
     The score is the rank as a whole number, so that a page token holds it exactly.
     """
     score, seq = after or (None, None)
-    rows = await connection.fetch(
-        "SELECT product_id, score, seq FROM ("
-        " SELECT p.product_id, (ts_rank(p.search, q) * 1000000)::bigint AS score, p.seq"
-        " FROM websearch_to_tsquery('english', $1) q JOIN products p ON p.search @@ q"
-        ") m WHERE $2::bigint IS NULL OR (score, seq) < ($2, $3::bigint) ORDER BY score DESC, seq DESC LIMIT $4",
-        query,
-        score,
-        seq,
-        limit,
-    )
+    rows = await connection.fetch(_MATCHES, query, score, seq, limit)
     return [Match(*row) for row in rows]

@@ -1,4 +1,5 @@
-"""SalesService on the wire: sums of orders that count, with the country opened and nothing else of the address."""
+"""SalesService on the wire: sums of orders that count, with the country opened and nothing else of the address, and
+what books say of imported ones, with nothing opened."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import asyncpg
 
 from mesh import pages
 from mesh.database import Database
-from svc_order.order.values import datetime_of
+from svc_order.order.values import datetime_of, money, timestamp
 from svc_order.sales import store
 from svc_order.sales.rules import Grouped, Sold, Sums
 from svc_order.vault import Unreadable, Vault
@@ -18,6 +19,7 @@ from titan.order.v1 import order_pb2, sales_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2 as pb
 
 SUM = "titan.order.v1.SalesService/SumSales"
+LIST = "titan.order.v1.SalesService/ListImportedOrders"
 DEFAULT_ORDERS = 250
 """More at a time are hardly faster, and hold the connection and the shoppers' memory for longer."""
 AT_ONCE = 50
@@ -58,6 +60,26 @@ class SalesServicer(sales_service_pb2_grpc.SalesServiceServicer):
             response.skus.extend(_skus(row) for row in rows)
         return response
 
+    async def ListImportedOrders(
+        self, request: pb.ListImportedOrdersRequest, context: Any
+    ) -> pb.ListImportedOrdersResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        since = datetime_of(request.from_time) if request.HasField("from_time") else None
+        until = datetime_of(request.to_time) if request.HasField("to_time") else None
+        after = pages.decode_id(request.page_token, LIST, since, until)
+        async with self._db.hot_read() as connection:
+            page = await store.page_of_imported(
+                connection, after=after, since=since, until=until, limit=request.page_size or DEFAULT_ORDERS
+            )
+        found: list[pb.ImportedOrder] = []
+        async for rows in _in_turns(page.orders):
+            found += [_imported(row, page.refunds.get(row["order_id"], ())) for row in rows]
+        shown, last = pages.fitting(found), page.last_seen and str(page.last_seen)
+        if len(shown) < len(found):
+            last = shown[-1].order_id
+        token = pages.encode(LIST, [last], since, until) if last else ""
+        return pb.ListImportedOrdersResponse(orders=shown, next_page_token=token)
+
     def _sold(self, row: asyncpg.Record) -> Sold:
         return Sold(
             user_id=str(row["user_id"]),
@@ -83,6 +105,25 @@ async def _in_turns(items: Sequence[Any]) -> AsyncIterator[Sequence[Any]]:
     for begin in range(0, len(items), AT_ONCE):
         yield items[begin : begin + AT_ONCE]
         await asyncio.sleep(0)
+
+
+def _imported(row: asyncpg.Record, refunds: Sequence[asyncpg.Record]) -> pb.ImportedOrder:
+    return pb.ImportedOrder(
+        order_id=str(row["order_id"]),
+        request_id=row["request_id"],
+        status=order_pb2.OrderStatus.Value(f"ORDER_STATUS_{row['status']}"),  # type: ignore[arg-type]
+        cancel_reason=row["cancel_reason"],
+        total=money(row["total_minor"], row["currency"]),
+        effective_time=timestamp(row["effective_at"]),
+        refunds=[
+            pb.ImportedRefund(
+                refund_id=each["refund_id"],
+                amount=money(each["amount_minor"], row["currency"]),
+                effective_time=timestamp(each["effective_at"]),
+            )
+            for each in refunds
+        ],
+    )
 
 
 def _sums(groups: Iterable[tuple[tuple[str, str], Sums]]) -> list[pb.SalesSums]:

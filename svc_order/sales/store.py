@@ -6,7 +6,7 @@ they are, no page takes long. Lines are summed where they lie, so that svc_order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -24,6 +24,18 @@ SELECT order_id, user_id, effective_at, currency, total_minor, refunded_minor, s
        status IN ('CONFIRMED', 'SHIPPED', 'DELIVERED', 'REFUNDED')
        AND ($2::timestamptz IS NULL OR effective_at >= $2) AND ($3::timestamptz IS NULL OR effective_at < $3) AS counts
 FROM orders WHERE order_id > $1 ORDER BY order_id LIMIT $4
+"""
+_IMPORTED = """
+SELECT o.order_id, o.status, o.currency, o.total_minor, o.cancel_reason, o.effective_at,
+       CASE WHEN c.request_id LIKE 'forgotten:%' THEN '' ELSE c.request_id END AS request_id,
+       o.effective_at < o.created_at
+       AND ($2::timestamptz IS NULL OR o.effective_at >= $2) AND ($3::timestamptz IS NULL OR o.effective_at < $3)
+       AS belongs
+FROM orders o JOIN checkouts c USING (order_id) WHERE o.order_id > $1 ORDER BY o.order_id LIMIT $4
+"""
+_REFUNDS = """
+SELECT order_id, payload->>'refund_id' AS refund_id, (payload->>'amount_minor')::bigint AS amount_minor, effective_at
+FROM order_events WHERE order_id = ANY($1::uuid[]) AND type = 'OrderRefunded' ORDER BY order_id, version
 """
 # The places in a line are those of `svc_order.order.rules.lines_to_json`.
 _SKUS = """
@@ -60,6 +72,28 @@ async def page_of_sales(
             more = len(seen) < len(found) or len(found) == limit
             return Page(sales, skus, seen[-1]["order_id"] if more else None)
         seen = seen[: len(seen) // 2]
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The imported orders of a page, what went back of each, and the last order that was looked at; None on the last
+    page."""
+
+    orders: Sequence[asyncpg.Record]
+    refunds: Mapping[UUID, Sequence[asyncpg.Record]]
+    last_seen: UUID | None
+
+
+async def page_of_imported(
+    connection: asyncpg.Connection, *, after: UUID | None, since: datetime | None, until: datetime | None, limit: int
+) -> Imported:
+    """Look at `limit` orders made after one, and return those that an importer brought and that belong to the time."""
+    found = await connection.fetch(_IMPORTED, after or first_id(since), since, until, limit)
+    orders = [row for row in found if row["belongs"]]
+    refunds: dict[UUID, list[asyncpg.Record]] = {}
+    for row in await connection.fetch(_REFUNDS, [each["order_id"] for each in orders]) if orders else ():
+        refunds.setdefault(row["order_id"], []).append(row)
+    return Imported(orders, refunds, found[-1]["order_id"] if len(found) == limit else None)
 
 
 def first_id(since: datetime | None) -> UUID:

@@ -58,7 +58,13 @@ CHECKS = (
     """,
     """
     SELECT format('account %s is below zero', account_id) AS problem FROM balances
-    WHERE NOT house AND posted_credits - posted_debits - pending_debits < 0
+    WHERE NOT (house OR may_owe) AND posted_credits - posted_debits - pending_debits < 0
+    """,
+    # Only a seller who was paid out may owe something.
+    """
+    SELECT format('account %s may owe, and was never paid out', account_id) AS problem FROM balances b
+    WHERE may_owe IS DISTINCT FROM EXISTS (
+        SELECT FROM transfers t WHERE t.debit_account = b.account_id AND t.kind = 'payout')
     """,
     """
     SELECT format('account %s: its balance is kept as somebody else''s', a.account_id) AS problem
@@ -96,7 +102,7 @@ CHECKS = (
     WITH held AS (
         SELECT t.order_id, sum(t.amount_minor) AS amount_minor
         FROM transfers t LEFT JOIN resolutions r USING (transfer_id)
-        WHERE t.pending AND r.transfer_id IS NULL GROUP BY t.order_id
+        WHERE t.pending AND r.transfer_id IS NULL AND t.kind <> 'payout' GROUP BY t.order_id
     ), owed AS (
         SELECT order_id, amount_minor FROM payments
         WHERE status = 'AUTHORIZED' AND provider = 'wallet' AND amount_minor > 0
@@ -120,7 +126,35 @@ CHECKS = (
     FROM done d FULL JOIN moved m USING (transfer_id)
     WHERE (d.kind, d.amount_minor) IS DISTINCT FROM (m.kind, m.amount_minor)
     """,
-    # What sellers have in escrow and are owed, and what the platform earned of it, is what their shares say.
+    # Every payout is one transfer that ended as it did, and the sum of its lines: entries of its seller's account.
+    """
+    WITH moved AS (
+        SELECT t.transfer_id, t.amount_minor, t.currency, a.seller_id,
+               CASE r.outcome WHEN 'posted' THEN 'PAID' WHEN 'voided' THEN 'FAILED' ELSE 'PENDING' END AS status
+        FROM transfers t JOIN accounts a ON a.account_id = t.debit_account LEFT JOIN resolutions r USING (transfer_id)
+        WHERE t.kind = 'payout'
+    )
+    SELECT format('payout %s: it and the ledger differ', COALESCE(p.payout_id, m.transfer_id)) AS problem
+    FROM payouts p FULL JOIN moved m ON m.transfer_id = p.payout_id
+    WHERE (p.amount_minor, p.currency, p.seller_id, p.status)
+       IS DISTINCT FROM (m.amount_minor, m.currency, m.seller_id, m.status)
+    """,
+    """
+    WITH lines AS (
+        SELECT l.payout_id, count(*) AS lines, sum(l.amount_minor) AS amount_minor,
+               bool_and(l.live = (p.status <> 'FAILED') AND COALESCE(l.amount_minor = CASE a.account_id
+                   WHEN t.credit_account THEN t.amount_minor
+                   WHEN t.debit_account THEN -t.amount_minor END, false)) AS fit
+        FROM payout_lines l JOIN payouts p USING (payout_id) LEFT JOIN transfers t USING (transfer_id)
+        LEFT JOIN accounts a ON (a.code, a.seller_id, a.currency) = ('payable', p.seller_id, p.currency)
+        GROUP BY l.payout_id
+    )
+    SELECT format('payout %s: its lines are not its amount', payout_id) AS problem
+    FROM payouts p LEFT JOIN lines l USING (payout_id)
+    WHERE (l.amount_minor, l.lines, l.fit) IS DISTINCT FROM (p.amount_minor, p.line_count, true)
+    """,
+    # What sellers have in escrow and are owed, and what the platform earned of it, is what their shares say, less what
+    # was paid out.
     """
     WITH shares AS (
         SELECT seller_id, currency, released_at IS NOT NULL AS released, sold_minor - refunded_minor AS left_minor,
@@ -133,14 +167,20 @@ CHECKS = (
         SELECT 'payable', seller_id, currency, sum(left_minor - fee_minor)
         FROM shares WHERE released GROUP BY seller_id, currency
         UNION ALL
+        SELECT 'payable', seller_id, currency, -sum(amount_minor) FROM payouts WHERE status = 'PAID'
+        GROUP BY seller_id, currency
+        UNION ALL
         SELECT 'fees', NULL, currency, sum(fee_minor) FROM shares WHERE released GROUP BY currency
+    ), wanted AS (
+        SELECT code, seller_id, currency, sum(amount_minor) AS amount_minor FROM owed
+        GROUP BY code, seller_id, currency
     ), stand AS (
         SELECT a.code, a.seller_id, a.currency, b.posted_credits - b.posted_debits AS amount_minor
         FROM accounts a JOIN balances b USING (account_id) WHERE a.code IN ('escrow', 'payable', 'fees')
     )
     SELECT format('%s of %s: the shares of orders and the ledger differ', COALESCE(o.code, s.code),
                   COALESCE(o.seller_id, s.seller_id, 'the house')) AS problem
-    FROM owed o FULL JOIN stand s
+    FROM wanted o FULL JOIN stand s
       ON (o.code, COALESCE(o.seller_id, ''), o.currency) = (s.code, COALESCE(s.seller_id, ''), s.currency)
     WHERE COALESCE(o.amount_minor, 0) <> COALESCE(s.amount_minor, 0)
     """,

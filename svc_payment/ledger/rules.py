@@ -34,7 +34,7 @@ class Account:
 
     @property
     def owner_kind(self) -> OwnerKind:
-        """Only accounts of the house may stand below zero."""
+        """Only accounts of the house may stand below zero, and of a seller who was paid out: see `store.let_owe`."""
         if self.seller_id is not None:
             return OwnerKind.SELLER
         return OwnerKind.HOUSE if self.user_id is None else OwnerKind.USER
@@ -76,6 +76,11 @@ def payable(seller_id: str, currency: str) -> Account:
     return Account("payable", currency, seller_id=seller_id)
 
 
+def payouts(currency: str) -> Account:
+    """Return the account of what the house's banks are to send to sellers, and have sent."""
+    return Account("payouts", currency)
+
+
 def fees(currency: str) -> Account:
     """Return the account of what the platform earned of other sellers' sales."""
     return Account("fees", currency)
@@ -92,6 +97,7 @@ class TransferKind(StrEnum):
     RELEASE = "release"
     FEE = "fee"
     TAKE_BACK = "take_back"
+    PAYOUT = "payout"
 
 
 class Outcome(StrEnum):

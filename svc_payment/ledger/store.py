@@ -109,6 +109,14 @@ async def read_balances(connection: asyncpg.Connection, accounts: Iterable[Accou
     return await _balances(connection, _READ_BALANCES, accounts)
 
 
+async def let_owe(tx: asyncpg.Connection, account: Account) -> None:
+    """Let a seller's account stand below zero from now on.
+
+    What was paid out may go back to a customer later; the seller owes it then, and the next release settles it.
+    """
+    await tx.execute("UPDATE balances SET may_owe = true WHERE account_id = $1 AND NOT may_owe", account.account_id)
+
+
 async def post(
     tx: asyncpg.Connection,
     transfers: Sequence[Transfer],

@@ -41,6 +41,11 @@ class SettlementService:
         settled = await self._daily.settle(request.provider, _day(request.date), audit.command())
         return pb.SettleDayResponse(settlement=_settlement(request.provider, settled))
 
+    async def ResettleDay(self, request: pb.ResettleDayRequest, context: Any) -> pb.ResettleDayResponse:
+        """Refuses with PROVIDER_UNKNOWN, SETTLEMENT_DAY_OPEN or PROVIDER_UNAVAILABLE."""
+        settled = await self._daily.settle(request.provider, _day(request.date))
+        return pb.ResettleDayResponse(settlement=_settlement(request.provider, settled))
+
     async def GetSettlement(self, request: pb.GetSettlementRequest, context: Any) -> pb.GetSettlementResponse:
         """Refuses with SETTLEMENT_NOT_FOUND."""
         async with self._db.hot_read() as connection:

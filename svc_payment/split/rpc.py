@@ -44,7 +44,7 @@ class SplitService:
 
     async def GetSellerBalance(self, request: pb.GetSellerBalanceRequest, context: Any) -> pb.GetSellerBalanceResponse:
         """Refuses with ACCOUNT_NOT_FOUND."""
-        _check_owner(request.seller_id)
+        check_owner(request.seller_id)
         async with self._db.hot_read() as connection:
             found = await store.balances(connection, request.seller_id)
         if not found:
@@ -53,7 +53,7 @@ class SplitService:
 
     async def ListSellerShares(self, request: pb.ListSellerSharesRequest, context: Any) -> pb.ListSellerSharesResponse:
         """Refuses with ACCOUNT_NOT_FOUND or PAGE_TOKEN_INVALID."""
-        _check_owner(request.seller_id)
+        check_owner(request.seller_id)
         before = pages.decode_id(request.page_token, _LIST, request.seller_id)
         size = pages.page_size(request.page_size)
         async with self._db.hot_read() as connection:
@@ -85,7 +85,7 @@ def sold_by(amounts: Sequence[split_pb2.SellerAmount]) -> Sold:
     return sold
 
 
-def _check_owner(seller_id: str) -> None:
+def check_owner(seller_id: str) -> None:
     """Let sellers read of themselves alone.
 
     Raises:
@@ -102,7 +102,9 @@ def _result(order_id: str, refusal: Refusal | None) -> pb.OrderSharesResult:
 
 def _balance(balance: Balance) -> split_pb2.SellerBalance:
     return split_pb2.SellerBalance(
-        escrow=_money(balance.escrow_minor, balance.currency), payable=_money(balance.payable_minor, balance.currency)
+        escrow=_money(balance.escrow_minor, balance.currency),
+        payable=_money(balance.payable_minor, balance.currency),
+        paying_out=_money(balance.paying_out_minor, balance.currency),
     )
 
 

@@ -28,7 +28,8 @@ SET refunded_minor = excluded.refunded_minor, released_at = excluded.released_at
 """
 _BALANCES = """
 SELECT a.currency, COALESCE(sum(b.posted_credits - b.posted_debits) FILTER (WHERE a.code = 'escrow'), 0)::bigint,
-       COALESCE(sum(b.posted_credits - b.posted_debits) FILTER (WHERE a.code = 'payable'), 0)::bigint
+       COALESCE(sum(b.posted_credits - b.posted_debits) FILTER (WHERE a.code = 'payable'), 0)::bigint,
+       COALESCE(sum(b.pending_debits) FILTER (WHERE a.code = 'payable'), 0)::bigint
 FROM accounts a JOIN balances b USING (account_id) WHERE a.seller_id = $1 GROUP BY a.currency ORDER BY a.currency
 """
 
@@ -52,6 +53,7 @@ class Balance:
     currency: str
     escrow_minor: int
     payable_minor: int
+    paying_out_minor: int
 
 
 async def split(

@@ -44,7 +44,8 @@ CATEGORIES, STOCK = "titan.catalog.v1.CategoryService", "titan.inventory.v1.Inve
 WAREHOUSES, CHECKOUT = "titan.inventory.v1.WarehouseService", "titan.order.v1.CheckoutService"
 ORDERS, PAYMENTS = "titan.order.v1.OrderService", "titan.payment.v1.PaymentService"
 SETTLEMENTS = "titan.payment.v1.SettlementService"
-WALLETS = "titan.payment.v1.WalletService"
+WALLETS, PAYOUTS = "titan.payment.v1.WalletService", "titan.payment.v1.PayoutService"
+SPLITS = "titan.payment.v1.SplitService"
 
 
 @dataclass(frozen=True)
@@ -446,6 +447,37 @@ async def settle_day(world: World) -> Asked:
     daily: Any = world.hosted["svc_payment"].servicers[SETTLEMENTS]
     daily._daily._compare = nothing
     return asked(SETTLEMENTS, "SettleDay", as_user(roles=("finance",)), provider="psp_sim", date="2026-01-02")
+
+
+async def owed(world: World) -> str:
+    """Return a seller who is owed something: an order of theirs was paid, and has arrived."""
+    order_id, seller_id, order = str(uuid4()), f"seller-{uuid4().hex[:8]}", as_service("svc_order")
+    intent = {
+        "order_id": order_id,
+        "user_id": str(await world.rich()),
+        "amount": gbp(1000),
+        "method": {"wallet": {}},
+    }
+    await asked(PAYMENTS, "BatchAuthorize", order, intents=[intent]).send(world)
+    await asked(PAYMENTS, "BatchCapture", order, order_ids=[order_id]).send(world)
+    sold = {"order_id": order_id, "sold": [{"seller_id": seller_id, "amount_minor": 1000}]}
+    await asked(SPLITS, "BatchReleaseShares", order, orders=[sold]).send(world)
+    return seller_id
+
+
+async def a_payout(world: World) -> Asked:
+    return asked(PAYOUTS, "CreatePayout", ADMIN, seller_id=await owed(world), currency_code="GBP", period="2026-11")
+
+
+@accepted(PAYOUTS, "CreatePayout")
+async def create_payout(world: World) -> Asked:
+    return await a_payout(world)
+
+
+@accepted(PAYOUTS, "SettlePayout")
+async def settle_payout(world: World) -> Asked:
+    made = (await (await a_payout(world)).send(world)).payout
+    return asked(PAYOUTS, "SettlePayout", ADMIN, payout_id=made.payout_id, status=2)
 
 
 @accepted(WALLETS, "TopUpWallet")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -42,9 +42,11 @@ from svc_order.checkout.store import ReturnedUnits
 from svc_order.errors import CartEmpty, SkuNotSold
 from svc_order.order.events import public_events
 from svc_order.order.rules import Order, confirm
+from svc_order.order.values import timestamp
 from svc_order.settings import OrderSettings
 from svc_order.split.rules import SellerPart
 from svc_order.vault import Vault
+from svc_payment.reconciliation.rules import Found
 from tests.contracts.world import PRICE_MINOR, World, gbp, order
 from tests.harness import as_user, titan_contract
 from titan.auth.v1 import (
@@ -65,7 +67,7 @@ from titan.bulk.v1 import (
     operation_service_pb2_grpc,
 )
 from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
-from titan.catalog.v1 import product_service_pb2_grpc
+from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc, search_service_pb2
 from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from titan.order.v1 import (
     checkout_service_pb2,
@@ -637,6 +639,53 @@ async def test_a_job_puts_products_prices_and_stock_and_reads_them_again(world: 
     assert 1 == len([row for row in rows if f",{sku},{PRICE_MINOR},GBP,2000,Title of {sku},," in row])
 
 
+@relies_on("svc_bulk", "BatchSetPrices", "ListAllProducts")
+async def test_a_job_reprices_what_is_named_from_what_it_costs(world: World):
+    """The products that have a SKU, and no others; the price is set from the one that was read."""
+    sku, other = await world.product(), await world.product()
+    done = await job_done(world, repricing={"products": {"skus": [sku]}, "percent": "-10"})
+    rows = (await text_of(world, done.files[0])).splitlines()
+
+    assert (1, 1) == (done.progress.updated, done.progress.rows_done)
+    assert f"{sku},GBP,{PRICE_MINOR},{PRICE_MINOR * 9 // 10}," == rows[1] and other not in str(rows)
+    products = world.clients("svc_order")
+    asked = product_service_pb2.BatchGetVariantsRequest(skus=[sku, other])
+    found = await products.get(product_service_pb2_grpc.ProductServiceStub).BatchGetVariants(asked, timeout=5.0)
+    assert [PRICE_MINOR * 9 // 10, PRICE_MINOR] == [each.price.minor_units for each in found.variants]
+    await products.close()
+
+
+@relies_on("svc_bulk", "ReindexProducts", "DigestSearch")
+async def test_a_job_makes_the_search_data_again_and_compares_it(world: World):
+    """In another language and back; both digests are those of all products."""
+    await world.product()
+    german = await job_done(world, search_reindex={"language": search_service_pb2.SEARCH_LANGUAGE_GERMAN})
+    english = await job_done(world, search_reindex={"language": search_service_pb2.SEARCH_LANGUAGE_ENGLISH})
+
+    _, row = (await text_of(world, german.files[0])).splitlines()
+    products, rewritten, stored, expected = row.split(",")
+    assert int(products) == int(rewritten) > 0 and stored == expected and 64 == len(stored)
+    assert row != (await text_of(world, english.files[0])).splitlines()[1]
+
+
+@relies_on("svc_bulk", "ResettleDay")
+async def test_a_job_settles_days_with_a_provider_again(world: World):
+    """A row for each, and a refusal for the day that is not over."""
+
+    async def nothing(provider: Any, day: date) -> Found:
+        return Found((), ())
+
+    settlements: Any = world.hosted["svc_payment"].servicers["titan.payment.v1.SettlementService"]
+    settlements._daily._compare = nothing  # its provider is away here
+    today = datetime.now(UTC).date()
+    days = {"first_date": str(today - timedelta(days=2)), "last_date": str(today)}
+    done = await job_done(world, provider_settlement={"provider": "psp_sim", **days})
+
+    assert (3, 2, 1) == (done.progress.rows_total, done.progress.updated, done.progress.refused)
+    _, *rows = (await text_of(world, done.files[0])).splitlines()
+    assert [f"{today - timedelta(days=back)},,0,0,0,0,0,0,yes" for back in (2, 1)] == rows
+
+
 @relies_on("svc_bulk", "SumSales")
 async def test_a_report_has_the_orders_that_count(world: World):
     """With their country, their lines and what they come to."""
@@ -648,6 +697,40 @@ async def test_a_report_has_the_orders_that_count(world: World):
     assert f"{placed.user_id},GBP,1,2,{2 * PRICE_MINOR},0,{2 * PRICE_MINOR}" in files["sales_by_customer.csv"]
     assert f"{sku},GBP,Title of {sku},1,2,0,{2 * PRICE_MINOR}" in files["sales_by_product.csv"]
     assert "GB,GBP," in files["sales_by_country.csv"]
+
+
+@relies_on("svc_bulk", "ListImportedOrders")
+async def test_a_file_is_reconciled_with_the_order_and_the_refund_that_were_made_of_it(world: World):
+    """By the key and the time that the importer gave them; a shopper's order of the same key is none of the file's."""
+    number, then = f"{uuid4().int % 10**12}", datetime(2011, 3, 1, 9, 30, tzinfo=UTC)
+    sku, key = await world.product(sku=number), f"invoice-{number}"
+    importer = as_user(await world.rich(), roles=("customer", "importer"), actor_id=uuid4())
+    orders = world.stub(order_service_pb2_grpc.OrderServiceStub, ORDERS)
+    bought = await place(world, sku, key=key, importer=importer, price_minor=200, effective_time=timestamp(then))
+    await place(world, sku, key=key)
+    when = timestamp(then + timedelta(days=1))
+    shipped = order_service_pb2.ShipOrderRequest(order_id=bought.order_id, effective_time=when)
+    await orders.ShipOrder(shipped, metadata=as_user(roles=("importer",)))
+    back = order_service_pb2.CreateRefundRequest(
+        order_id=bought.order_id,
+        amount=gbp(200),
+        request_id=f"return-{number}",
+        effective_time=when,
+        lines=[order_service_pb2.ReturnedLine(line_number=1, quantity=1)],
+    )
+    await orders.CreateRefund(back, metadata=as_user(roles=("importer",)))
+
+    head = "invoice_no,stock_code,description,quantity,invoice_time,unit_price_gbp,customer_id,country\n"
+    content = (
+        f"{head}{number},{sku},,2,{then:%F %T},2.00,7,UK\n{number}9,{sku},,1,{then:%F %T},5.00,7,UK\n"
+        f"C{number},{sku},,-1,{then + timedelta(days=1):%F %T},2.00,7,UK\n"
+    )
+    done = await job_done(world, reconciliation={"file_id": await file_of(world, content)})
+    table = (await text_of(world, next(file for file in done.files if file.name == "reconciliation.csv"))).splitlines()
+
+    assert {"orders,orders,1,4.000", "refunds,refunds,1,-2.000", "difference,difference,0,0.000"} <= set(table)
+    assert "remainder,orders refused: NOT_IN_THE_SHOP,1,5.000" in table
+    assert 1 == done.progress.refused
 
 
 # One-time links
@@ -719,20 +802,24 @@ async def requested_link(world: World, user_id: str) -> auth_events_pb2.LinkRequ
             await asyncio.sleep(0.05)
 
 
-async def place(world: World, sku: str) -> order_pb2.Order:
-    """Place an order of two units from a wallet, through the whole saga."""
+async def place(
+    world: World, sku: str, *, key: str = "", importer: Any = None, price_minor: int = PRICE_MINOR, **more: Any
+) -> order_pb2.Order:
+    """Place an order of two units from a wallet, through the whole saga; an importer's has a price of its own."""
+    agreed = {} if importer is None else {"agreed_price": gbp(price_minor)}
     checkout = world.stub(checkout_service_pb2_grpc.CheckoutServiceStub, "titan.order.v1.CheckoutService")
     asked = checkout_service_pb2.PlaceOrderRequest(
-        expected_total=gbp(2 * PRICE_MINOR),
+        expected_total=gbp(2 * price_minor),
         shipping_address=address_pb2.Address(
             full_name="Ada Byron", line1="1 Mill Lane", city="Leeds", postal_code="LS1 1AA", country_code="GB"
         ),
         contact_email="ada@example.com",
         payment=WALLET,
-        lines=[checkout_service_pb2.PlaceOrderLine(sku=sku, quantity=2)],
-        request_id=str(uuid4()),
+        lines=[checkout_service_pb2.PlaceOrderLine(sku=sku, quantity=2, **agreed)],
+        request_id=key or str(uuid4()),
+        **more,
     )
-    placed = (await checkout.PlaceOrder(asked, metadata=as_user(await world.rich()))).order
+    placed = (await checkout.PlaceOrder(asked, metadata=importer or as_user(await world.rich()))).order
     assert order_pb2.ORDER_STATUS_CONFIRMED == placed.status
     return placed
 

@@ -58,6 +58,9 @@ KEYED_OTHERWISE = {
     "titan.inventory.v1.WarehouseService.CreateWarehouse": "moves nothing; the code is its key",
     "titan.order.v1.OrderService.EraseUser": "moves nothing; the user is the key",
     "titan.payment.v1.SettlementService.SettleDay": "moves nothing; provider and day are its key",
+    "titan.payment.v1.SettlementService.ResettleDay": "moves nothing; provider and day are its key",
+    "titan.payment.v1.PayoutService.CreatePayout": "seller, currency and period are its key",
+    "titan.payment.v1.PayoutService.SettlePayout": "the payout is its key, and it ends once",
 }
 MOVES_MONEY_OR_STOCK = ("titan.payment.v1.", "titan.inventory.v1.", "titan.order.v1.")
 IDS = {"request_id", "order_id", "order_ids", "payment_id", "refund_id", "restock_id"}

@@ -69,9 +69,9 @@ class World:
         """Return a bare stub, for what people do."""
         return stub_class(self.channels[service])
 
-    async def product(self, *, stock: int = 100, price_minor: int = PRICE_MINOR) -> str:
+    async def product(self, *, stock: int = 100, price_minor: int = PRICE_MINOR, sku: str = "") -> str:
         """Put a product on the shelf and return its SKU."""
-        sku = f"C-{uuid4().hex[:12]}"
+        sku = sku or f"C-{uuid4().hex[:12]}"
         products = self.stub(product_service_pb2_grpc.ProductServiceStub, "titan.catalog.v1.ProductService")
         wanted = product_pb2.Product(
             title=f"Title of {sku}", variants=[product_pb2.Variant(sku=sku, price=gbp(price_minor))]

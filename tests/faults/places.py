@@ -247,8 +247,9 @@ PLACES: tuple[Place, ...] = (
         "long job",
         "not a shopper's way: tests/svc_bulk kills workers within jobs, between a batch and its record and after it",
         before="bulk.after_claim",
-        effect="bulk.batch.answered bulk.feed.kept bulk.step.before_save",
-        recorded="bulk.step.after_save",
+        effect="bulk.batch.answered bulk.feed.kept bulk.reconciliation.closed bulk.search.page_done"
+        " bulk.step.before_save",
+        recorded="bulk.repricing.planned bulk.step.after_save",
     ),
     *_closed(
         "svc_catalog",
@@ -258,11 +259,24 @@ PLACES: tuple[Place, ...] = (
         recorded="catalog.put.after_commit",
     ),
     *_closed(
+        "svc_catalog",
+        "search re-index",
+        "a long job's way: a page that is made again is as it was, and tests/svc_bulk repeats them",
+        recorded="catalog.search.page_reindexed",
+    ),
+    *_closed(
         "svc_order",
         "sellers' shares",
         "the walks buy of the house alone: tests/svc_order/split breaks off at each of them",
         before="saga.hold_shares.before saga.release_shares.before",
         effect="saga.hold_shares.after saga.release_shares.after",
+    ),
+    *_closed(
+        "svc_payment",
+        "payouts",
+        "not a shopper's way: tests/svc_payment/payout breaks off at each of them",
+        effect="payment.payout.before_commit",
+        recorded="payment.payout.after_commit",
     ),
     *_closed(
         "svc_payment",

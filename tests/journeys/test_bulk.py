@@ -60,9 +60,13 @@ def test_what_a_file_brings_can_be_bought_and_is_in_the_report(mesh: RunningMesh
     assert table.headers["content-type"].startswith("text/csv")
     assert page.headers["content-type"].startswith("text/html") and "<svg" in page.text
 
+    done(admin, repricing={"products": {"skus": [sku]}, "percent": "-12.5", "roundToMinor": 100, "endingMinor": 99})
     export = done(admin, productExport={"format": "NDJSON"})
     [written] = export["files"]
-    assert sku in admin.send("GET", f"/v1/files/{written['fileId']}:read").text
+    [line] = [
+        each for each in admin.send("GET", f"/v1/files/{written['fileId']}:read").text.splitlines() if sku in each
+    ]
+    assert '"minorUnits":"699"' in line
 
 
 def test_a_shopper_starts_no_operations_and_sees_none(mesh: RunningMesh) -> None:

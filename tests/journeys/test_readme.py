@@ -72,6 +72,8 @@ def check_further(answers: list[dict[str, Any]]) -> None:
     assert newest["refunded"] == newest["total"] == {"currencyCode": "GBP", "minorUnits": "2500"}
     assert the("wallet")[-1]["balance"]["minorUnits"] == the("wallet")[0]["balance"]["minorUnits"]
     assert the("balanced") == [True, True]
+    assert ("PAID", "900") == (the("payout")[-1]["status"], the("payout")[-1]["amount"]["minorUnits"])
+    assert [("release", "900")] == [(each["kind"], each["amount"]["minorUnits"]) for each in the("lines")[-1]]
     (done,) = the("operation")
     assert (done["state"], done["progress"]["created"], done["progress"]["refused"]) == ("SUCCEEDED", "1", "1")
     assert [each["rowNumber"] for each in the("problems")[-1]] == ["3"]

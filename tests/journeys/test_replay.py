@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from bookkeeping.file import COLUMNS
 from replay.deliveries import FIRST_DELIVERY_UNITS
-from replay.file import COLUMNS
+from tests.bookkeeping.files import REAL, needs_the_real_file
 from tests.journeys.conftest import ROOT, RunningMesh, until
-from tests.replay.files import REAL, needs_the_real_file
+from tests.journeys.test_bulk import done, file_of
 
 
 def played(mesh: RunningMesh, file: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -28,11 +31,30 @@ def played(mesh: RunningMesh, file: Path, *options: str) -> subprocess.Completed
     )
 
 
+def books_in(text: str) -> list[str]:
+    """The lines of a reconciliation, from its heading to its difference."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    begins = next(number for number, line in enumerate(lines) if line.startswith("What the file holds"))
+    ends = next(number for number, line in enumerate(lines) if line.startswith("difference "))
+    return lines[begins : ends + 1]
+
+
+def books_of(mesh: RunningMesh, file: Path) -> list[str]:
+    """The same, as the operation that reconciles the file with the shop's own books writes it."""
+    admin = mesh.admin()
+    operation = done(admin, reconciliation={"fileId": file_of(admin, file.read_text())})
+    assert "0" == operation["progress"].get("refused", "0"), operation
+    [page] = [each for each in operation["files"] if each["name"] == "reconciliation.html"]
+    written = admin.send("GET", f"/v1/files/{page['fileId']}:read").text
+    return books_in(unescape(written.partition("<pre>")[2].partition("</pre>")[0]))
+
+
 @pytest.mark.timeout(120)
 def test_a_small_shops_file_is_played_with_its_returns_shortages_and_charges(mesh: RunningMesh, tmp_path: Path) -> None:
     """Two parcels, of which a part comes back, one that nobody could fill, a fee, and prices of tenths of a penny.
 
-    What the shop itself says then: the units are on its shelf, the money is back, and its ledger balances.
+    What the shop itself says then: the same figures line by line, of its own orders; the units are on its shelf, the
+    money is back, and its ledger balances.
     """
     run = uuid4().int % 10**8
     sku, rare = f"{run}1", f"{run}2"
@@ -65,6 +87,7 @@ def test_a_small_shops_file_is_played_with_its_returns_shortages_and_charges(mes
         assert ["1", "0.003"] == rows["rounding: prices of tenths of a penny"]
         assert replay.stdout.partition("\ndifference ")[2].splitlines()[0].strip() == "0.000"
         assert ("0 placed now, 2 were there already" in replay.stdout) == again
+    assert books_of(mesh, file) == books_in(replay.stdout)
     on_hand = FIRST_DELIVERY_UNITS - 17 + 5
     until(lambda: mesh.stock(sku) == (on_hand, 0, on_hand))
     assert mesh.admin().ok("GET", "/v1/ledger:verify")["balanced"] is True
@@ -72,8 +95,14 @@ def test_a_small_shops_file_is_played_with_its_returns_shortages_and_charges(mes
 
 @pytest.mark.timeout(120)
 @needs_the_real_file
-def test_a_day_of_invoices_comes_out_to_the_penny_and_again_the_same(mesh: RunningMesh) -> None:
-    """Every invoice is one confirmed order; a replay that is repeated places nothing twice, and says so."""
+def test_a_day_of_invoices_comes_out_to_the_penny_and_again_the_same(mesh: RunningMesh, tmp_path: Path) -> None:
+    """Every invoice is one confirmed order; a replay that is repeated places nothing twice, and says so.
+
+    The shop's own books of the day's lines are the same, line by line.
+    """
+    day = tmp_path / "day.csv"
+    with (gzip.open if REAL.suffix == ".gz" else open)(REAL, "rt", encoding="utf-8", newline="") as file:
+        day.write_text("".join([next(file), *(line for line in file if ",2010-12-01 " in line)]))
     for counts in ("127 placed now, 0 were there already", "0 placed now, 127 were there already"):
         replay = played(mesh, REAL, "--from", "2010-12-01", "--days", "1")
         assert replay.returncode == 0, replay.stdout + replay.stderr
@@ -81,4 +110,5 @@ def test_a_day_of_invoices_comes_out_to_the_penny_and_again_the_same(mesh: Runni
         assert counts in replay.stdout
         assert replay.stdout.count("GBP 58,960.79") == 2
         assert "26  cancellation of an earlier invoice" in replay.stdout
+    assert books_of(mesh, day) == books_in(replay.stdout)
     assert mesh.admin().ok("GET", "/v1/ledger:verify")["balanced"] is True

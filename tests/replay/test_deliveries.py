@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+from bookkeeping.invoices import invoices
 from replay import deliveries
 from replay.deliveries import AMPLE_UNITS, FIRST_DELIVERY_UNITS, Delivery
-from replay.invoices import invoices
-from tests.replay.files import AT, line
+from tests.bookkeeping.files import AT, line
 
 WEDNESDAY = AT.date()
 MONDAY = date(2010, 12, 6)

@@ -8,14 +8,14 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from bookkeeping.invoices import Invoice, invoices, shelf
+from bookkeeping.returns import Part, Refund
 from replay import edge as edge_module
 from replay import importer as importer_module
 from replay.deliveries import Delivery, ample
 from replay.edge import Refused, ReplayFailed, read_endpoints
 from replay.importer import GivenBack, Importer
-from replay.invoices import Invoice, invoices, shelf
-from replay.returns import Part, Refund
-from tests.replay.files import AT, line
+from tests.bookkeeping.files import AT, line
 from tests.replay.shop import Shop, refusal
 
 LINES = [

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bookkeeping.file import FileLine
 from replay import edge as edge_module
 from replay import run
-from replay.file import FileLine
 from replay.journal import Journal
 from replay.run import Plan, Stopwatch
-from tests.replay.files import line
+from tests.bookkeeping.files import line
 from tests.replay.shop import Shop, refusal
 
 LINES = [

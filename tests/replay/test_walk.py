@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from bookkeeping.books import NOTHING_TO_PAY
+from bookkeeping.file import FileLine
+from bookkeeping.invoices import Invoice, documents, shelf
 from replay import edge as edge_module
 from replay.deliveries import Delivery, ample
 from replay.edge import ReplayFailed
-from replay.file import FileLine
 from replay.importer import Importer
-from replay.invoices import Invoice, documents, shelf
 from replay.journal import Journal
-from replay.walk import NOTHING_TO_PAY, Pace, Walk
-from tests.replay.files import AT, line
+from replay.walk import Pace, Walk
+from tests.bookkeeping.files import AT, line
 from tests.replay.shop import Shop, refusal
 
 LINES = [

@@ -25,6 +25,7 @@ from svc_bulk.operation.rpc import OperationServicer
 from svc_bulk.operation.worker import Worker
 from svc_catalog.cache import Cache
 from svc_catalog.product.rpc import ProductServicer
+from svc_catalog.search.rpc import SearchServicer
 from svc_inventory.inventory.rpc import InventoryServicer
 from tests.harness import as_service, as_user, serve
 from titan.bulk.v1 import (
@@ -40,7 +41,7 @@ from titan.inventory.v1 import inventory_service_pb2, inventory_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2, sales_service_pb2_grpc
 
 PRODUCT, INVENTORY = "titan.catalog.v1.ProductService", "titan.inventory.v1.InventoryService"
-SALES = "titan.order.v1.SalesService"
+SALES, SEARCH = "titan.order.v1.SalesService", "titan.catalog.v1.SearchService"
 CSV, NDJSON = file_pb2.FILE_FORMAT_CSV, file_pb2.FILE_FORMAT_NDJSON
 State = operation_pb2.OperationState
 
@@ -51,6 +52,15 @@ class Sold(sales_service_pb2_grpc.SalesServiceServicer):
     def __init__(self) -> None:
         self.pages: list[sales_service_pb2.SumSalesResponse] = []
         self.asked: list[sales_service_pb2.SumSalesRequest] = []
+        self.imported: list[sales_service_pb2.ImportedOrder] = []
+        self.imported_asked: list[sales_service_pb2.ListImportedOrdersRequest] = []
+
+    async def ListImportedOrders(self, request: Any, context: Any) -> sales_service_pb2.ListImportedOrdersResponse:
+        """One order a page."""
+        self.imported_asked.append(request)
+        here = int(request.page_token or 0)
+        more = str(here + 1) if here + 1 < len(self.imported) else ""
+        return sales_service_pb2.ListImportedOrdersResponse(orders=self.imported[here : here + 1], next_page_token=more)
 
     async def SumSales(self, request: Any, context: Any) -> sales_service_pb2.SumSalesResponse:
         self.asked.append(request)
@@ -171,6 +181,7 @@ async def neighbours(fresh_database: Callable[[str], Any]) -> AsyncIterator[tupl
     sold = Sold()
     services = {
         PRODUCT: ProductServicer(catalog, clock=SystemClock(), ids=SystemIds(), cache=Cache(items=10, seconds=0)),
+        SEARCH: SearchServicer(catalog, Cache(items=10, seconds=0)),
         INVENTORY: InventoryServicer(inventory),
         SALES: sold,
     }

@@ -25,6 +25,7 @@ from titan.payment.v1 import (
     payment_pb2,
     payment_service_pb2,
     payment_service_pb2_grpc,
+    payout_service_pb2_grpc,
     refund_service_pb2,
     refund_service_pb2_grpc,
     settlement_service_pb2_grpc,
@@ -41,8 +42,9 @@ CALLERS = {
     "titan.payment.v1.WalletService": frozenset({"svc_auth", "edge_http"}),
     "titan.payment.v1.RefundService": frozenset({"svc_order", "edge_http"}),
     "titan.payment.v1.LedgerService": frozenset({"edge_http"}),
-    "titan.payment.v1.SettlementService": frozenset({"edge_http"}),
+    "titan.payment.v1.SettlementService": frozenset({"edge_http", "svc_bulk"}),
     "titan.payment.v1.SplitService": frozenset({"svc_order", "edge_http"}),
+    "titan.payment.v1.PayoutService": frozenset({"edge_http"}),
 }
 
 
@@ -81,6 +83,7 @@ async def stubs(parts) -> AsyncIterator[SimpleNamespace]:
             ledger=ledger_service_pb2_grpc.LedgerServiceStub(channel),
             settlements=settlement_service_pb2_grpc.SettlementServiceStub(channel),
             splits=split_service_pb2_grpc.SplitServiceStub(channel),
+            payouts=payout_service_pb2_grpc.PayoutServiceStub(channel),
         )
 
 

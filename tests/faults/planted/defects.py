@@ -540,6 +540,6 @@ DROPPED: Mapping[str, tuple[str, str, str, str]] = {
         "svc_payment",
         "balances",
         "balances_no_overdraft",
-        "CHECK (house OR posted_credits - posted_debits - pending_debits >= 0)",
+        "CHECK (house OR may_owe OR posted_credits - posted_debits - pending_debits >= 0)",
     ),
 }

@@ -153,6 +153,62 @@ async def test_prices_are_set_and_seen_at_once(shop: Shop):
     assert [90, 100] == [each.price.minor_units for each in (await shop.get(product.product_id)).variants]
 
 
+async def test_a_price_is_changed_from_what_is_expected_and_from_nothing_else(shop: Shop):
+    """Whoever reckons from a price hears when it is another by then; what costs as it should is no problem."""
+    product = await shop.create(variants=[a_variant(), a_variant()])
+
+    async def priced(*pairs: tuple[int, int]) -> list[str]:
+        prices = [
+            pb.SkuPrice(sku=each.sku, price=gbp(price), expected_price=gbp(expected))
+            for each, (expected, price) in zip(product.variants, pairs, strict=True)
+        ]
+        request = pb.BatchSetPricesRequest(operation_id=str(uuid4()), request_id="0", prices=prices)
+        results = (await shop.products.BatchSetPrices(request, metadata=BULK)).results
+        return [reason_of_status(each) or pb.PutOutcome.Name(each.outcome) for each in results]
+
+    now = product.variants[0].price.minor_units
+    assert ["PUT_OUTCOME_UPDATED", "PRODUCT_CHANGED"] == await priced((now, 77), (now + 1, 77))
+    assert ["PUT_OUTCOME_UNCHANGED", "PUT_OUTCOME_UPDATED"] == await priced((now, 77), (now, 78))
+    assert [77, 78] == [each.price.minor_units for each in (await shop.get(product.product_id)).variants]
+
+
+def gbp(minor: int) -> money_pb2.Money:
+    return money_pb2.Money(currency_code="GBP", minor_units=minor)
+
+
+async def test_products_that_are_named_are_listed(shop: Shop):
+    """By a category and what lies below it, by their ids, by a SKU of theirs; each more narrows the page."""
+    shelf = await shop.category(f"Shelf {uuid4()}")
+    below = await shop.category("Below", parent=shelf.category_id)
+    one, two = new_sku(), new_sku()
+    [first, second, third] = await put(
+        shop,
+        a_product(variants=[a_variant(one), a_variant()], category_ids=[below.category_id]),
+        a_product(variants=[a_variant(two)], category_ids=[shelf.category_id]),
+        a_product(),
+    )
+
+    async def listed(**named: Any) -> list[str]:
+        found, request = [], pb.ListAllProductsRequest(page_size=1, **named)
+        while True:
+            page = await shop.products.ListAllProducts(request, metadata=BULK)
+            found += [each.product_id for each in page.products]
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return found
+
+    assert [first.product_id, second.product_id] == await listed(category_id=shelf.category_id)
+    assert [second.product_id, third.product_id] == await listed(product_ids=[third.product_id, second.product_id])
+    assert [first.product_id, second.product_id] == await listed(skus=[two, one, new_sku()])
+    assert [second.product_id] == await listed(skus=[two, one], product_ids=[second.product_id, third.product_id])
+    assert [] == await listed(category_id=str(uuid4()))
+    page = await shop.products.ListAllProducts(pb.ListAllProductsRequest(page_size=1, skus=[one, two]), metadata=BULK)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        again = pb.ListAllProductsRequest(skus=[one], page_token=page.next_page_token)
+        await shop.products.ListAllProducts(again, metadata=BULK)
+    assert "PAGE_TOKEN_INVALID" == reason_of(refusal.value)
+
+
 async def test_what_a_job_says_of_a_price_is_in_its_history(shop: Shop, db):
     """Of new products and of changed ones, as for everybody else."""
     sku = new_sku()

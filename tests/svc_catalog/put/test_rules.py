@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from mesh.refusals import InvalidInput, Refusal
-from svc_catalog.errors import CategoryNotFound, PriceInvalid, ProductNotFound, SkuTaken
+from svc_catalog.errors import CategoryNotFound, PriceInvalid, ProductChanged, ProductNotFound, SkuTaken
 from svc_catalog.product.rules import Draft, Variant
 from svc_catalog.put import rules
 from svc_catalog.put.rules import Outcome, Price, Put, Shelves
@@ -111,6 +111,7 @@ def test_prices_change_nothing_but_prices():
         (Price("nothing", 1, "GBP"), ProductNotFound),
         (Price("pot", -1, "GBP"), PriceInvalid),
         (Price("pot", 1, "USD"), PriceInvalid),
+        (Price("pot", 1, "GBP", expected=(2, "GBP")), ProductChanged),
     ],
 )
 def test_a_price_that_can_not_be_is_refused(price: Price, refusal: type[Refusal]):

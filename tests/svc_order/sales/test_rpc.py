@@ -21,8 +21,8 @@ from svc_order.sales import store
 from svc_order.sales.rpc import SalesServicer
 from svc_order.vault import Vault
 from tests.harness import as_service, reason_of, serve
+from titan.order.v1 import order_pb2, sales_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2 as pb
-from titan.order.v1 import sales_service_pb2_grpc
 from titan.type.v1 import address_pb2
 
 SALES = "titan.order.v1.SalesService"
@@ -175,6 +175,90 @@ async def test_a_sale_of_an_erased_user_stays_in_the_sums(sales: Sales):
     sales.vault._keys.clear()
 
     assert [("", "GBP", 1, 1, 100, 0)] == sums((await sales.sum()).countries)
+
+
+async def imported(sales: Sales, page_size: int = 0, **bounds: datetime) -> list[pb.ImportedOrder]:
+    """Return the imported orders of all pages."""
+    found, request = [], pb.ListImportedOrdersRequest(page_size=page_size)
+    for name, bound in bounds.items():
+        getattr(request, name).CopyFrom(timestamp(bound))
+    while True:
+        page = await sales.stub.ListImportedOrders(request, metadata=as_service("svc_bulk"))
+        found += page.orders
+        request.page_token = page.next_page_token
+        if not request.page_token:
+            return found
+
+
+async def check_out(sales: Sales, order_id: str, request_id: str) -> None:
+    """Store under which key an order was placed."""
+    async with sales.db.hot() as tx:
+        await tx.execute(
+            "INSERT INTO checkouts (order_id, user_id, request_id, fingerprint, next_run_at, finished_at, decided_at,"
+            " response) SELECT order_id, user_id, $2, '', now(), now(), now(), '' FROM orders WHERE order_id = $1",
+            UUID(order_id),
+            request_id,
+        )
+
+
+async def test_imported_orders_are_listed_with_their_keys_and_what_went_back(sales: Sales):
+    """Refused ones too, but none that a shopper placed just now; nothing personal is in them."""
+    then = NOW - timedelta(days=30)
+    bought = await sales.place(line(1, "cup", 2), at=then, refunded=150)
+    refused = await sales.place(line(1, "cup"), at=then, status="CANCELLED")
+    shopper = await sales.place(line(1, "cup"), at=NOW + timedelta(days=1))
+    for order_id, key in ((bought, "invoice-1"), (refused, f"forgotten:{refused}"), (shopper, "invoice-2")):
+        await check_out(sales, order_id, key)
+    async with sales.db.hot() as tx:
+        await tx.execute("UPDATE orders SET cancel_reason = 'OUT_OF_STOCK' WHERE order_id = $1", UUID(refused))
+        for version, amount, of in ((2, 50, "OrderRefunded"), (3, 100, "OrderRefunded"), (4, 7, "OrderShipped")):
+            await tx.execute(
+                "INSERT INTO order_events (order_id, version, type, payload, recorded_at, effective_at)"
+                " VALUES ($1, $2, $3, $4, now(), $5)",
+                UUID(bought),
+                version,
+                of,
+                {"refund_id": f"refund {version}", "amount_minor": amount},
+                then + timedelta(days=version),
+            )
+
+    first, second = await imported(sales)
+    assert (bought, "invoice-1", "CONFIRMED", 200) == (
+        first.order_id,
+        first.request_id,
+        order_pb2.OrderStatus.Name(first.status).removeprefix("ORDER_STATUS_"),
+        first.total.minor_units,
+    )
+    assert then == first.effective_time.ToDatetime(tzinfo=UTC)
+    assert [("refund 2", 50, then + timedelta(days=2)), ("refund 3", 100, then + timedelta(days=3))] == [
+        (each.refund_id, each.amount.minor_units, each.effective_time.ToDatetime(tzinfo=UTC)) for each in first.refunds
+    ]
+    assert (refused, "", "OUT_OF_STOCK", 0) == (
+        second.order_id,
+        second.request_id,
+        second.cancel_reason,
+        len(second.refunds),
+    )
+    assert b"Ada" not in first.SerializeToString() + second.SerializeToString()
+
+
+async def test_pages_of_imported_orders_hold_each_of_their_time_once(sales: Sales):
+    """A page may have none; a token of another time is refused."""
+    days = (40, 39, 0, 0, 38, 31, 30)
+    made = [await sales.place(line(1, "cup"), at=NOW - timedelta(days=back, minutes=-1)) for back in days]
+    for number, order_id in enumerate(made):
+        await check_out(sales, order_id, f"invoice-{number}")
+    bounds = {"from_time": NOW - timedelta(days=39), "to_time": NOW - timedelta(days=30)}
+
+    found = await imported(sales, page_size=2, **bounds)
+    assert ["invoice-1", "invoice-4", "invoice-5"] == [each.request_id for each in found]
+    page = await sales.stub.ListImportedOrders(
+        pb.ListImportedOrdersRequest(page_size=2), metadata=as_service("svc_bulk")
+    )
+    request = pb.ListImportedOrdersRequest(page_token=page.next_page_token, from_time=timestamp(NOW))
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await sales.stub.ListImportedOrders(request, metadata=as_service("svc_bulk"))
+    assert "PAGE_TOKEN_INVALID" == reason_of(refusal.value)
 
 
 def test_the_first_id_lies_before_all_that_belong_to_a_time():

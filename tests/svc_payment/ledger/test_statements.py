@@ -99,7 +99,8 @@ async def test_an_account_is_listed_as_it_stood(till, stubs):
     early = pb.ListAccountsRequest(as_of_time=stamp(datetime(2000, 1, 1, tzinfo=UTC)))
     assert not (await stubs.ledger.ListAccounts(early, metadata=FINANCE)).accounts
     every = await stubs.ledger.ListAccounts(pb.ListAccountsRequest(page_size=100), metadata=FINANCE)
-    assert {"clearing.psp_sim", "fees", "import", "sales", "wallet"} == {each.code for each in every.accounts}
+    codes = {"clearing.psp_sim", "fees", "import", "payouts", "sales", "wallet"}
+    assert codes == {each.code for each in every.accounts}
 
 
 async def test_a_statement_goes_from_one_balance_to_the_other(till, stubs):

@@ -17,7 +17,7 @@ from svc_payment.providers.interface import Logged, LoggedKind
 from svc_payment.reconciliation import store
 from svc_payment.reconciliation.daily import GRACE, Daily
 from svc_payment.reconciliation.rpc import SettlementService
-from tests.harness import as_user, reason_of, serve
+from tests.harness import as_service, as_user, reason_of, serve
 from tests.svc_payment.asking import authorized, captured
 from tests.svc_payment.conftest import by_card, refund_of
 from titan.payment.v1 import settlement_pb2
@@ -41,7 +41,8 @@ async def tomorrow(db, provider, parts) -> AsyncIterator[SimpleNamespace]:
     daily = Daily(db, clock, {provider.name: provider}, {"GBP"})
     async with db.hot() as tx:
         await tx.execute("DELETE FROM settlements")
-    async with serve({SERVICE: SettlementService(db, daily)}, callers={SERVICE: frozenset({"edge_http"})}) as channel:
+    callers = {SERVICE: frozenset({"edge_http", "svc_bulk"})}
+    async with serve({SERVICE: SettlementService(db, daily)}, callers=callers) as channel:
         yield SimpleNamespace(settlements=SettlementServiceStub(channel), daily=daily, clock=clock)
 
 
@@ -211,11 +212,30 @@ async def test_what_can_not_be_settled_is_refused(tomorrow, provider):
     assert "PROVIDER_UNKNOWN" == await refused(settle(tomorrow, provider="nobody"))
     provider.unreachable = True
     assert "PROVIDER_UNAVAILABLE" == await refused(settle(tomorrow))
+    asked = pb.ResettleDayRequest(provider="psp_sim", date=str(today()))
+    assert "PROVIDER_UNAVAILABLE" == await refused(
+        tomorrow.settlements.ResettleDay(asked, metadata=as_service("svc_bulk"))
+    )
     provider.unreachable = False
     day = str(today())
     nothing = pb.GetSettlementRequest(provider="psp_sim", date=day)
     assert "SETTLEMENT_NOT_FOUND" == await refused(tomorrow.settlements.GetSettlement(nothing, metadata=FINANCE))
     assert "SETTLEMENT_NOT_FOUND" == await refused(differences(tomorrow))
+
+
+async def test_a_job_settles_a_day_as_a_person_does(tomorrow):
+    """With the same answer and the same refusals."""
+    day, job = {"provider": "psp_sim", "date": str(today())}, as_service("svc_bulk")
+    resettle = tomorrow.settlements.ResettleDay
+    made = (await resettle(pb.ResettleDayRequest(**day), metadata=job)).settlement
+    again = (await tomorrow.settlements.GetSettlement(pb.GetSettlementRequest(**day), metadata=FINANCE)).settlement
+    assert made == again
+    for wrong, reason in (
+        ({"provider": "nobody"}, "PROVIDER_UNKNOWN"),
+        ({"date": str(today() + timedelta(days=9))}, "SETTLEMENT_DAY_OPEN"),
+        ({"date": "2026-02-30"}, "INVALID_INPUT"),
+    ):
+        assert reason == await refused(resettle(pb.ResettleDayRequest(**{**day, **wrong}), metadata=job))
 
 
 async def test_settlements_are_for_finance_and_admins(tomorrow):

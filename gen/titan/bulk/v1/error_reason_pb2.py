@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/bulk/v1/error_reason.proto\x12\rtitan.bulk.v1*\xcd\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12$\n ERROR_REASON_OPERATION_NOT_FOUND\x10\x01\x12(\n$ERROR_REASON_OPERATION_NOT_RETRYABLE\x10\x02\x12$\n ERROR_REASON_TOO_MANY_OPERATIONS\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_FILE_NOT_FOUND\x10\x04\x12%\n!ERROR_REASON_FILE_OFFSET_MISMATCH\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_FILE_TOO_LARGE\x10\x06\x12\x1c\n\x18\x45RROR_REASON_FILE_SEALED\x10\x07\x12 \n\x1c\x45RROR_REASON_FILE_UNREADABLE\x10\x08\x12\x1c\n\x18\x45RROR_REASON_ROW_INVALID\x10\t\x12!\n\x1d\x45RROR_REASON_FEED_NOT_ALLOWED\x10\n\x12\x1d\n\x19\x45RROR_REASON_FEED_REFUSED\x10\x0b\x12!\n\x1d\x45RROR_REASON_REPORT_TOO_LARGE\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n titan/bulk/v1/error_reason.proto\x12\rtitan.bulk.v1*\xb4\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12$\n ERROR_REASON_OPERATION_NOT_FOUND\x10\x01\x12(\n$ERROR_REASON_OPERATION_NOT_RETRYABLE\x10\x02\x12$\n ERROR_REASON_TOO_MANY_OPERATIONS\x10\x03\x12\x1f\n\x1b\x45RROR_REASON_FILE_NOT_FOUND\x10\x04\x12%\n!ERROR_REASON_FILE_OFFSET_MISMATCH\x10\x05\x12\x1f\n\x1b\x45RROR_REASON_FILE_TOO_LARGE\x10\x06\x12\x1c\n\x18\x45RROR_REASON_FILE_SEALED\x10\x07\x12 \n\x1c\x45RROR_REASON_FILE_UNREADABLE\x10\x08\x12\x1c\n\x18\x45RROR_REASON_ROW_INVALID\x10\t\x12!\n\x1d\x45RROR_REASON_FEED_NOT_ALLOWED\x10\n\x12\x1d\n\x19\x45RROR_REASON_FEED_REFUSED\x10\x0b\x12!\n\x1d\x45RROR_REASON_REPORT_TOO_LARGE\x10\x0c\x12!\n\x1d\x45RROR_REASON_ROW_UNRECONCILED\x10\r\x12!\n\x1d\x45RROR_REASON_NOTHING_SELECTED\x10\x0e\x12\x1f\n\x1b\x45RROR_REASON_SEARCH_DIFFERS\x10\x0f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.bulk.v1.error_reason_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=52
-  _globals['_ERRORREASON']._serialized_end=513
+  _globals['_ERRORREASON']._serialized_end=616
 # @@protoc_insertion_point(module_scope)

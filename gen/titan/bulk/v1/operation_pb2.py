@@ -26,9 +26,10 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from titan.bulk.v1 import file_pb2 as titan_dot_bulk_dot_v1_dot_file__pb2
+from titan.catalog.v1 import search_service_pb2 as titan_dot_catalog_dot_v1_dot_search__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtitan/bulk/v1/operation.proto\x12\rtitan.bulk.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18titan/bulk/v1/file.proto\"\xc5\x03\n\tOperation\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x1f\n\x03job\x18\x02 \x01(\x0b\x32\x12.titan.bulk.v1.Job\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.titan.bulk.v1.OperationState\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\x12\x32\n\x08progress\x18\x05 \x01(\x0b\x32 .titan.bulk.v1.OperationProgress\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12\"\n\x05\x66iles\x18\x07 \x03(\x0b\x32\x13.titan.bulk.v1.File\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x0f\n\x07problem\x18\t \x01(\t\x12\x18\n\x10\x63\x61ncel_requested\x18\n \x01(\x08\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x11OperationProgress\x12\x11\n\trows_done\x18\x01 \x01(\x03\x12\x12\n\nrows_total\x18\x02 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x03\x12\x0f\n\x07updated\x18\x04 \x01(\x03\x12\x11\n\tunchanged\x18\x05 \x01(\x03\x12\x0f\n\x07refused\x18\x06 \x01(\x03\"\xce\x02\n\x03Job\x12\x36\n\x0eproduct_import\x18\x01 \x01(\x0b\x32\x1c.titan.bulk.v1.ProductImportH\x00\x12\x36\n\x0eproduct_export\x18\x02 \x01(\x0b\x32\x1c.titan.bulk.v1.ProductExportH\x00\x12\x32\n\x0cstock_update\x18\x03 \x01(\x0b\x32\x1a.titan.bulk.v1.StockUpdateH\x00\x12\x32\n\x0cprice_update\x18\x04 \x01(\x0b\x32\x1a.titan.bulk.v1.PriceUpdateH\x00\x12\x32\n\x0csales_report\x18\x05 \x01(\x0b\x32\x1a.titan.bulk.v1.SalesReportH\x00\x12,\n\tfeed_sync\x18\x06 \x01(\x0b\x32\x17.titan.bulk.v1.FeedSyncH\x00\x42\r\n\x04work\x12\x05\xbaH\x02\x08\x01\";\n\rProductImport\x12\x19\n\x07\x66ile_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"F\n\rProductExport\x12\x35\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x19.titan.bulk.v1.FileFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"9\n\x0bStockUpdate\x12\x19\n\x07\x66ile_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"9\n\x0bPriceUpdate\x12\x19\n\x07\x66ile_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"i\n\x0bSalesReport\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x08\x46\x65\x65\x64Sync\x12(\n\x03url\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x18\xe8\x07\x32\x11^https?://[!-~]+$\x12\x35\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x19.titan.bulk.v1.FileFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"A\n\nRowProblem\x12\x12\n\nrow_number\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*\xde\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x04\x12\x18\n\x14OPERATION_STATE_DEAD\x10\x05\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtitan/bulk/v1/operation.proto\x12\rtitan.bulk.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18titan/bulk/v1/file.proto\x1a%titan/catalog/v1/search_service.proto\"\xc5\x03\n\tOperation\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x1f\n\x03job\x18\x02 \x01(\x0b\x32\x12.titan.bulk.v1.Job\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.titan.bulk.v1.OperationState\x12\x0c\n\x04\x64one\x18\x04 \x01(\x08\x12\x32\n\x08progress\x18\x05 \x01(\x0b\x32 .titan.bulk.v1.OperationProgress\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12\"\n\x05\x66iles\x18\x07 \x03(\x0b\x32\x13.titan.bulk.v1.File\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12\x0f\n\x07problem\x18\t \x01(\t\x12\x18\n\x10\x63\x61ncel_requested\x18\n \x01(\x08\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x80\x01\n\x11OperationProgress\x12\x11\n\trows_done\x18\x01 \x01(\x03\x12\x12\n\nrows_total\x18\x02 \x01(\x03\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x03\x12\x0f\n\x07updated\x18\x04 \x01(\x03\x12\x11\n\tunchanged\x18\x05 \x01(\x03\x12\x0f\n\x07refused\x18\x06 \x01(\x03\"\xb0\x04\n\x03Job\x12\x36\n\x0eproduct_import\x18\x01 \x01(\x0b\x32\x1c.titan.bulk.v1.ProductImportH\x00\x12\x36\n\x0eproduct_export\x18\x02 \x01(\x0b\x32\x1c.titan.bulk.v1.ProductExportH\x00\x12\x32\n\x0cstock_update\x18\x03 \x01(\x0b\x32\x1a.titan.bulk.v1.StockUpdateH\x00\x12\x32\n\x0cprice_update\x18\x04 \x01(\x0b\x32\x1a.titan.bulk.v1.PriceUpdateH\x00\x12\x32\n\x0csales_report\x18\x05 \x01(\x0b\x32\x1a.titan.bulk.v1.SalesReportH\x00\x12,\n\tfeed_sync\x18\x06 \x01(\x0b\x32\x17.titan.bulk.v1.FeedSyncH\x00\x12\x37\n\x0ereconciliation\x18\x07 \x01(\x0b\x32\x1d.titan.bulk.v1.ReconciliationH\x00\x12-\n\trepricing\x18\x08 \x01(\x0b\x32\x18.titan.bulk.v1.RepricingH\x00\x12\x36\n\x0esearch_reindex\x18\t \x01(\x0b\x32\x1c.titan.bulk.v1.SearchReindexH\x00\x12@\n\x13provider_settlement\x18\n \x01(\x0b\x32!.titan.bulk.v1.ProviderSettlementH\x00\x42\r\n\x04work\x12\x05\xbaH\x02\x08\x01\";\n\rProductImport\x12\x19\n\x07\x66ile_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"F\n\rProductExport\x12\x35\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x19.titan.bulk.v1.FileFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"9\n\x0bStockUpdate\x12\x19\n\x07\x66ile_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"9\n\x0bPriceUpdate\x12\x19\n\x07\x66ile_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"i\n\x0bSalesReport\x12-\n\tfrom_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"|\n\x08\x46\x65\x65\x64Sync\x12(\n\x03url\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x18\xe8\x07\x32\x11^https?://[!-~]+$\x12\x35\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x19.titan.bulk.v1.FileFormatB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"\x87\x01\n\x0eReconciliation\x12\x19\n\x07\x66ile_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12-\n\tfrom_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa2\x01\n\x12ProviderSettlement\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x37\n\nfirst_date\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\x12\x36\n\tlast_date\x18\x03 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\"M\n\rSearchReindex\x12<\n\x08language\x18\x01 \x01(\x0e\x32 .titan.catalog.v1.SearchLanguageB\x08\xbaH\x05\x82\x01\x02\x10\x01\"\xa5\x05\n\tRepricing\x12\x1f\n\x0c\x61ll_products\x18\x01 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x1f\n\x0b\x63\x61tegory_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01H\x00\x12\x30\n\x08products\x18\x03 \x01(\x0b\x32\x1c.titan.bulk.v1.NamedProductsH\x00\x12\xdf\x01\n\x07percent\x18\x04 \x01(\tB\xcd\x01\xbaH\xc9\x01r\"2 ^[+-]?[0-9]{1,4}(\\.[0-9]{1,4})?$\xba\x01\xa1\x01\n\rpercent.range\x12\'must be more than -100 and at most 1000\x1ag!this.matches(\'^[+-]?[0-9]{1,4}([.][0-9]{1,4})?$\') || (double(this) > -100.0 && double(this) <= 1000.0)\x12#\n\x0eround_to_minor\x18\x05 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\xc0\x84=(\x00\x12!\n\x0c\x65nding_minor\x18\x06 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\xbf\x84=(\x00\x12\x38\n\x08rounding\x18\x07 \x01(\x0e\x32\x1c.titan.bulk.v1.PriceRoundingB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x0f\n\x07\x64ry_run\x18\x08 \x01(\x08:\x9a\x01\xbaH\x96\x01\x1a\x93\x01\n\x1frepricing.ending_below_multiple\x12-ending_minor must be less than round_to_minor\x1a\x41this.ending_minor == 0 || this.ending_minor < this.round_to_minorB\x12\n\tselection\x12\x05\xbaH\x02\x08\x01\"s\n\rNamedProducts\x12\'\n\x0bproduct_ids\x18\x01 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x10\xe8\x07\x18\x01\"\x05r\x03\xb0\x01\x01\x12\x39\n\x04skus\x18\x02 \x03(\tB+\xbaH(\x92\x01%\x10\xe8\x07\x18\x01\"\x1er\x1c\x32\x1a^[!-~]([ -~]{0,62}[!-~])?$\"A\n\nRowProblem\x12\x12\n\nrow_number\x18\x01 \x01(\x03\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*\xde\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x04\x12\x18\n\x14OPERATION_STATE_DEAD\x10\x05\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x06*_\n\rPriceRounding\x12\x1e\n\x1aPRICE_ROUNDING_UNSPECIFIED\x10\x00\x12\x15\n\x11PRICE_ROUNDING_UP\x10\x01\x12\x17\n\x13PRICE_ROUNDING_DOWN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,26 +50,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEEDSYNC'].fields_by_name['url']._serialized_options = b'\272H\030r\026\030\350\0072\021^https?://[!-~]+$'
   _globals['_FEEDSYNC'].fields_by_name['format']._loaded_options = None
   _globals['_FEEDSYNC'].fields_by_name['format']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
-  _globals['_OPERATIONSTATE']._serialized_start=1637
-  _globals['_OPERATIONSTATE']._serialized_end=1859
-  _globals['_OPERATION']._serialized_start=162
-  _globals['_OPERATION']._serialized_end=615
-  _globals['_OPERATIONPROGRESS']._serialized_start=618
-  _globals['_OPERATIONPROGRESS']._serialized_end=746
-  _globals['_JOB']._serialized_start=749
-  _globals['_JOB']._serialized_end=1083
-  _globals['_PRODUCTIMPORT']._serialized_start=1085
-  _globals['_PRODUCTIMPORT']._serialized_end=1144
-  _globals['_PRODUCTEXPORT']._serialized_start=1146
-  _globals['_PRODUCTEXPORT']._serialized_end=1216
-  _globals['_STOCKUPDATE']._serialized_start=1218
-  _globals['_STOCKUPDATE']._serialized_end=1275
-  _globals['_PRICEUPDATE']._serialized_start=1277
-  _globals['_PRICEUPDATE']._serialized_end=1334
-  _globals['_SALESREPORT']._serialized_start=1336
-  _globals['_SALESREPORT']._serialized_end=1441
-  _globals['_FEEDSYNC']._serialized_start=1443
-  _globals['_FEEDSYNC']._serialized_end=1567
-  _globals['_ROWPROBLEM']._serialized_start=1569
-  _globals['_ROWPROBLEM']._serialized_end=1634
+  _globals['_RECONCILIATION'].fields_by_name['file_id']._loaded_options = None
+  _globals['_RECONCILIATION'].fields_by_name['file_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_PROVIDERSETTLEMENT'].fields_by_name['provider']._loaded_options = None
+  _globals['_PROVIDERSETTLEMENT'].fields_by_name['provider']._serialized_options = b'\272H\006r\004\020\001\030 '
+  _globals['_PROVIDERSETTLEMENT'].fields_by_name['first_date']._loaded_options = None
+  _globals['_PROVIDERSETTLEMENT'].fields_by_name['first_date']._serialized_options = b'\272H r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
+  _globals['_PROVIDERSETTLEMENT'].fields_by_name['last_date']._loaded_options = None
+  _globals['_PROVIDERSETTLEMENT'].fields_by_name['last_date']._serialized_options = b'\272H r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
+  _globals['_SEARCHREINDEX'].fields_by_name['language']._loaded_options = None
+  _globals['_SEARCHREINDEX'].fields_by_name['language']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_REPRICING'].oneofs_by_name['selection']._loaded_options = None
+  _globals['_REPRICING'].oneofs_by_name['selection']._serialized_options = b'\272H\002\010\001'
+  _globals['_REPRICING'].fields_by_name['all_products']._loaded_options = None
+  _globals['_REPRICING'].fields_by_name['all_products']._serialized_options = b'\272H\004j\002\010\001'
+  _globals['_REPRICING'].fields_by_name['category_id']._loaded_options = None
+  _globals['_REPRICING'].fields_by_name['category_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_REPRICING'].fields_by_name['percent']._loaded_options = None
+  _globals['_REPRICING'].fields_by_name['percent']._serialized_options = b'\272H\311\001r\"2 ^[+-]?[0-9]{1,4}(\\.[0-9]{1,4})?$\272\001\241\001\n\rpercent.range\022\'must be more than -100 and at most 1000\032g!this.matches(\'^[+-]?[0-9]{1,4}([.][0-9]{1,4})?$\') || (double(this) > -100.0 && double(this) <= 1000.0)'
+  _globals['_REPRICING'].fields_by_name['round_to_minor']._loaded_options = None
+  _globals['_REPRICING'].fields_by_name['round_to_minor']._serialized_options = b'\272H\010\"\006\030\300\204=(\000'
+  _globals['_REPRICING'].fields_by_name['ending_minor']._loaded_options = None
+  _globals['_REPRICING'].fields_by_name['ending_minor']._serialized_options = b'\272H\010\"\006\030\277\204=(\000'
+  _globals['_REPRICING'].fields_by_name['rounding']._loaded_options = None
+  _globals['_REPRICING'].fields_by_name['rounding']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_REPRICING']._loaded_options = None
+  _globals['_REPRICING']._serialized_options = b'\272H\226\001\032\223\001\n\037repricing.ending_below_multiple\022-ending_minor must be less than round_to_minor\032Athis.ending_minor == 0 || this.ending_minor < this.round_to_minor'
+  _globals['_NAMEDPRODUCTS'].fields_by_name['product_ids']._loaded_options = None
+  _globals['_NAMEDPRODUCTS'].fields_by_name['product_ids']._serialized_options = b'\272H\017\222\001\014\020\350\007\030\001\"\005r\003\260\001\001'
+  _globals['_NAMEDPRODUCTS'].fields_by_name['skus']._loaded_options = None
+  _globals['_NAMEDPRODUCTS'].fields_by_name['skus']._serialized_options = b'\272H(\222\001%\020\350\007\030\001\"\036r\0342\032^[!-~]([ -~]{0,62}[!-~])?$'
+  _globals['_OPERATIONSTATE']._serialized_start=3081
+  _globals['_OPERATIONSTATE']._serialized_end=3303
+  _globals['_PRICEROUNDING']._serialized_start=3305
+  _globals['_PRICEROUNDING']._serialized_end=3400
+  _globals['_OPERATION']._serialized_start=201
+  _globals['_OPERATION']._serialized_end=654
+  _globals['_OPERATIONPROGRESS']._serialized_start=657
+  _globals['_OPERATIONPROGRESS']._serialized_end=785
+  _globals['_JOB']._serialized_start=788
+  _globals['_JOB']._serialized_end=1348
+  _globals['_PRODUCTIMPORT']._serialized_start=1350
+  _globals['_PRODUCTIMPORT']._serialized_end=1409
+  _globals['_PRODUCTEXPORT']._serialized_start=1411
+  _globals['_PRODUCTEXPORT']._serialized_end=1481
+  _globals['_STOCKUPDATE']._serialized_start=1483
+  _globals['_STOCKUPDATE']._serialized_end=1540
+  _globals['_PRICEUPDATE']._serialized_start=1542
+  _globals['_PRICEUPDATE']._serialized_end=1599
+  _globals['_SALESREPORT']._serialized_start=1601
+  _globals['_SALESREPORT']._serialized_end=1706
+  _globals['_FEEDSYNC']._serialized_start=1708
+  _globals['_FEEDSYNC']._serialized_end=1832
+  _globals['_RECONCILIATION']._serialized_start=1835
+  _globals['_RECONCILIATION']._serialized_end=1970
+  _globals['_PROVIDERSETTLEMENT']._serialized_start=1973
+  _globals['_PROVIDERSETTLEMENT']._serialized_end=2135
+  _globals['_SEARCHREINDEX']._serialized_start=2137
+  _globals['_SEARCHREINDEX']._serialized_end=2214
+  _globals['_REPRICING']._serialized_start=2217
+  _globals['_REPRICING']._serialized_end=2894
+  _globals['_NAMEDPRODUCTS']._serialized_start=2896
+  _globals['_NAMEDPRODUCTS']._serialized_end=3011
+  _globals['_ROWPROBLEM']._serialized_start=3013
+  _globals['_ROWPROBLEM']._serialized_end=3078
 # @@protoc_insertion_point(module_scope)

@@ -82,7 +82,7 @@ class OperationServiceServicer:
         The same request id gives the same answer and starts nothing twice. The file of a job changes no more.
         Fails with FILE_NOT_FOUND, FEED_NOT_ALLOWED, TOO_MANY_OPERATIONS, IDEMPOTENCY_KEY_REQUIRED or
         IDEMPOTENCY_KEY_REUSED. What a job finds out later ends its operation: FILE_UNREADABLE, FILE_TOO_LARGE,
-        FEED_NOT_ALLOWED, FEED_REFUSED or REPORT_TOO_LARGE.
+        FEED_NOT_ALLOWED, FEED_REFUSED, REPORT_TOO_LARGE, NOTHING_SELECTED or SEARCH_DIFFERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +119,8 @@ class OperationServiceServicer:
         """Lists the rows that an operation has refused, in the order of the file.
 
         Of one operation 10,000 are kept; `refused` of its progress counts all.
-        Fails with OPERATION_NOT_FOUND or PAGE_TOKEN_INVALID. Results carry ROW_INVALID or what the called service said.
+        Fails with OPERATION_NOT_FOUND or PAGE_TOKEN_INVALID. Results carry ROW_INVALID, ROW_UNRECONCILED or what the
+        called service said.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -170,12 +170,14 @@ class BatchSetPricesRequest(_message.Message):
     def __init__(self, operation_id: _Optional[str] = ..., request_id: _Optional[str] = ..., prices: _Optional[_Iterable[_Union[SkuPrice, _Mapping]]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
 
 class SkuPrice(_message.Message):
-    __slots__ = ("sku", "price")
+    __slots__ = ("sku", "price", "expected_price")
     SKU_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_PRICE_FIELD_NUMBER: _ClassVar[int]
     sku: str
     price: _money_pb2.Money
-    def __init__(self, sku: _Optional[str] = ..., price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
+    expected_price: _money_pb2.Money
+    def __init__(self, sku: _Optional[str] = ..., price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., expected_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class BatchSetPricesResponse(_message.Message):
     __slots__ = ("results",)
@@ -184,12 +186,18 @@ class BatchSetPricesResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[PutResult, _Mapping]]] = ...) -> None: ...
 
 class ListAllProductsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token")
+    __slots__ = ("page_size", "page_token", "category_id", "product_ids", "skus")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CATEGORY_ID_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_IDS_FIELD_NUMBER: _ClassVar[int]
+    SKUS_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    category_id: str
+    product_ids: _containers.RepeatedScalarFieldContainer[str]
+    skus: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., category_id: _Optional[str] = ..., product_ids: _Optional[_Iterable[str]] = ..., skus: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListAllProductsResponse(_message.Message):
     __slots__ = ("products", "next_page_token")

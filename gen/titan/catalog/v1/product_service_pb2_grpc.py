@@ -114,8 +114,8 @@ class ProductServiceServicer:
     def UpdateProduct(self, request, context):
         """Changes a product; variants that the request leaves out of a changed list are removed.
 
-        With an etag it is refused where somebody else was faster. A change that changes nothing, as a repeated one does, is
-        answered with the product as it is, whatever the etag.
+        With an etag it is refused where somebody else was faster. A change that changes nothing, as a repeated one does,
+        is answered with the product as it is, whatever the etag.
         Fails with PRODUCT_NOT_FOUND, PRODUCT_CHANGED, SKU_TAKEN, CATEGORY_NOT_FOUND or PRICE_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -176,14 +176,15 @@ class ProductServiceServicer:
 
         The same request id of an operation gives the same answer and changes nothing twice.
         Fails with IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
-        Results carry PRODUCT_NOT_FOUND or PRICE_INVALID.
+        Results carry PRODUCT_NOT_FOUND, PRICE_INVALID, or PRODUCT_CHANGED where the price is not the expected one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAllProducts(self, request, context):
-        """Lists all products for a long job, the oldest first, past everything that is kept for shoppers.
+        """Lists all products for a long job, or those that it names, the oldest first, past everything that is kept for
+        shoppers.
 
         Fails with PAGE_TOKEN_INVALID.
         """

@@ -28,13 +28,23 @@ from titan.catalog.v1 import product_pb2 as titan_dot_catalog_dot_v1_dot_product
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/catalog/v1/search_service.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/catalog/v1/product.proto\x1a\x1etitan/options/v1/options.proto\"\x7f\n\x15SearchProductsRequest\x12*\n\x05query\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x10\x01\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"^\n\x16SearchProductsResponse\x12+\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9b\x01\n\rSearchService\x12\x89\x01\n\x0eSearchProducts\x12\'.titan.catalog.v1.SearchProductsRequest\x1a(.titan.catalog.v1.SearchProductsResponse\"$\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/products:searchb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/catalog/v1/search_service.proto\x12\x10titan.catalog.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/catalog/v1/product.proto\x1a\x1etitan/options/v1/options.proto\"\x92\x01\n\x16ReindexProductsRequest\x12<\n\x08language\x18\x01 \x01(\x0e\x32 .titan.catalog.v1.SearchLanguageB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"W\n\x17ReindexProductsResponse\x12\x10\n\x08products\x18\x01 \x01(\x05\x12\x11\n\trewritten\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"Q\n\x13\x44igestSearchRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"q\n\x14\x44igestSearchResponse\x12\x10\n\x08products\x18\x01 \x01(\x05\x12\x15\n\rstored_digest\x18\x02 \x01(\x0c\x12\x17\n\x0f\x65xpected_digest\x18\x03 \x01(\x0c\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\x7f\n\x15SearchProductsRequest\x12*\n\x05query\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x10\x01\x18\xc8\x01\x32\x0f^[^\\x00-\\x08]*$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"^\n\x16SearchProductsResponse\x12+\n\x08products\x18\x01 \x03(\x0b\x32\x19.titan.catalog.v1.Product\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x97\x02\n\x0eSearchLanguage\x12\x1f\n\x1bSEARCH_LANGUAGE_UNSPECIFIED\x10\x00\x12\x1a\n\x16SEARCH_LANGUAGE_SIMPLE\x10\x01\x12\x1b\n\x17SEARCH_LANGUAGE_ENGLISH\x10\x02\x12\x1a\n\x16SEARCH_LANGUAGE_GERMAN\x10\x03\x12\x1a\n\x16SEARCH_LANGUAGE_FRENCH\x10\x04\x12\x1b\n\x17SEARCH_LANGUAGE_SPANISH\x10\x05\x12\x1b\n\x17SEARCH_LANGUAGE_ITALIAN\x10\x06\x12\x19\n\x15SEARCH_LANGUAGE_DUTCH\x10\x07\x12\x1e\n\x1aSEARCH_LANGUAGE_PORTUGUESE\x10\x08\x32\x8e\x03\n\rSearchService\x12\x89\x01\n\x0eSearchProducts\x12\'.titan.catalog.v1.SearchProductsRequest\x1a(.titan.catalog.v1.SearchProductsResponse\"$\x90\x02\x01\xaa\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/products:search\x12|\n\x0fReindexProducts\x12(.titan.catalog.v1.ReindexProductsRequest\x1a).titan.catalog.v1.ReindexProductsResponse\"\x14\x90\x02\x02\xaa\xbb\x18\x02 \x01\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x12s\n\x0c\x44igestSearch\x12%.titan.catalog.v1.DigestSearchRequest\x1a&.titan.catalog.v1.DigestSearchResponse\"\x14\x90\x02\x01\xaa\xbb\x18\x02 \x01\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.catalog.v1.search_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_REINDEXPRODUCTSREQUEST'].fields_by_name['language']._loaded_options = None
+  _globals['_REINDEXPRODUCTSREQUEST'].fields_by_name['language']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_REINDEXPRODUCTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_REINDEXPRODUCTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_REINDEXPRODUCTSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_REINDEXPRODUCTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_DIGESTSEARCHREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_DIGESTSEARCHREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
+  _globals['_DIGESTSEARCHREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_DIGESTSEARCHREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['query']._loaded_options = None
   _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['query']._serialized_options = b'\272H\030r\026\020\001\030\310\0012\017^[^\\x00-\\x08]*$'
   _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -43,10 +53,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHPRODUCTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_SEARCHSERVICE'].methods_by_name['SearchProducts']._loaded_options = None
   _globals['_SEARCHSERVICE'].methods_by_name['SearchProducts']._serialized_options = b'\220\002\001\252\273\030\002\010\001\202\323\344\223\002\025\022\023/v1/products:search'
-  _globals['_SEARCHPRODUCTSREQUEST']._serialized_start=182
-  _globals['_SEARCHPRODUCTSREQUEST']._serialized_end=309
-  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_start=311
-  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_end=405
-  _globals['_SEARCHSERVICE']._serialized_start=408
-  _globals['_SEARCHSERVICE']._serialized_end=563
+  _globals['_SEARCHSERVICE'].methods_by_name['ReindexProducts']._loaded_options = None
+  _globals['_SEARCHSERVICE'].methods_by_name['ReindexProducts']._serialized_options = b'\220\002\002\252\273\030\002 \001\262\273\030\007\010\220N\020\260\352\001'
+  _globals['_SEARCHSERVICE'].methods_by_name['DigestSearch']._loaded_options = None
+  _globals['_SEARCHSERVICE'].methods_by_name['DigestSearch']._serialized_options = b'\220\002\001\252\273\030\002 \001\262\273\030\007\010\220N\020\260\352\001'
+  _globals['_SEARCHLANGUAGE']._serialized_start=844
+  _globals['_SEARCHLANGUAGE']._serialized_end=1123
+  _globals['_REINDEXPRODUCTSREQUEST']._serialized_start=183
+  _globals['_REINDEXPRODUCTSREQUEST']._serialized_end=329
+  _globals['_REINDEXPRODUCTSRESPONSE']._serialized_start=331
+  _globals['_REINDEXPRODUCTSRESPONSE']._serialized_end=418
+  _globals['_DIGESTSEARCHREQUEST']._serialized_start=420
+  _globals['_DIGESTSEARCHREQUEST']._serialized_end=501
+  _globals['_DIGESTSEARCHRESPONSE']._serialized_start=503
+  _globals['_DIGESTSEARCHRESPONSE']._serialized_end=616
+  _globals['_SEARCHPRODUCTSREQUEST']._serialized_start=618
+  _globals['_SEARCHPRODUCTSREQUEST']._serialized_end=745
+  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_start=747
+  _globals['_SEARCHPRODUCTSRESPONSE']._serialized_end=841
+  _globals['_SEARCHSERVICE']._serialized_start=1126
+  _globals['_SEARCHSERVICE']._serialized_end=1524
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,16 @@ class SearchServiceStub:
                 request_serializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.SearchProductsRequest.SerializeToString,
                 response_deserializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.SearchProductsResponse.FromString,
                 _registered_method=True)
+        self.ReindexProducts = channel.unary_unary(
+                '/titan.catalog.v1.SearchService/ReindexProducts',
+                request_serializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.ReindexProductsRequest.SerializeToString,
+                response_deserializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.ReindexProductsResponse.FromString,
+                _registered_method=True)
+        self.DigestSearch = channel.unary_unary(
+                '/titan.catalog.v1.SearchService/DigestSearch',
+                request_serializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.DigestSearchRequest.SerializeToString,
+                response_deserializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.DigestSearchResponse.FromString,
+                _registered_method=True)
 
 
 class SearchServiceServicer:
@@ -47,8 +57,28 @@ class SearchServiceServicer:
     """
 
     def SearchProducts(self, request, context):
-        """Finds products by words of their title and description, the best match first. A page of very large products ends
-        early.
+        """Finds products by words of their title and description, the best match first, in the language that the shop's
+        search is in. A page of very large products ends early.
+
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReindexProducts(self, request, context):
+        """Makes the search data of some products again where it is not what it should be, for a long job, the oldest first.
+
+        The first page makes the language that of all products which are made from now on; searches go on meanwhile, and
+        ask each product in the language of its own search data. Asked again it does nothing more.
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DigestSearch(self, request, context):
+        """Digests the search data of some products, as it is stored and as it is made of their texts now, the oldest first.
 
         Fails with PAGE_TOKEN_INVALID.
         """
@@ -63,6 +93,16 @@ def add_SearchServiceServicer_to_server(servicer, server):
                     servicer.SearchProducts,
                     request_deserializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.SearchProductsRequest.FromString,
                     response_serializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.SearchProductsResponse.SerializeToString,
+            ),
+            'ReindexProducts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReindexProducts,
+                    request_deserializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.ReindexProductsRequest.FromString,
+                    response_serializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.ReindexProductsResponse.SerializeToString,
+            ),
+            'DigestSearch': grpc.unary_unary_rpc_method_handler(
+                    servicer.DigestSearch,
+                    request_deserializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.DigestSearchRequest.FromString,
+                    response_serializer=titan_dot_catalog_dot_v1_dot_search__service__pb2.DigestSearchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -93,6 +133,60 @@ class SearchService:
             '/titan.catalog.v1.SearchService/SearchProducts',
             titan_dot_catalog_dot_v1_dot_search__service__pb2.SearchProductsRequest.SerializeToString,
             titan_dot_catalog_dot_v1_dot_search__service__pb2.SearchProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReindexProducts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.catalog.v1.SearchService/ReindexProducts',
+            titan_dot_catalog_dot_v1_dot_search__service__pb2.ReindexProductsRequest.SerializeToString,
+            titan_dot_catalog_dot_v1_dot_search__service__pb2.ReindexProductsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DigestSearch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.catalog.v1.SearchService/DigestSearch',
+            titan_dot_catalog_dot_v1_dot_search__service__pb2.DigestSearchRequest.SerializeToString,
+            titan_dot_catalog_dot_v1_dot_search__service__pb2.DigestSearchResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -25,29 +25,45 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
+from titan.order.v1 import order_pb2 as titan_dot_order_dot_v1_dot_order__pb2
+from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/order/v1/sales_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\"\xaa\x01\n\x0fSumSalesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12-\n\tfrom_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x01\n\x10SumSalesResponse\x12\x0e\n\x06orders\x18\x01 \x01(\x03\x12\'\n\x04\x64\x61ys\x18\x02 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12,\n\tcountries\x18\x03 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12,\n\tcustomers\x18\x04 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12&\n\x04skus\x18\x05 \x03(\x0b\x32\x18.titan.order.v1.SkuSales\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t\"|\n\tSalesSums\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x0e\n\x06orders\x18\x03 \x01(\x03\x12\r\n\x05units\x18\x04 \x01(\x03\x12\x13\n\x0btotal_minor\x18\x05 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x06 \x01(\x03\"\x89\x01\n\x08SkuSales\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12\r\n\x05units\x18\x04 \x01(\x03\x12\x16\n\x0ereturned_units\x18\x05 \x01(\x03\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x0e\n\x06orders\x18\x07 \x01(\x03\x32h\n\x0cSalesService\x12X\n\x08SumSales\x12\x1f.titan.order.v1.SumSalesRequest\x1a .titan.order.v1.SumSalesResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"titan/order/v1/sales_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1atitan/order/v1/order.proto\x1a\x19titan/type/v1/money.proto\"\xb4\x01\n\x19ListImportedOrdersRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12-\n\tfrom_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"d\n\x1aListImportedOrdersResponse\x12-\n\x06orders\x18\x01 \x03(\x0b\x32\x1d.titan.order.v1.ImportedOrder\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x02\n\rImportedOrder\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12+\n\x06status\x18\x03 \x01(\x0e\x32\x1b.titan.order.v1.OrderStatus\x12\x15\n\rcancel_reason\x18\x04 \x01(\t\x12#\n\x05total\x18\x05 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x07refunds\x18\x07 \x03(\x0b\x32\x1e.titan.order.v1.ImportedRefund\"}\n\x0eImportedRefund\x12\x11\n\trefund_id\x18\x01 \x01(\t\x12$\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x32\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaa\x01\n\x0fSumSalesRequest\x12\x1d\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12-\n\tfrom_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07to_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x01\n\x10SumSalesResponse\x12\x0e\n\x06orders\x18\x01 \x01(\x03\x12\'\n\x04\x64\x61ys\x18\x02 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12,\n\tcountries\x18\x03 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12,\n\tcustomers\x18\x04 \x03(\x0b\x32\x19.titan.order.v1.SalesSums\x12&\n\x04skus\x18\x05 \x03(\x0b\x32\x18.titan.order.v1.SkuSales\x12\x17\n\x0fnext_page_token\x18\x06 \x01(\t\"|\n\tSalesSums\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12\x0e\n\x06orders\x18\x03 \x01(\x03\x12\r\n\x05units\x18\x04 \x01(\x03\x12\x13\n\x0btotal_minor\x18\x05 \x01(\x03\x12\x16\n\x0erefunded_minor\x18\x06 \x01(\x03\"\x89\x01\n\x08SkuSales\x12\x0b\n\x03sku\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12\r\n\x05units\x18\x04 \x01(\x03\x12\x16\n\x0ereturned_units\x18\x05 \x01(\x03\x12\x13\n\x0btotal_minor\x18\x06 \x01(\x03\x12\x0e\n\x06orders\x18\x07 \x01(\x03\x32\xe0\x01\n\x0cSalesService\x12X\n\x08SumSales\x12\x1f.titan.order.v1.SumSalesRequest\x1a .titan.order.v1.SumSalesResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x12v\n\x12ListImportedOrders\x12).titan.order.v1.ListImportedOrdersRequest\x1a*.titan.order.v1.ListImportedOrdersResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.order.v1.sales_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTIMPORTEDORDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTIMPORTEDORDERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
+  _globals['_LISTIMPORTEDORDERSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTIMPORTEDORDERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_SUMSALESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_SUMSALESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_SUMSALESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_SUMSALESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_SALESSERVICE'].methods_by_name['SumSales']._loaded_options = None
   _globals['_SALESSERVICE'].methods_by_name['SumSales']._serialized_options = b'\220\002\001\252\273\030\002 \001'
-  _globals['_SUMSALESREQUEST']._serialized_start=149
-  _globals['_SUMSALESREQUEST']._serialized_end=319
-  _globals['_SUMSALESRESPONSE']._serialized_start=322
-  _globals['_SUMSALESRESPONSE']._serialized_end=554
-  _globals['_SALESSUMS']._serialized_start=556
-  _globals['_SALESSUMS']._serialized_end=680
-  _globals['_SKUSALES']._serialized_start=683
-  _globals['_SKUSALES']._serialized_end=820
-  _globals['_SALESSERVICE']._serialized_start=822
-  _globals['_SALESSERVICE']._serialized_end=926
+  _globals['_SALESSERVICE'].methods_by_name['ListImportedOrders']._loaded_options = None
+  _globals['_SALESSERVICE'].methods_by_name['ListImportedOrders']._serialized_options = b'\220\002\001\252\273\030\002 \001'
+  _globals['_LISTIMPORTEDORDERSREQUEST']._serialized_start=204
+  _globals['_LISTIMPORTEDORDERSREQUEST']._serialized_end=384
+  _globals['_LISTIMPORTEDORDERSRESPONSE']._serialized_start=386
+  _globals['_LISTIMPORTEDORDERSRESPONSE']._serialized_end=486
+  _globals['_IMPORTEDORDER']._serialized_start=489
+  _globals['_IMPORTEDORDER']._serialized_end=748
+  _globals['_IMPORTEDREFUND']._serialized_start=750
+  _globals['_IMPORTEDREFUND']._serialized_end=875
+  _globals['_SUMSALESREQUEST']._serialized_start=878
+  _globals['_SUMSALESREQUEST']._serialized_end=1048
+  _globals['_SUMSALESRESPONSE']._serialized_start=1051
+  _globals['_SUMSALESRESPONSE']._serialized_end=1283
+  _globals['_SALESSUMS']._serialized_start=1285
+  _globals['_SALESSUMS']._serialized_end=1409
+  _globals['_SKUSALES']._serialized_start=1412
+  _globals['_SKUSALES']._serialized_end=1549
+  _globals['_SALESSERVICE']._serialized_start=1552
+  _globals['_SALESSERVICE']._serialized_end=1776
 # @@protoc_insertion_point(module_scope)

@@ -40,6 +40,11 @@ class SalesServiceStub:
                 request_serializer=titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesRequest.SerializeToString,
                 response_deserializer=titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesResponse.FromString,
                 _registered_method=True)
+        self.ListImportedOrders = channel.unary_unary(
+                '/titan.order.v1.SalesService/ListImportedOrders',
+                request_serializer=titan_dot_order_dot_v1_dot_sales__service__pb2.ListImportedOrdersRequest.SerializeToString,
+                response_deserializer=titan_dot_order_dot_v1_dot_sales__service__pb2.ListImportedOrdersResponse.FromString,
+                _registered_method=True)
 
 
 class SalesServiceServicer:
@@ -47,10 +52,24 @@ class SalesServiceServicer:
     """
 
     def SumSales(self, request, context):
-        """Sums orders that count, some hundreds at a time, in the order in which they were placed: what they come to by day, by
-        country, by customer and by SKU. Groups come back and no order; the sums of all pages together are those of the time.
+        """Sums orders that count, some hundreds at a time, in the order in which they were placed: what they come to by day,
+        by country, by customer and by SKU. Groups come back and no order; the sums of all pages together are those of the
+        time.
 
         Orders that count are CONFIRMED, SHIPPED, DELIVERED or REFUNDED.
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListImportedOrders(self, request, context):
+        """Lists orders that an importer brought, whatever became of them, in the order in which they were placed: the key of
+        each, what it came to and what went back of it. Some hundreds are looked at at a time, and nothing personal comes
+        back.
+
+        An order is an imported one that counts from a time before it was recorded. The key of an order is forgotten 30
+        days after it was through.
         Fails with PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -64,6 +83,11 @@ def add_SalesServiceServicer_to_server(servicer, server):
                     servicer.SumSales,
                     request_deserializer=titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesRequest.FromString,
                     response_serializer=titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesResponse.SerializeToString,
+            ),
+            'ListImportedOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImportedOrders,
+                    request_deserializer=titan_dot_order_dot_v1_dot_sales__service__pb2.ListImportedOrdersRequest.FromString,
+                    response_serializer=titan_dot_order_dot_v1_dot_sales__service__pb2.ListImportedOrdersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +118,33 @@ class SalesService:
             '/titan.order.v1.SalesService/SumSales',
             titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesRequest.SerializeToString,
             titan_dot_order_dot_v1_dot_sales__service__pb2.SumSalesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImportedOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.order.v1.SalesService/ListImportedOrders',
+            titan_dot_order_dot_v1_dot_sales__service__pb2.ListImportedOrdersRequest.SerializeToString,
+            titan_dot_order_dot_v1_dot_sales__service__pb2.ListImportedOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,7 @@ from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options
 from titan.payment.v1 import settlement_pb2 as titan_dot_payment_dot_v1_dot_settlement__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)titan/payment/v1/settlement_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/options/v1/options.proto\x1a!titan/payment/v1/settlement.proto\"b\n\x10SettleDayRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x31\n\x04\x64\x61te\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\"E\n\x11SettleDayResponse\x12\x30\n\nsettlement\x18\x01 \x01(\x0b\x32\x1c.titan.payment.v1.Settlement\"f\n\x14GetSettlementRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x31\n\x04\x64\x61te\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\"I\n\x15GetSettlementResponse\x12\x30\n\nsettlement\x18\x01 \x01(\x0b\x32\x1c.titan.payment.v1.Settlement\"q\n\x16ListSettlementsRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"e\n\x17ListSettlementsResponse\x12\x31\n\x0bsettlements\x18\x01 \x03(\x0b\x32\x1c.titan.payment.v1.Settlement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xae\x01\n ListSettlementDifferencesRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x31\n\x04\x64\x61te\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"y\n!ListSettlementDifferencesResponse\x12;\n\x0b\x64ifferences\x18\x01 \x03(\x0b\x32&.titan.payment.v1.SettlementDifference\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc7\x05\n\x11SettlementService\x12\x93\x01\n\tSettleDay\x12\".titan.payment.v1.SettleDayRequest\x1a#.titan.payment.v1.SettleDayResponse\"=\x90\x02\x02\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x08\x08\xa8\xc3\x01\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/settlements:\x01*\x12\xa2\x01\n\rGetSettlement\x12&.titan.payment.v1.GetSettlementRequest\x1a\'.titan.payment.v1.GetSettlementResponse\"@\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02#\x12!/v1/settlements/{provider}/{date}\x12\xa1\x01\n\x0fListSettlements\x12(.titan.payment.v1.ListSettlementsRequest\x1a).titan.payment.v1.ListSettlementsResponse\"9\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/settlements/{provider}\x12\xd2\x01\n\x19ListSettlementDifferences\x12\x32.titan.payment.v1.ListSettlementDifferencesRequest\x1a\x33.titan.payment.v1.ListSettlementDifferencesResponse\"L\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02/\x12-/v1/settlements/{provider}/{date}/differencesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)titan/payment/v1/settlement_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/options/v1/options.proto\x1a!titan/payment/v1/settlement.proto\"b\n\x10SettleDayRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x31\n\x04\x64\x61te\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\"E\n\x11SettleDayResponse\x12\x30\n\nsettlement\x18\x01 \x01(\x0b\x32\x1c.titan.payment.v1.Settlement\"d\n\x12ResettleDayRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x31\n\x04\x64\x61te\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\"G\n\x13ResettleDayResponse\x12\x30\n\nsettlement\x18\x01 \x01(\x0b\x32\x1c.titan.payment.v1.Settlement\"f\n\x14GetSettlementRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x31\n\x04\x64\x61te\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\"I\n\x15GetSettlementResponse\x12\x30\n\nsettlement\x18\x01 \x01(\x0b\x32\x1c.titan.payment.v1.Settlement\"q\n\x16ListSettlementsRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"e\n\x17ListSettlementsResponse\x12\x31\n\x0bsettlements\x18\x01 \x03(\x0b\x32\x1c.titan.payment.v1.Settlement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xae\x01\n ListSettlementDifferencesRequest\x12\x1b\n\x08provider\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18 \x12\x31\n\x04\x64\x61te\x18\x02 \x01(\tB#\xbaH r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\x12\x1c\n\tpage_size\x18\x03 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"y\n!ListSettlementDifferencesResponse\x12;\n\x0b\x64ifferences\x18\x01 \x03(\x0b\x32&.titan.payment.v1.SettlementDifference\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xba\x06\n\x11SettlementService\x12\x93\x01\n\tSettleDay\x12\".titan.payment.v1.SettleDayRequest\x1a#.titan.payment.v1.SettleDayResponse\"=\x90\x02\x02\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x08\x08\xa8\xc3\x01\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/settlements:\x01*\x12q\n\x0bResettleDay\x12$.titan.payment.v1.ResettleDayRequest\x1a%.titan.payment.v1.ResettleDayResponse\"\x15\x90\x02\x02\xaa\xbb\x18\x02 \x01\xb2\xbb\x18\x08\x08\xa8\xc3\x01\x10\xb0\xea\x01\x12\xa2\x01\n\rGetSettlement\x12&.titan.payment.v1.GetSettlementRequest\x1a\'.titan.payment.v1.GetSettlementResponse\"@\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02#\x12!/v1/settlements/{provider}/{date}\x12\xa1\x01\n\x0fListSettlements\x12(.titan.payment.v1.ListSettlementsRequest\x1a).titan.payment.v1.ListSettlementsResponse\"9\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/settlements/{provider}\x12\xd2\x01\n\x19ListSettlementDifferences\x12\x32.titan.payment.v1.ListSettlementDifferencesRequest\x1a\x33.titan.payment.v1.ListSettlementDifferencesResponse\"L\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02/\x12-/v1/settlements/{provider}/{date}/differencesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTLEDAYREQUEST'].fields_by_name['provider']._serialized_options = b'\272H\006r\004\020\001\030 '
   _globals['_SETTLEDAYREQUEST'].fields_by_name['date']._loaded_options = None
   _globals['_SETTLEDAYREQUEST'].fields_by_name['date']._serialized_options = b'\272H r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
+  _globals['_RESETTLEDAYREQUEST'].fields_by_name['provider']._loaded_options = None
+  _globals['_RESETTLEDAYREQUEST'].fields_by_name['provider']._serialized_options = b'\272H\006r\004\020\001\030 '
+  _globals['_RESETTLEDAYREQUEST'].fields_by_name['date']._loaded_options = None
+  _globals['_RESETTLEDAYREQUEST'].fields_by_name['date']._serialized_options = b'\272H r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
   _globals['_GETSETTLEMENTREQUEST'].fields_by_name['provider']._loaded_options = None
   _globals['_GETSETTLEMENTREQUEST'].fields_by_name['provider']._serialized_options = b'\272H\006r\004\020\001\030 '
   _globals['_GETSETTLEMENTREQUEST'].fields_by_name['date']._loaded_options = None
@@ -59,6 +63,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSETTLEMENTDIFFERENCESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['SettleDay']._loaded_options = None
   _globals['_SETTLEMENTSERVICE'].methods_by_name['SettleDay']._serialized_options = b'\220\002\002\252\273\030\020\032\005admin\032\007finance\262\273\030\010\010\250\303\001\020\260\352\001\202\323\344\223\002\024\"\017/v1/settlements:\001*'
+  _globals['_SETTLEMENTSERVICE'].methods_by_name['ResettleDay']._loaded_options = None
+  _globals['_SETTLEMENTSERVICE'].methods_by_name['ResettleDay']._serialized_options = b'\220\002\002\252\273\030\002 \001\262\273\030\010\010\250\303\001\020\260\352\001'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['GetSettlement']._loaded_options = None
   _globals['_SETTLEMENTSERVICE'].methods_by_name['GetSettlement']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\202\323\344\223\002#\022!/v1/settlements/{provider}/{date}'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['ListSettlements']._loaded_options = None
@@ -69,18 +75,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SETTLEDAYREQUEST']._serialized_end=287
   _globals['_SETTLEDAYRESPONSE']._serialized_start=289
   _globals['_SETTLEDAYRESPONSE']._serialized_end=358
-  _globals['_GETSETTLEMENTREQUEST']._serialized_start=360
-  _globals['_GETSETTLEMENTREQUEST']._serialized_end=462
-  _globals['_GETSETTLEMENTRESPONSE']._serialized_start=464
-  _globals['_GETSETTLEMENTRESPONSE']._serialized_end=537
-  _globals['_LISTSETTLEMENTSREQUEST']._serialized_start=539
-  _globals['_LISTSETTLEMENTSREQUEST']._serialized_end=652
-  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_start=654
-  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_end=755
-  _globals['_LISTSETTLEMENTDIFFERENCESREQUEST']._serialized_start=758
-  _globals['_LISTSETTLEMENTDIFFERENCESREQUEST']._serialized_end=932
-  _globals['_LISTSETTLEMENTDIFFERENCESRESPONSE']._serialized_start=934
-  _globals['_LISTSETTLEMENTDIFFERENCESRESPONSE']._serialized_end=1055
-  _globals['_SETTLEMENTSERVICE']._serialized_start=1058
-  _globals['_SETTLEMENTSERVICE']._serialized_end=1769
+  _globals['_RESETTLEDAYREQUEST']._serialized_start=360
+  _globals['_RESETTLEDAYREQUEST']._serialized_end=460
+  _globals['_RESETTLEDAYRESPONSE']._serialized_start=462
+  _globals['_RESETTLEDAYRESPONSE']._serialized_end=533
+  _globals['_GETSETTLEMENTREQUEST']._serialized_start=535
+  _globals['_GETSETTLEMENTREQUEST']._serialized_end=637
+  _globals['_GETSETTLEMENTRESPONSE']._serialized_start=639
+  _globals['_GETSETTLEMENTRESPONSE']._serialized_end=712
+  _globals['_LISTSETTLEMENTSREQUEST']._serialized_start=714
+  _globals['_LISTSETTLEMENTSREQUEST']._serialized_end=827
+  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_start=829
+  _globals['_LISTSETTLEMENTSRESPONSE']._serialized_end=930
+  _globals['_LISTSETTLEMENTDIFFERENCESREQUEST']._serialized_start=933
+  _globals['_LISTSETTLEMENTDIFFERENCESREQUEST']._serialized_end=1107
+  _globals['_LISTSETTLEMENTDIFFERENCESRESPONSE']._serialized_start=1109
+  _globals['_LISTSETTLEMENTDIFFERENCESRESPONSE']._serialized_end=1230
+  _globals['_SETTLEMENTSERVICE']._serialized_start=1233
+  _globals['_SETTLEMENTSERVICE']._serialized_end=2059
 # @@protoc_insertion_point(module_scope)

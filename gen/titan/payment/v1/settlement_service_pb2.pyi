@@ -24,6 +24,20 @@ class SettleDayResponse(_message.Message):
     settlement: _settlement_pb2.Settlement
     def __init__(self, settlement: _Optional[_Union[_settlement_pb2.Settlement, _Mapping]] = ...) -> None: ...
 
+class ResettleDayRequest(_message.Message):
+    __slots__ = ("provider", "date")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    DATE_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    date: str
+    def __init__(self, provider: _Optional[str] = ..., date: _Optional[str] = ...) -> None: ...
+
+class ResettleDayResponse(_message.Message):
+    __slots__ = ("settlement",)
+    SETTLEMENT_FIELD_NUMBER: _ClassVar[int]
+    settlement: _settlement_pb2.Settlement
+    def __init__(self, settlement: _Optional[_Union[_settlement_pb2.Settlement, _Mapping]] = ...) -> None: ...
+
 class GetSettlementRequest(_message.Message):
     __slots__ = ("provider", "date")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]

@@ -41,6 +41,11 @@ class SettlementServiceStub:
                 request_serializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.SettleDayRequest.SerializeToString,
                 response_deserializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.SettleDayResponse.FromString,
                 _registered_method=True)
+        self.ResettleDay = channel.unary_unary(
+                '/titan.payment.v1.SettlementService/ResettleDay',
+                request_serializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.ResettleDayRequest.SerializeToString,
+                response_deserializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.ResettleDayResponse.FromString,
+                _registered_method=True)
         self.GetSettlement = channel.unary_unary(
                 '/titan.payment.v1.SettlementService/GetSettlement',
                 request_serializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.GetSettlementRequest.SerializeToString,
@@ -73,6 +78,15 @@ class SettlementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResettleDay(self, request, context):
+        """Settles a day as SettleDay does, for a long job that settles many.
+
+        Fails with PROVIDER_UNKNOWN, SETTLEMENT_DAY_OPEN or PROVIDER_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSettlement(self, request, context):
         """Returns the settlement of a day.
 
@@ -94,8 +108,8 @@ class SettlementServiceServicer:
     def ListSettlementDifferences(self, request, context):
         """Lists the differences of a day, as it was settled last: by kind, then by payment.
 
-        Fails with SETTLEMENT_NOT_FOUND or PAGE_TOKEN_INVALID, which is also the end of pages of a day that was settled again
-        meanwhile.
+        Fails with SETTLEMENT_NOT_FOUND or PAGE_TOKEN_INVALID, which is also the end of pages of a day that was settled
+        again meanwhile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -108,6 +122,11 @@ def add_SettlementServiceServicer_to_server(servicer, server):
                     servicer.SettleDay,
                     request_deserializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.SettleDayRequest.FromString,
                     response_serializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.SettleDayResponse.SerializeToString,
+            ),
+            'ResettleDay': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResettleDay,
+                    request_deserializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.ResettleDayRequest.FromString,
+                    response_serializer=titan_dot_payment_dot_v1_dot_settlement__service__pb2.ResettleDayResponse.SerializeToString,
             ),
             'GetSettlement': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSettlement,
@@ -154,6 +173,33 @@ class SettlementService:
             '/titan.payment.v1.SettlementService/SettleDay',
             titan_dot_payment_dot_v1_dot_settlement__service__pb2.SettleDayRequest.SerializeToString,
             titan_dot_payment_dot_v1_dot_settlement__service__pb2.SettleDayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResettleDay(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.payment.v1.SettlementService/ResettleDay',
+            titan_dot_payment_dot_v1_dot_settlement__service__pb2.ResettleDayRequest.SerializeToString,
+            titan_dot_payment_dot_v1_dot_settlement__service__pb2.ResettleDayResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctitan/payment/v1/split.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\xf8\x02\n\x0bSellerShare\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32#.titan.payment.v1.SellerShareStatus\x12\"\n\x04sold\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12&\n\x08refunded\x18\x05 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x18\n\x10\x66\x65\x65_basis_points\x18\x06 \x01(\x05\x12!\n\x03\x66\x65\x65\x18\x07 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07payable\x18\x08 \x01(\x0b\x32\x14.titan.type.v1.Money\x12-\n\thold_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crelease_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\\\n\rSellerBalance\x12$\n\x06\x65scrow\x18\x01 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07payable\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money\"d\n\x0cSellerAmount\x12.\n\tseller_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\r^[!-~]{1,64}$Z\x05house\x12$\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00*x\n\x11SellerShareStatus\x12#\n\x1fSELLER_SHARE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18SELLER_SHARE_STATUS_HELD\x10\x01\x12 \n\x1cSELLER_SHARE_STATUS_RELEASED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctitan/payment/v1/split.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\xf8\x02\n\x0bSellerShare\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12\x10\n\x08order_id\x18\x02 \x01(\t\x12\x33\n\x06status\x18\x03 \x01(\x0e\x32#.titan.payment.v1.SellerShareStatus\x12\"\n\x04sold\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12&\n\x08refunded\x18\x05 \x01(\x0b\x32\x14.titan.type.v1.Money\x12\x18\n\x10\x66\x65\x65_basis_points\x18\x06 \x01(\x05\x12!\n\x03\x66\x65\x65\x18\x07 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07payable\x18\x08 \x01(\x0b\x32\x14.titan.type.v1.Money\x12-\n\thold_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0crelease_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x86\x01\n\rSellerBalance\x12$\n\x06\x65scrow\x18\x01 \x01(\x0b\x32\x14.titan.type.v1.Money\x12%\n\x07payable\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money\x12(\n\npaying_out\x18\x03 \x01(\x0b\x32\x14.titan.type.v1.Money\"d\n\x0cSellerAmount\x12.\n\tseller_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\r^[!-~]{1,64}$Z\x05house\x12$\n\x0c\x61mount_minor\x18\x02 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d(\x00*x\n\x11SellerShareStatus\x12#\n\x1fSELLER_SHARE_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n\x18SELLER_SHARE_STATUS_HELD\x10\x01\x12 \n\x1cSELLER_SHARE_STATUS_RELEASED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,12 +38,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SELLERAMOUNT'].fields_by_name['seller_id']._serialized_options = b'\272H\030r\0262\r^[!-~]{1,64}$Z\005house'
   _globals['_SELLERAMOUNT'].fields_by_name['amount_minor']._loaded_options = None
   _globals['_SELLERAMOUNT'].fields_by_name['amount_minor']._serialized_options = b'\272H\013\"\t\030\200\240\224\245\215\035(\000'
-  _globals['_SELLERSHARESTATUS']._serialized_start=714
-  _globals['_SELLERSHARESTATUS']._serialized_end=834
+  _globals['_SELLERSHARESTATUS']._serialized_start=757
+  _globals['_SELLERSHARESTATUS']._serialized_end=877
   _globals['_SELLERSHARE']._serialized_start=140
   _globals['_SELLERSHARE']._serialized_end=516
-  _globals['_SELLERBALANCE']._serialized_start=518
-  _globals['_SELLERBALANCE']._serialized_end=610
-  _globals['_SELLERAMOUNT']._serialized_start=612
-  _globals['_SELLERAMOUNT']._serialized_end=712
+  _globals['_SELLERBALANCE']._serialized_start=519
+  _globals['_SELLERBALANCE']._serialized_end=653
+  _globals['_SELLERAMOUNT']._serialized_start=655
+  _globals['_SELLERAMOUNT']._serialized_end=755
 # @@protoc_insertion_point(module_scope)

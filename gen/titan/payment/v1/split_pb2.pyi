@@ -45,12 +45,14 @@ class SellerShare(_message.Message):
     def __init__(self, seller_id: _Optional[str] = ..., order_id: _Optional[str] = ..., status: _Optional[_Union[SellerShareStatus, str]] = ..., sold: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., refunded: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., fee_basis_points: _Optional[int] = ..., fee: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., payable: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., hold_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., release_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class SellerBalance(_message.Message):
-    __slots__ = ("escrow", "payable")
+    __slots__ = ("escrow", "payable", "paying_out")
     ESCROW_FIELD_NUMBER: _ClassVar[int]
     PAYABLE_FIELD_NUMBER: _ClassVar[int]
+    PAYING_OUT_FIELD_NUMBER: _ClassVar[int]
     escrow: _money_pb2.Money
     payable: _money_pb2.Money
-    def __init__(self, escrow: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., payable: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
+    paying_out: _money_pb2.Money
+    def __init__(self, escrow: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., payable: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., paying_out: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class SellerAmount(_message.Message):
     __slots__ = ("seller_id", "amount_minor")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.file import FileLine
-from replay.invoices import CreditNote, Invoice, documents
-from replay.returns import Matched, Part, Purchases, Unmatched
-from tests.replay.files import line
+from bookkeeping.file import FileLine
+from bookkeeping.invoices import CreditNote, Invoice, documents
+from bookkeeping.returns import Matched, Part, Purchases, Unmatched
+from tests.bookkeeping.files import line
 
 CODES = ("101A", "102", "M", "POST", "D")
 

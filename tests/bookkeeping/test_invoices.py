@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from replay import invoices
-from replay.invoices import CreditNote, Invoice
-from tests.replay.files import AT, line
+from bookkeeping import invoices
+from bookkeeping.invoices import CreditNote, Invoice
+from tests.bookkeeping.files import AT, line
 
 
 def test_an_invoice_may_hold_a_product_twice_at_two_prices() -> None:

@@ -1,10 +1,11 @@
-"""Reads a shop's file: one line, one `FileLine`, exact; what a line means is decided in `replay.kinds`."""
+"""Reads a shop's file: one line, one `FileLine`, exact; what a line means is decided in `bookkeeping.kinds`."""
 
 from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -25,6 +26,10 @@ MILLS_PER_POUND = 1000
 MILLS_PER_PENNY = 10
 """A mill is a tenth of a penny: the smallest that a price of such files has, and the unit of every sum about a file."""
 HALF_A_PENNY = MILLS_PER_PENNY // 2
+MOST_CHARACTERS = 64
+"""Of whatever a line has but its description: more is no number of an invoice, no code and no price."""
+MOST_UNITS, MOST_MILLS = 10**9, 10**12
+FIRST_YEAR, LAST_YEAR = 1900, 2999
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,38 +71,58 @@ def read(path: Path, *, first: date = date.min, days: int | None = None) -> Iter
             raise ValueError(f"{path} has other columns than {', '.join(COLUMNS)}")
         for row in reader:
             try:
-                line = _line(row)
-            except (ValueError, ArithmeticError) as error:
+                line = parse(row)
+            except ValueError as error:
                 raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
             if first <= line.at.date() < last:
                 yield line
 
 
-def _line(row: list[str]) -> FileLine:
-    invoice, stock_code, description, quantity, at, price, customer, country = row
+def parse(values: Sequence[str]) -> FileLine:
+    """Return the line that these values are, in the order of `COLUMNS`.
+
+    Raises:
+        ValueError: They are no line; the message says which value is none.
+    """
+    if len(values) != len(COLUMNS):
+        raise ValueError(f"has {len(values)} values for {len(COLUMNS)} columns")
+    invoice, stock_code, description, quantity, at, price, customer, country = values
+    for name, value in zip(COLUMNS, values, strict=True):
+        if len(value) > MOST_CHARACTERS and name != "description":
+            raise ValueError(f"{name} has more than {MOST_CHARACTERS} characters")
+    units = int(quantity)
+    if abs(units) > MOST_UNITS:
+        raise ValueError(f"{quantity} are too many units")
+    # Many lines share a number, a name and a country: each is kept once.
     return FileLine(
-        invoice,
-        stock_code.strip(),
-        description.strip(),
-        int(quantity),
+        sys.intern(invoice),
+        sys.intern(stock_code.strip()),
+        sys.intern(description.strip()),
+        units,
         _time(at),
         _price_mills(price),
-        customer,
-        country,
+        sys.intern(customer),
+        sys.intern(country),
     )
 
 
 @lru_cache(maxsize=1024)
 def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    at = datetime.fromisoformat(text).replace(tzinfo=UTC)
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise ValueError(f"{text} is no time of this trade")
+    return at
 
 
 @lru_cache(maxsize=16384)
 def _price_mills(text: str) -> int:
-    price = Decimal(text) * MILLS_PER_POUND
-    if not price.is_finite() or price % 1:
-        raise ValueError(f"{text} is not a price of whole tenths of a penny")
-    return int(price)
+    try:
+        price = Decimal(text) * MILLS_PER_POUND
+        if price.is_finite() and abs(price) <= MOST_MILLS and not price % 1:
+            return int(price)
+    except ArithmeticError:
+        pass
+    raise ValueError(f"{text!r} is not a price of whole tenths of a penny")
 
 
 def pounds(minor: int) -> str:

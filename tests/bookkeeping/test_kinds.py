@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from replay.file import FileLine
-from replay.kinds import Kind, LineClass, classify, kind_of
-from tests.replay.files import line
+from bookkeeping.file import FileLine
+from bookkeeping.kinds import Kind, LineClass, classify, kind_of
+from tests.bookkeeping.files import line
 
 
 @pytest.mark.parametrize(

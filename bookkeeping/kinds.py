@@ -10,7 +10,7 @@ import enum
 import re
 from functools import lru_cache
 
-from replay.file import FileLine
+from bookkeeping.file import FileLine
 
 
 class Kind(enum.StrEnum):

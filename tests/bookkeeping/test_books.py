@@ -8,13 +8,13 @@ from datetime import date
 
 import pytest
 
-from replay import books, file
-from replay.books import Books, Placed, Returned, Row
-from replay.file import FileLine
-from replay.invoices import CreditNote, Invoice, documents, invoices
-from replay.kinds import LineClass, classify
-from replay.returns import Leftover, Purchases
-from tests.replay.files import REAL, line, needs_the_real_file
+from bookkeeping import books, file
+from bookkeeping.books import Books, Placed, Returned, Row
+from bookkeeping.file import FileLine
+from bookkeeping.invoices import CreditNote, Invoice, documents, invoices
+from bookkeeping.kinds import LineClass, classify
+from bookkeeping.returns import Leftover, Purchases
+from tests.bookkeeping.files import REAL, line, needs_the_real_file
 
 
 def accept(invoice: Invoice) -> str:

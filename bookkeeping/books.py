@@ -12,12 +12,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from replay.file import MILLS_PER_PENNY, FileLine
-from replay.invoices import CreditNote, Invoice
-from replay.kinds import LineClass, classify, kind_of
-from replay.returns import Leftover, Refund
+from bookkeeping.file import MILLS_PER_PENNY, FileLine
+from bookkeeping.invoices import CreditNote, Invoice
+from bookkeeping.kinds import LineClass, classify, kind_of
+from bookkeeping.returns import Leftover, Refund
 
 MAX_UNCLASSIFIED_SHARE = 0.001
+NOTHING_TO_PAY = "NOTHING_TO_PAY"
+"""Why an invoice is no order: its total is nothing, or its discount more than its goods."""
 ORDERED = frozenset({LineClass.SALE, LineClass.CANCELLATION})
 
 
@@ -51,7 +53,8 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """A reconciliation. `classes` has every line of the file once; the other sections make the file's total again."""
+    """A reconciliation. `classes` has every line of the file once; the other sections make the file's total again, but
+    for `beyond`: what the shop has and the file does not."""
 
     classes: tuple[Row, ...]
     orders: Row
@@ -59,6 +62,7 @@ class Books:
     remainder: tuple[Row, ...]
     rounding: Row
     unclassified: tuple[FileLine, ...]
+    beyond: tuple[Row, ...] = ()
 
     @property
     def file_lines(self) -> int:
@@ -89,8 +93,9 @@ def reconcile(
     placed: Sequence[Placed],
     returned: Sequence[Returned],
     leftovers: Sequence[Leftover],
+    beyond: tuple[Row, ...] = (),
 ) -> Books:
-    """Add up the file, and what the shop says became of it."""
+    """Add up the file, and what the shop says became of it; `beyond` is told beside it."""
     classes, remainder, unclassified = _Tally("lines"), _Tally("remainder"), []
     for line in lines:
         title = f"{(found := classify(line))}: {kind_of(line.stock_code)}"
@@ -118,6 +123,7 @@ def reconcile(
         remainder=remainder.rows(),
         rounding=Row("rounding", "prices of tenths of a penny", sum(1 for each in rounded if each), sum(rounded)),
         unclassified=tuple(unclassified),
+        beyond=beyond,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
-from replay.books import Books, Placed, Returned, Row
-from replay.file import MILLS_PER_PENNY, FileLine, mills
-from replay.kinds import LineClass, classify
-from replay.returns import Leftover
+from bookkeeping.books import Books, Placed, Returned, Row
+from bookkeeping.file import MILLS_PER_PENNY, FileLine, mills
+from bookkeeping.kinds import LineClass, classify
+from bookkeeping.returns import Leftover
 
 TEXT, TABLE, EXCEPTIONS = "reconciliation.txt", "reconciliation.csv", "exceptions.csv"
 OTHER_LINES = "other_lines.csv"
@@ -27,27 +27,27 @@ def text(books: Books) -> str:
     lines += [_line(Row("", f"rounding: {books.rounding.title}", books.rounding.count, books.rounding.mills))]
     lines += [f"{'difference':{TITLE_WIDTH}} {'':>8} {mills(books.difference_mills):>{AMOUNT_WIDTH}}"]
     unclassified = [f"unclassified: {each.invoice} {each.stock_code} {each.description}" for each in books.unclassified]
-    return "\n".join([*lines, *unclassified])
+    beyond = [_line(row) for row in books.beyond]
+    return "\n".join([*lines, *unclassified, *beyond])
 
 
-def write(
-    folder: Path,
-    lines: Sequence[FileLine],
+def tables(
+    lines: Iterable[FileLine],
     books: Books,
     placed: Sequence[Placed],
     returned: Sequence[Returned],
     leftovers: Sequence[Leftover],
-) -> None:
-    """Write the text, the same as a table, every line that is no sale, and everything that did not go through."""
-    (folder / TEXT).write_text(text(books) + "\n", encoding="utf-8")
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the CSV files, each with its name: the text's rows, every line that is no sale, and all that did not go
+    through."""
     rows = [*books.classes, books.orders, books.refunds, *books.remainder, books.rounding]
-    rows.append(Row("difference", "difference", 0, books.difference_mills))
+    rows += [Row("difference", "difference", 0, books.difference_mills), *books.beyond]
     table = ((row.section, row.title, row.count, _amount(row.mills)) for row in rows)
-    _write(folder / TABLE, ("section", "title", "number", "gbp"), table)
+    yield TABLE, _csv(("section", "title", "number", "gbp"), table)
     others = ((x.invoice, x.stock_code, x.quantity, _amount(x.mills), kind) for x, kind in other_lines(lines))
-    _write(folder / OTHER_LINES, ("invoice", "stock_code", "quantity", "gbp", "class"), others)
+    yield OTHER_LINES, _csv(("invoice", "stock_code", "quantity", "gbp", "class"), others)
     header = ("document", "what", "stock_code", "units", "gbp", "why")
-    _write(folder / EXCEPTIONS, header, _exceptions(books, placed, returned, leftovers))
+    yield EXCEPTIONS, _csv(header, _exceptions(books, placed, returned, leftovers))
 
 
 def other_lines(lines: Iterable[FileLine]) -> Iterator[tuple[FileLine, LineClass]]:
@@ -73,11 +73,12 @@ def _exceptions(
         yield line.invoice, "line", line.stock_code, line.quantity, _amount(line.mills), "unclassified"
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    written = io.StringIO()
+    writer = csv.writer(written)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return written.getvalue().encode()
 
 
 def _pounds(minor: int) -> str:

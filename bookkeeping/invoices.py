@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from replay.file import MILLS_PER_PENNY, FileLine
-from replay.kinds import SOLD, Kind, LineClass, classify, kind_of
+from bookkeeping.file import MILLS_PER_PENNY, FileLine
+from bookkeeping.kinds import SOLD, Kind, LineClass, classify, kind_of
 
 LINES_PER_ORDER = 1000
 """What the contract lets an order have; a longer invoice is as many orders as it takes."""
@@ -53,6 +53,11 @@ class Invoice:
     def rounding_mills(self) -> int:
         """What the file's prices of tenths of a penny have more than the order's of whole pence."""
         return self.mills - self.total_minor * MILLS_PER_PENNY
+
+    @property
+    def key(self) -> str:
+        """The idempotency key that it is ordered under, by which its order is found again."""
+        return f"invoice-{self.number}"
 
     @property
     def buyer(self) -> str:

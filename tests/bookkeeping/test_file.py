@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from replay import file
-from tests.replay.files import line
+from bookkeeping import file
+from tests.bookkeeping.files import line
 
 HEAD = ",".join(file.COLUMNS)
 
@@ -25,6 +25,23 @@ def test_a_line_that_can_not_be_read_is_named(tmp_path: Path, quantity: str, pri
     (tmp_path / "f.csv").write_text(f"{HEAD}\n1,A,,{quantity},2010-12-01 08:00:00,{price},,UK\n")
     with pytest.raises(ValueError, match="line 2"):
         list(file.read(tmp_path / "f.csv"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("1", "A", "", "1", "2010-12-01 08:00:00", "1.0", "", "UK", "more"),
+        ("1" * 65, "A", "", "1", "2010-12-01 08:00:00", "1.0", "", "UK"),
+        ("1", "A", "", "1000000001", "2010-12-01 08:00:00", "1.0", "", "UK"),
+        ("1", "A", "", "1", "2010-12-01 08:00:00", "1E999999999", "", "UK"),
+        ("1", "A", "", "1", "0001-01-01 00:00:00", "1.0", "", "UK"),
+        ("1", "A", "", "1", "yesterday", "1.0", "", "UK"),
+    ],
+)
+def test_values_beyond_every_trade_are_no_line(values: tuple[str, ...]) -> None:
+    """Whoever sends a file can't make a sum of it that nobody could hold."""
+    with pytest.raises(ValueError):
+        file.parse(values)
 
 
 def test_a_part_of_a_file_is_whole_days(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from replay.invoices import CreditLine, CreditNote, Invoice, InvoiceLine
-from replay.kinds import SOLD, Kind, kind_of
+from bookkeeping.invoices import CreditLine, CreditNote, Invoice, InvoiceLine
+from bookkeeping.kinds import SOLD, Kind, kind_of
 
 
 class Part(enum.StrEnum):

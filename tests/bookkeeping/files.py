@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from replay.file import MILLS_PER_POUND, FileLine
+from bookkeeping.file import MILLS_PER_POUND, FileLine
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "online_retail_2010-12_to_2011-05.csv.gz"
 REAL = Path(os.environ.get("TITAN_REPLAY_CSV") or SHARED).absolute()

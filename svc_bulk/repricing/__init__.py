@@ -1,0 +1,1 @@
+"""Repricing: prices by a rule."""
