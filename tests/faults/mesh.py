@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from control import remote
-from control.servers.ports import claim_block
+from control.own_mesh import NotStarted, OwnMesh, end_on_sigterm
+from control.topology_file import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 90.0
+__all__ = ["ROOT", "Mesh", "NotStarted", "started"]
+
 RESTART_SECONDS = 60.0
-
-
-class NotStarted(Exception):
-    """The mesh did not start; the message is what it said."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +76,10 @@ async def started(
     Raises:
         NotStarted: It did not come up.
     """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TITAN_")}
-    environment |= {
-        "TITAN_HOME": str(home),
-        "TITAN_PORT_BASE": str(port_base or claim_block()),
-        "PYTHONPATH": f"{root}:{root / 'gen'}",
-        **settings,
-    }
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # out of time is as Ctrl-C: the mesh goes too
+    own = OwnMesh(home, port_base=port_base, root=root, profile=profile, **settings)
+    end_on_sigterm()
     try:
-        try:
-            up = await asyncio.to_thread(_control, root, environment, "up", "--profile", profile)
-        except subprocess.TimeoutExpired as late:
-            raise NotStarted(f"the mesh did not start within {START_SECONDS:.0f} s") from late
-        if up.returncode:
-            raise NotStarted(up.stdout + up.stderr)
-        yield Mesh(home, json.loads((home / "endpoints.json").read_text()))
+        await asyncio.to_thread(own.start)
+        yield Mesh(home, own.endpoints)
     finally:
-        await asyncio.to_thread(_control, root, environment, "down")
-
-
-def _control(root: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "control", *arguments],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+        await asyncio.to_thread(own.stop)

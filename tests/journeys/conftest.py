@@ -7,7 +7,6 @@ import os
 import signal
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,10 +19,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from control import remote
-from control.servers.ports import claim_block
+from control import own_mesh, remote
+from control.own_mesh import environment_of
 
-ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = {
     "fullName": "Ada Byron",
     "line1": "1 Mill Lane",
@@ -89,15 +87,7 @@ class RunningMesh:
 
     def control(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         """Run `python -m control ...`."""
-        return subprocess.run(
-            [sys.executable, "-m", "control", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return own_mesh.control(self.environment, *arguments, timeout_seconds=timeout)
 
     def row(self, name: str) -> dict[str, Any]:
         """Return what the status says of one process."""
@@ -191,18 +181,6 @@ def until(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
             return found
         assert time.monotonic() < deadline, f"not within {seconds:g} s"
         time.sleep(0.05)
-
-
-def environment_of(home: Path, **more: str) -> dict[str, str]:
-    """Return the environment of a mesh of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("TITAN_")}
-    return {
-        **kept,
-        "TITAN_HOME": str(home),
-        "TITAN_PORT_BASE": str(claim_block()),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
-        **more,
-    }
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.conftest import ROOT, RunningMesh
+from control.topology_file import ROOT
+from tests.journeys.conftest import RunningMesh
 
 EVENT = re.compile(r"^Order\w+ [0-9a-f-]{36}$", re.MULTILINE)
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)

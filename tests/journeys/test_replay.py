@@ -13,9 +13,10 @@ from uuid import uuid4
 import pytest
 
 from bookkeeping.file import COLUMNS
+from control.topology_file import ROOT
 from replay.deliveries import FIRST_DELIVERY_UNITS
 from tests.bookkeeping.files import REAL, needs_the_real_file
-from tests.journeys.conftest import ROOT, RunningMesh, until
+from tests.journeys.conftest import RunningMesh, until
 from tests.journeys.test_bulk import done, file_of
 
 
