@@ -15,7 +15,7 @@
 #   make attack-short  two minutes of it
 #   make bench     every question of speed on a mesh of its own, each figure beside its limit: bench/results/latest.json and pictures
 #                  (ARGS="--only orders,cart" some of them, ARGS=--quick to see that it works, SCALE=10m grows that far)
-#   make bench-guard   a minute: is any operation dearer than it was, in units of the echo?
+#   make bench-guard   within a minute: is any operation dearer than it was, in units of the echo? (ARGS=--keep writes what stands)
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
 #                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
@@ -124,7 +124,7 @@ bench: setup
 	@GRPC_VERBOSITY=ERROR $(RUN) -m bench $(if $(SCALE),--scale $(SCALE)) $(ARGS)
 
 bench-guard: setup
-	@GRPC_VERBOSITY=ERROR $(RUN) -m bench.guard
+	@GRPC_VERBOSITY=ERROR $(RUN) -m bench.guard $(ARGS)
 
 figures: setup
 	@$(RUN) -m bench.figures

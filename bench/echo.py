@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +69,23 @@ async def serve(socket: str) -> None:
     await server.stop(None)
 
 
-async def call(
-    socket: str, server_pid: int, *, seconds: float, in_flight: int, metadata: tuple[tuple[str, str], ...] = ()
-) -> dict[str, float]:
-    """Call for so long, after a warm-up, and return calls per second and the CPU seconds of a call on each side."""
+@asynccontextmanager
+async def calling(socket: str) -> AsyncIterator[Callable[..., Awaitable[cart_pb2.Cart]]]:
+    """Yield the method over a channel of its own, once its server answers."""
     async with grpc.aio.insecure_channel(f"unix:{socket}") as channel:
         await asyncio.wait_for(channel.channel_ready(), START_SECONDS)
-        echo = channel.unary_unary(
+        yield channel.unary_unary(
             METHOD,
             request_serializer=cart_pb2.Cart.SerializeToString,
             response_deserializer=cart_pb2.Cart.FromString,
         )
+
+
+async def call(
+    socket: str, server_pid: int, *, seconds: float, in_flight: int, metadata: tuple[tuple[str, str], ...] = ()
+) -> dict[str, float]:
+    """Call for so long, after a warm-up, and return calls per second and the CPU seconds of a call on each side."""
+    async with calling(socket) as echo:
         sent = message()
 
         async def repeat(until: float) -> int:

@@ -19,8 +19,8 @@ from confluent_kafka import Producer
 
 from bench.rig import scratch
 from bench.rig.picture import Lines, Series
-from bench.rig.result import Goal, Outcome, Terms
-from bench.rig.world import Unmeasured, World
+from bench.rig.result import Goal, Outcome, Terms, Unmeasured
+from bench.rig.world import World
 from mesh import outbox, schema
 from mesh.consumer import Consumer
 from mesh.database import Database

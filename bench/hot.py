@@ -19,8 +19,8 @@ SWEEP_SECONDS = 3.0
 TERMS = Terms(
     "hot",
     f"Does one hot SKU slow {BUYERS} buyers down?",
-    f"""POST /v1/orders of one line from a wallet, closed loop of {BUYERS} buyers, windows of {SECONDS:g} s; the limit
-    is the same with each order for another of sixty SKUs, in the window just before.""",
+    f"""POST /v1/orders of one named line from a wallet, closed loop of {BUYERS} buyers, windows of {SECONDS:g} s; the
+    limit is the same with each order for another of sixty SKUs, in the window just before.""",
     "orders/s",
     "the same on many SKUs, orders/s",
     Goal(0.9, 1.0),

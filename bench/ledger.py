@@ -13,10 +13,10 @@ import grpc
 from bench.rig import scratch
 from bench.rig.loads import Act
 from bench.rig.picture import Lines, Series
-from bench.rig.result import Goal, Outcome, Terms
+from bench.rig.result import Goal, Outcome, Terms, Unmeasured
 from bench.rig.shop import Guest
 from bench.rig.wire import Unwanted
-from bench.rig.world import Unmeasured, World, sound
+from bench.rig.world import World, sound
 from control.servers.server import package_folder
 from titan.payment.v1 import payment_pb2, payment_service_pb2, payment_service_pb2_grpc
 from titan.type.v1 import money_pb2

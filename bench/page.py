@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.rig.cpu import CLIENT, of_the_mesh
-from bench.rig.result import FORMAT, ROOT
+from bench.rig.result import FORMAT, ROOT, times, told
 
 PAGE = ROOT / "docs" / "PERFORMANCE.md"
 RESULTS = ROOT / "bench" / "results"
@@ -45,7 +45,7 @@ def filled(page: str, found: Mapping[str, Any]) -> str:
     if found.get("format") != FORMAT:
         raise ValueError(f"results of format {found.get('format')}, not {FORMAT}")
     questions = found["questions"]
-    places = {"where": where(found), "figures": figures(questions), "order": costs(questions)}
+    places = {"where": where(questions), "figures": figures(questions), "order": costs(questions)}
     places["pictures"] = pictures([name for name in questions if (RESULTS / f"{name}.svg").exists()], questions)
     for name, text in places.items():
         pattern = re.compile(re.escape(f"<!-- {name} -->") + ".*?" + re.escape(f"<!-- /{name} -->"), re.DOTALL)
@@ -56,33 +56,57 @@ def filled(page: str, found: Mapping[str, Any]) -> str:
     return page
 
 
-def where(found: Mapping[str, Any]) -> str:
-    """Return where and when it was measured, and what the echo did, as sentences."""
-    machine, echo = found["machine"], found["echo"]
-    measured = (
-        f"Measured {found['date'][:10]} on {machine['cores']} cores ({machine['processor'] or 'unnamed'}), Linux "
-        f"{machine['kernel']}, Python {machine['python']}, commit `{found['commit']}`; load average before: "
-        f"{machine['load_before']:g}."
-    )
-    if not echo:
-        return measured
-    client, server = echo["client_cpu_seconds"] * 1000, echo["server_cpu_seconds"] * 1000
-    cost = f"{client:.2f} ms of CPU a call in its client and {server:.2f} ms in its server"
-    return f"{measured} The echo made {echo['per_second']:,.0f} calls/s, at {cost}."
+def where(questions: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return where, when and of what each question was measured, and what the echo did, as sentences."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, found in questions.items():
+        taken, machine = found["taken"], found["taken"]["machine"]
+        on = f"{machine['cores']} cores ({machine['processor'] or 'unnamed'}), Linux {machine['kernel']}"
+        key = (on, f"Python {machine['python']}", f"commit `{taken['commit']}`", taken["date"][:10])
+        groups.setdefault(key, []).append(name)
+    sentences: list[str] = []
+    for (on, python, commit, date), names in sorted(groups.items(), key=lambda group: -len(group[1])):
+        about = f"{', '.join(f'`{name}`' for name in names)} alone: measured" if sentences else "Measured"
+        sentences.append(f"{about} {date} on {on}, {python}, {commit}.")
+    if loads := [load for found in questions.values() if (load := found["taken"]["load_before"]) is not None]:
+        sentences.append(f"Load average before a question: {_range(loads, ',.2f')}.")
+    if echoes := [found["taken"]["echo"] for found in questions.values() if found["taken"]["echo"]]:
+        rates = _range([echo["per_second"] for echo in echoes], ",.0f")
+        client, server = (
+            _range([echo[f"{side}_cpu_seconds"] * 1000 for echo in echoes], ".2f") for side in ("client", "server")
+        )
+        cost = f"{client} ms of CPU a call in its client and {server} ms in its server"
+        sentences.append(f"The echo beside the questions made {rates} calls/s, at {cost}.")
+    return "\n".join(sentences)
 
 
 def figures(questions: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the table of questions: each figure, its limit, and what came of it."""
+    """Return the table of questions: each figure, its limit, and what came of it; below it what else has to be so."""
     rows = ["| question | figure | limit, same run | ratio | reach, dream | |", "|---|---|---|---|---|---|"]
     for name, found in questions.items():
-        sign = "≤ " if found["less_is_better"] else "≥ "
-        spread = f" ± {found['spread'] / 2:.0%}" if len(found["repeats"]) > 1 else ""
+        spread = f" ± {found['spread'] / 2:.0%}" if found["spread"] is not None and len(found["repeats"]) > 1 else ""
+        verdict = found["verdict"]
+        if verdict != found["ratio_verdict"]:
+            verdict += f" ({found['ratio_verdict']} by this figure alone)"
         rows.append(
-            f"| {found['asks']} `{name}` | {found['figure']:,g} {found['unit']}{spread} "
-            f"| {found['limit']:,g} ({found['limit_is']}) | **{found['ratio']:.2f} x** "
-            f"| {sign}{found['reach']:.2g}, {found['dream']:.2g} | {found['verdict']} |"
+            f"| {found['asks']} `{name}` | {told(found)}{spread} "
+            f"| {found['limit']:,g} ({found['limit_is']}) | **{times(found)}** | {_goal(found)} | {verdict} |"
         )
+        rows += [
+            f"| … {each['what']} | {told(each)} | {each['limit']:,g} | **{times(each)}** "
+            f"| {_goal(each)} | {each['verdict']} |"
+            for each in found["conditions"]
+        ]
     return "\n".join(rows)
+
+
+def _goal(found: Mapping[str, Any]) -> str:
+    return f"{'≤' if found['less_is_better'] else '≥'} {found['reach']:.2g}, {found['dream']:.2g}"
+
+
+def _range(values: list[float], shape: str) -> str:
+    least, most = format(min(values), shape), format(max(values), shape)
+    return least if least == most else f"{least} to {most}"
 
 
 def costs(questions: Mapping[str, Mapping[str, Any]]) -> str:

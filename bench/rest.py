@@ -1,8 +1,9 @@
-"""What a mesh costs before anybody comes: its memory, and the time until it is ready."""
+"""What a mesh costs before anybody comes: its memory, the time until it is ready, and its CPU at rest."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from bench.rig import memory
 from bench.rig.cpu import CLIENT, SUPERVISOR
@@ -13,6 +14,7 @@ from bench.rig.world import World
 LIMIT_GB = 1.2
 LIMIT_SECONDS = 10.0
 LOOK_SECONDS = 1.0
+IDLE_SECONDS = 10.0
 
 MEMORY = Terms(
     "memory",
@@ -31,6 +33,17 @@ READY = Terms(
     "s",
     "10 s",
     Goal(1.0, 0.5, less_is_better=True),
+)
+
+IDLE = Terms(
+    "idle",
+    "What does a mesh spend while nobody comes?",
+    f"""CPU of all processes, the supervisor too, over {IDLE_SECONDS:g} s without a call, once what came before is done:
+    as so many calls of the echo a second, by what its server spends on one in the slice just before. The limit is how
+    many one core could answer.""",
+    "calls/s",
+    "a core full of the echo's server, calls/s",
+    Goal(0.15, 0.075, less_is_better=True),
 )
 
 
@@ -59,3 +72,20 @@ async def ready(world: World) -> Outcome:
     names = ["on an empty folder", *(f"again ({n})" for n in range(1, len(mesh.ready_seconds)))]
     bars = Bars("Time until the mesh is ready", "s", tuple(zip(names, mesh.ready_seconds, strict=True)))
     return Outcome(tuple(mesh.ready_seconds), (LIMIT_SECONDS,) * len(mesh.ready_seconds), picture=bars)
+
+
+async def idle(world: World) -> Outcome:
+    """Answer for CPU at rest, with the picture of it by process."""
+    figures, limits = [], []
+    spent: Mapping[str, float] = {}
+    for _ in range(world.repeats):
+        await world.echo()
+        unit = world.echoes[-1]["server_cpu_seconds"]
+        limits.append(1 / unit)
+        meter = await world.meter(seconds=world.seconds(IDLE_SECONDS))
+        figures.append(meter.rest_cores / unit)
+        spent = meter.at_rest
+    largest = tuple((name, cores * 1000) for name, cores in sorted(spent.items(), key=lambda item: -item[1]))
+    bars = Bars("CPU of a mesh at rest by process", "ms a second", largest)
+    more: dict[str, float | str] = {"cores at rest": sum(spent.values())}
+    return Outcome(tuple(figures), tuple(limits), more=more, picture=bars)

@@ -141,10 +141,10 @@ async def measure(world: World) -> Outcome:
     found, limits = [], []
     for _ in range(world.repeats):
         limits.append(await world.echo())
-        found.append(await _calls(world, "bench.runtime", world.seconds(SECONDS), echo.IN_FLIGHT))
+        found.append(await world.calls("bench.runtime", SECONDS))
     series = []
     for name, module in (("bare echo", "bench.echo"), ("whole chain", "bench.runtime")):
-        swept = [(n, await _calls(world, module, world.seconds(SWEEP_SECONDS), n)) for n in SWEEP]
+        swept = [(n, await world.calls(module, SWEEP_SECONDS, n)) for n in SWEEP]
         series.append(Series(name, tuple((float(n), each["per_second"]) for n, each in swept)))
     middle = sorted(found, key=lambda each: each["per_second"])[len(found) // 2]
     picture = Lines("An empty call, bare and behind the chain", "calls in flight", "calls a second", tuple(series))
@@ -155,13 +155,6 @@ async def measure(world: World) -> Outcome:
         {"echo's server, ms of CPU a call": world.echoes[-1]["server_cpu_seconds"] * 1000},
         picture,
     )
-
-
-async def _calls(world: World, module: str, seconds: float, in_flight: int) -> dict[str, float]:
-    found: dict[str, float] = json.loads(
-        await world.run(sys.executable, "-m", module, "--seconds", str(seconds), "--in-flight", str(in_flight))
-    )
-    return found
 
 
 def main() -> int:

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 
 from bench.rig.loads import open_loop
 from bench.rig.picture import Lines, Series
-from bench.rig.result import Goal, Outcome, Terms
+from bench.rig.result import Condition, Goal, Outcome, Terms
 from bench.rig.shop import WALLET, Guest, Product, Shop, confirmed
 from bench.rig.wire import Wire
-from bench.rig.world import World
+from bench.rig.world import World, sound
 
 SHOPPERS = 64
 CROWD = 256
@@ -22,6 +22,9 @@ SECONDS = 6.0
 RATES = (0.25, 0.5, 0.7, 0.85)
 RATE_SECONDS = 5.0
 LIMIT_PER_SECOND = 1000.0
+GOAL = Goal(1.5, 3.4)
+MOST_MS = 100.0
+PROMPT = Goal(1.0, 1.0, less_is_better=True)
 DECK = ("index",) + ("browse",) * 10 + ("add",) * 2 + ("view",) * 3 + ("search",) * 2 + ("checkout",)
 
 TERMS = Terms(
@@ -29,10 +32,12 @@ TERMS = Terms(
     "How many requests a second of a storefront's mix?",
     f"""Of 19 requests 10 product pages, 3 carts, 2 adds, 2 searches, 1 index and 1 order of the cart from a wallet, in
     a random order that ends with the order; HTTPS, closed loop of {SHOPPERS} shoppers, windows of {SECONDS:g} s.
-    Percentiles against the rate come from an open loop of {CROWD} shoppers, latency from the due time.""",
+    Percentiles against the rate come from an open loop of {CROWD} shoppers, latency from the due time, what failed
+    taken as never answered. The p99 that is judged is that at the rate of the goal, where the machine has it, else at
+    the highest of the rates that it has ({RATES[-1]:.0%} of the closed loop's).""",
     "requests/s",
     "1,000 requests/s as the requirement has it",
-    Goal(1.5, 3.4),
+    GOAL,
 )
 
 
@@ -69,10 +74,8 @@ class Visitor:
         await self._wire.send(self._wire.request("GET", path, token=token))
 
     async def _add(self) -> None:
-        item = {"sku": self._any().sku, "quantity": 1}
-        answer = await self._wire.send(self._wire.request("POST", "/v1/cart/items", item, token=self._guest.token))
         # Not counted here: a window may end between a request and its answer.
-        self._units = sum(item["quantity"] for item in json.loads(answer.body)["cart"]["items"])
+        self._units = await self._shop.fill(self._guest, [self._any().sku])
 
     async def _checkout(self) -> None:
         body = json.dumps(self._shop.checkout_of(self._units, WALLET)).encode()
@@ -85,6 +88,12 @@ def deck(draw: random.Random) -> list[str]:
     *before, checkout = DECK
     draw.shuffle(before)
     return [*before, checkout]
+
+
+def judged_rate(capacity: float) -> float:
+    """Return the rate at which the 99th percentile is judged: of the goals the highest that the machine carries."""
+    wanted = (LIMIT_PER_SECOND * GOAL.reach, LIMIT_PER_SECOND * GOAL.dream)
+    return max((rate for rate in wanted if rate <= capacity), default=capacity * RATES[-1])
 
 
 async def measure(world: World) -> Outcome:
@@ -101,14 +110,16 @@ async def measure(world: World) -> Outcome:
     found = await world.repeat(SHOPPERS, SECONDS, act, limit=limit, settles=True)
     capacity = sorted(found.per_second)[len(found.per_second) // 2]
     rates = []
-    for share in RATES:
-        window = await open_loop(capacity * share, world.seconds(RATE_SECONDS), act, callers=CROWD)
-        rates.append((capacity * share, window))
+    judged = judged_rate(capacity)
+    for rate in sorted({*(capacity * share for share in RATES), judged}):
+        await world.renew()
+        rates.append((rate, sound(await open_loop(rate, world.seconds(RATE_SECONDS), act, callers=CROWD))))
         await world.settle()
+    at_judged = next(window for rate, window in rates if rate == judged)
+    prompt = Condition(f"p99 in ms at {judged:,.0f}/s, open loop", at_judged.milliseconds(0.99), MOST_MS, PROMPT)
     more: dict[str, float | str] = {
         "p50 in ms, closed loop": found.percentile(0.5),
         "p99 in ms, closed loop": found.percentile(0.99),
-        f"p99 in ms at {rates[-2][0]:.0f}/s, open loop": rates[-2][1].milliseconds(0.99),
     }
     series = tuple(
         Series(name, tuple((rate, window.milliseconds(share)) for rate, window in rates))
@@ -119,7 +130,7 @@ async def measure(world: World) -> Outcome:
         "requests begun a second, open loop",
         "milliseconds from when it was due",
         series,
-        (("100 ms", 100.0),),
+        ((f"{MOST_MS:g} ms", MOST_MS),),
         logarithmic=True,
     )
-    return Outcome(found.per_second, tuple(found.limits), found.cpu_seconds, more, picture)
+    return Outcome(found.per_second, tuple(found.limits), found.cpu_seconds, more, picture, (prompt,))

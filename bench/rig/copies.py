@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import asyncpg
 
+from bench.rig.result import Unmeasured
+
 CHUNK = 50_000
 
 Changes = Mapping[str, str]
@@ -18,18 +20,30 @@ AND attidentity = '' AND attgenerated = '' ORDER BY attnum
 _FRESH = "INSERT INTO fresh SELECT n, uuidv7() FROM generate_series($1::bigint, $2::bigint) AS n"
 
 
+async def count(connection: asyncpg.Connection, table: str) -> int:
+    """Return how many rows a table has."""
+    found: int = await connection.fetchval(f"SELECT count(*) FROM {table}")
+    return found
+
+
 async def grow(
     connection: asyncpg.Connection, total: int, *, key: str, template: object, tables: Mapping[str, Changes]
 ) -> None:
-    """Copy the rows of `template` until the first table has `total` rows.
+    """Copy the rows of `template` until the first table has `total` rows, and have all of it on the disk.
 
     Args:
         key: The column by which each table's rows of the template are found.
         tables: What differs in a copy, by table; those that are referred to come first.
+
+    Raises:
+        Unmeasured: There are more already.
     """
+    first_table = next(iter(tables))
+    stored = await count(connection, first_table)
+    if stored > total:
+        raise Unmeasured(f"{first_table} has {stored:,} rows already, more than the {total:,} that were wanted")
     await connection.execute("SET synchronous_commit = off")  # this session loads, and promises nothing
     await connection.execute("CREATE TEMP TABLE IF NOT EXISTS fresh (n bigint, id uuid)")
-    stored = await connection.fetchval(f"SELECT count(*) FROM {next(iter(tables))}")
     for first in range(stored, total, CHUNK):
         async with connection.transaction():
             await connection.execute("TRUNCATE fresh")
@@ -44,3 +58,4 @@ async def grow(
                 )
     for table in tables:
         await connection.execute(f"VACUUM ANALYZE {table}")
+    await connection.execute("CHECKPOINT")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import psutil
 
@@ -31,14 +32,19 @@ def spent(processes: Mapping[str, int]) -> dict[str, float]:
 def _family_seconds(pid: int) -> float:
     process = psutil.Process(pid)
     times = process.cpu_times()
-    found = times.user + times.system
-    if pid == os.getpid() or b"control\0serve" in open(f"/proc/{pid}/cmdline", "rb").read():
+    found: float = times.user + times.system
+    if pid == os.getpid() or _is_supervisor(process):
         return found
     found += times.children_user + times.children_system
     for child in process.children(recursive=True):
         spent_by_child = child.cpu_times()
         found += spent_by_child.user + spent_by_child.system
     return found
+
+
+def _is_supervisor(process: psutil.Process) -> bool:
+    words = process.cmdline()
+    return any(pair == ("control", "serve") for pair in pairwise(words))
 
 
 def seconds(pid: int, *, read: Callable[[int], float] = _family_seconds) -> float:

@@ -49,25 +49,29 @@ class Guest:
 
 
 class Shop:
-    """Products and guests of one mesh; both are made when they are first wanted, and kept."""
+    """Products and guests of one mesh; guests are made when they are first wanted, and kept."""
 
     def __init__(self, wire: Wire, admin: str) -> None:
         """Begin without any; `admin` is a token of the administrator."""
         self._wire = wire
         self._admin = admin
         self._guests: list[Guest] = []
+        self._in_use = 0
         self.products: list[Product] = []
 
     @classmethod
-    async def open(cls, wire: Wire, endpoints: dict[str, Any]) -> Shop:
+    async def open(cls, wire: Wire, endpoints: dict[str, Any], *, products: int = PRODUCTS) -> Shop:
         """Return a shop with its products."""
         credentials = {"email": endpoints["admin_email"], "password": endpoints["admin_password"]}
         shop = cls(wire, (await wire.post("/v1/sessions", credentials))["accessToken"])
-        shop.products = [await shop._product(number) for number in range(PRODUCTS)]
+        for first in range(0, products, AT_ONCE):
+            numbers = range(first, min(products, first + AT_ONCE))
+            shop.products += await asyncio.gather(*(shop._product(number) for number in numbers))
         return shop
 
     async def guests(self, count: int) -> list[Guest]:
         """Return so many guests with full wallets, and tokens that last for a while."""
+        self._in_use = count
         await self.renew()
         while len(self._guests) < count:
             batch = min(AT_ONCE, count - len(self._guests))
@@ -75,8 +79,8 @@ class Shop:
         return self._guests[:count]
 
     async def renew(self) -> None:
-        """Trade the tokens that are half through their lives; a run may be longer than one."""
-        due = [guest for guest in self._guests if time.monotonic() > guest.until]
+        """Trade the tokens that are half through their lives, of those that were asked for last: a run is longer."""
+        due = [guest for guest in self._guests[: self._in_use] if time.monotonic() > guest.until]
         for first in range(0, len(due), AT_ONCE):
             await asyncio.gather(*(self._renew(guest) for guest in due[first : first + AT_ONCE]))
 
@@ -98,6 +102,16 @@ class Shop:
             "contactEmail": "bench@example.com",
             "payment": payment,
         }
+
+    async def fill(self, guest: Guest, skus: list[str]) -> int:
+        """Put one unit of each into a guest's cart; returns how many units are in it then."""
+        answers = [await self.add(guest, sku) for sku in skus]
+        return sum(item["quantity"] for item in json.loads(answers[-1].body)["cart"]["items"])
+
+    async def add(self, guest: Guest, sku: str) -> Reply:
+        """Put one unit into a guest's cart; returns the answer, which has the whole cart."""
+        item = {"sku": sku, "quantity": 1}
+        return await self._wire.send(self._wire.request("POST", "/v1/cart/items", item, token=guest.token))
 
     async def order(self, guest: Guest, body: bytes) -> None:
         """Place an order, which has to be confirmed."""

@@ -20,7 +20,7 @@ CALL_SECONDS = 20.0
 
 
 class Broken(Exception):
-    """The connection ended before the answer did."""
+    """The connection ended before the answer did, or the answer did not come in time; the message names which."""
 
 
 class Unwanted(Exception):
@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
         """Tell whoever waits."""
         self.is_open = False
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(Broken())
+            self._answer.set_exception(Broken("Broken"))
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; what is no HTTP ends the connection."""
@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
     async def ask(self, request: bytes) -> Reply:
         """Send a request and return its answer."""
         if self._transport is None or not self.is_open:
-            raise Broken
+            raise Broken("Broken")
         self._answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._answer
@@ -103,22 +103,31 @@ class Connection(asyncio.Protocol):
 class Wire:
     """The edge of a mesh, over as many connections as there are calls at once."""
 
-    def __init__(self, endpoints: Mapping[str, Any]) -> None:
+    def __init__(self, endpoints: Mapping[str, Any], *, call_seconds: float = CALL_SECONDS) -> None:
         """Believe the mesh's own authority alone. Connections are opened when they are needed, and kept."""
         address = urlsplit(endpoints["edge"])
         assert address.hostname is not None and address.port is not None
         self._host, self._port = address.hostname, address.port
         self._trust = ssl.create_default_context(cafile=endpoints["ca"])
+        self._call_seconds = call_seconds
         self._idle: list[Connection] = []
 
     def request(
-        self, method: str, path: str, body: Any = None, *, token: str = "", key: str = "", if_none_match: str = ""
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str = "",
+        key: str = "",
+        if_none_match: str = "",
+        content_type: str = "application/json",
     ) -> bytes:
-        """Return a request as it travels; a body of bytes is JSON already."""
+        """Return a request as it travels; a body of bytes is written as it is."""
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1", f"host: {self._host}:{self._port}", f"content-length: {len(content)}"]
         if content:
-            lines.append("content-type: application/json")
+            lines.append(f"content-type: {content_type}")
         if token:
             lines.append(f"authorization: Bearer {token}")
         if key:
@@ -127,16 +136,15 @@ class Wire:
             lines.append(f"if-none-match: {if_none_match}")
         return "\r\n".join((*lines, "", "")).encode() + content
 
-    async def send(self, request: bytes, *, wanted: int = 200) -> Reply:
-        """Send a request and return its answer.
+    async def ask(self, request: bytes) -> Reply:
+        """Send a request and return its answer, whatever that is.
 
         Raises:
-            Unwanted: It has another status.
             Broken: The connection ended, or nothing came in time.
         """
         connection: Connection | None = None
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._call_seconds):
                 connection = await self._connection()
                 reply = await connection.ask(request)
         except (OSError, TimeoutError) as problem:
@@ -145,6 +153,16 @@ class Wire:
             raise Broken(type(problem).__name__) from problem
         if connection.is_open:
             self._idle.append(connection)
+        return reply
+
+    async def send(self, request: bytes, *, wanted: int = 200) -> Reply:
+        """Send a request and return its answer.
+
+        Raises:
+            Unwanted: It has another status.
+            Broken: The connection ended, or nothing came in time.
+        """
+        reply = await self.ask(request)
         if reply.status != wanted:
             raise Unwanted(f"{request[:60]!r} was answered {reply.status}: {reply.body[:300]!r}")
         return reply

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import statistics
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.echo import IN_FLIGHT
 from bench.rig import cpu
-from bench.rig.loads import Act, Window, closed
-from bench.rig.meter import Meter
-from bench.rig.own_mesh import OwnMesh
+from bench.rig.loads import Act, Window, closed, together
+from bench.rig.meter import REST_SECONDS, Meter, settled
+from bench.rig.result import Unmeasured
 from bench.rig.shop import Shop
 from bench.rig.wire import Wire
+from control.own_mesh import OwnMesh
 
 REPEATS, QUICK_REPEATS = 3, 1
 QUICK_SHARE = 0.3
@@ -27,14 +30,8 @@ WARM_UP_SHARE = 0.4
 """Of a window, before it."""
 
 MOST_FAILED_SHARE = 0.001
-SETTLED_CORES = 0.3
-LOOK_SECONDS = 0.5
-SETTLE_SECONDS = 25.0
-"""What follows an operation (captures, events, letters) is waited for, so long at most, and counted as its cost."""
-
-
-class Unmeasured(Exception):
-    """What was measured is no figure; the message says why."""
+MOST_LOAD_CORES = 0.8
+"""Of one core. A load that takes more is itself what limits, for it has one process."""
 
 
 @dataclass
@@ -52,8 +49,13 @@ class Repeats:
         return tuple(window.per_second for window in self.windows)
 
     def percentile(self, share: float) -> float:
-        """Return a percentile in milliseconds over all repeats."""
-        return Window(1.0, [each for window in self.windows for each in window.latencies]).milliseconds(share)
+        """Return a percentile in milliseconds over all repeats, where an operation that failed took for ever."""
+        return together(self.windows).milliseconds(share)
+
+    @property
+    def load_cores(self) -> float:
+        """The share of one core that the load itself took."""
+        return statistics.median(self.per_second) * self.cpu_seconds.get(cpu.CLIENT, 0.0)
 
 
 class World:
@@ -79,11 +81,20 @@ class World:
         """Return how long a window is."""
         return full * QUICK_SHARE if self.quick else full
 
+    def operations(self, full: int) -> int:
+        """Return how many operations a window of so many has."""
+        return max(1, round(full * QUICK_SHARE)) if self.quick else full
+
     async def echo(self) -> float:
         """Return the echo's calls per second now, in processes of its own."""
-        found = await self.run(sys.executable, "-m", "bench.echo", "--seconds", str(self.seconds(ECHO_SECONDS)))
-        self.echoes.append(json.loads(found))
+        self.echoes.append(await self.calls("bench.echo", ECHO_SECONDS))
         return self.echoes[-1]["per_second"]
+
+    async def calls(self, module: str, seconds: float, in_flight: int = IN_FLIGHT) -> dict[str, float]:
+        """Return what a module prints that calls as the echo does: calls a second, CPU seconds of one on each side."""
+        lasting = ("--seconds", str(self.seconds(seconds)), "--in-flight", str(in_flight))
+        found: dict[str, float] = json.loads(await self.run(sys.executable, "-m", module, *lasting))
+        return found
 
     async def run(self, *command: str, **environment: str) -> str:
         """Run a program and return what it printed.
@@ -112,21 +123,24 @@ class World:
         found = {row["name"]: row["pid"] for row in status["processes"]}
         return found | {cpu.SUPERVISOR: int(self.mesh.home.supervisor_pid.read_text()), cpu.CLIENT: os.getpid()}
 
-    async def meter(self) -> Meter:
-        """Return a meter of all processes; the mesh has to be at rest."""
-        return await Meter.open(await self.processes())
+    async def meter(self, *, seconds: float = REST_SECONDS) -> Meter:
+        """Return a meter of all processes, after a look at what they spend at rest.
+
+        Raises:
+            Unmeasured: It does not come to rest.
+        """
+        await self.settle()
+        return await Meter.open(await self.processes(), seconds=seconds)
 
     async def settle(self) -> None:
-        """Wait until the mesh has done what follows."""
+        """Wait until the mesh has done what follows.
+
+        Raises:
+            Unmeasured: It does not come to rest.
+        """
         processes = await self.processes()
         processes.pop(cpu.CLIENT)
-        last = sum(cpu.spent(processes).values())
-        for _ in range(int(SETTLE_SECONDS / LOOK_SECONDS)):
-            await asyncio.sleep(LOOK_SECONDS)
-            now = sum(cpu.spent(processes).values())
-            if now - last < SETTLED_CORES * LOOK_SECONDS:
-                return
-            last = now
+        await settled(lambda: sum(cpu.spent(processes).values()))
 
     async def renew(self) -> None:
         """See to it that nobody's session ends within the next minutes."""
@@ -148,7 +162,11 @@ class World:
         repeats: int | None = None,
         settles: bool = False,
     ) -> Repeats:
-        """Run closed loops, each right after its limit (the echo unless told otherwise), and count their CPU."""
+        """Run closed loops, each right after its limit (the echo unless told otherwise), and count their CPU.
+
+        Raises:
+            Unmeasured: Too many failed, the mesh does not come to rest, or the load itself is what limits.
+        """
         found = Repeats()
         await self.renew()
         meter = await self.meter()
@@ -162,7 +180,7 @@ class World:
                 if settles:
                     await self.settle()
         found.cpu_seconds = meter.per_operation(sum(window.done for window in found.windows))
-        return found
+        return unlimited(found)
 
     async def sweep(self, loads: tuple[int, ...], seconds: float, act: Act) -> list[tuple[int, Window]]:
         """Run one window at each of several loads, for a picture."""
@@ -182,6 +200,17 @@ async def opened(mesh: OwnMesh, *, quick: bool = False, scale: float = 1.0) -> A
         yield World(mesh, wire, quick=quick, scale=scale)
     finally:
         wire.close()
+
+
+def unlimited(found: Repeats) -> Repeats:
+    """Return windows whose load had CPU to spare.
+
+    Raises:
+        Unmeasured: The load is what limits: this would be its figure, and not the mesh's.
+    """
+    if found.load_cores > MOST_LOAD_CORES:
+        raise Unmeasured(f"the load itself takes {found.load_cores:.0%} of the core that it has")
+    return found
 
 
 def sound(window: Window) -> Window:

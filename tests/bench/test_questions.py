@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 
-from bench.__main__ import QUESTIONS, million
+from bench.__main__ import QUESTIONS, Results, meshes, million
 from bench.echo import METHOD, message
-from bench.orders_open import percentile_with_failures
+from bench.orders import CARDS, SWEEP, WALLETS
+from bench.orders_open import is_overloaded
 from bench.rig.loads import Window
-from bench.rig.wire import CALL_SECONDS
+from bench.rig.result import Unmeasured
 from bench.runtime import echo_contract
-from bench.storefront import DECK, deck
+from bench.storefront import DECK, deck, judged_rate
 
 
 def test_each_question_has_a_name_of_its_own_and_says_how_it_is_answered() -> None:
-    terms = [each for each, _ in QUESTIONS]
+    terms = [question.terms for question in QUESTIONS]
     assert len({each.name for each in terms}) == len(terms)
     assert all(each.asks.endswith("?") and each.method and each.limit for each in terms)
 
 
 def test_a_dream_is_further_than_the_reach() -> None:
-    for terms, _ in QUESTIONS:
+    for terms in (question.terms for question in QUESTIONS):
         assert terms.goal.verdict(terms.goal.dream) == "dream", terms.name
         assert terms.goal.verdict(terms.goal.reach) == "reach", terms.name
 
 
 def test_what_leaves_the_mesh_larger_comes_last() -> None:
-    names = [terms.name for terms, _ in QUESTIONS]
+    names = [question.terms.name for question in QUESTIONS]
     assert names[0] == "memory"
     assert names[-2:] == ["growth-products", "growth-orders"]
+
+
+def test_what_counts_what_is_stored_has_a_mesh_on_which_nothing_was_asked_before() -> None:
+    """Earlier questions store some 40,000 orders: 10,000 would never be there."""
+    *_, alone = groups = meshes(QUESTIONS)
+    assert len(groups) == 2
+    assert [question.terms.name for question in alone] == ["growth-orders"]
+    assert sum(map(len, groups)) == len(QUESTIONS)
+    assert meshes(QUESTIONS[-1:]) == [[QUESTIONS[-1]]]
+
+
+def test_a_run_of_all_begins_with_nothing_and_one_of_some_keeps_the_others(tmp_path: Path) -> None:
+    target = tmp_path / "latest.json"
+    for name in ("orders", "memory"):
+        Results(target, quick=False, afresh=False).keep(name, {"figure": 1.0})
+    assert list(json.loads(target.read_text())["questions"]) == ["memory", "orders"]
+    Results(target, quick=False, afresh=True).keep("hot", {"figure": 2.0})
+    assert list(json.loads(target.read_text())["questions"]) == ["hot"]
+
+
+def test_results_of_another_format_are_replaced_only_as_a_whole(tmp_path: Path) -> None:
+    target = tmp_path / "latest.json"
+    target.write_text('{"format": 1, "questions": {}}')
+    with pytest.raises(Unmeasured, match="format 1"):
+        Results(target, quick=False, afresh=False)
+    assert Results(target, quick=False, afresh=True).questions == {}
 
 
 def test_the_echo_carries_three_items() -> None:
@@ -52,10 +81,22 @@ def test_a_deck_has_what_the_mix_has_and_ends_with_the_order() -> None:
     assert counts == {"index": 1, "browse": 10, "add": 2, "view": 3, "search": 2, "checkout": 1}
 
 
-def test_orders_that_were_not_confirmed_are_the_slowest() -> None:
-    window = Window(1.0, [0.01] * 98, failed=2)
-    assert percentile_with_failures(window, 0.5) == 10.0
-    assert percentile_with_failures(window, 0.99) == CALL_SECONDS * 1000
+def test_a_machine_is_overloaded_where_more_than_one_in_a_thousand_fails() -> None:
+    carried, failing = Window(20.0, [0.1] * 5000, failed=5), Window(20.0, [0.1] * 100, failed=1)
+    assert not is_overloaded([carried, carried])
+    assert is_overloaded([carried, failing])
+
+
+@pytest.mark.parametrize(("capacity", "rate"), [(400.0, 340.0), (1499.0, 1274.15), (1500.0, 1500.0), (9000.0, 3400.0)])
+def test_latency_is_judged_at_the_rate_of_the_goal_where_the_machine_has_it(capacity, rate) -> None:
+    assert judged_rate(capacity) == pytest.approx(rate)
+
+
+def test_each_order_of_a_window_has_a_cart() -> None:
+    """Fewer shoppers place fewer orders, and none of them waits for a cart."""
+    for plan in (WALLETS, CARDS):
+        assert [plan.at(shoppers) for shoppers in SWEEP] == sorted(plan.at(shoppers) for shoppers in SWEEP)
+        assert all(plan.at(shoppers) >= shoppers for shoppers in SWEEP)
 
 
 @pytest.mark.parametrize(("text", "millions"), [("1m", 1.0), ("10M", 10.0), ("500k", 0.5)])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from dataclasses import dataclass
 
 import psutil
 
+from bench.rig import cpu
 from tests.faults.mesh import Mesh
 from tests.faults.shoppers import Shop
 
@@ -52,7 +52,7 @@ class Meter:
         running |= {"buyers": ours.pid}
         witnesses = [child.pid for child in ours.children() if _is_witness(child)]
         for name, pid in [*running.items(), *(("witnesses", pid) for pid in witnesses)]:
-            spent = _spent(pid, alone=pid == os.getpid())
+            spent = _spent(pid)
             if spent is not None:
                 self._last[name, pid] = spent
                 self._first.setdefault((name, pid), spent if self._began is None else 0.0)
@@ -88,24 +88,12 @@ class Meter:
         ]
 
 
-def _spent(pid: int, *, alone: bool = False) -> float | None:
+def _spent(pid: int) -> float | None:
     """Return the seconds of a process, of the children that it buried and of those that live; None when it is gone."""
     try:
-        process = psutil.Process(pid)
-        times = process.cpu_times()
-        seconds = float(times.user + times.system)
-        if alone:
-            return seconds
-        seconds += times.children_user + times.children_system
-        for child in process.children(recursive=True):
-            try:
-                spent = child.cpu_times()
-            except psutil.Error:
-                continue
-            seconds += spent.user + spent.system
+        return cpu.seconds(pid)
     except psutil.Error:
         return None
-    return seconds
 
 
 def _is_witness(process: psutil.Process) -> bool:

@@ -1,64 +1,43 @@
-"""The lean client keeps its connections, and an answer that does not come whole is none."""
+"""What the lean client hears is ok, refused or unknown; what it does not hear is unknown."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
+from bench.rig import wire
+from bench.rig.wire import Broken, Reply
 from tests.faults.shoppers import reply_of
-from tests.faults.wire import Broken, Connection
-
-REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
-WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
-PARTS = b"HTTP/1.1 503 No\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
-LAST = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}"
-TORN = b"HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n{"
-GARBAGE = b"\x16\x03\x01 no HTTP\r\n\r\n"
+from tests.faults.wire import Wire
 
 
-@asynccontextmanager
-async def connected(*answers: bytes) -> AsyncIterator[Connection]:
-    """Open a connection to a server that gives these answers, one to a request, and hangs up."""
+class Answering(wire.Wire):
+    """A client that gives one answer, or breaks."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            await reader.readuntil(b"\r\n\r\n")
-            for place in range(0, len(answer), 7):
-                writer.write(answer[place : place + 7])
-                await writer.drain()
-        writer.close()
+    def __init__(self, answer: Reply | Broken) -> None:
+        self._host, self._port = "127.0.0.1", 18443
+        self._answer = answer
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
-    try:
-        yield connection
-    finally:
-        connection.close()
-        server.close()
-        await server.wait_closed()
+    async def ask(self, request: bytes) -> Reply:
+        assert request.startswith(b"POST /v1/orders HTTP/1.1")
+        if isinstance(self._answer, Broken):
+            raise self._answer
+        return self._answer
 
 
-async def test_one_connection_carries_one_answer_after_the_other() -> None:
-    async with connected(WHOLE, PARTS, LAST) as connection:
-        assert await connection.ask(REQUEST) == (200, b"{}")
-        assert await connection.ask(REQUEST) == (503, b"{}")
-        assert connection.is_open
-        assert await connection.ask(REQUEST) == (200, b"{}")
-        assert not connection.is_open
-        with pytest.raises(Broken):
-            await connection.ask(REQUEST)
-
-
-@pytest.mark.parametrize("answer", [TORN, GARBAGE, b""])
-async def test_an_answer_that_is_not_whole_is_none(answer: bytes) -> None:
-    async with connected(answer) as connection, asyncio.timeout(5):
-        with pytest.raises(Broken):
-            await connection.ask(REQUEST)
-        assert not connection.is_open
+@pytest.mark.parametrize(
+    ("answer", "reply"),
+    [
+        (Reply(200, "", b'{"order": 1}'), ("ok", {"order": 1})),
+        (Reply(502, "", b"<html>"), ("unknown", {"reason": "JSONDecodeError", "status": 502})),
+        (Broken("TimeoutError"), ("unknown", {"reason": "TimeoutError"})),
+    ],
+)
+async def test_what_is_answered_or_breaks_has_a_reply(answer: Reply | Broken, reply: tuple[str, Any]) -> None:
+    edge = Wire.__new__(Wire)
+    edge._wire = Answering(answer)
+    assert await edge.send("POST", "/v1/orders", {}, token="t", key="k") == reply
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench.rig.result import FORMAT, Goal, Outcome, Terms, document, echo_line, entry, lines, medians
+from bench.rig.result import FORMAT, Condition, Goal, Outcome, Terms, document, echo_line, entry, lines, medians, stamp
 
 TERMS = Terms("orders", "How many?", "Closed\n  loop.", "orders/s", "bare echo, calls/s", Goal(0.25, 0.35))
 OUTCOME = Outcome(
@@ -47,6 +47,7 @@ def test_an_entry_says_all_that_was_asked_and_found() -> None:
         "figure": 110.0,
         "repeats": [100.0, 120.0, 110.0],
         "spread": 0.1818,
+        "failed": 0.0,
         "limit_is": "bare echo, calls/s",
         "limit": 400.0,
         "limits": [400.0, 400.0, 550.0],
@@ -54,6 +55,8 @@ def test_an_entry_says_all_that_was_asked_and_found() -> None:
         "reach": 0.25,
         "dream": 0.35,
         "less_is_better": False,
+        "ratio_verdict": "reach",
+        "conditions": [],
         "verdict": "reach",
         "cpu_seconds_per_operation": {"svc_order": 0.002123, "kafka": 1e-07},
         "more": {"p99 in ms": 12.35},
@@ -68,12 +71,51 @@ def test_the_method_and_the_limit_are_printed_beside_the_figure() -> None:
     assert "kafka" not in text
 
 
-def test_the_file_says_where_when_and_of_what() -> None:
-    written = json.loads(
-        json.dumps(document({"orders": entry(TERMS, OUTCOME)}, about={"cores": 2}, quick=False, echo=ECHO))
+@pytest.mark.parametrize(
+    ("added", "verdict"), [(0.3, "dream"), (0.5, "reach"), (0.7, "missed"), (float("inf"), "missed")]
+)
+def test_a_question_is_as_good_as_the_worst_of_its_conditions(added, verdict) -> None:
+    """A goal has two halves; one that is reached says nothing of the other."""
+    conditions = (Condition("ms alone", added, 0.6, Goal(1.0, 2 / 3, less_is_better=True)),)
+    found = entry(TERMS, Outcome((400.0,), (400.0,), conditions=conditions))
+    assert found["ratio_verdict"] == "dream"
+    assert found["conditions"][0]["verdict"] == verdict
+    assert found["verdict"] == verdict
+    text = "\n".join(lines("orders", found))
+    assert f"dream 0.667: {verdict}" in text
+    assert f"all together: {verdict}" in text
+
+
+def test_what_was_never_answered_is_told_by_the_share_that_failed() -> None:
+    """A time in its place would be a constant of the bench, and JSON has no infinity."""
+    terms = Terms("open", "How long?", "Open loop.", "ms p99", "200 ms", Goal(0.5, 0.25, less_is_better=True))
+    never = float("inf")
+    found = entry(terms, Outcome((never, 900.0, never), (200.0,) * 3, more={"p99 in ms": never}, failed=0.71))
+    written = json.loads(json.dumps(found, allow_nan=False))
+    assert (written["figure"], written["ratio"], written["verdict"]) == (None, None, "missed")
+    assert written["repeats"] == [None, 900.0, None]
+    text = "\n".join(lines("open", written))
+    assert "failed 71% beside 200 (200 ms): none; at most 0.5, dream 0.25: missed" in text
+    assert "repeats never, 900, never" in text
+    assert "p99 in ms: never" in text
+
+
+def test_a_limit_may_be_known_only_by_who_measures() -> None:
+    assert (
+        entry(TERMS, Outcome((1.0,), (1.0,), limit_is="with 10,412 to 13,100"))["limit_is"] == "with 10,412 to 13,100"
     )
+
+
+def test_each_question_says_where_when_and_of_what() -> None:
+    taken = stamp(load_before=0.5, echo=ECHO)["taken"]
+    assert set(taken) == {"commit", "date", "machine", "load_before", "echo"}
+    assert (taken["load_before"], taken["echo"]) == (0.5, ECHO)
+
+
+def test_the_file_has_the_questions_in_their_order() -> None:
+    questions = {"b": {}, "orders": entry(TERMS, OUTCOME)}
+    written = json.loads(json.dumps(document(questions, order=["orders", "a", "b"], quick=False)))
     assert written["format"] == FORMAT
-    assert written["machine"] == {"cores": 2}
-    assert written["echo"] == ECHO
-    assert set(written) == {"format", "commit", "date", "machine", "quick", "echo", "questions"}
+    assert set(written) == {"format", "quick", "questions"}
+    assert list(written["questions"]) == ["orders", "b"]
     assert written["questions"]["orders"]["ratio"] == 0.25

@@ -12,6 +12,8 @@ from bench.rig.wire import Broken, Connection, Reply, Wire
 
 WHOLE = b'HTTP/1.1 200 OK\r\netag: "7"\r\ncontent-length: 2\r\n\r\n{}'
 UNCHANGED = b'HTTP/1.1 304 Not Modified\r\netag: "7"\r\n\r\n'
+PARTS = b"HTTP/1.1 503 No\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+LAST = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}"
 TORN = b"HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n{"
 GARBAGE = b"\x16\x03\x01 no HTTP\r\n\r\n"
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -40,15 +42,20 @@ async def connected(*answers: bytes) -> AsyncIterator[Connection]:
 
 
 async def test_a_connection_answers_one_request_after_the_other() -> None:
-    async with connected(WHOLE, UNCHANGED, WHOLE) as connection:
+    async with connected(WHOLE, UNCHANGED, PARTS, LAST) as connection:
         assert await connection.ask(REQUEST) == Reply(200, '"7"', b"{}")
         assert await connection.ask(REQUEST) == Reply(304, '"7"', b"")
-        assert await connection.ask(REQUEST) == Reply(200, '"7"', b"{}")
+        assert await connection.ask(REQUEST) == Reply(503, "", b"{}")
+        assert connection.is_open
+        assert await connection.ask(REQUEST) == Reply(200, "", b"{}")
+        assert not connection.is_open
+        with pytest.raises(Broken):
+            await connection.ask(REQUEST)
 
 
-@pytest.mark.parametrize("answer", [TORN, GARBAGE])
+@pytest.mark.parametrize("answer", [TORN, GARBAGE, b""])
 async def test_an_answer_that_does_not_come_whole_is_none(answer) -> None:
-    async with connected(answer) as connection:
+    async with connected(answer) as connection, asyncio.timeout(5):
         with pytest.raises(Broken):
             await connection.ask(REQUEST)
         assert not connection.is_open
@@ -69,4 +76,5 @@ def test_a_request_is_written_as_it_travels() -> None:
     ]
     assert body == b'{"lines": []}'
     assert wire.request("POST", "/", b"{}").endswith(b"\r\n\r\n{}")
+    assert b"content-type: text/csv" in wire.request("POST", "/", b"a,b", content_type="text/csv")
     assert b'if-none-match: "7"' in wire.request("GET", "/", if_none_match='"7"')
