@@ -1,20 +1,83 @@
-"""CPU seconds by process, read from the kernel: of what the supervisor runs, and of whoever loads it."""
+"""CPU seconds by process, read from the kernel: of what the supervisor runs, and of whoever loads it.
+
+All processes of the machine are read in one pass of some milliseconds, for whoever measures shares the cores.
+"""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from itertools import pairwise
-
-import psutil
+from dataclasses import dataclass
+from pathlib import Path
 
 CLIENT = "this client"
 SUPERVISOR = "supervisor"
-READS = 10
+READS = 30
+"""Each takes some milliseconds, in which any process of the machine may end."""
+
+PROC = Path("/proc")
+TICKS = os.sysconf("SC_CLK_TCK")
+"""In a second; the kernel counts in them."""
 
 
 class Ended(Exception):
     """A process ended while it was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A process's parent, and the CPU seconds of it and of the children that it reaped."""
+
+    parent: int
+    own: float
+    reaped: float
+
+
+class Snapshot:
+    """What each process of the machine had spent at one moment."""
+
+    def __init__(self, found: Mapping[int, Times]) -> None:
+        """Keep what was read."""
+        self._found = found
+        self._children: dict[int, list[int]] = defaultdict(list)
+        for pid, times in found.items():
+            self._children[times.parent].append(pid)
+
+    def seconds(self, pid: int) -> float:
+        """Return what a process and its living and reaped children have spent.
+
+        The supervisor's children stand for themselves, and so do those of the process that asks.
+
+        Raises:
+            Ended: The process is gone.
+        """
+        if pid not in self._found:
+            raise Ended(f"process {pid} has ended")
+        if pid == os.getpid() or _is_supervisor(pid):
+            return self._found[pid].own
+        return self._family(pid)
+
+    def _family(self, pid: int) -> float:
+        times = self._found[pid]
+        return times.own + times.reaped + sum(self._family(child) for child in self._children[pid])
+
+
+def snapshot(read: Callable[[], dict[int, Times]] | None = None) -> Snapshot:
+    """Return what each process of the machine has spent until now.
+
+    One that ends while all are read (a backend of Postgres whose client went) is then found among those that its parent
+    reaped: all are read again.
+
+    Raises:
+        Ended: Processes come and go faster than they can be read.
+    """
+    for _ in range(READS):
+        try:
+            return Snapshot((read or _read)())
+        except ProcessLookupError:
+            continue
+    raise Ended("processes come and go faster than they can be read")
 
 
 def spent(processes: Mapping[str, int]) -> dict[str, float]:
@@ -23,46 +86,46 @@ def spent(processes: Mapping[str, int]) -> dict[str, float]:
     Raises:
         Ended: One of them is gone.
     """
+    now = snapshot()
     try:
-        return {name: seconds(pid) for name, pid in processes.items()}
-    except psutil.NoSuchProcess as problem:
+        return {name: now.seconds(pid) for name, pid in processes.items()}
+    except Ended as problem:
         raise Ended(f"a process of the mesh ended while it was measured: {problem}") from problem
 
 
-def _family_seconds(pid: int) -> float:
-    process = psutil.Process(pid)
-    times = process.cpu_times()
-    found: float = times.user + times.system
-    if pid == os.getpid() or _is_supervisor(process):
-        return found
-    found += times.children_user + times.children_system
-    for child in process.children(recursive=True):
-        spent_by_child = child.cpu_times()
-        found += spent_by_child.user + spent_by_child.system
-    return found
-
-
-def _is_supervisor(process: psutil.Process) -> bool:
-    words = process.cmdline()
-    return any(pair == ("control", "serve") for pair in pairwise(words))
-
-
-def seconds(pid: int, *, read: Callable[[int], float] = _family_seconds) -> float:
-    """Return what a process and its living and reaped children have spent.
-
-    The supervisor's children stand for themselves, and so do those of the process that asks. A child that ends while
-    they are read (a backend of Postgres whose client went) is then found among the reaped: they are read again.
+def seconds(pid: int) -> float:
+    """Return what one process has spent, with its children.
 
     Raises:
-        psutil.NoSuchProcess: The process is gone.
+        Ended: It is gone.
     """
-    for _ in range(READS):
-        try:
-            return read(pid)
-        except psutil.NoSuchProcess as gone:
-            if gone.pid == pid:
-                raise
-    raise psutil.NoSuchProcess(pid, msg="its children come and go faster than they can be read")
+    return snapshot().seconds(pid)
+
+
+def _read() -> dict[int, Times]:
+    """Read every process.
+
+    Raises:
+        ProcessLookupError: One of them ended meanwhile.
+    """
+    return {int(name): _times(name) for name in os.listdir(PROC) if name.isdecimal()}
+
+
+def _times(pid: str) -> Times:
+    try:
+        text = (PROC / pid / "stat").read_text()
+    except FileNotFoundError as gone:
+        raise ProcessLookupError from gone
+    fields = text.rpartition(")")[2].split()  # a name may have spaces, and brackets too
+    user, system, reaped_user, reaped_system = (int(field) / TICKS for field in fields[11:15])
+    return Times(int(fields[1]), user + system, reaped_user + reaped_system)
+
+
+def _is_supervisor(pid: int) -> bool:
+    try:
+        return b"control\0serve" in (PROC / str(pid) / "cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def per_operation(total: Mapping[str, float], operations: int) -> dict[str, float]:

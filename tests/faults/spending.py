@@ -51,15 +51,16 @@ class Meter:
         ours = psutil.Process()
         running |= {"buyers": ours.pid}
         witnesses = [child.pid for child in ours.children() if _is_witness(child)]
+        now = cpu.snapshot()
         for name, pid in [*running.items(), *(("witnesses", pid) for pid in witnesses)]:
-            spent = _spent(pid)
+            spent = _spent(now, pid)
             if spent is not None:
                 self._last[name, pid] = spent
                 self._first.setdefault((name, pid), spent if self._began is None else 0.0)
-        busy, now, orders = _busy_seconds(), time.monotonic(), self._shop.counts["place ok"]
+        busy, looked, orders = _busy_seconds(), time.monotonic(), self._shop.counts["place ok"]
         if self._began is None:
-            self._began, self._times, self._orders = busy, (now, now), (orders, orders)
-        self._busy, self._times, self._orders = busy - self._began, (self._times[0], now), (self._orders[0], orders)
+            self._began, self._times, self._orders = busy, (looked, looked), (orders, orders)
+        self._busy, self._times, self._orders = busy - self._began, (self._times[0], looked), (self._orders[0], orders)
 
     def spent(self) -> list[Spent]:
         """Return what was spent, the most first; what nobody here spent is that of others on this machine."""
@@ -88,11 +89,11 @@ class Meter:
         ]
 
 
-def _spent(pid: int) -> float | None:
+def _spent(now: cpu.Snapshot, pid: int) -> float | None:
     """Return the seconds of a process, of the children that it buried and of those that live; None when it is gone."""
     try:
-        return cpu.seconds(pid)
-    except psutil.Error:
+        return now.seconds(pid)
+    except cpu.Ended:
         return None
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import psutil
 import pytest
 
-from bench.rig.cpu import CLIENT, Ended, of_the_mesh, per_operation, seconds, spent
+from bench.rig.cpu import CLIENT, READS, Ended, Snapshot, Times, of_the_mesh, per_operation, seconds, snapshot, spent
 from bench.rig.meter import Meter
 
 NOBODY = 2**22 + 1
 """Beyond the process ids that Linux gives."""
 
-PARENT, CHILD = 1000, 1001
+PARENT, CHILD, GRANDCHILD, OTHER = NOBODY + 1, NOBODY + 2, NOBODY + 3, NOBODY + 4
 
 
 def test_replicas_are_counted_with_their_package_and_the_dearest_comes_first() -> None:
@@ -47,26 +49,51 @@ def test_this_process_is_counted_without_its_children() -> None:
     assert 0 < before <= seconds(os.getpid())
 
 
-@pytest.mark.parametrize("gone", [1, 3])
-def test_children_that_end_while_they_are_read_are_read_again(gone) -> None:
-    """The backends of Postgres end with their clients, at any moment."""
-    left = [psutil.NoSuchProcess(CHILD)] * gone
+def test_a_process_stands_for_its_children_the_living_and_the_reaped() -> None:
+    found = {
+        PARENT: Times(1, 1.0, 0.5),
+        CHILD: Times(PARENT, 2.0, 0.0),
+        GRANDCHILD: Times(CHILD, 4.0, 0.25),
+        OTHER: Times(1, 8.0, 0.0),
+    }
+    assert Snapshot(found).seconds(PARENT) == 7.75
+    assert Snapshot(found).seconds(OTHER) == 8.0
 
-    def read(pid: int) -> float:
+
+def test_what_the_kernel_says_is_read_as_psutil_reads_it() -> None:
+    """The name of a process may have brackets and spaces, between which the other fields are counted."""
+    program = (
+        "import sys; open('/proc/self/comm', 'w').write('a) R 1 (b'); sum(range(3_000_000)); print(); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        times = psutil.Process(child.pid).cpu_times()
+        assert seconds(child.pid) == pytest.approx(times.user + times.system, abs=0.02)
+        assert seconds(child.pid) > 0.01
+        child.communicate()
+
+
+@pytest.mark.parametrize("gone", [1, READS - 1])
+def test_what_ends_while_all_are_read_is_found_among_the_reaped(gone) -> None:
+    """The backends of Postgres end with their clients, at any moment."""
+    left = [ProcessLookupError()] * gone
+
+    def read() -> dict[int, Times]:
         if left:
             raise left.pop()
-        return 7.0
+        return {PARENT: Times(1, 3.0, 4.0)}
 
-    assert seconds(PARENT, read=read) == 7.0
+    assert snapshot(read).seconds(PARENT) == 7.0
 
 
-@pytest.mark.parametrize("pid", [PARENT, CHILD])
-def test_a_parent_that_is_gone_or_never_rests_cannot_be_read(pid) -> None:
-    def read(_: int) -> float:
-        raise psutil.NoSuchProcess(pid)
+def test_processes_that_never_rest_cannot_be_read() -> None:
+    def read() -> dict[int, Times]:
+        raise ProcessLookupError
 
-    with pytest.raises(psutil.NoSuchProcess):
-        seconds(PARENT, read=read)
+    with pytest.raises(Ended, match="come and go"):
+        snapshot(read)
 
 
 def test_a_process_that_is_gone_ends_the_measurement() -> None:
