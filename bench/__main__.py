@@ -3,8 +3,8 @@
 The mesh has the limits of a load test, a folder and ports of its own, and is taken down at the end whatever happens.
 Results go to `bench/results/latest.json`, `bench/results/<question>.svg` and docs/PERFORMANCE.md. A run of all
 questions begins with an empty file, so that what it could not measure is not in it; questions that are asked alone
-(`--only`) replace their part, and each says of what and when it is. A quick run (`--quick`) writes beside the file, for
-it says nothing about the machine.
+(`--only`) replace their part, and each says of what and when it is. A quick run (`--quick`) writes its own file, for it
+says nothing about the machine.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> int:
     failed = False
     try:
         target = QUICK if options.quick else page.LATEST
-        results = Results(target, quick=options.quick, afresh=set(wanted) == set(names))
+        results = Results(target, quick=options.quick, afresh=options.quick or set(wanted) == set(names))
         for questions in meshes([question for question in QUESTIONS if question.terms.name in wanted]):
             with OwnMesh(own_folder("bench")) as mesh:
                 failed |= uvloop.run(_ask(questions, mesh, results, quick=options.quick, scale=scale))
