@@ -183,7 +183,7 @@ async def _grown(
     }
     title, x, y = picture
     drawn = Lines(title, x, y, (Series("measured", points),))
-    return Outcome(last.per_second, limits, last.cpu_seconds, more, drawn, limit_is=f"with {few}")
+    return Outcome(last.per_second, limits, last.cpu_seconds, more, drawn, limit_is=f"with {few} stored")
 
 
 def told(counts: tuple[int, int]) -> str:

@@ -98,8 +98,11 @@ class OwnMesh:
         shutil.rmtree(self.folder, ignore_errors=True)
         try:
             self.start()
+        except NotStarted:
+            self.stop()  # the folder stays: its logs may say more
+            raise
         except BaseException:
-            self.stop()
+            self.__exit__()
             raise
         return self
 

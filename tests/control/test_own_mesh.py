@@ -15,11 +15,16 @@ from control.own_mesh import NotStarted, OwnMesh, control, environment_of
 from control.topology_file import ROOT
 
 STAND_IN = """
-import os, sys
+import os, sys, time
 with open("commands", "a") as log:
     print(*sys.argv[1:], os.environ["TITAN_HOME"], file=log)
-if sys.argv[1] == "up" and os.path.exists("broken"):
-    sys.exit("no such luck")
+if sys.argv[1] == "up":
+    os.mkdir(os.environ["TITAN_HOME"])
+    if os.path.exists("broken"):
+        sys.exit("no such luck")
+    if os.path.exists("slow"):
+        open("starts", "w").close()
+        time.sleep(60)
 """
 OWNER = """
 import asyncio, sys, uvloop
@@ -56,9 +61,8 @@ def test_a_mesh_is_started_on_an_empty_folder_and_leaves_nothing(tree: Path, sho
     folder.mkdir()
     (folder / "of an earlier run").touch()
     with OwnMesh(folder, root=tree) as mesh:
-        assert not folder.exists()
+        assert not list(folder.iterdir())
         assert len(mesh.ready_seconds) == 1
-        folder.mkdir()
     assert not folder.exists()
     assert commands(tree) == ["up", "down"]
 
@@ -67,6 +71,7 @@ def test_one_that_does_not_start_is_taken_down_and_says_why(tree: Path, short_pa
     (tree / "broken").touch()
     with pytest.raises(NotStarted, match="no such luck"), OwnMesh(short_path / "m", root=tree):
         pass
+    assert (short_path / "m").exists(), "its logs may say more"
     assert commands(tree) == ["up", "down"]
 
 
@@ -76,22 +81,42 @@ def test_a_problem_inside_takes_it_down(tree: Path, short_path: Path) -> None:
     assert commands(tree) == ["up", "down"]
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-def test_an_owner_that_is_told_to_end_takes_its_mesh_down(tree: Path, short_path: Path, told: signal.Signals) -> None:
-    """Continuous integration ends with SIGTERM what is out of time; its mesh would stay for the next one to find."""
-    owner = subprocess.Popen(
-        [sys.executable, "-c", OWNER, str(short_path / "m"), str(tree)],
+def owner_of(tree: Path, folder: Path) -> subprocess.Popen[str]:
+    """Start a process that has a mesh of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(folder), str(tree)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    with owner:
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_an_owner_that_is_told_to_end_takes_its_mesh_down(tree: Path, short_path: Path, told: signal.Signals) -> None:
+    """Continuous integration ends with SIGTERM what is out of time; its mesh would stay for the next one to find."""
+    with owner_of(tree, short_path / "m") as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "works\n"
         owner.send_signal(told)
         assert owner.stdout.readline() == "interrupted\n"
         assert owner.wait(SECONDS) == 130
+    assert commands(tree) == ["up", "down"]
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_an_owner_that_is_told_to_end_while_its_mesh_starts_leaves_nothing(
+    tree: Path, short_path: Path, told: signal.Signals
+) -> None:
+    (tree / "slow").touch()
+    with owner_of(tree, short_path / "m") as owner:
+        deadline = time.monotonic() + SECONDS
+        while not (tree / "starts").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        owner.send_signal(told)
+        assert owner.wait(SECONDS) == 130
+    assert not (short_path / "m").exists()
     assert commands(tree) == ["up", "down"]
 
 
