@@ -64,13 +64,13 @@ class Bound:
 
 
 RUNTIME = Bound("runtime", "a call behind the whole chain, in the echo's", 4.4)
-MESH = Bound("mesh", "a call through both Envoys, in the echo's", 7.0)
+MESH = Bound("mesh", "a call through both Envoys, in the echo's", 8.0)
 PAGE = Bound("page", "a product's page, in the echo's", 16.0)
-CART = Bound("cart", "an item put into the cart, in the echo's", 22.0)
-ORDER = Bound("order", "an order with all that follows it, in the echo's", 66.0)
-REST = Bound("rest", "a second in which nobody comes, in the echo's", 660.0)
-PAGE_ALONE = Bound("page-alone", "a page alone, in an echo alone with an fsync", 6.4)
-ORDER_ALONE = Bound("order-alone", "an order alone, in an echo alone with an fsync", 42.0)
+CART = Bound("cart", "an item put into the cart, in the echo's", 26.0)
+ORDER = Bound("order", "an order with all that follows it, in the echo's", 85.0)
+REST = Bound("rest", "a second in which nobody comes, in the echo's", 680.0)
+PAGE_ALONE = Bound("page-alone", "a page alone, in an echo alone with an fsync", 6.0)
+ORDER_ALONE = Bound("order-alone", "an order alone, in an echo alone with an fsync", 32.0)
 BOUNDS = (RUNTIME, MESH, PAGE, CART, ORDER, REST, PAGE_ALONE, ORDER_ALONE)
 
 
