@@ -29,6 +29,9 @@ from titan.cart.v1 import cart_pb2
 from titan.type.v1 import money_pb2
 
 METHOD = "/bench.v1.EchoService/Echo"
+TRACE = "00-4881e33ac2dfa5bf05ab73b39b746092-3a9666d6e1f3259b-00"
+"""Not recorded, as nineteen calls in twenty."""
+
 IN_FLIGHT = 32
 WARM_UP_SECONDS = 0.5
 START_SECONDS = 30.0
@@ -118,8 +121,8 @@ def measure(server_command: Sequence[str], *, seconds: float, in_flight: int, to
 
 
 def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
-    """Return what a call carries: a token, if there is one."""
-    return (("authorization", f"Bearer {token}"),) if token else ()
+    """Return what goes with a call that the edge passes on: the token, and the trace that the edge began."""
+    return (("authorization", f"Bearer {token}"), ("traceparent", TRACE)) if token else ()
 
 
 @contextmanager

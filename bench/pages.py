@@ -13,6 +13,8 @@ CONNECTIONS = 32
 SECONDS = 4.0
 SWEEP = (1, 4, 16, 32, 64)
 SWEEP_SECONDS = 1.5
+CART_LINES = 5
+"""Every answer shows the whole cart: with a line of every product it would be the page of a warehouse."""
 
 METHOD = f"""{{}}, over {CONNECTIONS} kept HTTPS connections, closed loop, windows of {SECONDS:g} s after a warm-up,
 each right after a slice of the echo. The load is one process of Python that shares the cores; what it takes of one is
@@ -37,7 +39,7 @@ UNCHANGED = Terms(
 CART = Terms(
     "cart",
     "How many items a second are put into carts?",
-    METHOD.format("POST /v1/cart/items by guests of their own, one unit of one of sixty SKUs"),
+    METHOD.format(f"POST /v1/cart/items by guests of their own, one more unit of one of {CART_LINES} SKUs"),
     "items/s",
     "bare echo, calls/s",
     Goal(0.3, 0.45),
@@ -57,13 +59,14 @@ async def asking(world: World) -> Act:
 
 
 async def filling(world: World, guests: int) -> Act:
-    """Return the operation: one unit of the next product into the caller's cart."""
+    """Return the operation: one more unit of one of the products in the caller's cart."""
     shop = await world.shop()
     owners = await shop.guests(guests)
     numbers = count()
 
     async def act(caller: int) -> None:
-        await shop.add(owners[caller], shop.products[next(numbers) % len(shop.products)].sku)
+        place = CART_LINES * caller + next(numbers) % CART_LINES
+        await shop.add(owners[caller], shop.products[place % len(shop.products)].sku)
 
     return act
 

@@ -50,8 +50,8 @@ TERMS = Terms(
     "runtime",
     "What is left of the echo behind the whole chain of interceptors?",
     f"""The echo's message, answered by `mesh.server` behind all stages with a user's token (verified once, then known
-    by its hash), one process on each side, {echo.IN_FLIGHT} in flight, {SECONDS:g} s, each right after the bare
-    echo.""",
+    by its hash) and a trace that the edge began (one call in twenty is recorded, these are not), one process on each
+    side, {echo.IN_FLIGHT} in flight, {SECONDS:g} s, each right after the bare echo.""",
     "calls/s",
     "bare echo, calls/s",
     Goal(0.7, 0.85),
