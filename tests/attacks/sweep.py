@@ -46,9 +46,13 @@ CONTRACT = contract.load()
 
 @dataclass
 class Part:
-    """A part of the matrix: how many cells were tried, and those that were not as they are due."""
+    """A part of the matrix: how many cells were tried, and those that were not as they are due.
+
+    `changes` are the tables that it has to change, as who is admitted leaves something.
+    """
 
     name: str
+    changes: tuple[str, ...] = ()
     cells: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -186,7 +190,7 @@ async def by_owner(scene: Scene) -> Part:
 
 async def by_ticket(scene: Scene) -> Part:
     """Every RPC that takes a ticket, with one: by whom it opens something, and by everybody else; and other sellers."""
-    part = Part("edge, gRPC: ticket or seller x user")
+    part = Part("edge, gRPC: ticket or seller x user", ("svc_order.audit_entries",))
     channel = await scene.edge_grpc(scene.another_address())
     for method in (each for each in CONTRACT.methods.values() if each.takes_ticket):
         owned = OWNERSHIP.get(method.full_name)
