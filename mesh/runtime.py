@@ -180,8 +180,8 @@ class Process:
         """Connect, check, build and serve.
 
         Raises:
-            CannotStart, SettingProblem, SecretUnusable, ContractProblem, TopologyError, PolicyProblem, UnsafeDurability,
-                AddressTaken: A person has to change something.
+            CannotStart, SettingProblem, SecretUnusable, ContractProblem, TopologyError, PolicyProblem,
+                UnsafeDurability, AddressTaken: A person has to change something.
             Unavailable: The database does not answer.
         """
         began = time.monotonic()
