@@ -106,7 +106,9 @@ async def serve(public_key: bytes, socket: str) -> None:
     known = echo_contract()
     key = serialization.load_pem_public_key(public_key)
     stages = standard_stages(
-        verifier=TokenVerifier(KeySet([VerifyingKey(KID, "ES256", key)])), admission=Admission(MAX_RUNNING_CALLS)
+        verifier=TokenVerifier(KeySet([VerifyingKey(KID, "ES256", key)])),
+        admission=Admission(MAX_RUNNING_CALLS),
+        policies=None,
     )
     services = {name: Echo() for name in known.services}
     answering = Server(listen=f"unix:{socket}", contract=known, services=services, stages=stages)

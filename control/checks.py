@@ -86,14 +86,15 @@ def _command(command: Sequence[str]) -> str:
 
 
 def _contract() -> str:
-    """Hold the contract against its own conventions and against the topology."""
-    from mesh import contract, topology
+    """Hold the contract against its own conventions, against the topology and against the policies."""
+    from mesh import contract, policies, topology
 
     try:
         methods = contract.load()
         methods.check()
         topology.load(DEPLOY / "topology.toml").check_against(methods.services)
-    except (contract.ContractProblem, topology.TopologyError) as problem:
+        policies.load(DEPLOY / "policies.cedar", methods)
+    except (contract.ContractProblem, policies.PolicyProblem, topology.TopologyError) as problem:
         return str(problem)
     return ""
 

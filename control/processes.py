@@ -264,6 +264,7 @@ class Mesh:
             "TITAN_HOME": str(self.home.path),
             "TITAN_PORT_BASE": str(self.home.ports.base),
             "TITAN_TOPOLOGY": str(topology_file.path()),
+            "TITAN_POLICIES": str(topology_file.policies_path()),
             "TITAN_SECRETS_DIR": str(self.home.secrets),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}",
             "PYTHONUNBUFFERED": "1",

@@ -1,4 +1,4 @@
-"""Which topology a local mesh is made from: the shipped one, or the one that TITAN_TOPOLOGY names."""
+"""Which topology and policies a local mesh is made from: the shipped ones, or those that settings name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from mesh.topology import Topology
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPOLOGY = ROOT / "deploy" / "topology.toml"
+POLICIES = ROOT / "deploy" / "policies.cedar"
+"""What roles may do; TITAN_POLICIES names another file."""
 
 
 def path() -> Path:
     """Return the absolute path of the file."""
     return Path(os.environ.get("TITAN_TOPOLOGY") or TOPOLOGY).absolute()
+
+
+def policies_path() -> Path:
+    """Return the absolute path of the file of policies."""
+    return Path(os.environ.get("TITAN_POLICIES") or POLICIES).absolute()
 
 
 def read() -> Topology:

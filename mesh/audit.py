@@ -5,6 +5,9 @@ packages alone. It is accepted when its change is stored; from then on it is car
 repetition, or a command that finds everything as it should be, changes nothing and leaves nothing here. What packages
 do on each other's behalf is told by their journals, which share the transaction number with the command's row.
 
+Support acts and reads for customers who have asked, and names their ticket: it stands behind the resource of a command,
+and what is read under one has a row of its own, written before it is answered (`mesh.interceptors.audit`).
+
 Beside commands stand denials: calls of somebody known, which the rules of access refused. They have no transaction of
 their own, so `mesh.interceptors.audit` writes them before the refusal is answered, and few of them in a flood.
 
@@ -24,9 +27,10 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from google.protobuf.message import Message
 
 from mesh import calls, sealing
-from mesh.contract import AccessKind, Method
+from mesh.contract import TICKET_FIELD, AccessKind, Method
 from mesh.database import Database, after_commit
 from mesh.identity import NOBODY
 from mesh.refusals import Unavailable
@@ -45,6 +49,7 @@ LEFT_BEHIND_SECONDS = 30.0
 
 MAX_RESOURCE_CHARACTERS = 300
 MAX_PROBLEMS = 20
+_NO_RESOURCES = frozenset({TICKET_FIELD, "request_id"})
 VERIFY_TIMEOUT_MS = 25_000
 """For one page of blocks."""
 
@@ -80,7 +85,10 @@ _UNSEALED = "SELECT count(*) FROM audit_entries WHERE xid >= (SELECT max(to_xid)
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Who asks for what. `subject_id` is the user in whose name, where the actor is somebody else."""
+    """Who asks for what. `subject_id` is the user in whose name, where the actor is somebody else.
+
+    `ticket_id` is the ticket that lets them.
+    """
 
     method: str
     actor_id: UUID | None = None
@@ -88,10 +96,12 @@ class Command:
     session_id: UUID | None = None
     key_hash: bytes | None = None
     trace_id: str = ""
+    ticket_id: str = ""
 
     def to_json(self) -> str:
         """Return the command in one line, for a store without columns."""
-        return json.dumps({name: _plain(value) for name, value in asdict(self).items()}, separators=(",", ":"))
+        told = {name: _plain(value) for name, value in asdict(self).items() if name != TICKET_FIELD or value}
+        return json.dumps(told, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Command:
@@ -126,7 +136,16 @@ def command(request_id: str = "", *, actor_id: UUID | None = None, session_id: U
         session_id=caller.session_id or session_id,
         key_hash=key_hash(user_id, name, request_id) if request_id else None,
         trace_id=call.trace_id,
+        ticket_id=call.ticket_id,
     )
+
+
+def resource_in(request: Message) -> str:
+    """Return what a request is about by its first id, such as `orders/0192f3a0-...`; `-` for all there is (AIP-159)."""
+    for field, value in request.ListFields():
+        if field.name.endswith("_id") and field.name not in _NO_RESOURCES:
+            return f"{field.name.removesuffix('_id')}s/{value.lower()}"
+    return "-"
 
 
 def key_hash(user_id: UUID | None, method: str, request_id: str) -> bytes:
@@ -157,7 +176,7 @@ def accepting(accepted: Sequence[tuple[Command, str]], *, where: str = "", once:
         _ACCEPT.format(where=where, once="ON CONFLICT DO NOTHING" if once else ""),
         (
             [each.method for each, _ in accepted],
-            [resource[:MAX_RESOURCE_CHARACTERS] for _, resource in accepted],
+            [_under_ticket(resource, each) for each, resource in accepted],
             [each.actor_id for each, _ in accepted],
             [each.subject_id for each, _ in accepted],
             [each.session_id for each, _ in accepted],
@@ -305,6 +324,13 @@ async def verify(
 async def _problems(connection: asyncpg.Connection, check: str) -> list[str]:
     rows = await connection.fetch(f"SELECT problem FROM ({check}) AS found ORDER BY problem LIMIT {MAX_PROBLEMS}")  # noqa: S608
     return [row["problem"] for row in rows]
+
+
+def _under_ticket(resource: str, by: Command) -> str:
+    if not by.ticket_id:
+        return resource[:MAX_RESOURCE_CHARACTERS]
+    behind = f"?ticket={by.ticket_id}"
+    return resource[: MAX_RESOURCE_CHARACTERS - len(behind)] + behind
 
 
 def _plain(value: Any) -> Any:

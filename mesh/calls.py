@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mesh.contract import Method
     from mesh.identity import Caller
+    from mesh.powers import Powers
 
 MARGIN_SHARE = 0.05
 MARGIN_SECONDS = 0.05
@@ -39,9 +40,11 @@ class Call:
         "metadata",
         "method",
         "peer",
+        "powers",
         "reason",
         "started",
         "task",
+        "ticket_id",
         "trace_id",
     )
 
@@ -55,6 +58,8 @@ class Call:
         self.deadline: float | None = None
         self.caller: Caller | None = None
         self.peer: str | None = None
+        self.powers: Powers | None = None
+        self.ticket_id: str = ""
         self.trace_id: str = ""
         self.reason: str = ""
         self.batch_size: int | None = None

@@ -33,6 +33,9 @@ STREAM_SECONDS = 3600.0
 ROLES = frozenset({"admin", "importer", "warehouse", "support", "finance", "seller"})
 """The roles that an access rule may name; guests and customers are told apart by the handler, not by a rule."""
 
+TICKET_FIELD = "ticket_id"
+"""The field in which a request names what a customer has asked for, where somebody acts for them."""
+
 _VARIABLE = re.compile(r"\{([^{}=]+)(?:=([^{}]*))?\}")
 
 
@@ -122,6 +125,11 @@ class Method:
     def is_mutation(self) -> bool:
         """Whatever the contract does not call free of side effects counts as a mutation."""
         return self.idempotency is not Idempotency.NO_SIDE_EFFECTS
+
+    @property
+    def takes_ticket(self) -> bool:
+        """The request has a field for a customer's ticket."""
+        return TICKET_FIELD in self.request_class.DESCRIPTOR.fields_by_name
 
     @property
     def may_retry(self) -> bool:

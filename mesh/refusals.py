@@ -214,6 +214,12 @@ class AccessDenied(Refusal):
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
+class TicketRequired(Refusal):
+    """The caller's role does this for customers who asked for it: the call has to name their ticket."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
 class IdempotencyKeyRequired(Refusal):
     """The call moves money or stock and brought no idempotency key."""
 

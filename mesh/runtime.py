@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from mesh import audit, calls, contract, telemetry, topology
+from mesh import audit, calls, contract, policies, telemetry, topology
 from mesh import settings as mesh_settings
 from mesh.auth_feed import AUTH_SERVICE, AuthFeed
 from mesh.clients import Clients
@@ -26,7 +26,7 @@ from mesh.contract import Contract
 from mesh.database import Database
 from mesh.identity import KeySource, RevocationView, TokenVerifier
 from mesh.interceptors.admission import Admission
-from mesh.interceptors.audit import Denials
+from mesh.interceptors.audit import Accesses, Denials
 from mesh.interceptors.chain import standard_stages
 from mesh.migrations import MigrationBlocked, upgrade
 from mesh.postgres import UnsafeDurability
@@ -106,7 +106,7 @@ def main(package: str, build: Build) -> None:
         status = uvloop.run(_life(package, build, sys.argv[1:]))
     except (CannotStart, mesh_settings.SettingProblem, contract.ContractProblem, topology.TopologyError) as problem:
         status = _complain(package, problem, CANNOT_START)
-    except (UnsafeDurability, AddressTaken, SecretUnusable) as problem:
+    except (policies.PolicyProblem, UnsafeDurability, AddressTaken, SecretUnusable) as problem:
         status = _complain(package, problem, CANNOT_START)
     except (Unavailable, MigrationBlocked) as problem:
         status = _complain(package, problem, TRY_AGAIN)
@@ -180,8 +180,8 @@ class Process:
         """Connect, check, build and serve.
 
         Raises:
-            CannotStart, SettingProblem, SecretUnusable, ContractProblem, TopologyError, UnsafeDurability, AddressTaken:
-                A person has to change something.
+            CannotStart, SettingProblem, SecretUnusable, ContractProblem, TopologyError, PolicyProblem,
+                UnsafeDurability, AddressTaken: A person has to change something.
             Unavailable: The database does not answer.
         """
         began = time.monotonic()
@@ -194,6 +194,7 @@ class Process:
         mesh.check_against(known.services)
         if self.package not in mesh.packages:
             raise CannotStart(f"the topology has no package {self.package}")
+        known_policies = policies.load(settings.policies, known, mesh.packages[self.package].services)
 
         needs = mesh.packages[self.package].needs
         db = await self._connect_database(settings) if "postgres" in needs else None
@@ -210,7 +211,9 @@ class Process:
         stages = standard_stages(
             verifier=verifier,
             admission=admission,
+            policies=known_policies,
             denials=None if db is None else Denials(db),
+            accesses=None if db is None else Accesses(db),
             callers={name: frozenset(mesh.callers_of(name)) for name in services},
             trust_domain=mesh.trust_domain,
         )

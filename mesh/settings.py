@@ -41,6 +41,7 @@ class Settings:
     otlp_endpoint: str
     log_level: str
     topology: Path
+    policies: Path
     secrets_dir: Path
     max_running_calls: int
     drain_seconds: float
@@ -79,6 +80,7 @@ def read(package: str, environment: Mapping[str, str] | None = None) -> Settings
         otlp_endpoint=env.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
         log_level=(env.get("TITAN_LOG_LEVEL") or "INFO").upper(),
         topology=Path(env.get("TITAN_TOPOLOGY") or "deploy/topology.toml"),
+        policies=Path(env.get("TITAN_POLICIES") or "deploy/policies.cedar"),
         secrets_dir=secrets_dir,
         max_running_calls=_integer(env, "TITAN_MAX_RUNNING_CALLS", 512, least=1),
         drain_seconds=_number(env, "TITAN_DRAIN_SECONDS", 10.0),

@@ -89,6 +89,12 @@ class RefundExceedsOrder(Refusal):
     """More would go back than is left of the order's total."""
 
 
+class RefundLimitExceeded(Refusal):
+    """More would have gone back of the order than the caller's role decides on: admin does."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
 class RefundAmountInvalid(Refusal):
     """The amount is not more than zero, or in another currency."""
 

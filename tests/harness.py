@@ -21,13 +21,15 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from control.atomic_file import replace_text
-from mesh import calls, contract
+from control.topology_file import POLICIES
+from mesh import calls, contract, policies
 from mesh.calls import Call
 from mesh.contract import Contract
 from mesh.identity import AUDIENCE, ISSUER, TOKEN_TYPE, KeySet, RevocationView, TokenVerifier, VerifyingKey
 from mesh.interceptors.admission import Admission
-from mesh.interceptors.audit import Denials
+from mesh.interceptors.audit import Accesses, Denials
 from mesh.interceptors.chain import Chain, standard_stages
+from mesh.policies import Policies
 from mesh.refusals import Refusal, refusal_of_call
 from mesh.server import Server
 
@@ -121,10 +123,17 @@ def titan_contract() -> Contract:
     return contract.load()
 
 
+@cache
+def titan_policies() -> Policies:
+    """The shipped policies, read once per test run."""
+    return policies.load(POLICIES, titan_contract())
+
+
 def chain(services: Contract | None = None, **stages: Any) -> Chain:
     """Return the real chain, for a server that a test builds itself (`grpc_interceptors` of `conftest`)."""
     stages.setdefault("verifier", TokenVerifier(KEYS))
     stages.setdefault("admission", Admission(512))
+    stages.setdefault("policies", titan_policies() if services is None else None)
     return Chain(services or titan_contract(), standard_stages(**stages))
 
 
@@ -139,17 +148,21 @@ async def serve(
     check: Callable[[], Awaitable[bool]] | None = None,
     verifier: TokenVerifier | None = None,
     denials: Denials | None = None,
+    accesses: Accesses | None = None,
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Serve servicers by full gRPC service name behind the real chain, on a Unix socket; yields a channel to them.
 
     `channel.target` is the socket's address, for `Clients(channel.target)`; `channel.server` the `mesh.server.Server`.
     """
+    shipped = titan_policies() if known is None else None
     known = known or titan_contract()
     stages = standard_stages(
         verifier=verifier or TokenVerifier(KEYS, revocations=revocations),
         admission=Admission(max_running_calls),
         callers=callers,
+        policies=shipped,
         denials=denials,
+        accesses=accesses,
     )
     with tempfile.TemporaryDirectory(prefix="titan-") as folder:
         target = f"unix:{Path(folder, 's.sock')}"

@@ -1,4 +1,8 @@
-"""Enforces the access rule that the contract gives each method. Ownership of an object is the handler's matter."""
+"""Enforces the access rule that the contract gives each method. Ownership of an object is the handler's matter.
+
+What the policies grant a role beyond that rule, or only on a condition, stands in `call.powers` for the handler to ask
+(`mesh.powers`). A caller without such a role passes as if there were no policies.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,12 @@ from collections.abc import Mapping
 from google.protobuf.message import Message
 
 from mesh.calls import Call
-from mesh.contract import AccessKind, ContractProblem, Method
+from mesh.contract import TICKET_FIELD, AccessKind, ContractProblem, Method
 from mesh.identity import NOBODY
 from mesh.interceptors.identity import TOKEN_KEY
 from mesh.interceptors.stage import Check, Guard
+from mesh.policies import NOBODY_MORE, Policies
+from mesh.powers import Powers
 from mesh.refusals import AccessDenied, Unauthenticated
 
 EDGE_PACKAGE = "edge_http"
@@ -18,10 +24,14 @@ EDGE_PACKAGE = "edge_http"
 
 
 class Access(Guard):
-    """`callers` maps a gRPC service to the packages that the topology admits; None admits all but the edge."""
+    """`callers` maps a gRPC service to the packages that the topology admits; None admits all but the edge.
 
-    def __init__(self, callers: Mapping[str, frozenset[str]] | None = None) -> None:
+    Without `policies` a role opens the methods that name it, and nobody's objects but the caller's own.
+    """
+
+    def __init__(self, callers: Mapping[str, frozenset[str]] | None = None, policies: Policies | None = None) -> None:
         self._callers = callers
+        self._policies = policies
 
     def check_of(self, method: Method) -> Check | None:
         """Return the check of the method's access rule: of the package that calls, or of the user and the roles.
@@ -36,8 +46,9 @@ class Access(Guard):
             return None
         if rule.kind is AccessKind.SERVICE:
             return self._packages_only(method)
-        roles = rule.roles
+        return self._users_only(method, rule.roles)
 
+    def _users_only(self, method: Method, roles: frozenset[str]) -> Check:
         def users_only(request: Message, call: Call) -> None:
             caller = call.caller or NOBODY
             if caller.user_id is None:
@@ -45,7 +56,20 @@ class Access(Guard):
             if roles and roles.isdisjoint(caller.roles):
                 raise AccessDenied("a role is missing")
 
-        return users_only
+        policies = self._policies
+        grant = NOBODY_MORE if policies is None else policies.grant(method.full_name)
+        if policies is None or not grant.roles:
+            return users_only
+
+        def users_with_powers(request: Message, call: Call) -> None:
+            users_only(request, call)
+            caller = call.caller or NOBODY
+            if not grant.roles.isdisjoint(caller.roles):
+                call.powers = powers = Powers(policies, method.full_name, caller.roles)
+                if roles and grant.always.isdisjoint(caller.roles):
+                    powers.enter(call, getattr(request, TICKET_FIELD, ""))
+
+        return users_with_powers
 
     def _packages_only(self, method: Method) -> Check:
         admitted = None if self._callers is None else self._callers.get(method.service, frozenset())

@@ -1,8 +1,12 @@
-"""Writes down who was denied: calls of somebody known that the rules of access, or a handler's own, refused.
+"""Writes down who was denied, and who read under a ticket.
 
+Denied are calls of somebody known that the rules of access, or a handler's own, refused.
 The row is written before the refusal is answered, so whoever heard it finds it there. A flood of them must not become a
 flood of rows: each caller, and the process as a whole, has a bucket, and what does not fit is counted into the next
 row. A database that does not take the row costs the row and never changes the answer.
+
+What somebody reads of a customer because a ticket lets them is written before it is answered too, each time; without
+the row there is no answer. Of a command its own row names the ticket (`mesh.audit`).
 """
 
 from __future__ import annotations
@@ -108,27 +112,61 @@ class Denials:
         return bucket.take(at=at) and self._process.take(at=at)
 
 
+class Accesses:
+    """What is read of customers under a ticket."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def note(self, request: Message) -> None:
+        """Write that the current call read something.
+
+        Raises:
+            Unavailable: The database does not take the row.
+        """
+        resource = audit.resource_in(request)
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self._db.execute_alone(lambda connection: audit.accept(connection, resource))
+        except TimeoutError:
+            raise Unavailable("what is read under a ticket cannot be written down", retry_after_seconds=1) from None
+
+
 class Audit(Stage):
     """Stands around access and handler, and inside of identity: it knows who calls, and sees every denial."""
 
-    def __init__(self, denials: Denials | None) -> None:
+    def __init__(self, denials: Denials | None, accesses: Accesses | None = None) -> None:
         self._denials = denials
+        self._accesses = accesses
 
     def unary(self, method: Method, inner: Unary) -> Unary:
-        """Note a refusal for want of a right, and pass it on."""
-        denials = self._denials
+        """Note a refusal for want of a right, and pass it on; note what a ticket let somebody read."""
+        denials, answer = self._denials, self._written_down(method, inner)
         if denials is None:
-            return inner
+            return answer
 
         async def watched(request: Message, call: Call) -> Message:
             try:
-                return await inner(request, call)
+                return await answer(request, call)
             except Refusal as refusal:
                 if refusal.code is grpc.StatusCode.PERMISSION_DENIED:
                     await denials.note(refusal, call)
                 raise
 
         return watched
+
+    def _written_down(self, method: Method, inner: Unary) -> Unary:
+        accesses = self._accesses
+        if accesses is None or method.is_mutation or not method.takes_ticket:
+            return inner
+
+        async def written_down(request: Message, call: Call) -> Message:
+            response = await inner(request, call)
+            if call.ticket_id:
+                await accesses.note(request)
+            return response
+
+        return written_down
 
     def stream(self, method: Method, inner: Stream) -> Stream:
         """Note a refusal for want of a right, and pass it on."""

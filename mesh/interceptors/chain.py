@@ -19,7 +19,7 @@ from mesh.contract import Contract, Method
 from mesh.identity import TokenVerifier
 from mesh.interceptors.access import Access
 from mesh.interceptors.admission import Admission
-from mesh.interceptors.audit import Audit, Denials
+from mesh.interceptors.audit import Accesses, Audit, Denials
 from mesh.interceptors.cards import CardNumbers
 from mesh.interceptors.deadline import Deadline
 from mesh.interceptors.identity import Identity
@@ -27,6 +27,7 @@ from mesh.interceptors.refusals import Refusals, refuse
 from mesh.interceptors.stage import Stage, Stream, Unary
 from mesh.interceptors.telemetry import Telemetry, spans_wanted
 from mesh.interceptors.validation import UNREADABLE, Validation
+from mesh.policies import Policies
 from mesh.refusals import MethodNotImplemented
 
 INFRASTRUCTURE = ("/grpc.health.v1.Health/", "/grpc.reflection.")
@@ -97,7 +98,9 @@ def standard_stages(
     *,
     verifier: TokenVerifier | None,
     admission: Admission,
+    policies: Policies | None,
     denials: Denials | None = None,
+    accesses: Accesses | None = None,
     callers: Mapping[str, frozenset[str]] | None = None,
     trust_domain: str = "titan.local",
 ) -> tuple[Stage, ...]:
@@ -108,8 +111,8 @@ def standard_stages(
         admission,
         Deadline(),
         Identity(verifier, trust_domain=trust_domain),
-        Audit(denials),
-        Access(callers),
+        Audit(denials, accesses),
+        Access(callers, policies),
         Validation(),
         CardNumbers(),
     )

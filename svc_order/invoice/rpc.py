@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from mesh import pages
+from mesh import pages, powers
 from mesh.database import Database
-from mesh.identity import caller_of
 from mesh.refusals import PageTokenInvalid
 from svc_order.credit_note import store as credit_notes
 from svc_order.credit_note.wire import to_wire as credit_to_wire
 from svc_order.invoice import store
 from svc_order.invoice.wire import to_wire
-from svc_order.order import store as orders
-from svc_order.order.reads import READ_ROLES
+from svc_order.order.reads import view_within
 from titan.order.v1 import invoice_service_pb2 as pb
 from titan.order.v1 import invoice_service_pb2_grpc
 
@@ -32,11 +30,10 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
     async def ListOrderInvoices(
         self, request: pb.ListOrderInvoicesRequest, context: Any
     ) -> pb.ListOrderInvoicesResponse:
-        """Refuses with ORDER_NOT_FOUND."""
-        caller, order_id = caller_of(context), UUID(request.order_id)
-        user_id = caller.require_user_id()
+        """Refuses with ORDER_NOT_FOUND or TICKET_REQUIRED."""
+        order_id, reach = UUID(request.order_id), powers.reach(request.ticket_id)
         async with self._db.hot_read() as connection:
-            await orders.get_view(connection, order_id, owner_id=None if caller.roles & READ_ROLES else user_id)
+            await view_within(connection, order_id, reach)
             found = await store.list_of_order(connection, order_id)
         return pb.ListOrderInvoicesResponse(invoices=[to_wire(each) for each in found])
 
@@ -44,6 +41,8 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
         """Refuses with PAGE_TOKEN_INVALID."""
         before = pages.decode_number(request.page_token, _LIST, request.seller_id)
         size = pages.page_size(request.page_size)
+        if not powers.may_read_of(request.seller_id):  # as if nothing had been sold of them
+            return pb.ListInvoicesResponse()
         async with self._db.hot_read() as connection:
             found = await store.list_newest(connection, request.seller_id, before=before, limit=size + 1)
         shown = found[:size]
@@ -53,13 +52,12 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
     async def ListOrderCreditNotes(
         self, request: pb.ListOrderCreditNotesRequest, context: Any
     ) -> pb.ListOrderCreditNotesResponse:
-        """Refuses with ORDER_NOT_FOUND or PAGE_TOKEN_INVALID."""
-        caller, order_id = caller_of(context), UUID(request.order_id)
-        user_id = caller.require_user_id()
+        """Refuses with ORDER_NOT_FOUND, TICKET_REQUIRED or PAGE_TOKEN_INVALID."""
+        order_id, reach = UUID(request.order_id), powers.reach(request.ticket_id)
         after = _position(request.page_token, order_id)
         size = pages.page_size(request.page_size)
         async with self._db.hot_read() as connection:
-            await orders.get_view(connection, order_id, owner_id=None if caller.roles & READ_ROLES else user_id)
+            await view_within(connection, order_id, reach)
             found = await credit_notes.list_of_order(connection, order_id, after=after, limit=size + 1)
         shown, more = found[:size], ""
         if len(found) > size:
@@ -72,6 +70,8 @@ class InvoiceServicer(invoice_service_pb2_grpc.InvoiceServiceServicer):
         """Refuses with PAGE_TOKEN_INVALID."""
         before = pages.decode_number(request.page_token, _CREDITS, request.seller_id)
         size = pages.page_size(request.page_size)
+        if not powers.may_read_of(request.seller_id):
+            return pb.ListCreditNotesResponse()
         async with self._db.hot_read() as connection:
             found = await credit_notes.list_newest(connection, request.seller_id, before=before, limit=size + 1)
         shown = found[:size]

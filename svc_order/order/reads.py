@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+import asyncpg
+
 from mesh.batcher import Batcher
 from mesh.database import Database
+from mesh.powers import Reach
+from svc_order.errors import OrderNotFound
 from svc_order.order import store, wire
 from svc_order.order.view import Mark, View
 from svc_order.vault import Erased, Vault
 from titan.order.v1 import order_pb2
 
-READ_ROLES = frozenset({"admin", "finance", "importer", "support"})
-"""Who may read any order's past and its invoices, but for what is personal in them."""
+
+async def view_within(connection: asyncpg.Connection, order_id: UUID, reach: Reach) -> View:
+    """Return an order as it is stored, if the call may be about it.
+
+    Raises:
+        OrderNotFound: There is none, or it is not within reach; or the refusal that says what is missing for it.
+    """
+    with reach.hiding(OrderNotFound) as owner_id:
+        return await store.get_view(connection, order_id, owner_id=owner_id)
 
 
 class Reads:
@@ -42,6 +53,16 @@ class Reads:
         async with self._db.hot_read() as connection:
             view = await store.get_view(connection, order_id, owner_id=owner_id)
         return (await self.opened([view]))[0]
+
+    async def get_within(self, order_id: UUID, reach: Reach) -> order_pb2.Order:
+        """Return one order to somebody who may be its owner, or not; what is personal in it for its owner alone.
+
+        Raises:
+            OrderNotFound: There is none, or it is not within reach; or the refusal that says what is missing for it.
+        """
+        async with self._db.hot_read() as connection:
+            view = await view_within(connection, order_id, reach)
+        return await self.opened_for(view, reach.user_id)
 
     async def list_of_user(self, user_id: UUID, *, before: UUID | None, limit: int) -> list[order_pb2.Order]:
         """Return a user's orders, the newest first, at most `limit`."""

@@ -12,31 +12,29 @@ from uuid import UUID
 
 import asyncpg
 
-from mesh import audit, idempotency, pages
+from mesh import audit, idempotency, pages, powers
 from mesh.database import Database
 from mesh.identity import Caller, caller_of
-from mesh.refusals import InvalidInput, Overloaded
+from mesh.refusals import Overloaded
 from mesh.seams import Clock, Ids, failpoint
 from mesh.writes import Write
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
-from svc_order.checkout.store import Effect, ReturnedUnits
+from svc_order.checkout.store import Effect
 from svc_order.credit_note import store as credit_notes
 from svc_order.errors import OrderCancelled, OrderNotFound
 from svc_order.invoice import store as invoices
-from svc_order.order import erasure, export, journal, rules, store, wire
+from svc_order.order import erasure, export, journal, refunds, rules, store, wire
 from svc_order.order.effective import check_effective
-from svc_order.order.reads import READ_ROLES, Reads
+from svc_order.order.reads import Reads, view_within
 from svc_order.order.rules import OrderStatus
-from svc_order.order.values import datetime_of, money, timestamp
+from svc_order.order.values import datetime_of
 from svc_order.settings import OrderSettings
 from svc_order.split import rules as split
 from svc_order.vault import Vault
 from titan.order.v1 import order_pb2, order_service_pb2_grpc
 from titan.order.v1 import order_service_pb2 as pb
-from titan.payment.v1 import refund_pb2
 
-REFUND_ROLES = frozenset({"admin", "finance", "importer", "support"})
 WATCH_SECONDS = 0.25
 """How often a watched order is looked at."""
 WATCHES_PER_USER = 5
@@ -71,9 +69,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         self._lease_seconds = settings.lease_seconds
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Any) -> pb.GetOrderResponse:
-        """Refuses with ORDER_NOT_FOUND."""
-        owner_id = caller_of(context).require_user_id()
-        return pb.GetOrderResponse(order=await self._reads.get(UUID(request.order_id), owner_id=owner_id))
+        """Refuses with ORDER_NOT_FOUND or TICKET_REQUIRED."""
+        reach = powers.reach(request.ticket_id)
+        return pb.GetOrderResponse(order=await self._reads.get_within(UUID(request.order_id), reach))
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
         """Refuses with PAGE_TOKEN_INVALID."""
@@ -85,10 +83,10 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return pb.ListOrdersResponse(orders=shown, next_page_token=more)
 
     async def ListOrderEvents(self, request: pb.ListOrderEventsRequest, context: Any) -> pb.ListOrderEventsResponse:
-        """Refuses with ORDER_NOT_FOUND."""
-        order_id = UUID(request.order_id)
+        """Refuses with ORDER_NOT_FOUND or TICKET_REQUIRED."""
+        order_id, reach = UUID(request.order_id), powers.reach(request.ticket_id)
         async with self._db.hot_read() as connection:
-            view = await store.get_view(connection, order_id, owner_id=caller_of(context).require_user_id())
+            view = await view_within(connection, order_id, reach)
             entries = await store.list_entries(connection, order_id)
         events, status = [], OrderStatus.PENDING
         for entry in entries:
@@ -97,19 +95,17 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         return pb.ListOrderEventsResponse(events=events)
 
     async def GetOrderAsOf(self, request: pb.GetOrderAsOfRequest, context: Any) -> pb.GetOrderAsOfResponse:
-        """Refuses with ORDER_NOT_FOUND."""
-        caller = caller_of(context)
-        order_id, user_id = UUID(request.order_id), caller.require_user_id()
+        """Refuses with ORDER_NOT_FOUND or TICKET_REQUIRED."""
+        order_id, reach = UUID(request.order_id), powers.reach(request.ticket_id)
         async with self._db.hot_read() as connection:
-            owner_id = None if caller.roles & READ_ROLES else user_id
-            view = await store.get_view(connection, order_id, owner_id=owner_id)
+            view = await view_within(connection, order_id, reach)
             entries = await store.list_entries(connection, order_id)
         recorded = request.timeline == order_pb2.TIMELINE_RECORDED
         by_then = journal.as_of(entries, datetime_of(request.as_of_time), recorded=recorded)
         if not by_then:
             raise OrderNotFound("the order had not been placed by then")
         shown = replace(view, order=journal.replay(order_id, by_then), payment_status=0, action_url=None)
-        return pb.GetOrderAsOfResponse(order=await self._reads.opened_for(shown, user_id))
+        return pb.GetOrderAsOfResponse(order=await self._reads.opened_for(shown, reach.user_id))
 
     async def WatchOrder(self, request: pb.WatchOrderRequest, context: Any) -> AsyncIterator[pb.WatchOrderResponse]:
         """Refuses with ORDER_NOT_FOUND, and with OVERLOADED a user who watches too much already."""
@@ -198,13 +194,14 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
         """Refuses with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, ORDER_NOT_RETURNABLE, RETURN_EXCEEDS_LINE,
-        SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID or IMPORTER_REQUIRED."""
-        caller = caller_of(context)
-        user_id, order_id = caller.require_user_id(), UUID(request.order_id)
-        owner_id = None if caller.roles & REFUND_ROLES else user_id
-        asked, units = request.HasField("amount"), _returned(request)
-        effective_at = self._effective(request, caller)
-        words = await self._seal_words(order_id, request.reason, owner_id=owner_id)
+        SUPPORT_REQUIRED, REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID, REFUND_LIMIT_EXCEEDED, TICKET_REQUIRED or
+        IMPORTER_REQUIRED."""
+        order_id, reach = UUID(request.order_id), powers.reach(request.ticket_id)
+        user_id = reach.user_id
+        asked, units = request.HasField("amount"), refunds.returned(request)
+        effective_at = self._effective(request, caller_of(context))
+        with reach.hiding(OrderNotFound) as owner_id:
+            words = await self._seal_words(order_id, request.reason, owner_id=owner_id)
 
         async def write(tx: asyncpg.Connection) -> tuple[pb.CreateRefundResponse, Effect | None]:
             stored = await idempotency.claim(
@@ -216,17 +213,20 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             )
             if stored is not None:
                 return pb.CreateRefundResponse.FromString(stored), None
-            order = await store.lock_order(tx, order_id, owner_id=owner_id)
+            order = await store.lock_order(tx, order_id, owner_id=reach.owner_id)
+            by_owner = refunds.is_owners_wish(order, reach)
             change = rules.refund(
                 order,
                 self._ids.new(),
                 amount_minor=request.amount.minor_units if asked else None,
                 currency=request.amount.currency_code if asked else None,
-                by_owner=owner_id is not None,
+                by_owner=by_owner,
                 at=self._clock.now(),
                 effective_at=effective_at,
                 units=units,
             )
+            if not by_owner:
+                refunds.check_limit(change.order)
             sellers: tuple[split.SellerPart, ...] = ()
             so_far: split.Parts = {split.HOUSE: order.refunded_minor}
             if split.has_sellers(order):
@@ -234,9 +234,9 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 change = split.divided(order, change, units, so_far)
                 sellers = split.bearing(order, change)
             if order.status in rules.LEFT:
-                await _credit(tx, change, so_far)
-            effect = replace(_refund_effect(change, restock=units if request.restock else {}), sellers=sellers)
-            response = pb.CreateRefundResponse(refund=_refund_to_wire(effect, change))
+                await refunds.credit(tx, change, so_far)
+            effect = replace(refunds.effect_of(change, restock=units if request.restock else {}), sellers=sellers)
+            response = pb.CreateRefundResponse(refund=refunds.to_wire(effect, change))
             await store.save_changes(tx, [change], words, also=[_accepted(order_id, request.request_id)])
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             await idempotency.store(
@@ -248,7 +248,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             )
             return response, effect
 
-        response, effect = await self._change(write)
+        with reach.hiding(OrderNotFound):
+            response, effect = await self._change(write)
         self._run(effect)
         return response
 
@@ -337,56 +338,3 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
 def _accepted(order_id: UUID, request_id: str = "") -> Write | None:
     return audit.accepting([(audit.command(request_id), store.resource(order_id))])
-
-
-async def _credit(tx: asyncpg.Connection, change: rules.Change, so_far: split.Parts) -> None:
-    """Issue the credit notes of a refund of an order that has left."""
-    assert change.entry is not None, "a refund is always a new decision"
-    payload = change.entry.payload
-    parts = payload.get("shares") or {split.HOUSE: payload["amount_minor"]}
-    await credit_notes.issue(
-        tx,
-        change.order,
-        UUID(payload["refund_id"]),
-        split.credits(change.order, parts, so_far),
-        at=change.entry.recorded_at,
-        effective_at=change.entry.effective_at,
-    )
-
-
-def _returned(request: pb.CreateRefundRequest) -> dict[int, int]:
-    """Return the units that came back, by line number."""
-    units = {line.line_number: line.quantity for line in request.lines}
-    if len(units) < len(request.lines):
-        raise InvalidInput.of("lines", "a line stands twice")
-    if request.restock and not units:
-        raise InvalidInput.of("restock", "needs the lines that came back")
-    return units
-
-
-def _refund_effect(change: rules.Change, *, restock: rules.Units) -> Effect:
-    assert change.entry is not None, "a refund is always a new decision"
-    payload = change.entry.payload
-    return Effect(
-        effect_id=UUID(payload["refund_id"]),
-        order_id=change.order.order_id,
-        kind="REFUND",
-        amount_minor=payload["amount_minor"],
-        currency=change.order.currency,
-        release=payload["release"],
-        restock=tuple(
-            ReturnedUnits(line.number, line.sku, restock[line.number])
-            for line in change.order.lines
-            if line.number in restock
-        ),
-    )
-
-
-def _refund_to_wire(effect: Effect, change: rules.Change) -> order_pb2.OrderRefund:
-    return order_pb2.OrderRefund(
-        refund_id=str(effect.effect_id),
-        order_id=str(effect.order_id),
-        amount=money(effect.amount_minor or 0, effect.currency or ""),
-        status=refund_pb2.REFUND_STATUS_IN_PROGRESS,
-        create_time=timestamp(change.order.updated_at),
-    )

@@ -6,9 +6,8 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from mesh import pages
+from mesh import pages, powers
 from mesh.database import Database
-from mesh.identity import caller_of
 from mesh.refusals import InvalidInput, Refusal
 from mesh.seams import Clock, failpoint
 from svc_payment.errors import AccountNotFound
@@ -19,8 +18,6 @@ from titan.payment.v1 import split_pb2
 from titan.payment.v1 import split_service_pb2 as pb
 from titan.type.v1 import money_pb2
 
-READ_ROLES = frozenset({"admin", "finance"})
-"""Who reads of any seller; a seller reads what stands under its own user id."""
 _LIST = "SplitService.ListSellerShares"
 
 
@@ -91,8 +88,7 @@ def check_owner(seller_id: str) -> None:
     Raises:
         AccountNotFound: It is somebody else.
     """
-    caller = caller_of()
-    if not caller.roles & READ_ROLES and seller_id != str(caller.require_user_id()):
+    if not powers.may_read_of(seller_id):
         raise AccountNotFound("nothing was sold of this seller")
 
 

@@ -28,6 +28,7 @@ GROUPS = (
     "headers",
     "slow",
     "floods",
+    "policies",
     "leaks",
 )
 """The modules of `tests.attacks.cases`, in the order in which they run; the last reads all that went before."""

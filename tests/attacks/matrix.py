@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mesh.contract import ROLES, AccessKind, Method
+from mesh.contract import ROLES, TICKET_FIELD, AccessKind, Method
+from mesh.policies import Policies
 from mesh.topology import EVERY_OUTWARD_METHOD, Topology
 
 ADMITTED = "admitted"
 """Whatever the answer, it is none of `DENIALS`: the caller got as far as a look at the request."""
 
-DENIALS = frozenset({"UNAUTHENTICATED", "TOKEN_EXPIRED", "TOKEN_INVALID", "SESSION_REVOKED", "ACCESS_DENIED"})
+TICKET_REQUIRED = "TICKET_REQUIRED"
+DENIALS = frozenset(
+    {"UNAUTHENTICATED", "TOKEN_EXPIRED", "TOKEN_INVALID", "SESSION_REVOKED", "ACCESS_DENIED", TICKET_REQUIRED}
+)
 SIGN_IN_AGAIN = "RECENT_SIGN_IN_REQUIRED"
 EDGE_PACKAGE = "edge_http"
 DEVELOPER = "developer"
@@ -44,7 +48,17 @@ IDENTITIES = (
 )
 
 
-def due_at_edge(method: Method, who: Identity) -> str:
+SUPPORT = frozenset({"support"})
+
+UNDER_TICKET: dict[str, frozenset[str]] = {
+    "titan.auth.v1.PrivacyService.EraseUser": SUPPORT,
+    "titan.auth.v1.PrivacyService.GetErasure": SUPPORT,
+    "titan.notify.v1.NotificationService.ListNotifications": SUPPORT,
+}
+"""The RPCs for roles that some of these may call under a ticket alone."""
+
+
+def due_at_edge(method: Method, who: Identity, *, ticket: bool = False) -> str:
     """Return what becomes of a call from outside: admitted, or the reason of the refusal."""
     assert method.access is not None
     if method.access.kind is AccessKind.SERVICE:
@@ -56,8 +70,12 @@ def due_at_edge(method: Method, who: Identity) -> str:
         return ADMITTED
     if who.roles is None:
         return "UNAUTHENTICATED"
-    admitted = method.access.kind is AccessKind.CUSTOMER or who.roles & method.access.roles
-    return ADMITTED if admitted else "ACCESS_DENIED"
+    if method.access.kind is AccessKind.CUSTOMER:
+        return ADMITTED
+    admitted = who.roles & method.access.roles
+    if not admitted:
+        return "ACCESS_DENIED"
+    return ADMITTED if ticket or admitted - UNDER_TICKET.get(method.full_name, frozenset()) else TICKET_REQUIRED
 
 
 # By certificate, at the gRPC port of each package
@@ -99,19 +117,22 @@ class Owned:
         field: The field of the request that names it, which is a field of `tests.attacks.scene.Victims` too.
         hidden: The reason that strangers get; empty where they are told nothing at all, and nothing happens.
         roles: Whoever has one of these may touch anybody's.
+        under_ticket: And whoever has one of these, with a ticket; without one they hear so, whether it is there or not.
         recent: Whoever did not sign in a moment ago is sent to do so, and told no more.
     """
 
     field: str
     hidden: str
     roles: frozenset[str] = frozenset()
+    under_ticket: frozenset[str] = frozenset()
     recent: bool = False
 
 
 OWN_ALONE = None
 """The RPC names no object: it is about the caller, whom the token names."""
 
-READERS_OF_ORDERS = frozenset({"admin", "finance", "importer", "support"})
+OF_THE_SHOP = Owned("order_id", "ORDER_NOT_FOUND", frozenset({"admin", "finance", "importer"}), SUPPORT)
+"""An order that these read and refund, and support under a ticket."""
 
 OWNERSHIP: dict[str, Owned | None] = {
     "titan.auth.v1.AuthService.DeleteSession": Owned("session_id", "SESSION_NOT_FOUND"),
@@ -143,13 +164,13 @@ OWNERSHIP: dict[str, Owned | None] = {
     "titan.cart.v1.CartService.UpdateItem": OWN_ALONE,
     "titan.order.v1.CheckoutService.PlaceOrder": OWN_ALONE,
     "titan.order.v1.CheckoutService.QuoteOrder": OWN_ALONE,
-    "titan.order.v1.InvoiceService.ListOrderCreditNotes": Owned("order_id", "ORDER_NOT_FOUND", READERS_OF_ORDERS),
-    "titan.order.v1.InvoiceService.ListOrderInvoices": Owned("order_id", "ORDER_NOT_FOUND", READERS_OF_ORDERS),
+    "titan.order.v1.InvoiceService.ListOrderCreditNotes": OF_THE_SHOP,
+    "titan.order.v1.InvoiceService.ListOrderInvoices": OF_THE_SHOP,
     "titan.order.v1.OrderService.CancelOrder": Owned("order_id", "ORDER_NOT_FOUND"),
-    "titan.order.v1.OrderService.CreateRefund": Owned("order_id", "ORDER_NOT_FOUND", READERS_OF_ORDERS),
-    "titan.order.v1.OrderService.GetOrder": Owned("order_id", "ORDER_NOT_FOUND"),
-    "titan.order.v1.OrderService.GetOrderAsOf": Owned("order_id", "ORDER_NOT_FOUND", READERS_OF_ORDERS),
-    "titan.order.v1.OrderService.ListOrderEvents": Owned("order_id", "ORDER_NOT_FOUND"),
+    "titan.order.v1.OrderService.CreateRefund": OF_THE_SHOP,
+    "titan.order.v1.OrderService.GetOrder": Owned("order_id", "ORDER_NOT_FOUND", under_ticket=SUPPORT),
+    "titan.order.v1.OrderService.GetOrderAsOf": OF_THE_SHOP,
+    "titan.order.v1.OrderService.ListOrderEvents": Owned("order_id", "ORDER_NOT_FOUND", under_ticket=SUPPORT),
     "titan.order.v1.OrderService.ListOrders": OWN_ALONE,
     "titan.order.v1.OrderService.WatchOrder": Owned("order_id", "ORDER_NOT_FOUND"),
     "titan.payment.v1.PaymentService.GetPayment": Owned("payment_id", "PAYMENT_NOT_FOUND"),
@@ -158,15 +179,29 @@ OWNERSHIP: dict[str, Owned | None] = {
     "titan.payment.v1.WalletService.TopUpWallet": OWN_ALONE,
 }
 
+SELLERS: dict[str, str] = {
+    "titan.order.v1.InvoiceService.ListCreditNotes": "",
+    "titan.order.v1.InvoiceService.ListInvoices": "",
+    "titan.payment.v1.PayoutService.ListPayoutLines": "PAYOUT_NOT_FOUND",
+    "titan.payment.v1.PayoutService.ListPayouts": "ACCOUNT_NOT_FOUND",
+    "titan.payment.v1.SplitService.GetSellerBalance": "ACCOUNT_NOT_FOUND",
+    "titan.payment.v1.SplitService.ListSellerShares": "ACCOUNT_NOT_FOUND",
+}
+"""The RPCs about a seller that sellers may call, and the reason that another seller gets; empty for an empty page."""
+
 STRANGERS = tuple(who for who in IDENTITIES if who.roles is not None and not who.denied)
 
 
-def due_of_stranger(owned: Owned, who: Identity) -> str:
+def due_of_stranger(owned: Owned, who: Identity, *, ticket: bool = False) -> str:
     """Return what somebody reads who names another's object, and whose session nobody has begun."""
     assert who.roles is not None
     if owned.recent:
         return SIGN_IN_AGAIN
-    return ADMITTED if who.roles & owned.roles or not owned.hidden else owned.hidden
+    if who.roles & owned.roles or not owned.hidden:
+        return ADMITTED
+    if who.roles & owned.under_ticket:
+        return ADMITTED if ticket else TICKET_REQUIRED
+    return owned.hidden
 
 
 # Completeness
@@ -185,6 +220,23 @@ def problems(methods: Iterable[Method]) -> Iterator[str]:
     for name in sorted(of_customers & set(OWNERSHIP)):
         owned = OWNERSHIP[name]
         fields = {field.name for field in known[name].request_class.DESCRIPTOR.fields}
-        named = {field for field in fields if field.endswith("_id") and field != "request_id"}
+        named = {field for field in fields if field.endswith("_id") and field not in ("request_id", TICKET_FIELD)}
         if named != ({owned.field} if owned else set()):
             yield f"{name}: its request names {sorted(named) or 'no object'}, and OWNERSHIP says otherwise"
+
+
+def unlike(methods: Iterable[Method], policies: Policies) -> Iterator[str]:
+    """Yield where the matrix and the policies differ about a role: who touches anybody's, and who on a condition."""
+    for method in methods:
+        name, grant = method.full_name, policies.grant(method.full_name)
+        owned = OWNERSHIP.get(name)
+        if owned is not None or name in OWNERSHIP:
+            always = owned.roles if owned else frozenset()
+            asking = owned.under_ticket if owned else frozenset()
+        else:
+            asking = UNDER_TICKET.get(name, frozenset()) | ({"seller"} if name in SELLERS else frozenset())
+            always = grant.roles - asking
+        if (always, asking) != (grant.always, grant.asking):
+            yield f"{name}: policies have {sorted(grant.always)}, and on a condition {sorted(grant.asking)}"
+        if asking - {"seller"} and not method.takes_ticket:
+            yield f"{name}: its request has no {TICKET_FIELD}"

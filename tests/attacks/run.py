@@ -184,7 +184,9 @@ async def _swept(scene: Scene, digester: Digester, *, short: bool) -> AsyncItera
     async for part in sweep(scene, wrong_ports=not short):
         await scene.at_rest()
         after = await digester.take()
-        part.wrong += [f"{name} changed" for name in sorted(changed(before, after) - RIGHTFUL)]
+        found = changed(before, after) - RIGHTFUL
+        part.wrong += [f"{name} changed" for name in sorted(found.difference(part.changes))]
+        part.wrong += [f"{name} did not change" for name in sorted(set(part.changes) - found)]
         before = after
         _say("; ".join((f"{part.name}: {part.cells} cells, {len(part.wrong)} wrong", *part.wrong[:FEW])))
         yield part

@@ -37,6 +37,7 @@ ALERT = b"\x15"
 
 SILENT = ("/grpc.health.v1.Health/Check", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 NEVER_SERVED = "/grpc.channelz.v1.Channelz/GetServers"
+TICKET = "SUP-4711"
 FILLING = {"request_id": "matrix", "reason": "matrix"}
 SERVER_ERRORS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED"})
 
@@ -45,9 +46,13 @@ CONTRACT = contract.load()
 
 @dataclass
 class Part:
-    """A part of the matrix: how many cells were tried, and those that were not as they are due."""
+    """A part of the matrix: how many cells were tried, and those that were not as they are due.
+
+    `changes` are the tables that it has to change, as who is admitted leaves something.
+    """
 
     name: str
+    changes: tuple[str, ...] = ()
     cells: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -63,6 +68,7 @@ async def sweep(scene: Scene, *, wrong_ports: bool) -> AsyncIterator[Part]:
     yield await over_http(scene)
     yield await over_grpc(scene)
     yield await by_owner(scene)
+    yield await by_ticket(scene)
     yield await by_certificate(scene, wrong_ports=wrong_ports)
     yield await by_connection(scene)
 
@@ -182,9 +188,36 @@ async def by_owner(scene: Scene) -> Part:
     return part
 
 
-def naming(method: Method, owned: Owned, thing: str) -> bytes:
+async def by_ticket(scene: Scene) -> Part:
+    """Every RPC that takes a ticket, with one: by whom it opens something, and by everybody else; and other sellers."""
+    part = Part("edge, gRPC: ticket or seller x user", ("svc_order.audit_entries",))
+    channel = await scene.edge_grpc(scene.another_address())
+    for method in (each for each in CONTRACT.methods.values() if each.takes_ticket):
+        owned = OWNERSHIP.get(method.full_name)
+        for who in STRANGERS:
+            if owned is not None:
+                request = naming(method, owned, getattr(scene.victims, owned.field), ticket_id=TICKET)
+                due = matrix.due_of_stranger(owned, who, ticket=True)
+            else:
+                asked: Any = too_much(method)
+                asked.ticket_id = asked.ticket_id or TICKET
+                request, due = asked.SerializeToString(), matrix.due_at_edge(method, who, ticket=True)
+            reply = await ask(scene, channel, method.path, request, token=await token_of(scene, who))
+            part.note(f"{who.name} {method.full_name} with a ticket", due, outcome_for_stranger(reply))
+    seller = scene.signer.token(roles=("customer", "seller"))
+    for name, hidden in matrix.SELLERS.items():
+        method = next(each for each in CONTRACT.methods.values() if each.full_name == name)
+        by_seller = "seller_id" in method.request_class.DESCRIPTOR.fields_by_name
+        about = {"seller_id": "house"} if by_seller else {"payout_id": str(uuid4())}
+        request = method.request_class(**about).SerializeToString()
+        reply = await ask(scene, channel, method.path, request, token=seller)
+        part.note(f"another seller {name}", hidden or ADMITTED, outcome_for_stranger(reply))
+    return part
+
+
+def naming(method: Method, owned: Owned, thing: str, **more: str) -> bytes:
     """Return a request about somebody's object; a refund is far beyond what was paid."""
-    request = method.request_class(**{owned.field: thing})
+    request = method.request_class(**{owned.field: thing, **more})
     fields = request.DESCRIPTOR.fields_by_name
     for name in ("request_id", "reason"):
         if name in fields:

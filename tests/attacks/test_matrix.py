@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from control.topology_file import TOPOLOGY
+from control.topology_file import POLICIES, TOPOLOGY
 from mesh import topology
+from mesh.policies import Policies
 from tests.attacks import matrix
 from tests.attacks.matrix import ADMITTED, DEVELOPER, IDENTITIES, OWNERSHIP
 from tests.contracts.reading import methods
+from tests.harness import titan_contract, titan_policies
 
 MESH = topology.load(TOPOLOGY)
 
 
 def test_every_rpc_has_its_rows() -> None:
     assert [] == list(matrix.problems(methods()))
+
+
+def test_the_matrix_says_of_roles_what_the_policies_say() -> None:
+    """A role that a policy gives more, or gives it on a condition, has to have its rows here."""
+    assert [] == list(matrix.unlike(methods(), titan_policies()))
+
+
+def test_a_policy_without_its_rows_is_noticed() -> None:
+    """One that lets the warehouse read orders under a ticket, and one that lets it without."""
+    get = next(method for method in methods() if method.name == "GetOrder")
+    for condition in ("when { context has ticket_id }", ""):
+        more = f'permit (principal in Role::"warehouse", action == Action::"{get.full_name}", resource) {condition};'
+        widened = Policies(POLICIES.read_text() + more, titan_contract())
+
+        (problem,) = matrix.unlike(methods(), widened)
+        assert get.full_name in problem and "warehouse" in problem
 
 
 def test_a_new_rpc_without_a_row_is_noticed() -> None:

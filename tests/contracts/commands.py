@@ -392,7 +392,8 @@ async def deliver_order(world: World) -> Asked:
 async def create_refund(world: World) -> Asked:
     order_id, _ = await shipped(world)
     support = as_user(roles=("support",))
-    return asked(ORDERS, "CreateRefund", support, order_id=order_id, amount=gbp(100), request_id=uuid4().hex)
+    about = {"order_id": order_id, "ticket_id": "SUP-4711"}
+    return asked(ORDERS, "CreateRefund", support, amount=gbp(100), request_id=uuid4().hex, **about)
 
 
 # Money.

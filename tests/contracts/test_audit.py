@@ -14,7 +14,7 @@ import pytest
 
 from mesh import audit
 from mesh.contract import Idempotency, Method
-from tests.contracts.commands import PASSWORD, SCENARIOS, Asked
+from tests.contracts.commands import PASSWORD, SCENARIOS, Asked, asked
 from tests.contracts.reading import methods
 from tests.contracts.world import TOPOLOGY, World
 from tests.harness import titan_contract
@@ -116,6 +116,22 @@ async def test_an_accepted_command_leaves_one_entry_in_its_own_transaction(world
     if method.idempotency is Idempotency.IDEMPOTENT and method.full_name not in ANEW:
         await send(world, call)
         assert not await entries(world, package, after=entry["seq"])
+
+
+async def test_what_is_read_under_a_ticket_leaves_an_entry(world: World):
+    """Of the package that was read, and with the ticket; what the same clerk reads without one leaves none."""
+    refund = await SCENARIOS["titan.order.v1.OrderService.CreateRefund"](world)
+    order_id = refund.request.order_id  # type: ignore[attr-defined]
+    (newest,) = (await entries(world, "svc_order"))[-1:]
+    for ticket in ({"ticket_id": "SUP-4711"}, {}):
+        call = asked("titan.order.v1.OrderService", "ListOrderEvents", refund.metadata, order_id=order_id, **ticket)
+        if ticket:
+            await call.send(world)
+        else:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call.send(world)
+    found = await entries(world, "svc_order", after=newest["seq"])
+    assert [f"orders/{order_id}?ticket=SUP-4711"] == [row["resource"] for row in found]
 
 
 async def test_nothing_personal_is_in_it(world: World):

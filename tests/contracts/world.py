@@ -25,6 +25,7 @@ from mesh import settings as mesh_settings
 from mesh import topology
 from mesh.clients import Clients
 from mesh.database import Database
+from mesh.interceptors.audit import Accesses
 from mesh.runtime import Hosted, Runtime
 from mesh.seams import SystemClock, SystemIds
 from svc_order.order.rules import Line, Order, OrderStatus
@@ -184,7 +185,7 @@ async def _join(stack: AsyncExitStack, world: World, package: str, url: str, red
             if "follow" in getattr(work, "__qualname__", ""):
                 stack.push_async_callback(_ended, asyncio.create_task(work()))
     callers = {service: frozenset(TOPOLOGY.callers_of(service)) for service in hosted.servicers}
-    channel = await stack.enter_async_context(serve(hosted.servicers, callers=callers))
+    channel = await stack.enter_async_context(serve(hosted.servicers, callers=callers, accesses=Accesses(db)))
     for service in hosted.servicers:
         world.targets[service], world.channels[service] = channel.target, channel
 

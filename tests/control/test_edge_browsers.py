@@ -96,7 +96,7 @@ async def test_the_shops_pages_may_read_answers(edge: Edge) -> None:
 
     assert SHOP == asked.headers["access-control-allow-origin"] == read.headers["access-control-allow-origin"]
     allowed = {name.strip() for name in asked.headers["access-control-allow-headers"].split(",")}
-    assert {"authorization", "content-type", "idempotency-key", "x-grpc-web"} <= allowed
+    assert {"authorization", "content-type", "idempotency-key", "x-grpc-web", "x-ticket-id"} <= allowed
     assert {"grpc-status", "retry-after"} <= set(read.headers["access-control-expose-headers"].split(", "))
     for response in (asked, read):
         assert "access-control-allow-credentials" not in response.headers

@@ -21,8 +21,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from mesh import calls, seams
+from mesh.contract import ROLES
 from mesh.database import Database, in_transaction
 from mesh.identity import Caller
+from mesh.powers import Powers
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import FailpointReached, ManualClock, SystemIds
 from mesh.secret_files import SecretFile
@@ -49,7 +51,7 @@ from svc_payment.payment import rpc as payment_rpc
 from svc_payment.providers.interface import ProviderRefused, ProviderUnavailable
 from svc_payment.providers.psp_sim import PspSim
 from svc_payment.settings import Settings as PaymentSettings
-from tests.harness import titan_contract
+from tests.harness import titan_contract, titan_policies
 from tests.svc_order.world import Carts, Products, World
 from titan.inventory.v1 import inventory_service_pb2
 
@@ -239,6 +241,8 @@ async def called(handler: Any, request: Any, caller: Caller) -> Any:
     async def serve() -> Any:
         call = calls.Call()
         call.caller, call.method = caller, _METHODS[type(request)]
+        if caller.roles & ROLES:
+            call.powers = Powers(titan_policies(), call.method.full_name, caller.roles)
         calls.enter(call)
         return await handler(type(request).FromString(request.SerializeToString()), None)
 

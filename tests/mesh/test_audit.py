@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,11 +20,13 @@ from mesh.audit import Command
 from mesh.database import Database
 from mesh.identity import Caller
 from mesh.interceptors import audit as denying
-from mesh.interceptors.audit import Denials
-from mesh.refusals import AccessDenied
+from mesh.interceptors.audit import Accesses, Denials
+from mesh.refusals import AccessDenied, Unavailable
 from mesh.sealing import Head
-from tests.harness import as_service, as_user, reason_of, serve
+from tests.harness import as_service, as_user, reason_of, serve, titan_contract
 from tests.mesh.sample import SAMPLE, Sample, pb, rpc, sample_contract
+from titan.notify.v1.notification_service_pb2 import ListNotificationsRequest
+from titan.order.v1.order_service_pb2 import CreateRefundRequest, GetOrderRequest
 
 USER, ACTOR, SESSION = UUID(int=1), UUID(int=2), UUID(int=3)
 BY = Command("titan_test.v1.SampleService.Change", actor_id=USER, session_id=SESSION, trace_id="f" * 32)
@@ -85,10 +87,11 @@ def test_a_command_is_who_asks_for_what():
 
 
 def test_a_command_survives_a_store_without_columns():
-    """Every field of it, known or not."""
-    for each in (BY, Command("m", key_hash=b"\x00\xff", subject_id=ACTOR)):
+    """Every field of it, known or not; but for a ticket that there is none of, which a release before does not know."""
+    for each in (BY, Command("m", key_hash=b"\x00\xff", subject_id=ACTOR), Command("m", ticket_id="SUP-1")):
         assert each == Command.from_json(each.to_json())
-        assert asdict(each).keys() == json.loads(each.to_json()).keys()
+        told = {name for name, value in asdict(each).items() if name != "ticket_id" or value}
+        assert told == json.loads(each.to_json()).keys()
 
 
 async def test_an_entry_shares_the_fate_of_its_transaction(db: Database):
@@ -110,6 +113,56 @@ async def test_an_entry_shares_the_fate_of_its_transaction(db: Database):
         entry["session_id"],
     )
     assert audit.MAX_RESOURCE_CHARACTERS == len(entry["resource"])
+
+
+async def test_the_ticket_of_a_command_stands_behind_what_it_is_about(db: Database):
+    """To its last digit, however long the name before it."""
+    by = replace(BY, ticket_id="SUP-4711")
+    for name in ("users/1", "long/" + 500 * "x"):
+        async with db.hot() as tx:
+            await audit.accept(tx, name, by)
+        (entry,) = await rows(db, f"resource LIKE '{name[:6]}%'")
+        assert name[: 300 - len("?ticket=SUP-4711")] + "?ticket=SUP-4711" == entry["resource"]
+
+
+def test_what_a_request_is_about_is_its_first_id():
+    """In the form that the rows of commands have; a key and a ticket are no things."""
+    about = "0192F3A0-0000-7000-8000-000000000001"
+    for request, named in (
+        (GetOrderRequest(order_id=about, ticket_id="SUP-1"), f"orders/{about.lower()}"),
+        (ListNotificationsRequest(user_id=about, ticket_id="SUP-1"), f"users/{about.lower()}"),
+        (ListNotificationsRequest(page_size=5, ticket_id="SUP-1"), "-"),
+        (CreateRefundRequest(request_id="key"), "-"),
+    ):
+        assert named == audit.resource_in(request)
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_what_a_ticket_opened_is_answered_with_its_row_alone(db: Database, database_url: str, away: bool):
+    """A database that does not take the row costs the answer, whoever is at the desk."""
+    method = titan_contract().methods["/titan.order.v1.OrderService/GetOrder"]
+    own = await Database.connect(database_url, pool_size=1, name="accesses")
+    order_id = str(uuid4())
+
+    async def inner(request: Any, call: Any) -> Any:
+        call.ticket_id = "SUP-4711"
+        return "the order"
+
+    async def asked() -> Any:
+        with calls.detached() as call, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(denying, "WRITE_SECONDS", 0.05 if away else 5.0)
+            call.method, call.caller = method, Caller(user_id=USER)
+            answer = denying.Audit(None, Accesses(own)).unary(method, inner)
+            return await answer(GetOrderRequest(order_id=order_id), call)
+
+    if away:
+        async with own.hot_read():  # nobody else gets a connection
+            with pytest.raises(Unavailable):
+                await asked()
+    else:
+        assert "the order" == await asked()
+    await own.close()
+    assert (0 if away else 1) == len(await rows(db, f"resource = 'orders/{order_id}?ticket=SUP-4711'"))
 
 
 @pytest.mark.parametrize("table", ["audit_entries", "audit_blocks"])

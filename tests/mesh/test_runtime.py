@@ -351,3 +351,15 @@ def test_a_start_that_cannot_succeed_ends_with_one_line_and_status_78(home):
     assert child.returncode == 78
     assert err.startswith("svc_sample cannot start: there is no topology at")
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", [None, "permit (principal", ""])
+def test_a_process_without_its_policies_does_not_start(home, text):
+    """A file that is missing, broken, or says less than the contract: nobody is let in by a guess."""
+    path, file = home / "policies.cedar", write_topology(home, list(titan_contract().services))
+    if text is not None:
+        path.write_text(text)
+    with start(home, TITAN_TOPOLOGY=str(file), TITAN_POLICIES=str(path)) as child:
+        _, err = child.communicate(timeout=20)
+    assert child.returncode == 78
+    assert err.startswith(f"svc_sample cannot start: {path}: the policies cannot be ")

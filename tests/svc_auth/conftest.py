@@ -16,6 +16,7 @@ import pytest
 from control.atomic_file import replace_text
 from mesh.database import Database
 from mesh.identity import Caller, TokenVerifier
+from mesh.interceptors.audit import Accesses
 from mesh.seams import SystemClock, SystemIds
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
@@ -273,7 +274,7 @@ async def titan(
             auth_db, replica.passwords, replica.policy, replica.changes, replica.clock, SystemIds()
         ),
     }
-    async with serve(servicers, verifier=replica.verifier) as channel:
+    async with serve(servicers, verifier=replica.verifier, accesses=Accesses(auth_db)) as channel:
         replica.target = channel.target
         replica.auth = auth_service_pb2_grpc.AuthServiceStub(channel)
         replica.user = user_service_pb2_grpc.UserServiceStub(channel)

@@ -12,6 +12,7 @@ import pytest
 
 from mesh.clients import Clients
 from mesh.database import Database
+from mesh.interceptors.audit import Accesses
 from mesh.seams import SystemClock, SystemIds, failpoints
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.intake import Intake
@@ -131,7 +132,8 @@ async def start(database: Database, world: World) -> AsyncIterator[Any]:
                 "titan.order.v1.OrderService": OrderServicer(
                     database, reads, effects, vault, SystemClock(), SystemIds(), chosen
                 ),
-            }
+            },
+            accesses=Accesses(database),
         )
         channel = await own.__aenter__()
         open_things.append((tasks, own, clients, others))

@@ -10,6 +10,7 @@ from tests.attacks.case import Reply, Wrong, case
 from tests.attacks.scene import PRICE_MINOR, Scene, gbp
 
 BAD = "400 INVALID_INPUT"
+TICKET = "SUP-4711"
 SPENT_AT_ONCE = 10
 STOCK_AT_ONCE, WANTED_AT_ONCE = 5, 20
 
@@ -121,7 +122,7 @@ add_all(
             "400 REFUND_EXCEEDS_ORDER",
             "POST",
             "/v1/orders/{order_id}/refunds",
-            {"amount": gbp(PRICE_MINOR + 1)},
+            {"amount": gbp(PRICE_MINOR + 1), "ticketId": TICKET},
             "role:support",
             keyed=True,
         ),
@@ -129,7 +130,7 @@ add_all(
             "400 REFUND_AMOUNT_INVALID",
             "POST",
             "/v1/orders/{order_id}/refunds",
-            {"amount": gbp(-1)},
+            {"amount": gbp(-1), "ticketId": TICKET},
             "role:support",
             keyed=True,
         ),
@@ -137,7 +138,7 @@ add_all(
             "400 REFUND_AMOUNT_INVALID",
             "POST",
             "/v1/orders/{order_id}/refunds",
-            {"amount": {"currencyCode": "USD", "minorUnits": "1"}},
+            {"amount": {"currencyCode": "USD", "minorUnits": "1"}, "ticketId": TICKET},
             "role:support",
             keyed=True,
         ),
@@ -183,9 +184,10 @@ async def refunded_twice(scene: Scene) -> Reply:
     order_id = await scene.order(guest)
     await scene.at_rest()
     path, support = f"/v1/orders/{order_id}/refunds", scene.signer.token(roles=("customer", "support"))
-    await scene.ok("POST", path, {"amount": gbp(PRICE_MINOR)}, token=support, key=str(uuid4()))
+    body = {"amount": gbp(PRICE_MINOR), "ticketId": TICKET}
+    await scene.ok("POST", path, body, token=support, key=str(uuid4()))
     await scene.ready()
-    return await scene.send("POST", path, {"amount": gbp(PRICE_MINOR)}, token=support, key=str(uuid4()))
+    return await scene.send("POST", path, body, token=support, key=str(uuid4()))
 
 
 @case("a customer refunds their own order as if they were support", "403 SUPPORT_REQUIRED")

@@ -13,7 +13,7 @@ add_all(
     {
         "another's order": Ask("404 ORDER_NOT_FOUND", "GET", "/v1/orders/{order_id}", who="other"),
         "another's order, as a guest": Ask("404 ORDER_NOT_FOUND", "GET", "/v1/orders/{order_id}", who="guest"),
-        "another's order, as support": Ask("404 ORDER_NOT_FOUND", "GET", "/v1/orders/{order_id}", who="role:support"),
+        "another's order, as support": Ask("403 TICKET_REQUIRED", "GET", "/v1/orders/{order_id}", who="role:support"),
         "another's order, as the administrator": Ask(
             "404 ORDER_NOT_FOUND", "GET", "/v1/orders/{order_id}", who="admin"
         ),

@@ -393,6 +393,32 @@ async def test_who_acts_for_somebody_neither_exports_nor_erases_them(titan: Repl
     assert ["ACCESS_DENIED"] * 2 == [reason_of(await refused(call)) for call in calls]
 
 
+async def test_support_erases_under_a_ticket_and_the_log_has_it(titan: Replica):
+    """The command and each look at how far it is; without a ticket it hears so, whoever it asks about."""
+    _, pair = await somebody(titan)
+    clerk, user_id = uuid4(), pair.user_id
+    signed = titan.sessions._issuer.access_token(Subject(clerk, False, ("support",)), session_id=uuid4())
+    support = (("authorization", f"Bearer {signed}"),)
+    asked = {"user_id": user_id, "reason": "wrote to us"}
+    for other in (user_id, str(uuid4())):
+        wanting = pb.EraseUserRequest(user_id=other, reason="wrote to us")
+        assert "TICKET_REQUIRED" == reason_of(await refused(titan.privacy.EraseUser(wanting, metadata=support)))
+        assert "TICKET_REQUIRED" == reason_of(await refused(_erasure(titan, other, support)))
+    bad = pb.EraseUserRequest(**asked, ticket_id="Ada asked")
+    assert "INVALID_INPUT" == reason_of(await refused(titan.privacy.EraseUser(bad, metadata=support)))
+
+    await titan.privacy.EraseUser(pb.EraseUserRequest(**asked, ticket_id="SUP-4711"), metadata=support)
+    await titan.privacy.GetErasure(pb.GetErasureRequest(user_id=user_id, ticket_id="SUP-4711"), metadata=support)
+
+    async with titan.db.hot_read() as connection:
+        found = await connection.fetch(
+            "SELECT method, resource FROM audit_entries WHERE actor_id = $1 ORDER BY seq", clerk
+        )
+    assert [(name, f"users/{user_id}?ticket=SUP-4711") for name in ("EraseUser", "GetErasure")] == [
+        (row["method"].rpartition(".")[2], row["resource"]) for row in found
+    ]
+
+
 async def test_nobody_is_not_erased(titan: Replica):
     """A user who never was, by whomever."""
     asked = pb.EraseUserRequest(user_id=str(uuid4()), reason="ticket 4711")

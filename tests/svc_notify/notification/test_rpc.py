@@ -7,6 +7,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
+from mesh.interceptors.audit import Accesses
 from svc_notify.channels.interface import Outcome, Verdict
 from svc_notify.notification.rpc import NotificationServicer
 from tests.harness import as_service, as_user, reason_of, serve
@@ -15,11 +16,12 @@ from titan.notify.v1 import notification_pb2, notification_service_pb2_grpc
 from titan.notify.v1 import notification_service_pb2 as pb
 
 SERVICE = "titan.notify.v1.NotificationService"
+TICKET = "SUP-4711"
 
 
 @pytest.fixture(scope="module")
 async def stub(db):
-    async with serve({SERVICE: NotificationServicer(db)}) as channel:
+    async with serve({SERVICE: NotificationServicer(db)}, accesses=Accesses(db)) as channel:
         yield notification_service_pb2_grpc.NotificationServiceStub(channel)
 
 
@@ -27,7 +29,8 @@ async def stub(db):
 def listing(stub):
     async def call(metadata=None, **request):
         return await stub.ListNotifications(
-            pb.ListNotificationsRequest(**request), metadata=metadata or as_user(roles=("support",))
+            pb.ListNotificationsRequest(**{"ticket_id": TICKET, **request}),
+            metadata=metadata or as_user(roles=("support",)),
         )
 
     return call
@@ -111,3 +114,21 @@ async def test_input_outside_the_contract_is_refused(listing, request_):
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await listing(**request_)
     assert "INVALID_INPUT" == reason_of(refusal.value)
+
+
+async def test_support_reads_under_a_ticket_and_the_log_has_it(listing, db):
+    """An administrator needs none, and leaves no row."""
+    clerk, user_id = uuid4(), uuid4()
+    support = as_user(clerk, roles=("support",))
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await listing(metadata=support, ticket_id="")
+    assert "TICKET_REQUIRED" == reason_of(refusal.value)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await listing(metadata=support, ticket_id="Ada's wish")
+    assert "INVALID_INPUT" == reason_of(refusal.value)
+    await listing(metadata=support, user_id=str(user_id))
+    await listing(metadata=as_user(clerk, roles=("admin",)), user_id=str(user_id), ticket_id="")
+
+    async with db.hot_read() as connection:
+        found = await connection.fetch("SELECT outcome, resource FROM audit_entries WHERE actor_id = $1", clerk)
+    assert [("ACCEPTED", f"users/{user_id}?ticket={TICKET}")] == [tuple(row) for row in found]

@@ -127,6 +127,24 @@ async def test_an_owner_reads_their_credit_notes_and_finance_a_sellers(shop: Sho
     assert "PAGE_TOKEN_INVALID" == await refused(shop.invoices.ListCreditNotes(bad, metadata=FINANCE))
 
 
+async def test_a_seller_reads_its_own_credit_notes_and_nobody_elses(shop: Shop, world: World) -> None:
+    user = uuid4()
+    world.sellers["tea"] = seller = str(user)
+    order = await captured(shop, uuid4())
+    await ship(shop, order.order_id)
+    refund_id = await refund(shop, order.order_id, None, 2)
+    await refund(shop, order.order_id, None, 1)
+    me = harness.as_user(user, roles=("seller",))
+
+    async def listed(seller_id: str, who: Any) -> list[str]:
+        page = await shop.invoices.ListCreditNotes(pb.ListCreditNotesRequest(seller_id=seller_id), metadata=who)
+        return [each.refund_id for each in page.credit_notes]
+
+    assert [refund_id] == await listed(seller, me) == await listed(seller, FINANCE)
+    assert [] != await listed("house", FINANCE)
+    assert [] == await listed("house", me) == await listed(seller, harness.as_user(roles=("seller",)))
+
+
 async def test_a_credit_note_is_never_changed(shop: Shop) -> None:
     for statement in ("UPDATE credit_notes SET number = 7", "DELETE FROM credit_notes", "TRUNCATE credit_notes"):
         with pytest.raises(Exception, match="append-only"):

@@ -9,10 +9,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from mesh.seams import failpoints
-from svc_order.order.reads import READ_ROLES
 from tests import harness
 from tests.svc_order.conftest import Shop
-from tests.svc_order.order.test_rpc import THEN, captured, dated, imported, refused, ship
+from tests.svc_order.order.test_rpc import READ_ROLES, THEN, TICKET, captured, dated, imported, refused, ship
 from tests.svc_order.world import World
 from titan.order.v1 import invoice_pb2
 from titan.order.v1 import invoice_service_pb2 as pb
@@ -21,7 +20,7 @@ FINANCE = harness.as_user(roles=("finance",))
 
 
 async def of_order(shop: Shop, order_id: str, who: Any = FINANCE) -> list[invoice_pb2.Invoice]:
-    request = pb.ListOrderInvoicesRequest(order_id=order_id)
+    request = pb.ListOrderInvoicesRequest(order_id=order_id, ticket_id=TICKET)
     return list((await shop.invoices.ListOrderInvoices(request, metadata=who)).invoices)
 
 
@@ -80,18 +79,36 @@ async def test_an_owner_reads_their_invoices_and_the_shop_reads_all(shop: Shop) 
     await ship(shop, order.order_id)
     mine = await of_order(shop, order.order_id, harness.as_user(user))
     assert 1 == len(mine)
-    for role in sorted(READ_ROLES):
+    for role in READ_ROLES:
         assert mine == await of_order(shop, order.order_id, harness.as_user(roles=(role,)))
     assert "ORDER_NOT_FOUND" == await refused(of_order(shop, order.order_id, harness.as_user()))
     assert "ORDER_NOT_FOUND" == await refused(of_order(shop, str(uuid4())))
     request = pb.ListInvoicesRequest(seller_id="house", page_size=1)
-    for roles in (("customer",), ("support",), ("importer",)):
+    for roles in (("customer",), ("support",), ("importer",), ("warehouse",)):
         assert "ACCESS_DENIED" == await refused(
             shop.invoices.ListInvoices(request, metadata=harness.as_user(roles=roles))
         )
     token = (await shop.invoices.ListInvoices(request, metadata=FINANCE)).next_page_token or "x"
     other = pb.ListInvoicesRequest(seller_id="somebody else", page_token=token)
     assert "PAGE_TOKEN_INVALID" == await refused(shop.invoices.ListInvoices(other, metadata=FINANCE))
+
+
+async def test_a_seller_reads_its_own_invoices_and_nobody_elses(shop: Shop, world: World) -> None:
+    """The seller of a product is the user with the role; another's series looks as if nothing had been sold."""
+    user = uuid4()
+    world.sellers["tea"] = seller = str(user)
+    order = await captured(shop, uuid4())
+    await ship(shop, order.order_id)
+    me = harness.as_user(user, roles=("seller",))
+
+    async def listed(seller_id: str, who: Any) -> list[str]:
+        page = await shop.invoices.ListInvoices(pb.ListInvoicesRequest(seller_id=seller_id), metadata=who)
+        return [each.order_id for each in page.invoices]
+
+    assert [order.order_id] == await listed(seller, me) == await listed(seller, FINANCE)
+    assert order.order_id in await listed("house", FINANCE)
+    assert [] == await listed("house", me) == await listed(seller, harness.as_user(roles=("seller",)))
+    assert [] != await listed("house", harness.as_user(user, roles=("seller", "finance")))
 
 
 async def test_an_invoice_is_never_changed(shop: Shop) -> None:

@@ -168,7 +168,10 @@ async def test_an_erased_user_is_never_given_another_key(shop: Shop) -> None:
     order = await delivered(shop, user_id)
     await erase(shop, user_id)
     await shop.orders.CreateRefund(
-        pb.CreateRefundRequest(order_id=order.order_id, reason="Ada wrote", request_id=str(uuid4())), metadata=SUPPORT
+        pb.CreateRefundRequest(
+            order_id=order.order_id, reason="Ada wrote", request_id=str(uuid4()), ticket_id="SUP-4711"
+        ),
+        metadata=SUPPORT,
     )
     await finished(shop, order.order_id)
     row = await shop.row(order.order_id)
@@ -207,7 +210,9 @@ async def test_an_export_has_what_went_back_and_what_was_said_to_it(shop: Shop) 
     stop = pb.CancelOrderRequest(order_id=cancelled.order_id, reason="too late")
     await shop.orders.CancelOrder(stop, metadata=owner)
     for refunded in (order, other):
-        refund = pb.CreateRefundRequest(order_id=refunded.order_id, reason="Ada wrote", request_id=str(uuid4()))
+        refund = pb.CreateRefundRequest(
+            order_id=refunded.order_id, reason="Ada wrote", request_id=str(uuid4()), ticket_id="SUP-4711"
+        )
         await shop.orders.CreateRefund(refund, metadata=SUPPORT)
 
     page = await orders_of(shop, user_id)

@@ -77,12 +77,14 @@ class EraseMeResponse(_message.Message):
     def __init__(self, erasure: _Optional[_Union[_privacy_pb2.Erasure, _Mapping]] = ...) -> None: ...
 
 class EraseUserRequest(_message.Message):
-    __slots__ = ("user_id", "reason")
+    __slots__ = ("user_id", "reason", "ticket_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    TICKET_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     reason: str
-    def __init__(self, user_id: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    ticket_id: str
+    def __init__(self, user_id: _Optional[str] = ..., reason: _Optional[str] = ..., ticket_id: _Optional[str] = ...) -> None: ...
 
 class EraseUserResponse(_message.Message):
     __slots__ = ("erasure",)
@@ -91,10 +93,12 @@ class EraseUserResponse(_message.Message):
     def __init__(self, erasure: _Optional[_Union[_privacy_pb2.Erasure, _Mapping]] = ...) -> None: ...
 
 class GetErasureRequest(_message.Message):
-    __slots__ = ("user_id",)
+    __slots__ = ("user_id", "ticket_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
+    TICKET_ID_FIELD_NUMBER: _ClassVar[int]
     user_id: str
-    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+    ticket_id: str
+    def __init__(self, user_id: _Optional[str] = ..., ticket_id: _Optional[str] = ...) -> None: ...
 
 class GetErasureResponse(_message.Message):
     __slots__ = ("erasure",)

@@ -90,8 +90,9 @@ class PrivacyServiceServicer:
     def EraseUser(self, request, context):
         """Erases a user who has asked for it in another way, under the conditions of EraseMe; erasing twice is safe.
 
-        Fails with USER_NOT_FOUND, WALLET_NOT_EMPTY, ORDERS_UNDER_WAY, USER_HAS_ROLES, or UNAVAILABLE while a package does
-        not answer.
+        The role support does it under a ticket.
+        Fails with TICKET_REQUIRED, USER_NOT_FOUND, WALLET_NOT_EMPTY, ORDERS_UNDER_WAY, USER_HAS_ROLES, or UNAVAILABLE while
+        a package does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,7 +101,8 @@ class PrivacyServiceServicer:
     def GetErasure(self, request, context):
         """Returns how far the erasure of a user is.
 
-        Fails with ERASURE_NOT_FOUND.
+        The role support reads it under a ticket; the audit log has each time it does.
+        Fails with TICKET_REQUIRED or ERASURE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

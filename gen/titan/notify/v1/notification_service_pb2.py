@@ -28,7 +28,7 @@ from titan.notify.v1 import notification_pb2 as titan_dot_notify_dot_v1_dot_noti
 from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*titan/notify/v1/notification_service.proto\x12\x0ftitan.notify.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\"titan/notify/v1/notification.proto\x1a\x1etitan/options/v1/options.proto\"\xd2\x01\n\x18ListNotificationsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x1d\n\x08order_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1c\n\x07user_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12=\n\x06status\x18\x05 \x01(\x0e\x32#.titan.notify.v1.NotificationStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\"j\n\x19ListNotificationsResponse\x12\x34\n\rnotifications\x18\x01 \x03(\x0b\x32\x1d.titan.notify.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"u\n\x1cListUserNotificationsRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"n\n\x1dListUserNotificationsResponse\x12\x34\n\rnotifications\x18\x01 \x03(\x0b\x32\x1d.titan.notify.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x10\x45raseUserRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x13\n\x11\x45raseUserResponse2\x97\x03\n\x13NotificationService\x12\x9c\x01\n\x11ListNotifications\x12).titan.notify.v1.ListNotificationsRequest\x1a*.titan.notify.v1.ListNotificationsResponse\"0\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07support\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/notifications\x12\x81\x01\n\x15ListUserNotifications\x12-.titan.notify.v1.ListUserNotificationsRequest\x1a..titan.notify.v1.ListUserNotificationsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x12]\n\tEraseUser\x12!.titan.notify.v1.EraseUserRequest\x1a\".titan.notify.v1.EraseUserResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*titan/notify/v1/notification_service.proto\x12\x0ftitan.notify.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\"titan/notify/v1/notification.proto\x1a\x1etitan/options/v1/options.proto\"\xa0\x02\n\x18ListNotificationsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12\x1d\n\x08order_id\x18\x03 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1c\n\x07user_id\x18\x04 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12=\n\x06status\x18\x05 \x01(\x0e\x32#.titan.notify.v1.NotificationStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12L\n\tticket_id\x18\x06 \x01(\tB9\xbaH\'r\"2 ^([A-Za-z]{1,12}-?)?[0-9]{1,12}$\xd8\x01\x01\xca\xc1\x18\x0bx-ticket-id\"j\n\x19ListNotificationsResponse\x12\x34\n\rnotifications\x18\x01 \x03(\x0b\x32\x1d.titan.notify.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"u\n\x1cListUserNotificationsRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"n\n\x1dListUserNotificationsResponse\x12\x34\n\rnotifications\x18\x01 \x03(\x0b\x32\x1d.titan.notify.v1.Notification\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"-\n\x10\x45raseUserRequest\x12\x19\n\x07user_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x13\n\x11\x45raseUserResponse2\x97\x03\n\x13NotificationService\x12\x9c\x01\n\x11ListNotifications\x12).titan.notify.v1.ListNotificationsRequest\x1a*.titan.notify.v1.ListNotificationsResponse\"0\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07support\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/notifications\x12\x81\x01\n\x15ListUserNotifications\x12-.titan.notify.v1.ListUserNotificationsRequest\x1a..titan.notify.v1.ListUserNotificationsResponse\"\t\x90\x02\x01\xaa\xbb\x18\x02 \x01\x12]\n\tEraseUser\x12!.titan.notify.v1.EraseUserRequest\x1a\".titan.notify.v1.EraseUserResponse\"\t\x90\x02\x02\xaa\xbb\x18\x02 \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTNOTIFICATIONSREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_LISTNOTIFICATIONSREQUEST'].fields_by_name['status']._loaded_options = None
   _globals['_LISTNOTIFICATIONSREQUEST'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_LISTNOTIFICATIONSREQUEST'].fields_by_name['ticket_id']._loaded_options = None
+  _globals['_LISTNOTIFICATIONSREQUEST'].fields_by_name['ticket_id']._serialized_options = b'\272H\'r\"2 ^([A-Za-z]{1,12}-?)?[0-9]{1,12}$\330\001\001\312\301\030\013x-ticket-id'
   _globals['_LISTUSERNOTIFICATIONSREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_LISTUSERNOTIFICATIONSREQUEST'].fields_by_name['user_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_LISTUSERNOTIFICATIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -60,17 +62,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['EraseUser']._loaded_options = None
   _globals['_NOTIFICATIONSERVICE'].methods_by_name['EraseUser']._serialized_options = b'\220\002\002\252\273\030\002 \001'
   _globals['_LISTNOTIFICATIONSREQUEST']._serialized_start=191
-  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=401
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=403
-  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=509
-  _globals['_LISTUSERNOTIFICATIONSREQUEST']._serialized_start=511
-  _globals['_LISTUSERNOTIFICATIONSREQUEST']._serialized_end=628
-  _globals['_LISTUSERNOTIFICATIONSRESPONSE']._serialized_start=630
-  _globals['_LISTUSERNOTIFICATIONSRESPONSE']._serialized_end=740
-  _globals['_ERASEUSERREQUEST']._serialized_start=742
-  _globals['_ERASEUSERREQUEST']._serialized_end=787
-  _globals['_ERASEUSERRESPONSE']._serialized_start=789
-  _globals['_ERASEUSERRESPONSE']._serialized_end=808
-  _globals['_NOTIFICATIONSERVICE']._serialized_start=811
-  _globals['_NOTIFICATIONSERVICE']._serialized_end=1218
+  _globals['_LISTNOTIFICATIONSREQUEST']._serialized_end=479
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_start=481
+  _globals['_LISTNOTIFICATIONSRESPONSE']._serialized_end=587
+  _globals['_LISTUSERNOTIFICATIONSREQUEST']._serialized_start=589
+  _globals['_LISTUSERNOTIFICATIONSREQUEST']._serialized_end=706
+  _globals['_LISTUSERNOTIFICATIONSRESPONSE']._serialized_start=708
+  _globals['_LISTUSERNOTIFICATIONSRESPONSE']._serialized_end=818
+  _globals['_ERASEUSERREQUEST']._serialized_start=820
+  _globals['_ERASEUSERREQUEST']._serialized_end=865
+  _globals['_ERASEUSERRESPONSE']._serialized_start=867
+  _globals['_ERASEUSERRESPONSE']._serialized_end=886
+  _globals['_NOTIFICATIONSERVICE']._serialized_start=889
+  _globals['_NOTIFICATIONSERVICE']._serialized_end=1296
 # @@protoc_insertion_point(module_scope)

@@ -59,7 +59,8 @@ class NotificationServiceServicer:
     def ListNotifications(self, request, context):
         """Lists messages, the newest first.
 
-        Fails with PAGE_TOKEN_INVALID.
+        The role support reads them under a ticket; the audit log has each time it does.
+        Fails with TICKET_REQUIRED or PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

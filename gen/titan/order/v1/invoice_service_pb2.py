@@ -28,7 +28,7 @@ from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options
 from titan.order.v1 import invoice_pb2 as titan_dot_order_dot_v1_dot_invoice__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$titan/order/v1/invoice_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1ctitan/order/v1/invoice.proto\"6\n\x18ListOrderInvoicesRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"F\n\x19ListOrderInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.titan.order.v1.Invoice\"\x80\x01\n\x13ListInvoicesRequest\x12-\n\tseller_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18@2\x0f^[^\\x00-\\x1f]*$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"Z\n\x14ListInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.titan.order.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"u\n\x1bListOrderCreditNotesRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"i\n\x1cListOrderCreditNotesResponse\x12\x30\n\x0c\x63redit_notes\x18\x01 \x03(\x0b\x32\x1a.titan.order.v1.CreditNote\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x16ListCreditNotesRequest\x12-\n\tseller_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18@2\x0f^[^\\x00-\\x1f]*$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"d\n\x17ListCreditNotesResponse\x12\x30\n\x0c\x63redit_notes\x18\x01 \x03(\x0b\x32\x1a.titan.order.v1.CreditNote\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9a\x05\n\x0eInvoiceService\x12\x99\x01\n\x11ListOrderInvoices\x12(.titan.order.v1.ListOrderInvoicesRequest\x1a).titan.order.v1.ListOrderInvoicesResponse\"/\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/orders/{order_id}/invoices\x12\x9a\x01\n\x0cListInvoices\x12#.titan.order.v1.ListInvoicesRequest\x1a$.titan.order.v1.ListInvoicesResponse\"?\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02\"\x12 /v1/sellers/{seller_id}/invoices\x12\xa5\x01\n\x14ListOrderCreditNotes\x12+.titan.order.v1.ListOrderCreditNotesRequest\x1a,.titan.order.v1.ListOrderCreditNotesResponse\"2\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02#\x12!/v1/orders/{order_id}/creditNotes\x12\xa6\x01\n\x0fListCreditNotes\x12&.titan.order.v1.ListCreditNotesRequest\x1a\'.titan.order.v1.ListCreditNotesResponse\"B\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02%\x12#/v1/sellers/{seller_id}/creditNotesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$titan/order/v1/invoice_service.proto\x12\x0etitan.order.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1ctitan/order/v1/invoice.proto\"\x84\x01\n\x18ListOrderInvoicesRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12L\n\tticket_id\x18\x02 \x01(\tB9\xbaH\'r\"2 ^([A-Za-z]{1,12}-?)?[0-9]{1,12}$\xd8\x01\x01\xca\xc1\x18\x0bx-ticket-id\"F\n\x19ListOrderInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.titan.order.v1.Invoice\"\x80\x01\n\x13ListInvoicesRequest\x12-\n\tseller_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18@2\x0f^[^\\x00-\\x1f]*$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"Z\n\x14ListInvoicesResponse\x12)\n\x08invoices\x18\x01 \x03(\x0b\x32\x17.titan.order.v1.Invoice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc3\x01\n\x1bListOrderCreditNotesRequest\x12\x1a\n\x08order_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\x12L\n\tticket_id\x18\x04 \x01(\tB9\xbaH\'r\"2 ^([A-Za-z]{1,12}-?)?[0-9]{1,12}$\xd8\x01\x01\xca\xc1\x18\x0bx-ticket-id\"i\n\x1cListOrderCreditNotesResponse\x12\x30\n\x0c\x63redit_notes\x18\x01 \x03(\x0b\x32\x1a.titan.order.v1.CreditNote\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x16ListCreditNotesRequest\x12-\n\tseller_id\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15\x10\x01\x18@2\x0f^[^\\x00-\\x1f]*$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"d\n\x17ListCreditNotesResponse\x12\x30\n\x0c\x63redit_notes\x18\x01 \x03(\x0b\x32\x1a.titan.order.v1.CreditNote\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xaa\x05\n\x0eInvoiceService\x12\x99\x01\n\x11ListOrderInvoices\x12(.titan.order.v1.ListOrderInvoicesRequest\x1a).titan.order.v1.ListOrderInvoicesResponse\"/\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02 \x12\x1e/v1/orders/{order_id}/invoices\x12\xa2\x01\n\x0cListInvoices\x12#.titan.order.v1.ListInvoicesRequest\x1a$.titan.order.v1.ListInvoicesResponse\"G\x90\x02\x01\xaa\xbb\x18\x18\x1a\x05\x61\x64min\x1a\x07\x66inance\x1a\x06seller\x82\xd3\xe4\x93\x02\"\x12 /v1/sellers/{seller_id}/invoices\x12\xa5\x01\n\x14ListOrderCreditNotes\x12+.titan.order.v1.ListOrderCreditNotesRequest\x1a,.titan.order.v1.ListOrderCreditNotesResponse\"2\x90\x02\x01\xaa\xbb\x18\x02\x10\x01\x82\xd3\xe4\x93\x02#\x12!/v1/orders/{order_id}/creditNotes\x12\xae\x01\n\x0fListCreditNotes\x12&.titan.order.v1.ListCreditNotesRequest\x1a\'.titan.order.v1.ListCreditNotesResponse\"J\x90\x02\x01\xaa\xbb\x18\x18\x1a\x05\x61\x64min\x1a\x07\x66inance\x1a\x06seller\x82\xd3\xe4\x93\x02%\x12#/v1/sellers/{seller_id}/creditNotesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTORDERINVOICESREQUEST'].fields_by_name['order_id']._loaded_options = None
   _globals['_LISTORDERINVOICESREQUEST'].fields_by_name['order_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_LISTORDERINVOICESREQUEST'].fields_by_name['ticket_id']._loaded_options = None
+  _globals['_LISTORDERINVOICESREQUEST'].fields_by_name['ticket_id']._serialized_options = b'\272H\'r\"2 ^([A-Za-z]{1,12}-?)?[0-9]{1,12}$\330\001\001\312\301\030\013x-ticket-id'
   _globals['_LISTINVOICESREQUEST'].fields_by_name['seller_id']._loaded_options = None
   _globals['_LISTINVOICESREQUEST'].fields_by_name['seller_id']._serialized_options = b'\272H\027r\025\020\001\030@2\017^[^\\x00-\\x1f]*$'
   _globals['_LISTINVOICESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -49,6 +51,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTORDERCREDITNOTESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
   _globals['_LISTORDERCREDITNOTESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTORDERCREDITNOTESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
+  _globals['_LISTORDERCREDITNOTESREQUEST'].fields_by_name['ticket_id']._loaded_options = None
+  _globals['_LISTORDERCREDITNOTESREQUEST'].fields_by_name['ticket_id']._serialized_options = b'\272H\'r\"2 ^([A-Za-z]{1,12}-?)?[0-9]{1,12}$\330\001\001\312\301\030\013x-ticket-id'
   _globals['_LISTCREDITNOTESREQUEST'].fields_by_name['seller_id']._loaded_options = None
   _globals['_LISTCREDITNOTESREQUEST'].fields_by_name['seller_id']._serialized_options = b'\272H\027r\025\020\001\030@2\017^[^\\x00-\\x1f]*$'
   _globals['_LISTCREDITNOTESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -58,27 +62,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVOICESERVICE'].methods_by_name['ListOrderInvoices']._loaded_options = None
   _globals['_INVOICESERVICE'].methods_by_name['ListOrderInvoices']._serialized_options = b'\220\002\001\252\273\030\002\020\001\202\323\344\223\002 \022\036/v1/orders/{order_id}/invoices'
   _globals['_INVOICESERVICE'].methods_by_name['ListInvoices']._loaded_options = None
-  _globals['_INVOICESERVICE'].methods_by_name['ListInvoices']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\202\323\344\223\002\"\022 /v1/sellers/{seller_id}/invoices'
+  _globals['_INVOICESERVICE'].methods_by_name['ListInvoices']._serialized_options = b'\220\002\001\252\273\030\030\032\005admin\032\007finance\032\006seller\202\323\344\223\002\"\022 /v1/sellers/{seller_id}/invoices'
   _globals['_INVOICESERVICE'].methods_by_name['ListOrderCreditNotes']._loaded_options = None
   _globals['_INVOICESERVICE'].methods_by_name['ListOrderCreditNotes']._serialized_options = b'\220\002\001\252\273\030\002\020\001\202\323\344\223\002#\022!/v1/orders/{order_id}/creditNotes'
   _globals['_INVOICESERVICE'].methods_by_name['ListCreditNotes']._loaded_options = None
-  _globals['_INVOICESERVICE'].methods_by_name['ListCreditNotes']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\202\323\344\223\002%\022#/v1/sellers/{seller_id}/creditNotes'
-  _globals['_LISTORDERINVOICESREQUEST']._serialized_start=177
-  _globals['_LISTORDERINVOICESREQUEST']._serialized_end=231
-  _globals['_LISTORDERINVOICESRESPONSE']._serialized_start=233
-  _globals['_LISTORDERINVOICESRESPONSE']._serialized_end=303
-  _globals['_LISTINVOICESREQUEST']._serialized_start=306
-  _globals['_LISTINVOICESREQUEST']._serialized_end=434
-  _globals['_LISTINVOICESRESPONSE']._serialized_start=436
-  _globals['_LISTINVOICESRESPONSE']._serialized_end=526
-  _globals['_LISTORDERCREDITNOTESREQUEST']._serialized_start=528
-  _globals['_LISTORDERCREDITNOTESREQUEST']._serialized_end=645
-  _globals['_LISTORDERCREDITNOTESRESPONSE']._serialized_start=647
-  _globals['_LISTORDERCREDITNOTESRESPONSE']._serialized_end=752
-  _globals['_LISTCREDITNOTESREQUEST']._serialized_start=755
-  _globals['_LISTCREDITNOTESREQUEST']._serialized_end=886
-  _globals['_LISTCREDITNOTESRESPONSE']._serialized_start=888
-  _globals['_LISTCREDITNOTESRESPONSE']._serialized_end=988
-  _globals['_INVOICESERVICE']._serialized_start=991
-  _globals['_INVOICESERVICE']._serialized_end=1657
+  _globals['_INVOICESERVICE'].methods_by_name['ListCreditNotes']._serialized_options = b'\220\002\001\252\273\030\030\032\005admin\032\007finance\032\006seller\202\323\344\223\002%\022#/v1/sellers/{seller_id}/creditNotes'
+  _globals['_LISTORDERINVOICESREQUEST']._serialized_start=178
+  _globals['_LISTORDERINVOICESREQUEST']._serialized_end=310
+  _globals['_LISTORDERINVOICESRESPONSE']._serialized_start=312
+  _globals['_LISTORDERINVOICESRESPONSE']._serialized_end=382
+  _globals['_LISTINVOICESREQUEST']._serialized_start=385
+  _globals['_LISTINVOICESREQUEST']._serialized_end=513
+  _globals['_LISTINVOICESRESPONSE']._serialized_start=515
+  _globals['_LISTINVOICESRESPONSE']._serialized_end=605
+  _globals['_LISTORDERCREDITNOTESREQUEST']._serialized_start=608
+  _globals['_LISTORDERCREDITNOTESREQUEST']._serialized_end=803
+  _globals['_LISTORDERCREDITNOTESRESPONSE']._serialized_start=805
+  _globals['_LISTORDERCREDITNOTESRESPONSE']._serialized_end=910
+  _globals['_LISTCREDITNOTESREQUEST']._serialized_start=913
+  _globals['_LISTCREDITNOTESREQUEST']._serialized_end=1044
+  _globals['_LISTCREDITNOTESRESPONSE']._serialized_start=1046
+  _globals['_LISTCREDITNOTESRESPONSE']._serialized_end=1146
+  _globals['_INVOICESERVICE']._serialized_start=1149
+  _globals['_INVOICESERVICE']._serialized_end=1831
 # @@protoc_insertion_point(module_scope)

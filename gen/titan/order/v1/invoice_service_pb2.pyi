@@ -11,10 +11,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ListOrderInvoicesRequest(_message.Message):
-    __slots__ = ("order_id",)
+    __slots__ = ("order_id", "ticket_id")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    TICKET_ID_FIELD_NUMBER: _ClassVar[int]
     order_id: str
-    def __init__(self, order_id: _Optional[str] = ...) -> None: ...
+    ticket_id: str
+    def __init__(self, order_id: _Optional[str] = ..., ticket_id: _Optional[str] = ...) -> None: ...
 
 class ListOrderInvoicesResponse(_message.Message):
     __slots__ = ("invoices",)
@@ -41,14 +43,16 @@ class ListInvoicesResponse(_message.Message):
     def __init__(self, invoices: _Optional[_Iterable[_Union[_invoice_pb2.Invoice, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListOrderCreditNotesRequest(_message.Message):
-    __slots__ = ("order_id", "page_size", "page_token")
+    __slots__ = ("order_id", "page_size", "page_token", "ticket_id")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TICKET_ID_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     page_size: int
     page_token: str
-    def __init__(self, order_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    ticket_id: str
+    def __init__(self, order_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., ticket_id: _Optional[str] = ...) -> None: ...
 
 class ListOrderCreditNotesResponse(_message.Message):
     __slots__ = ("credit_notes", "next_page_token")

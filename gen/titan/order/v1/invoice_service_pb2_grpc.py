@@ -64,8 +64,8 @@ class InvoiceServiceServicer:
     def ListOrderInvoices(self, request, context):
         """Lists the invoices of an order, by seller; none before its parcel has left.
 
-        Owners read theirs; the roles admin, finance, importer and support read any.
-        Fails with ORDER_NOT_FOUND.
+        Owners read theirs; the roles admin, finance and importer read any, and so does support under a ticket.
+        Fails with ORDER_NOT_FOUND or TICKET_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,6 +74,7 @@ class InvoiceServiceServicer:
     def ListInvoices(self, request, context):
         """Lists the invoices of a seller, the newest first.
 
+        The role seller reads its own, whose id is the user's own, and none of anybody else's; admin and finance read any.
         Fails with PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -84,8 +85,8 @@ class InvoiceServiceServicer:
         """Lists the credit notes of an order, by seller, then by number. What went back before the parcel left is credited when
         it leaves.
 
-        Owners read theirs; the roles admin, finance, importer and support read any.
-        Fails with ORDER_NOT_FOUND or PAGE_TOKEN_INVALID.
+        Owners read theirs; the roles admin, finance and importer read any, and so does support under a ticket.
+        Fails with ORDER_NOT_FOUND, TICKET_REQUIRED or PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +95,7 @@ class InvoiceServiceServicer:
     def ListCreditNotes(self, request, context):
         """Lists the credit notes of a seller, the newest first.
 
+        The role seller reads its own, whose id is the user's own, and none of anybody else's; admin and finance read any.
         Fails with PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -16,10 +16,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class GetOrderRequest(_message.Message):
-    __slots__ = ("order_id",)
+    __slots__ = ("order_id", "ticket_id")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    TICKET_ID_FIELD_NUMBER: _ClassVar[int]
     order_id: str
-    def __init__(self, order_id: _Optional[str] = ...) -> None: ...
+    ticket_id: str
+    def __init__(self, order_id: _Optional[str] = ..., ticket_id: _Optional[str] = ...) -> None: ...
 
 class GetOrderResponse(_message.Message):
     __slots__ = ("order",)
@@ -44,10 +46,12 @@ class ListOrdersResponse(_message.Message):
     def __init__(self, orders: _Optional[_Iterable[_Union[_order_pb2.Order, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListOrderEventsRequest(_message.Message):
-    __slots__ = ("order_id",)
+    __slots__ = ("order_id", "ticket_id")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    TICKET_ID_FIELD_NUMBER: _ClassVar[int]
     order_id: str
-    def __init__(self, order_id: _Optional[str] = ...) -> None: ...
+    ticket_id: str
+    def __init__(self, order_id: _Optional[str] = ..., ticket_id: _Optional[str] = ...) -> None: ...
 
 class ListOrderEventsResponse(_message.Message):
     __slots__ = ("events",)
@@ -56,14 +60,16 @@ class ListOrderEventsResponse(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[_order_pb2.OrderEvent, _Mapping]]] = ...) -> None: ...
 
 class GetOrderAsOfRequest(_message.Message):
-    __slots__ = ("order_id", "as_of_time", "timeline")
+    __slots__ = ("order_id", "as_of_time", "timeline", "ticket_id")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     AS_OF_TIME_FIELD_NUMBER: _ClassVar[int]
     TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    TICKET_ID_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     as_of_time: _timestamp_pb2.Timestamp
     timeline: _order_pb2.Timeline
-    def __init__(self, order_id: _Optional[str] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., timeline: _Optional[_Union[_order_pb2.Timeline, str]] = ...) -> None: ...
+    ticket_id: str
+    def __init__(self, order_id: _Optional[str] = ..., as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., timeline: _Optional[_Union[_order_pb2.Timeline, str]] = ..., ticket_id: _Optional[str] = ...) -> None: ...
 
 class GetOrderAsOfResponse(_message.Message):
     __slots__ = ("order",)
@@ -128,7 +134,7 @@ class DeliverOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[_order_pb2.Order, _Mapping]] = ...) -> None: ...
 
 class CreateRefundRequest(_message.Message):
-    __slots__ = ("order_id", "amount", "reason", "request_id", "lines", "restock", "effective_time")
+    __slots__ = ("order_id", "amount", "reason", "request_id", "lines", "restock", "effective_time", "ticket_id")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +142,7 @@ class CreateRefundRequest(_message.Message):
     LINES_FIELD_NUMBER: _ClassVar[int]
     RESTOCK_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TICKET_ID_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     amount: _money_pb2.Money
     reason: str
@@ -143,7 +150,8 @@ class CreateRefundRequest(_message.Message):
     lines: _containers.RepeatedCompositeFieldContainer[ReturnedLine]
     restock: bool
     effective_time: _timestamp_pb2.Timestamp
-    def __init__(self, order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[ReturnedLine, _Mapping]]] = ..., restock: _Optional[bool] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    ticket_id: str
+    def __init__(self, order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[ReturnedLine, _Mapping]]] = ..., restock: _Optional[bool] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ticket_id: _Optional[str] = ...) -> None: ...
 
 class ReturnedLine(_message.Message):
     __slots__ = ("line_number", "quantity")

@@ -104,7 +104,8 @@ class OrderServiceServicer:
     def GetOrder(self, request, context):
         """Returns one of the caller's orders.
 
-        Fails with ORDER_NOT_FOUND.
+        The role support reads any under a ticket, without its address and e-mail; the audit log has each time it does.
+        Fails with ORDER_NOT_FOUND or TICKET_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,7 +125,8 @@ class OrderServiceServicer:
     def ListOrderEvents(self, request, context):
         """Lists what happened to one of the caller's orders, the oldest first.
 
-        Fails with ORDER_NOT_FOUND.
+        The role support reads of any under a ticket; the audit log has each time it does.
+        Fails with ORDER_NOT_FOUND or TICKET_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,9 +135,9 @@ class OrderServiceServicer:
     def GetOrderAsOf(self, request, context):
         """Returns an order as it stood at a time in the past, folded from its journal.
 
-        Owners read theirs; the roles admin, finance, importer and support read any, without its address and e-mail. What a
-        journal does not hold is absent: the payment's status, and what its customer had to do.
-        Fails with ORDER_NOT_FOUND, also where the order was not placed by then.
+        Owners read theirs; the roles admin, finance and importer read any, and so does support under a ticket, without its
+        address and e-mail. What a journal does not hold is absent: the payment's status, and what its customer had to do.
+        Fails with ORDER_NOT_FOUND, also where the order was not placed by then, or TICKET_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,11 +191,13 @@ class OrderServiceServicer:
 
         The owner takes all back while the order is CONFIRMED, and its goods stay here. For a part of it, or once the parcel
         has left, the shop has to agree: a caller with the role support, finance, admin or importer refunds any CONFIRMED,
-        SHIPPED or DELIVERED order, and its owner hears SUPPORT_REQUIRED. With lines it is for units that came back, never
-        more than were bought and have not come back yet; they go on the shelf again where `restock` says so. The same
-        request id gives the same answer.
+        SHIPPED or DELIVERED order, and its owner hears SUPPORT_REQUIRED. Support needs a ticket for it. Support and finance
+        have a limit each, for all that goes back of one order; above it admin decides. On an order of their own these two
+        are its owner and no more. With lines it is for units that came back, never more than were bought and have not come
+        back yet; they go on the shelf again where `restock` says so. The same request id gives the same answer.
         Fails with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, ORDER_NOT_RETURNABLE, RETURN_EXCEEDS_LINE, SUPPORT_REQUIRED,
-        REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID, IMPORTER_REQUIRED, IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
+        REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID, REFUND_LIMIT_EXCEEDED, TICKET_REQUIRED, IMPORTER_REQUIRED,
+        IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
