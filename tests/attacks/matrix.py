@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mesh.contract import ROLES, AccessKind, Method
-from mesh.topology import EVERY_OUTWARD_METHOD, Topology
+from mesh.topology import EDGE, EVERY_OUTWARD_METHOD, Topology
 
 ADMITTED = "admitted"
 """Whatever the answer, it is none of `DENIALS`: the caller got as far as a look at the request."""
@@ -61,6 +61,11 @@ def due_at_edge(method: Method, who: Identity) -> str:
 
 
 # By certificate, at the gRPC port of each package
+
+
+def certificates(topology: Topology) -> tuple[str, ...]:
+    """Return everybody whom the authority gives a certificate that a gRPC port knows."""
+    return (*topology.packages, EDGE, DEVELOPER)
 
 
 def granted(topology: Topology, caller: str, method: Method) -> bool:
