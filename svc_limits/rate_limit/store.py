@@ -23,7 +23,6 @@ _RETRIES = 1
 
 # Each bucket | for each: microseconds that a token takes, and how many there are
 # Redis tells the time, so that it is one for all; where its clock was set back, a bucket is empty at worst.
-# Numbers are written as whole ones: Lua by itself would round a time of today.
 _TAKE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -39,7 +38,7 @@ for i, key in ipairs(KEYS) do
 end
 if every then
     for i, key in ipairs(KEYS) do
-        redis.call('SET', key, string.format('%.0f', now + ahead[i]), 'PX', math.ceil(ahead[i] / 1000))
+        redis.call('SET', key, now + ahead[i], 'PX', math.ceil(ahead[i] / 1000))
         answer[i][1] = answer[i][1] - 1
     end
 end
