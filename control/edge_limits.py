@@ -5,8 +5,9 @@ Owns which calls are counted apart, which of them all edges count together, and 
 
 Every bucket is in the memory of each Envoy: it costs nothing to look at, and whoever brings two Envoys has it twice.
 The rare and tempting routes are counted exactly as well, by svc_limits for all edges at once, behind the edge's own
-buckets, so that a flood never gets as far as a question. A question costs a call through the mesh, some 0.5 ms of CPU
-and as much time: little beside the hash of a password or a call to a card provider, too much for an order or a page.
+buckets, so that a flood never gets as far as a question. A question costs a call through the mesh, some 2 ms of CPU in
+all: little beside the hash of a password or a call to a card provider, a quarter of what an order costs, and several
+times a page.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ COUNTED: tuple[Counted, ...] = (
     Counted("sessions", "sessions", {"prefix": "/v1/sessions"}, "/titan.auth.v1.AuthService/"),
     Counted("payments", "top_up", {"path": "/v1/wallet:topUp"}, "/titan.payment.v1.WalletService/TopUpWallet"),
 )
-# How long the edge waits for svc_limits. It answers within two milliseconds; of one that is busy or gone a shopper who
+# How long the edge waits for svc_limits. It answers within a few milliseconds; of one that is busy or gone a shopper who
 # signs in notices no more than this.
 SHARED_SECONDS = 0.05
 # What all addresses together may have half sent in bodies over HTTP/1.1: 128 MiB, and as much again in eight seconds.
