@@ -49,7 +49,7 @@ COUNTED: tuple[Counted, ...] = (
     Counted("sessions", "sessions", {"prefix": "/v1/sessions"}, "/titan.auth.v1.AuthService/"),
     Counted("payments", "top_up", {"path": "/v1/wallet:topUp"}, "/titan.payment.v1.WalletService/TopUpWallet"),
 )
-# How long the edge waits for svc_limits. It answers within a few milliseconds; of one that is busy or gone a shopper who
+# How long the edge waits for svc_limits. It answers in a few milliseconds; of one that is busy or gone a shopper who
 # signs in notices no more than this.
 SHARED_SECONDS = 0.05
 # What all addresses together may have half sent in bodies over HTTP/1.1: 128 MiB, and as much again in eight seconds.
