@@ -10,16 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, OutOfMemoryError, ReadOnlyError, TimeoutError
 
 from mesh.refusals import Unavailable
 from svc_limits.rate_limit.rules import Drained, Taken
 
 _AWAY = (ConnectionError, TimeoutError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, OSError)
-_RETRIES = 1
-"""A pooled connection may have ended meanwhile; for more nobody waits."""
 
 # Each bucket | for each: microseconds that a token takes, and how many there are
 # Redis tells the time, so that it is one for all; where its clock was set back, a bucket is empty at worst.
@@ -50,7 +46,6 @@ class Buckets:
     """The buckets in Redis."""
 
     def __init__(self, redis: Redis) -> None:
-        redis.set_retry(Retry(NoBackoff(), _RETRIES))
         self._take = redis.register_script(_TAKE)
 
     async def take(self, wanted: Sequence[Drained]) -> list[Taken]:

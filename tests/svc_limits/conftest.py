@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from redis.asyncio import Redis
 
-from control.servers.valkey import Valkey
+from control.secrets import SecretFiles
+from control.servers.ports import free_port
+from control.servers.valkey import REDIS_SECRET, Valkey
+from mesh.redis_client import open_redis
 from svc_limits.rate_limit.store import Buckets
+
+Opened = Callable[[str], Redis]
 
 
 @pytest.fixture
-async def redis(valkey_server: Valkey) -> AsyncIterator[Redis]:
-    """A connection of its own."""
-    async with Redis.from_url(valkey_server.url) as client:
-        yield client
+async def opened(secret_files: SecretFiles) -> AsyncIterator[Opened]:
+    """Open the Redis at an address as a process does."""
+    clients = []
+
+    def open_at(address: str) -> Redis:
+        clients.append(open_redis(address, secret_files.file(REDIS_SECRET)))
+        return clients[-1]
+
+    yield open_at
+    for client in clients:
+        await client.aclose()
+
+
+@pytest.fixture
+def redis(opened: Opened, valkey_server: Valkey) -> Redis:
+    """A client of its own."""
+    return opened(valkey_server.address)
+
+
+@pytest.fixture
+def no_redis(opened: Opened) -> Buckets:
+    """The buckets of a process whose Redis is away."""
+    return Buckets(opened(f"redis://127.0.0.1:{free_port()}/0"))
 
 
 @pytest.fixture

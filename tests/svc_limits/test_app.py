@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,7 +15,7 @@ from mesh import topology
 from mesh.runtime import Process
 from mesh.topology import EDGE
 from svc_limits.app import build
-from tests.harness import as_service
+from tests.harness import as_service, told_of
 from titan.limits.v1 import rate_limit_service_pb2 as pb
 from titan.limits.v1 import rate_limit_service_pb2_grpc
 
@@ -24,7 +25,7 @@ async def test_the_process_serves_without_authservice_and_counts_by_the_topology
     with tempfile.TemporaryDirectory(prefix="titan-") as home:
         environment = {
             "TITAN_HOME": home,
-            "TITAN_REDIS_URL": valkey_server.url,
+            **told_of("REDIS", valkey_server.url, Path(home)),
             "TITAN_LAME_DUCK_SECONDS": "0",
             "TITAN_LOG_LEVEL": "CRITICAL",
         }

@@ -25,9 +25,10 @@ from control.envoy_names import EDGE, MESH, admin_socket, config_file
 from control.home import Home, Ports
 from control.membership import Membership
 from control.render import Options, Surface
+from control.secrets import SecretFiles
 from control.servers import envoy
 from control.servers.ports import claim_block
-from control.servers.valkey import Valkey
+from control.servers.valkey import REDIS_SECRET, Valkey
 from mesh import contract, telemetry, topology
 from mesh import settings as mesh_settings
 from mesh.refusals import refusal_of_call
@@ -119,7 +120,8 @@ async def edges() -> AsyncIterator[Edges]:
         ports = _configure(mesh, home)
         server = await asyncio.start_unix_server(http_app(shop), home.app_socket("edge_http"))
         things.callback(server.close)
-        valkey = things.enter_context(Valkey(data=folder / "valkey", log=folder / "valkey.log", password="secret"))
+        password = SecretFiles(home.secrets).file(REDIS_SECRET)
+        valkey = things.enter_context(Valkey(data=folder / "valkey", log=folder / "valkey.log", password=password))
         limits = await _limits(home, file, valkey)
         things.push_async_callback(limits.stop)
         await asyncio.gather(*(_start(things, home, name) for name in (MESH, EDGE, SECOND)))
@@ -144,7 +146,7 @@ async def _limits(home: Home, file: Path, valkey: Valkey) -> Process:
     environment = {
         "TITAN_HOME": str(home.path),
         "TITAN_TOPOLOGY": str(file),
-        "TITAN_REDIS_URL": valkey.url,
+        "TITAN_REDIS_URL": valkey.address,
         "TITAN_LAME_DUCK_SECONDS": "0",
         "TITAN_LOG_LEVEL": "CRITICAL",
     }

@@ -12,7 +12,6 @@ from uuid import uuid4
 import grpc
 import pytest
 from google.rpc import status_pb2
-from redis.asyncio import Redis
 
 from control.servers.ports import free_port
 from mesh.refusals import TOO_MANY_CALLS, Refusal
@@ -20,6 +19,7 @@ from mesh.topology import EDGE, Bucket, Limits
 from svc_limits.rate_limit.rpc import RateLimitServicer
 from svc_limits.rate_limit.store import Buckets
 from tests.harness import Metadata, as_service, as_user, reason_of, refusal_in, serve
+from tests.svc_limits.conftest import Opened
 from titan.limits.v1 import rate_limit_service_pb2 as pb
 from titan.limits.v1 import rate_limit_service_pb2_grpc
 
@@ -114,18 +114,17 @@ async def test_a_bucket_that_the_edges_do_not_share_is_refused(ask: Any, domain:
     assert "INVALID_INPUT" == reason_of(refused.value)
 
 
-async def test_without_redis_it_says_so_at_once():
+async def test_without_redis_it_says_so_at_once(no_redis: Buckets):
     """The edge lets the call pass by its own buckets; it need not wait for its deadline to learn that it has to."""
-    async with Redis.from_url(f"redis://127.0.0.1:{free_port()}/0") as nobody:
-        async with asking_over(Buckets(nobody)) as ask:
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await ask(top_up("ada"), seconds=30)
+    async with asking_over(no_redis) as ask:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await ask(top_up("ada"), seconds=30)
 
     assert grpc.StatusCode.UNAVAILABLE is refused.value.code()
     assert "127.0.0.1" not in (refused.value.details() or "")
 
 
-async def test_a_redis_that_hangs_holds_nobody_longer_than_the_edge_waits():
+async def test_a_redis_that_hangs_holds_nobody_longer_than_the_edge_waits(opened: Opened):
     """The deadline is the edge's."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,10 +133,9 @@ async def test_a_redis_that_hangs_holds_nobody_longer_than_the_edge_waits():
 
     hanging = await asyncio.start_server(silent, "127.0.0.1", free_port())
     port = hanging.sockets[0].getsockname()[1]
-    async with hanging, Redis.from_url(f"redis://127.0.0.1:{port}/0") as nobody:
-        async with asking_over(Buckets(nobody)) as ask:
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await ask(top_up("ada"), seconds=0.05)
+    async with hanging, asking_over(Buckets(opened(f"redis://127.0.0.1:{port}/0"))) as ask:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await ask(top_up("ada"), seconds=0.05)
 
     assert grpc.StatusCode.DEADLINE_EXCEEDED is refused.value.code()
 

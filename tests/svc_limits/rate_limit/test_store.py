@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from control.servers.ports import free_port
 from control.servers.valkey import Valkey
 from mesh.refusals import Unavailable
 from mesh.topology import Bucket
 from svc_limits.rate_limit.rules import Drained
 from svc_limits.rate_limit.store import Buckets
+from tests.svc_limits.conftest import Opened
 
 SLOW = 0.001
 TOKEN_MICROSECONDS = 1_000_000_000
@@ -75,11 +75,10 @@ async def test_an_empty_bucket_keeps_the_others_as_they_are(buckets: Buckets):
     assert (True, 1) == (alone.had_one, alone.left)
 
 
-async def test_many_at_once_from_several_processes_get_no_more_than_there_is(valkey_server: Valkey):
+async def test_many_at_once_from_several_processes_get_no_more_than_there_is(opened: Opened, valkey_server: Valkey):
     bucket = a_bucket(burst=40)
-    async with Redis.from_url(valkey_server.url) as here, Redis.from_url(valkey_server.url) as there:
-        both = Buckets(here), Buckets(there)
-        taken = await asyncio.gather(*(both[number % 2].take([bucket]) for number in range(120)))
+    both = [Buckets(opened(valkey_server.address)) for _ in range(2)]
+    taken = await asyncio.gather(*(both[number % 2].take([bucket]) for number in range(120)))
 
     assert 40 == sum(each.had_one for (each,) in taken)
     assert list(range(40)) == sorted(each.left for (each,) in taken if each.had_one)
@@ -146,7 +145,6 @@ async def test_a_redis_that_lost_everything_begins_anew(buckets: Buckets, redis:
     assert taken.had_one
 
 
-async def test_a_redis_that_is_away_is_told_as_that(valkey_server: Valkey):
-    async with Redis.from_url(f"redis://127.0.0.1:{free_port()}/0") as nobody:
-        with pytest.raises(Unavailable):
-            await Buckets(nobody).take([a_bucket()])
+async def test_a_redis_that_is_away_is_told_as_that(no_redis: Buckets):
+    with pytest.raises(Unavailable):
+        await no_redis.take([a_bucket()])
