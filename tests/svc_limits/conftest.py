@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -10,10 +11,21 @@ from redis.asyncio import Redis
 from control.secrets import SecretFiles
 from control.servers.ports import free_port
 from control.servers.valkey import REDIS_SECRET, Valkey
+from mesh import telemetry
 from mesh.redis_client import open_redis
 from svc_limits.rate_limit.store import Buckets
 
 Opened = Callable[[str], Redis]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """A process sets up its logs; here it shares them with other tests."""
+    root, sink = logging.getLogger(), telemetry.SINK
+    before = (root.handlers, root.level, sink.level, sink.fixed)
+    yield
+    root.handlers, level, sink.level, sink.fixed = before
+    root.setLevel(level)
 
 
 @pytest.fixture
