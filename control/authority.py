@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from control.atomic_file import replace_text
-from control.envoy_names import CA, DEVELOPER, WEB, secret_file
+from control.envoy_names import CA, DEVELOPER, EDGE, WEB, secret_file
 from control.home import Home
 from mesh.topology import Topology
 
@@ -83,8 +83,8 @@ class Authority:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """All identities that get a certificate: the packages, `web` and `developer`."""
-        return (*self._topology.packages, WEB, DEVELOPER)
+        """All identities that get a certificate: the packages, `edge`, `web` and `developer`."""
+        return (*self._topology.packages, EDGE, WEB, DEVELOPER)
 
     @property
     def ca_file(self) -> Path:

@@ -105,7 +105,7 @@ class Preparation:
         names, identities = [package.name], [package.name, CA]
         if package.name == compose.EDGE_PACKAGE:
             names.append(EDGE)
-            identities.append(WEB)
+            identities += [EDGE, WEB]
         for identity in identities:
             replace_text(secret_file(home, identity), secret_file(self._own, identity).read_text())
         Membership(Home(home.path, home.ports)).replace(package.name, [HOME.app_socket(package.name)])

@@ -5,14 +5,13 @@ Owns the table of refusals, whose reasons are the contract's, and its Envoy part
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
 import grpc
 
 from control.templates import part
-from mesh.refusals import Refusal
+from mesh.refusals import TOO_MANY_CALLS, Refusal
 from mesh.topology import MAX_BODY_BYTES
 
 REFLECTION_PREFIX = "/grpc.reflection."
@@ -26,7 +25,7 @@ EDGE_REFUSALS: Mapping[int, tuple[str, str, str]] = {
     408: ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED", "the request did not arrive in time"),
     413: ("INVALID_ARGUMENT", "INVALID_INPUT", f"the body is larger than {MAX_BODY_BYTES // 1024**2} MiB"),
     426: ("FAILED_PRECONDITION", "NOT_IMPLEMENTED", "HTTP/1.1 or HTTP/2 is needed"),
-    429: ("RESOURCE_EXHAUSTED", "OVERLOADED", "too many calls; ask again after the delay in retry-after"),
+    429: ("RESOURCE_EXHAUSTED", "OVERLOADED", TOO_MANY_CALLS),
     431: ("INVALID_ARGUMENT", "INVALID_INPUT", "the headers are too large or too many"),
     501: ("UNIMPLEMENTED", "NOT_IMPLEMENTED", "the transfer coding is none that the edge knows"),
     502: ("UNAVAILABLE", "UNAVAILABLE", "the service is not reachable; ask again"),
@@ -95,6 +94,4 @@ def _grpc_status(code: str, reason: str, message: str) -> dict[str, str]:
     """Return a refusal as the headers of a gRPC answer that is nothing but headers."""
     refusal = Refusal(message, retry_after_seconds=RETRY_SECONDS if code == "RESOURCE_EXHAUSTED" else None)
     refusal.code, refusal.reason = grpc.StatusCode[code], reason
-    status = refusal.to_status()
-    details = base64.b64encode(status.SerializeToString(deterministic=True)).rstrip(b"=").decode("ascii")
-    return {"status": str(status.code), "details": details, "message": message}
+    return {"status": str(refusal.to_status().code), "details": refusal.to_header(), "message": message}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from control.home import Home
+from mesh import topology
 
 CA = "ca"
 WEB = "web"
 PUBLIC = "public"
 DEVELOPER = "developer"
-EDGE = "edge"
+EDGE = topology.EDGE
 MESH = "mesh"
 
 

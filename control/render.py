@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from control.edge_limits import SENSITIVE, counted, limit, limit_bytes, limit_sensitive
+from control.edge_limits import COUNTED, SHARED_SECONDS, counted, limit, limit_bytes, limit_counted, limit_together
 from control.edge_refusals import REFLECTION_PREFIX, failure, local_replies, safe_headers
 from control.envoy_names import (
     CA,
@@ -41,6 +41,7 @@ TARGET_HEADER = "titan-target"
 
 EVENTS_PATTERN = "/v1/.+:watch"
 
+EDGE_PACKAGE = "edge_http"
 LARGE_BODIES = "app_edge_http_large_bodies"
 
 
@@ -81,6 +82,7 @@ class Options:
         collector: Host and port of an OTLP collector; without it Envoy makes no spans.
         trace_percent: How many of the calls that bring no trace get one.
         public_certificate: Whether an operator has brought one for the edge.
+        shared_seconds: How long the edge waits for the buckets that it shares with other edges.
     """
 
     profile: str = "default"
@@ -90,6 +92,7 @@ class Options:
     collector: tuple[str, int] | None = None
     trace_percent: float = 5.0
     public_certificate: bool = False
+    shared_seconds: float = SHARED_SECONDS
 
 
 def render(
@@ -98,7 +101,8 @@ def render(
     """Return the YAML text of each Envoy by its name: `edge`, and `mesh` or one per package.
 
     Raises:
-        ValueError: The topology has no limits for the profile, or a template wants a value that nobody gave.
+        ValueError: The topology has no limits for the profile, or lets the edge share buckets and ask nobody, or a
+            template wants a value that nobody gave.
     """
     renderer = _Renderer(topology, home, surface or Surface(), options or Options())
     configs = {EDGE: renderer.edge()}
@@ -115,19 +119,21 @@ class _Renderer:
     def __init__(self, topology: Topology, home: Home, surface: Surface, options: Options) -> None:
         if options.profile not in topology.limits:
             raise ValueError(f"the topology has no [limits.{options.profile}]; it has {', '.join(topology.limits)}")
+        if topology.limits[options.profile].shared and not topology.callable_by(EDGE):
+            raise ValueError(f"[limits.{options.profile}] shares buckets, and no package lets the edge ask for them")
         self.topology = topology
         self.home = home
         self.surface = surface
         self.options = options
         self.stream_life = f"{options.certificate_seconds}s"
         self.connection_life = f"{options.certificate_seconds / CONNECTIONS_PER_CERTIFICATE:.3f}s"
-        self.outward_services = topology.callable_by("edge_http") if "edge_http" in topology.packages else ()
+        self.outward_services = topology.callable_by(EDGE_PACKAGE) if EDGE_PACKAGE in topology.packages else ()
 
     # The edge
 
     def edge(self) -> Any:
         topology, limits = self.topology, self.topology.limits[self.options.profile]
-        app, out = app_cluster("edge_http"), "out_edge_http"
+        app, out, asks = app_cluster(EDGE_PACKAGE), f"out_{EDGE_PACKAGE}", f"out_{EDGE}"
         shown = [WEB, PUBLIC] if self.options.public_certificate else [WEB]
         return fill(
             template("edge.yaml"),
@@ -145,8 +151,9 @@ class _Renderer:
             max_body_bytes=MAX_BODY_BYTES,
             limit_address=limit("address", "masked_remote_address", "by_address", limits.address),
             limit_bytes=limit_bytes(limits.body_bytes),
-            limit_sessions=limit_sensitive(limits.sessions),
+            limit_routes=limit_counted(limits),
             limit_user=limit("user", "user", "by_user", limits.user),
+            limit_together=limit_together(self.options.profile, asks, seconds=self.options.shared_seconds),
             token_issuer=topology.token_issuer,
             token_audience=topology.token_audience,
             token_max_lifetime=f"{topology.token_max_lifetime_seconds}s",
@@ -154,12 +161,8 @@ class _Renderer:
             clusters=[
                 self._http_app(app, "breakers"),
                 self._http_app(LARGE_BODIES, "few_breakers"),
-                part(
-                    "socket_cluster",
-                    name=out,
-                    breakers=part("breakers"),
-                    socket=self.home.outbound_socket("edge_http"),
-                ),
+                self._socket(out, EDGE_PACKAGE),
+                self._socket(asks, EDGE),
                 *self._collector(),
             ],
         )
@@ -168,11 +171,14 @@ class _Renderer:
         return part(
             "http_app_cluster",
             name=name,
-            service=app_cluster("edge_http"),
+            service=app_cluster(EDGE_PACKAGE),
             breakers=part(breakers),
             outliers=part("outliers"),
-            endpoints=endpoints_file(self.home, "edge_http"),
+            endpoints=endpoints_file(self.home, EDGE_PACKAGE),
         )
+
+    def _socket(self, name: str, caller: str) -> Any:
+        return part("socket_cluster", name=name, breakers=part("breakers"), socket=self.home.outbound_socket(caller))
 
     def _edge_routes(self, app: str, out: str) -> list[Any]:
         unbuffered, speaks_grpc = part("unbuffered"), part("speaks_grpc")
@@ -185,14 +191,15 @@ class _Renderer:
             uncounted=part("limit_off", name="bytes"),
         )
         routes = [too_large, events]
-        for what, path, _ in SENSITIVE:
-            match = {**path, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
-            routes.append(counted(part("http_route", match=match, cluster=app), what))
+        limits = self.topology.limits[self.options.profile]
+        for each in COUNTED:
+            match = {**each.http, "headers": [{"name": ":method", "string_match": {"exact": "POST"}}]}
+            routes.append(counted(part("http_route", match=match, cluster=app), each, limits, speaks="http"))
         for route in self._outward_routes(lambda service: out):
             path = route["match"].get("path") or route["match"]["prefix"]
-            sensitive = next((what for what, _, prefix in SENSITIVE if path.startswith(prefix)), None)
-            if sensitive:
-                counted(route, sensitive)
+            found = next((each for each in COUNTED if path.startswith(each.grpc)), None)
+            if found:
+                counted(route, found, limits, speaks="grpc")
             # What is no gRPC goes to the app, which says so in JSON.
             route["match"]["headers"] = [speaks_grpc, part("is_post")]
             routes.append(route)
@@ -220,11 +227,11 @@ class _Renderer:
         listeners: list[Any] = []
         clusters: list[Any] = []
         for package in packages:
-            listeners.append(self._outbound(name, package))
-            hosts = {self.topology.host_of(service).name for service in self.topology.callable_by(package.name)}
-            clusters += [
-                self._peer(package.name, peer) for peer in self.topology.packages.values() if peer.name in hosts
-            ]
+            # What the edge asks for itself goes through the Envoy of the package that stands behind it.
+            for caller in (package.name, *([EDGE] if package.name == EDGE_PACKAGE else [])):
+                listeners.append(self._outbound(name, caller))
+                hosts = {self.topology.host_of(service).name for service in self.topology.callable_by(caller)}
+                clusters += [self._peer(caller, peer) for peer in self.topology.packages.values() if peer.name in hosts]
             if package.services:
                 listeners.append(self._inbound(name, package))
                 clusters.append(self._app(package))
@@ -240,23 +247,23 @@ class _Renderer:
             clusters=[*clusters, *self._collector()],
         )
 
-    def _outbound(self, envoy: str, package: Package) -> Any:
+    def _outbound(self, envoy: str, caller: str) -> Any:
         routes: list[Any] = []
         for service in self.topology.services:
             prefix = f"/{service}/"
-            if not self.topology.may_call(package.name, service):
-                routes.append(part("refused_route", match={"prefix": prefix}, package=package.name))
+            if not self.topology.may_call(caller, service):
+                routes.append(part("refused_route", match={"prefix": prefix}, package=caller))
                 continue
-            cluster = _peer_name(package.name, self.topology.host_of(service).name)
+            cluster = _peer_name(caller, self.topology.host_of(service).name)
             streaming = sorted(path for path in self.surface.streaming if path.startswith(prefix))
             routes += [self._stream(path, cluster) for path in streaming]
             routes.append(part("unary_route", match={"prefix": prefix}, cluster=cluster))
         return fill(
             template("outbound.yaml"),
-            package=package.name,
-            socket=self.home.outbound_socket(package.name),
-            tracing=self._tracing(f"out_{package.name}"),
-            access_log=self._failures(envoy, f"out_{package.name}"),
+            package=caller,
+            socket=self.home.outbound_socket(caller),
+            tracing=self._tracing(f"out_{caller}"),
+            access_log=self._failures(envoy, f"out_{caller}"),
             routes=routes,
         )
 

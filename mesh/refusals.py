@@ -6,6 +6,7 @@ whether a call is refused, and no other module builds a status (AIP-193: one `Er
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from google.rpc import error_details_pb2, status_pb2
 DOMAIN = "titan"
 STATUS_KEY = "grpc-status-details-bin"
 """The trailing metadata key under which gRPC carries a serialized `google.rpc.Status`."""
+
+TOO_MANY_CALLS = "too many calls; ask again after the delay in retry-after"
+"""What the edge says where a bucket is empty, its own or one that svc_limits keeps for all edges."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -80,6 +84,10 @@ class Refusal(Exception):
                 )
             )
         return status
+
+    def to_header(self) -> str:
+        """Return the status as it travels under `STATUS_KEY`: base64 without padding, the same for the same refusal."""
+        return base64.b64encode(self.to_status().SerializeToString(deterministic=True)).rstrip(b"=").decode("ascii")
 
     @staticmethod
     def from_status(status: status_pb2.Status) -> Refusal:

@@ -205,7 +205,9 @@ class Process:
         self._hosted = hosted = await self._build(runtime)
         services = self._choose(hosted.servicers, mesh, known)
 
-        verifier = await self._verifier(hosted, clients, known, mesh)
+        # Where packages alone call, no user's token is looked at: it needs no keys, and does not wait for them.
+        outward = known.only(services).public_services()
+        verifier = await self._verifier(hosted, clients, known, mesh) if outward else None
         admission = Admission(settings.max_running_calls)
         admission.publish()
         stages = standard_stages(

@@ -53,6 +53,10 @@ FLUSH_SECONDS = 0.05
 FLUSH_LINES = 256
 
 _MAX_TEXT_CHARACTERS = 8192
+_NOBODY_THERE = "ExecuteBatchError"
+"""What gRPC raises, and calls an error, when a caller leaves in the moment of its answer. Callers with short deadlines
+do, and whoever is cut off: it is nobody's defect."""
+
 _NO_CONTEXT = contextvars.Context()
 
 
@@ -229,13 +233,16 @@ class _Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = {}
-        if record.exc_info and record.exc_info[1] is not None:
-            fields["traceback"] = traceback_of(record.exc_info[1])[-_MAX_TEXT_CHARACTERS:]
+        level, error = record.levelno, record.exc_info[1] if record.exc_info else None
+        if type(error).__name__ == _NOBODY_THERE:
+            level = min(level, logging.WARNING)
+        elif error is not None:
+            fields["traceback"] = traceback_of(error)[-_MAX_TEXT_CHARACTERS:]
         try:
             message = record.getMessage()[:_MAX_TEXT_CHARACTERS]
         except (TypeError, ValueError):
             message = str(record.msg)[:_MAX_TEXT_CHARACTERS]
-        SINK.write(record.levelno, record.name, message, fields)
+        SINK.write(level, record.name, message, fields)
 
 
 class FileExporter(SpanExporter):

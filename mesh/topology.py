@@ -15,10 +15,19 @@ from typing import Any
 EVERY_OUTWARD_METHOD = "*"
 """Stands for the methods that the world may call, as the contract's access rules say."""
 
+EDGE = "edge"
+"""The Envoy that faces the world, where it calls the mesh for itself. It has an identity and hosts nothing, so it is no
+package; people's calls travel as edge_http's."""
+
 KNOWN_SERVERS = frozenset({"postgres", "redis", "kafka", "psp", "smtp"})
+
+SHAREABLE = ("sessions", "payments")
+"""The buckets of routes that are rare and tempting: a question more for each call is worth an exact count there."""
 
 MAX_BODY_BYTES = 1024 * 1024
 """The largest body of a request that the edge takes: its Envoy holds so much, and edge_http reads so much."""
+
+_BUCKETS = ("address", "user", "sessions", "payments", "body_bytes")
 
 
 class TopologyError(ValueError):
@@ -30,17 +39,23 @@ class Bucket:
     """A token bucket: `burst` calls or bytes at once, refilled by `per_second` each second."""
 
     burst: int
-    per_second: int
+    per_second: float
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The edge's buckets in one profile."""
+    """The edge's buckets in one profile; `shared` names those that all edges drain together."""
 
     address: Bucket
     user: Bucket
     sessions: Bucket
+    payments: Bucket
     body_bytes: Bucket
+    shared: tuple[str, ...] = ()
+
+    def shared_bucket(self, name: str) -> Bucket | None:
+        """Return a bucket that all edges drain together; None where there is none of this name."""
+        return getattr(self, name) if name in self.shared else None
 
 
 @dataclass(frozen=True)
@@ -223,6 +238,8 @@ def _methods(row: Any, where: str) -> dict[str, tuple[str, ...]]:
 
 def _check_packages(packages: Mapping[str, Package]) -> None:
     host: dict[str, str] = {}
+    if EDGE in packages:
+        raise TopologyError(f"a package is called {EDGE}, which is the name of the Envoy before all of them")
     for package in packages.values():
         for service in package.services:
             if service in host:
@@ -230,7 +247,7 @@ def _check_packages(packages: Mapping[str, Package]) -> None:
             host[service] = package.name
         for service, callers in package.callers.items():
             for caller in callers:
-                if caller not in packages:
+                if caller not in packages and caller != EDGE:
                     raise TopologyError(f"{service} names the caller {caller!r}, and there is no such package")
 
 
@@ -238,22 +255,25 @@ def _limits(profile: str, row: Any) -> Limits:
     where = f"[limits.{profile}]"
     if not isinstance(row, dict):
         raise TopologyError(f"{where} is not a table")
-    _no_others(row, {"address", "user", "sessions", "body_bytes"}, where)
+    _no_others(row, {*_BUCKETS, "shared"}, where)
+    shared = _names(row, "shared", where)
+    for name in shared:
+        if name not in SHAREABLE:
+            raise TopologyError(f"{where} shared holds {name!r}; only {', '.join(SHAREABLE)} can be shared")
+    buckets = {name: _bucket(row, name, where, shared=name in shared) for name in _BUCKETS}
+    return Limits(**buckets, shared=shared)
 
-    def bucket(key: str) -> Bucket:
-        raw = _get(row, key, dict, where)
-        _no_others(raw, {"burst", "per_second"}, f"{where} {key}")
-        made = Bucket(
-            burst=_get(raw, "burst", int, f"{where} {key}"),
-            per_second=_get(raw, "per_second", int, f"{where} {key}"),
-        )
-        if made.burst < 1 or made.per_second < 1:
-            raise TopologyError(f"{where} {key} would let nobody through")
-        return made
 
-    return Limits(
-        address=bucket("address"), user=bucket("user"), sessions=bucket("sessions"), body_bytes=bucket("body_bytes")
-    )
+def _bucket(row: Mapping[str, Any], name: str, where: str, *, shared: bool) -> Bucket:
+    raw, where = _get(row, name, dict, where), f"{where} {name}"
+    _no_others(raw, {"burst", "per_second"}, where)
+    burst, slow = _get(raw, "burst", int, where), isinstance(raw.get("per_second"), float)
+    per_second: float = _get(raw, "per_second", float if slow else int, where)
+    if slow and not (shared and 0 < per_second < 1):
+        raise TopologyError(f"{where} per_second is no whole number: a shared bucket may give less than 1, no other")
+    if burst < 1 or per_second <= 0:
+        raise TopologyError(f"{where} would let nobody through")
+    return Bucket(burst, per_second)
 
 
 def _get(row: Mapping[str, Any], key: str, kind: type, where: str) -> Any:

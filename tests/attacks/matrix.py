@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mesh.contract import ROLES, TICKET_FIELD, AccessKind, Method
 from mesh.policies import Policies
-from mesh.topology import EVERY_OUTWARD_METHOD, Topology
+from mesh.topology import EDGE, EVERY_OUTWARD_METHOD, Topology
 
 ADMITTED = "admitted"
 """Whatever the answer, it is none of `DENIALS`: the caller got as far as a look at the request."""
@@ -79,6 +79,11 @@ def due_at_edge(method: Method, who: Identity, *, ticket: bool = False) -> str:
 
 
 # By certificate, at the gRPC port of each package
+
+
+def certificates(topology: Topology) -> tuple[str, ...]:
+    """Return everybody whom the authority gives a certificate that a gRPC port knows."""
+    return (*topology.packages, EDGE, DEVELOPER)
 
 
 def granted(topology: Topology, caller: str, method: Method) -> bool:

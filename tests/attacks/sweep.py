@@ -241,7 +241,7 @@ async def by_certificate(scene: Scene, *, wrong_ports: bool) -> Part:
             for method in CONTRACT.methods.values()
             if wrong_ports or MeshTopology.host_of(method.service).name == package
         ]
-        for caller in (*MeshTopology.packages, DEVELOPER):
+        for caller in matrix.certificates(MeshTopology):
             channel = await scene.door(package, identity(scene.home, caller))
 
             async def cell(
@@ -276,9 +276,10 @@ async def by_connection(scene: Scene) -> Part:
         for name, pair in nobodies.items():
             part.note(f"{name} at {where}", "closed", await handshake(scene, port, pair))
         if where == "the developers' door":
-            for package in MeshTopology.packages:
-                got = await handshake(scene, port, identity(scene.home, package))
-                part.note(f"{package} at {where}", "closed", got)
+            for caller in matrix.certificates(MeshTopology):
+                if caller != DEVELOPER:
+                    got = await handshake(scene, port, identity(scene.home, caller))
+                    part.note(f"{caller} at {where}", "closed", got)
         part.note(f"plain text at {where}", "closed", await plain_text(port))
         part.note(f"TLS 1.1 at {where}", "closed", await old_tls(scene, port))
     return part

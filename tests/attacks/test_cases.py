@@ -11,7 +11,9 @@ from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+from redis.asyncio import Redis
 
+from control.servers.valkey import Valkey
 from control.topology_file import TOPOLOGY
 from mesh import topology
 from tests.attacks import aftermath, memory, neighbour, untouched
@@ -127,6 +129,20 @@ def test_a_failure_belongs_to_the_case_whose_address_called() -> None:
     due = aftermath.Failure("GET /: 501", "127.17.50.2", due=True)
 
     assert [mine.what] == aftermath.of_case([mine, others, due], case)
+
+
+async def test_a_digest_passes_over_shared_buckets_and_over_nothing_else_of_redis(valkey_server: Valkey) -> None:
+    """They count attacks; whatever else an attack leaves there got through."""
+    async with Redis.from_url(valkey_server.url) as cache:
+        digester, name = untouched.Digester({}, cache), uuid4().hex
+        before = await digester.take()
+        await cache.set(f"limits:{name}", 1, ex=60)
+        counted = await digester.take()
+        await cache.set(f"cart:{name}", 1, ex=60)
+        after = await digester.take()
+
+    assert set() == untouched.changed(before, counted)
+    assert {"redis"} == untouched.changed(before, after)
 
 
 def test_the_audit_log_is_told_where_nothing_else_changed() -> None:

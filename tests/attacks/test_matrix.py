@@ -7,6 +7,7 @@ from dataclasses import replace
 from control.topology_file import POLICIES, TOPOLOGY
 from mesh import topology
 from mesh.policies import Policies
+from mesh.topology import EDGE
 from tests.attacks import matrix
 from tests.attacks.matrix import ADMITTED, DEVELOPER, IDENTITIES, OWNERSHIP
 from tests.contracts.reading import methods
@@ -65,7 +66,7 @@ def test_an_object_that_a_request_begins_to_name_is_noticed() -> None:
 
 def test_every_rpc_admits_somebody_and_refuses_somebody() -> None:
     """A row of one colour proves nothing; what is public is refused to bad tokens."""
-    certificates = (*MESH.packages, DEVELOPER)
+    certificates = matrix.certificates(MESH)
     for method in methods():
         host = MESH.host_of(method.service).name
         at_edge = {matrix.due_at_edge(method, who) for who in IDENTITIES}
@@ -88,3 +89,10 @@ def test_whoever_speaks_for_people_is_granted_no_method_between_packages() -> No
     assert between
     assert [] == [m.full_name for m in between if matrix.granted(MESH, matrix.EDGE_PACKAGE, m)]
     assert [] == [m.full_name for m in between if matrix.granted(MESH, DEVELOPER, m)]
+
+
+def test_the_envoy_before_all_may_ask_how_full_buckets_are_and_nothing_else() -> None:
+    """Its certificate is the one that lies nearest to the world."""
+    granted = [method.name for method in methods() if matrix.granted(MESH, EDGE, method)]
+
+    assert ["ShouldRateLimit"] == granted

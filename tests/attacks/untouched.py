@@ -16,6 +16,9 @@ import redis.asyncio
 NEVER_CHANGED = b"0"
 """The version of a cart into which nothing was ever put: whoever looks leaves a note that there is none."""
 
+BUCKETS = b"limits:"
+"""How the keys begin of the buckets that all edges share: to be tried is what they count."""
+
 Digest = Mapping[str, str]
 """By table, such as `svc_order.orders`."""
 
@@ -79,6 +82,8 @@ class Digester:
         mark = hashlib.sha256()
         kept = 0
         for key in sorted([key async for key in self._cache.scan_iter(count=1000)]):
+            if key.startswith(BUCKETS):
+                continue
             held = await self._cache.hgetall(key) if await self._cache.type(key) == b"hash" else None
             if held is not None and held.get(b"v") == NEVER_CHANGED:
                 continue

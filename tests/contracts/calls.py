@@ -55,10 +55,11 @@ def calls_of(package: str) -> set[Call]:
 
 
 def calls_of_the_runtime(topology: Topology) -> Iterator[Call]:
-    """Yield what `mesh` calls on behalf of each package that verifies tokens: those that host services."""
+    """Yield what `mesh` calls on behalf of each package that verifies tokens: those that people call."""
     host = topology.host_of(AUTH_SERVICE).name
+    outward = {service.name for service in titan_contract().public_services()}
     for name, package in topology.packages.items():
-        if package.services and name != host:
+        if outward & set(package.services) and name != host:
             yield from (Call(name, AUTH_SERVICE, method) for method in FOLLOWED_BY_THE_RUNTIME)
 
 

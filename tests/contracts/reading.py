@@ -20,7 +20,7 @@ from mesh.contract import Method
 from tests.harness import titan_contract
 
 ROOT = Path(__file__).resolve().parents[2]
-DOMAINS = ("auth", "catalog", "cart", "inventory", "payment", "order", "notify", "bulk")
+DOMAINS = ("auth", "catalog", "cart", "inventory", "payment", "order", "notify", "bulk", "limits")
 
 
 @cache

@@ -68,7 +68,7 @@ def callers_and_outcomes(method: Method) -> Iterator[tuple[str, Metadata, str]]:
     for name, (roles, token) in USERS.items():
         yield name, token, expected(method, roles=roles, package=None)
         yield f"{name}, developing", (*developer, *token), expected(method, roles=roles, package=None)
-    for package in TOPOLOGY.packages:
+    for package in (*TOPOLOGY.packages, topology.EDGE):
         yield package, as_service(package), expected(method, roles=None, package=package)
         roles, token = USERS["a customer"]
         both = (*as_service(package), *token)

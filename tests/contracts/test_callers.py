@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mesh import topology
 from mesh.contract import AccessKind
-from mesh.topology import EVERY_OUTWARD_METHOD
+from mesh.topology import EDGE, EVERY_OUTWARD_METHOD
 from tests.contracts import test_consumers
 from tests.contracts.calls import FOLLOWED_BY_THE_RUNTIME, Call, calls_of, calls_of_the_runtime, stub_names
 from tests.contracts.reading import ROOT
@@ -52,7 +52,10 @@ CALLS = {
     Call("svc_order", "titan.payment.v1.SplitService", "BatchHoldShares"),
     Call("svc_order", "titan.payment.v1.SplitService", "BatchReleaseShares"),
 }
-"""Every method that one package calls in another; the edge calls what its routes say."""
+"""Every method that one package calls in another; edge_http calls what its routes say."""
+
+CALL_OF_ENVOY = Call(EDGE, "envoy.service.ratelimit.v3.RateLimitService", "ShouldRateLimit")
+"""What the edge's Envoy asks for itself; `control/edge_limits.py` says on which routes."""
 
 
 def test_the_packages_make_exactly_the_calls_of_the_list():
@@ -71,7 +74,7 @@ def test_no_package_reaches_a_stub_in_another_way():
 
 def test_the_topology_allows_exactly_these_calls():
     """Method by method: what it does not name is refused, and what nobody needs is for an attacker."""
-    used = {*CALLS, *calls_of_the_runtime(TOPOLOGY)}
+    used = {*CALLS, CALL_OF_ENVOY, *calls_of_the_runtime(TOPOLOGY)}
     used -= {call for call in used if call.caller == "edge_http" and is_outward(call)}
     used |= {Call("edge_http", service.name, EVERY_OUTWARD_METHOD) for service in titan_contract().public_services()}
     granted = {
@@ -92,14 +95,14 @@ def is_outward(call: Call) -> bool:
 
 def test_packages_call_only_service_methods():
     """They carry no user's token, so any other method would refuse them."""
-    for call in CALLS:
+    for call in (*CALLS, CALL_OF_ENVOY):
         method = titan_contract().methods[f"/{call.service}/{call.method}"]
         assert method.access is not None and AccessKind.SERVICE is method.access.kind, call
 
 
 def test_every_call_has_a_test_from_its_caller():
     """Each test says which calls it stands for, and the runtime's following of AuthService counts for every package."""
-    wanted = {(call.caller, call.method) for call in CALLS}
+    wanted = {(call.caller, call.method) for call in (*CALLS, CALL_OF_ENVOY)}
     wanted |= {(test_consumers.RUNTIME, method) for method in FOLLOWED_BY_THE_RUNTIME}
 
     assert sorted(wanted) == sorted(test_consumers.covered())

@@ -22,6 +22,7 @@ from mesh.identity import TokenVerifier
 from mesh.received import Received
 from mesh.refusals import AccessDenied, Refusal, SessionRevoked
 from mesh.seams import SystemClock, SystemIds
+from mesh.topology import EDGE
 from svc_auth.privacy.participants import Participants as Privacy
 from svc_bulk.app import jobs_of
 from svc_bulk.feed.fetching import FeedRules
@@ -47,8 +48,8 @@ from svc_order.settings import OrderSettings
 from svc_order.split.rules import SellerPart
 from svc_order.vault import Vault
 from svc_payment.reconciliation.rules import Found
-from tests.contracts.world import PRICE_MINOR, World, gbp, order
-from tests.harness import as_user, titan_contract
+from tests.contracts.world import PRICE_MINOR, TOPOLOGY, World, gbp, order
+from tests.harness import as_service, as_user, titan_contract
 from titan.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
@@ -957,6 +958,34 @@ async def eventually_raises(look: Callable[[], Any]) -> None:
         while True:
             look()
             await asyncio.sleep(0.02)
+
+
+# Envoy's own call
+
+
+def wire(number: int, content: bytes) -> bytes:
+    """Return a field of a message as it travels, by its number alone: a text, or a message inside."""
+    return bytes((number << 3 | 2, len(content))) + content
+
+
+@relies_on(EDGE, "ShouldRateLimit")
+async def test_envoy_is_understood_by_the_numbers_of_its_own_protocol(world: World):
+    """Written by hand from Envoy's description of it: not from our contract, which must not change them."""
+    service = "envoy.service.ratelimit.v3.RateLimitService"
+    entries = ((b"payments", b"top_up"), (b"user", uuid4().hex.encode()), (b"not spoken of", b"yet"))
+    descriptor = b"".join(wire(1, wire(1, key) + wire(2, value)) for key, value in entries)
+    hits_addend = bytes((3 << 3, 0))
+    request = wire(1, b"default") + wire(2, descriptor) + hits_addend
+    ask = world.channels[service].unary_unary(f"/{service}/ShouldRateLimit")
+    passing, refused = bytes((1 << 3, 1)), bytes((1 << 3, 2))
+
+    answers = [await ask(request, metadata=as_service(EDGE), timeout=2)]
+    while not answers[-1].startswith(refused) and len(answers) < 1000:
+        answers.append(await ask(request, metadata=as_service(EDGE), timeout=2))
+
+    assert all(answer.startswith(passing) for answer in answers[:-1])
+    assert len(answers) > TOPOLOGY.limits["default"].payments.burst
+    assert any(wire(3, wire(1, b"retry-after") + wire(2, seconds)) in answers[-1] for seconds in (b"1", b"2"))
 
 
 # Access

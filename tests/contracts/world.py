@@ -46,6 +46,7 @@ PROVIDERS_FIRST = (
     "svc_order",
     "svc_notify",
     "svc_bulk",
+    "svc_limits",
 )
 """Whoever is called stands before whoever calls."""
 
@@ -152,14 +153,16 @@ async def open_world(
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         environment.setenv("TITAN_SECRETS_DIR", str(world.secrets))
         for package in PROVIDERS_FIRST:
-            await _join(stack, world, package, await fresh_database(package), redis_url, home)
+            url = await fresh_database(package) if "postgres" in TOPOLOGY.packages[package].needs else ""
+            await _join(stack, world, package, url, redis_url, home)
         yield world
 
 
 async def _join(stack: AsyncExitStack, world: World, package: str, url: str, redis_url: str, home: Path) -> None:
-    db = await Database.connect(url, pool_size=4, name=package)
-    stack.push_async_callback(db.close)
-    redis = None
+    db = redis = None
+    if url:
+        world.databases[package] = db = await Database.connect(url, pool_size=4, name=package)
+        stack.push_async_callback(db.close)
     if "redis" in TOPOLOGY.packages[package].needs:
         redis = Redis.from_url(redis_url)
         stack.push_async_callback(redis.aclose)
@@ -177,7 +180,7 @@ async def _join(stack: AsyncExitStack, world: World, package: str, url: str, red
     stack.push_async_callback(clients.close)
     runtime = Runtime(package, settings, db, redis, clients, SystemClock(), SystemIds(), titan_contract(), TOPOLOGY)
     hosted = await import_module(f"{package}.app").build(runtime)
-    world.databases[package], world.hosted[package] = db, hosted
+    world.hosted[package] = hosted
     for ending in hosted.on_stop:
         stack.push_async_callback(ending)
     if package == "svc_auth":

@@ -23,7 +23,9 @@ edge = { allowed_origins = ["https://shop.titan.local"] }
 address = { burst = 12, per_second = 1 }
 user = { burst = 6, per_second = 1 }
 sessions = { burst = 4, per_second = 1 }
+payments = { burst = 3, per_second = 1 }
 body_bytes = { burst = 4_194_304, per_second = 1_048_576 }
+shared = []
 [packages.svc_a]
 services = ["titan.a.v1.EchoService", "titan.a.v1.SecretService"]
 needs = []

@@ -97,7 +97,7 @@ def test_a_home_holds_its_own_identity_alone(shipped: Topology, homes: Path):
     """A package that is broken into gives away no other package's key, and never the authority's."""
     for package in shipped.packages:
         found = {path.stem for path in (homes / package / "run" / "sds").iterdir()}
-        assert {package, "ca", *(["web"] if package == "edge_http" else [])} == found
+        assert {package, "ca", *(["edge", "web"] if package == "edge_http" else [])} == found
     assert not list(homes.rglob("authority.pem"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from control.home import Home, Ports
 from control.render import Options, Surface
 from edge_http import asgi
 from mesh import contract, topology
-from mesh.topology import Bucket
+from mesh.topology import EDGE, Bucket
 from tests.control.small_mesh import SAY, SURFACE, TELL, WATCH, read_topology
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "topology.toml"
@@ -135,7 +136,7 @@ def test_outbound_listeners_route_what_is_granted_and_refuse_the_rest(
 ) -> None:
     """A private socket per package; what the topology does not grant is answered on the spot."""
     doors = listeners(configs["mesh"])
-    for package in shipped.packages:
+    for package in (*shipped.packages, EDGE):
         listener = doors[f"out_{package}"]
         assert {"path": f"/srv/titan/run/out/{package}.sock", "mode": 0o600} == listener["address"]["pipe"]
         granted = {route["match"]["prefix"] for route in routes(listener) if "route" in route}
@@ -224,7 +225,7 @@ def test_the_world_reaches_outward_methods_and_nothing_else(tmp_path: Path) -> N
 
 
 def test_the_load_profile_raises_limits_and_changes_nothing_else(shipped: topology.Topology) -> None:
-    """Whatever passes under load passes the same filters as in the default profile."""
+    """Whatever passes under load passes the same filters as in the default profile; svc_limits is asked nothing."""
     default, load = (
         yaml.safe_load(render.render(shipped, HOME, options=Options(profile=profile))["edge"])
         for profile in ("default", "load")
@@ -232,7 +233,9 @@ def test_the_load_profile_raises_limits_and_changes_nothing_else(shipped: topolo
 
     def drop_buckets(node: Any) -> Any:
         if isinstance(node, dict):
-            return {key: drop_buckets(value) for key, value in node.items() if key != "token_bucket"}
+            return {key: drop_buckets(value) for key, value in node.items() if key not in ("token_bucket", "domain")}
+        if isinstance(node, list) and any(isinstance(item, dict) and "actions" in item for item in node):
+            return [item for item in node if "stage" not in item]
         return [drop_buckets(item) for item in node] if isinstance(node, list) else node
 
     assert default != load
@@ -245,6 +248,8 @@ def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topolo
     counted: dict[str, set[str]] = {}
     for route in routes(listeners(edge)["edge"]):
         for limit in route.get("route", {}).get("rate_limits", ()):
+            if "stage" in limit:
+                continue
             what, address = limit["actions"]
             assert {"masked_remote_address"} == set(address)
             match = route["match"]
@@ -252,9 +257,7 @@ def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topolo
                 match.get("path", match.get("prefix"))
             )
     auth, user = "/titan.auth.v1.AuthService", "/titan.auth.v1.UserService"
-    (limit,) = [
-        found for found in manager(listeners(edge)["edge"])["http_filters"] if found["name"] == "limit_sessions"
-    ]
+    (limit,) = [found for found in manager(listeners(edge)["edge"])["http_filters"] if found["name"] == "limit_routes"]
     buckets = {entry["entries"][0]["value"]: entry["token_bucket"] for entry in limit["typed_config"]["descriptors"]}
 
     assert {"/v1/sessions", f"{auth}/CreateSession"} == counted["sign_in"]
@@ -265,8 +268,57 @@ def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topolo
     assert "/v1/users/me/secondFactor" in counted["second_factor"]
     assert "/v1/federation" in counted["federation"]
     names = {"sign_in", "refresh", "register", "password", "erase", "second_factor", "links", "federation", "passkeys"}
-    assert {*names, "sessions"} == set(counted) == set(buckets)
+    assert {"/v1/wallet:topUp", "/titan.payment.v1.WalletService/TopUpWallet"} == counted["top_up"]
+    assert {*names, "sessions", "top_up"} == set(counted) == set(buckets)
+    assert shipped.limits["default"].payments.burst == buckets.pop("top_up")["max_tokens"]
     assert {shipped.limits["default"].sessions.burst} == {bucket["max_tokens"] for bucket in buckets.values()}
+
+
+def test_what_is_counted_for_all_edges_is_rare_and_never_an_order(shipped: topology.Topology) -> None:
+    """A question costs a call through the mesh: sensitive routes ask, for address and user, and no other route does."""
+    edge = yaml.safe_load(render.render(shipped, HOME, Surface.of(contract.load()))["edge"])
+    asking = set()
+    for route in routes(listeners(edge)["edge"]):
+        limits = route.get("route", {}).get("rate_limits", ())
+        together = [limit["actions"] for limit in limits if limit.get("stage") == 1]
+        if not limits:
+            continue
+        asking.add(route["match"].get("path", route["match"].get("prefix")))
+        named = {first["generic_key"]["descriptor_key"] for first, _, _ in together}
+        speaks = {last["generic_key"]["descriptor_value"] for _, _, last in together}
+        assert ["masked_remote_address", "metadata"] == [next(iter(whose)) for _, whose, _ in together]
+        assert named <= set(shipped.limits["default"].shared)
+        assert {"grpc" if route["match"].get("path", "").startswith("/titan.") else "http"} == speaks
+    orders = {route.rule.template for route in contract.load().routes() if "order" in route.method.service}
+    orders |= {path for path in contract.load().methods if path.startswith("/titan.order.")}
+
+    assert {each.http.get("path", each.http.get("prefix")) for each in edge_limits.COUNTED} <= asking
+    assert not [order for order in orders if any(order.startswith(path) for path in asking)]
+
+
+def test_who_cannot_be_asked_stops_nobody(shipped: topology.Topology, configs: dict[str, Any]) -> None:
+    """Soon, and after the edge's own buckets: the last filter before the call goes on."""
+    *_, last, router = manager(listeners(configs["edge"])["edge"])["http_filters"]
+    asks = last["typed_config"]
+    (cluster,) = [each for each in configs["edge"]["static_resources"]["clusters"] if each["name"] == "out_edge"]
+    pipe = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]["pipe"]
+
+    assert ("limit_together", "envoy.filters.http.router") == (last["name"], router["name"])
+    assert asks["failure_mode_deny"] is False
+    assert 0 < float(asks["timeout"].removesuffix("s")) <= 0.05
+    assert "out_edge" == asks["rate_limit_service"]["grpc_service"]["envoy_grpc"]["cluster_name"]
+    assert "/srv/titan/run/out/edge.sock" == pipe["path"]
+
+
+def test_buckets_that_nobody_keeps_are_not_shared(shipped: topology.Topology) -> None:
+    """Every call would pass, and no test of a running edge would say so."""
+    callers = {**shipped.packages["svc_limits"].callers, "envoy.service.ratelimit.v3.RateLimitService": ()}
+    alone = replace(shipped.packages["svc_limits"], callers=callers)
+    mesh = replace(shipped, packages={**shipped.packages, "svc_limits": alone})
+
+    with pytest.raises(ValueError, match=r"limits\.default.*shares buckets"):
+        render.render(mesh, HOME)
+    render.render(mesh, HOME, options=Options(profile="load"))
 
 
 def test_bodies_that_never_end_cannot_fill_the_edge(shipped: topology.Topology, configs: dict[str, Any]) -> None:

@@ -170,6 +170,13 @@ async def test_a_process_serves_without_authservice_after_a_while(home, follower
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
+async def test_a_process_that_packages_alone_call_waits_for_nobody(home, follower):
+    """It looks at no user's token, so it wants no keys and follows no sessions."""
+    follower._wanted, follower._auth_patience_seconds = ["SalesService"], 3600
+    await asyncio.wait_for(follower.start(), 3)
+    assert not follower._tasks
+
+
 async def test_a_process_that_waits_for_authservice_can_be_stopped(follower):
     """SIGTERM cancels the start; what had begun ends."""
     starting = asyncio.create_task(follower.start())

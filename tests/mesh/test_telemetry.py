@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from grpc._cython.cygrpc import ExecuteBatchError
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext, TraceFlags
@@ -70,6 +71,22 @@ def test_a_line_is_an_object_with_the_process_in_it():
     assert (first["message"], first["what"], first["process"]) == ("hello\nworld", "/x", "svc_sample.1")
     assert (first["trace_id"], first["level"], first["logger"]) == ("t", "INFO", "a")
     assert (second["message"], second["logger"]) == ("careful: now", "third.party")
+
+
+def test_a_caller_that_leaves_while_it_is_answered_is_no_error():
+    """gRPC logs it as one, with a traceback of its own; any other failure of the same logger stays what it is."""
+    telemetry.SINK.stream = lines = Lines()
+    telemetry.setup(Settings()).close()
+    theirs = logging.getLogger("grpc._cython.cygrpc")
+    for error in (ExecuteBatchError("Failed"), RuntimeError("Failed")):
+        try:
+            raise error
+        except Exception:
+            theirs.exception("raised by servicer method [/a.B/C]")
+
+    left, failed = lines.read()
+    assert ("WARNING", None) == (left["level"], left.get("traceback"))
+    assert "ERROR" == failed["level"] and "RuntimeError" in failed["traceback"]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mesh import topology
-from mesh.topology import TopologyError
+from mesh.topology import EDGE, Bucket, TopologyError
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "topology.toml"
 
@@ -20,7 +20,9 @@ edge = { allowed_origins = [] }
 address = { burst = 2, per_second = 1 }
 user = { burst = 2, per_second = 1 }
 sessions = { burst = 2, per_second = 1 }
+payments = { burst = 2, per_second = 0.25 }
 body_bytes = { burst = 2, per_second = 1 }
+shared = ["payments"]
 [packages.svc_a]
 services = ["titan.a.v1.AService"]
 needs = ["postgres"]
@@ -56,14 +58,35 @@ def test_every_package_may_follow_the_revocations_and_nobody_else_reads_users():
     """AuthService is open to all other packages; of UserService the one that writes letters reads addresses alone."""
     shipped = topology.load(SHIPPED)
 
-    assert set(shipped.packages) - {"svc_auth"} == set(shipped.callers_of("titan.auth.v1.AuthService"))
+    verifying_no_tokens = {"svc_limits"}
+    following = set(shipped.callers_of("titan.auth.v1.AuthService"))
+    assert set(shipped.packages) - {"svc_auth"} - verifying_no_tokens == following
     assert ("edge_http", "svc_notify") == shipped.callers_of("titan.auth.v1.UserService")
     assert ("BatchGetContacts",) == shipped.methods_of("svc_notify", "titan.auth.v1.UserService")
     assert shipped.may_call("svc_notify", "titan.order.v1.OrderService")
     assert not shipped.may_call("svc_cart", "titan.payment.v1.WalletService")
     outward = set(shipped.callable_by("edge_http"))
     inward = {"titan.payment.v1.RefundService", "titan.order.v1.SalesService"}  # packages alone refund, and list sales
-    assert set(shipped.services) - outward == inward
+    assert set(shipped.services) - outward - set(shipped.callable_by(EDGE)) == inward
+
+
+def test_the_edge_is_a_caller_and_no_package():
+    """It asks how full the shared buckets are, and nothing else."""
+    shipped = topology.load(SHIPPED)
+
+    assert EDGE not in shipped.packages
+    (service,) = shipped.callable_by(EDGE)
+    assert ("ShouldRateLimit",) == shipped.methods_of(EDGE, service)
+    assert (EDGE,) == shipped.callers_of(service)
+
+
+def test_a_shared_bucket_is_found_by_its_name(load):
+    """Those of which every edge has its own are not."""
+    limits = load(SMALL).limits["default"]
+
+    assert Bucket(2, 0.25) == limits.shared_bucket("payments")
+    assert limits.shared_bucket("sessions") is None
+    assert limits.shared_bucket("shared") is None
 
 
 def test_a_caller_may_be_held_to_methods(load):
@@ -115,6 +138,12 @@ def test_check_against_refuses_a_service_that_nobody_hosts(load):
         ('cell = "local"', 'cell = "local"\ncolour = 1', "unknown key 'colour'"),
         ("[limits.default]", "[limits.other]", "limits.default"),
         ("user = { burst = 2", "user = { burst = 0", "nobody through"),
+        ("user = { burst = 2, per_second = 1", "user = { burst = 2, per_second = 0.5", "user per_second is no whole"),
+        ("per_second = 0.25", "per_second = 1.5", "payments per_second is no whole number"),
+        ("per_second = 0.25", "per_second = nan", "payments per_second is no whole number"),
+        ('shared = ["payments"]', "shared = []", "payments per_second is no whole number"),
+        ('shared = ["payments"]', 'shared = ["user"]', "shared holds 'user'; only sessions, payments"),
+        ("[packages.svc_b]", "[packages.edge]", "a package is called edge"),
         ("needs = []", "needs = []\nreplicas = 0", "replicas"),
         ('cell = "local"', "cell = ", "is not TOML"),
     ],

@@ -17,6 +17,7 @@ SERVICES = (
     "svc_order",
     "svc_notify",
     "svc_bulk",
+    "svc_limits",
 )
 PACKAGES = (*SERVICES, "edge_http")
 PROXIES = ("envoy_mesh", "envoy_edge")

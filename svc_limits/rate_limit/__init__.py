@@ -1,0 +1,1 @@
+"""RateLimitService: the buckets that all edges drain together."""
