@@ -1,6 +1,6 @@
 """The pool of a package's connections to Postgres: transactions, reads and retries.
 
-It hands out asyncpg's connections: SQLAlchemy Core above them costs four times the CPU, and half of what a process
+It hands out asyncpg's connections: SQLAlchemy Core above them costs four times the CPU, and a third of what a process
 takes to start. A server that is away becomes the refusal `Unavailable`; no caller sees a driver's exception for that.
 This module owns no table and writes no SQL of a domain.
 """

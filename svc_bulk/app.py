@@ -53,8 +53,12 @@ async def build(runtime: Runtime) -> Hosted:
 
 
 async def step_aside() -> None:
-    """Let everybody else go first from now on; until a process serves, callers wait for it as for any other."""
-    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    """Let everybody else go first from now on; until a process serves, callers wait for it as for any other.
+
+    Of the whole process group, because a priority is a thread's, and gRPC and the broker's client have their own.
+    """
+    if os.getpriority(os.PRIO_PROCESS, 0) < NICENESS:
+        os.setpriority(os.PRIO_PGRP, 0, NICENESS)
 
 
 def jobs_of(runtime: Runtime, db: Database, feeds: FeedRules) -> dict[str, Job]:

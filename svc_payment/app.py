@@ -100,7 +100,7 @@ async def assemble(db: Database, clock: Clock, ids: Ids, providers: Providers, s
     return Parts(
         payments=PaymentService(db, clock, ids, worker, providers, currencies=settings.currencies),
         wallets=WalletService(db, clock, ids, worker, currencies=settings.currencies),
-        refunds=RefundService(db, clock, worker, fee_basis_points=settings.fee_basis_points),
+        refunds=RefundService(db, clock, worker),
         ledger=LedgerService(db, clock),
         settlements=SettlementService(db, daily),
         splits=SplitService(db, clock, fee_basis_points=settings.fee_basis_points),

@@ -72,7 +72,7 @@ class RefundTooLarge(Refusal):
 
 
 class RefundConflict(Refusal):
-    """The refund was asked for before with another amount or order."""
+    """The refund was asked for before with another amount, order or sellers."""
 
     code = grpc.StatusCode.ALREADY_EXISTS
 

@@ -47,6 +47,9 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "svc_order/order/rules.py": ("tests/svc_order/order/test_rules.py", "tests/svc_order/order/test_journal.py"),
     "svc_order/order/journal.py": ("tests/svc_order/order/test_journal.py",),
     "svc_order/checkout/rules.py": ("tests/svc_order/checkout/test_rules.py",),
+    "svc_payment/split/rules.py": ("tests/svc_payment/split/test_rules.py",),
+    "svc_order/split/rules.py": ("tests/svc_order/split/test_rules.py",),
+    "mesh/proportion.py": ("tests/mesh/test_proportion.py",),
 }
 
 _COMPARED: Mapping[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {

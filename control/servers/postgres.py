@@ -40,7 +40,9 @@ SETTINGS: Mapping[str, str] = {
     "shared_buffers": "256MB",
     "min_wal_size": "256MB",
     "max_wal_size": "2GB",
-    "checkpoint_timeout": "30s",  # a crash replays at most this much, a second of it per minute
+    # A crash replays from where the last checkpoint began that was completed: up to about twice this much, a second of
+    # it per minute.
+    "checkpoint_timeout": "30s",
     "recovery_init_sync_method": "syncfs",  # one call instead of one per file: a restart takes a third of the time
     "jit": "off",  # it costs more than it saves on short statements
     "timezone": "UTC",

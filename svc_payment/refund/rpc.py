@@ -27,11 +27,10 @@ _WIRE: Mapping[RefundStatus, refund_pb2.RefundStatus] = {
 class RefundService:
     """Sends captured money back; orders decide it."""
 
-    def __init__(self, db: Database, clock: Clock, worker: Worker, *, fee_basis_points: int) -> None:
+    def __init__(self, db: Database, clock: Clock, worker: Worker) -> None:
         self._db = db
         self._clock = clock
         self._worker = worker
-        self._fee_basis_points = fee_basis_points
 
     async def BatchRefund(
         self, request: refund_service_pb2.BatchRefundRequest, context: Any
@@ -42,9 +41,7 @@ class RefundService:
         wanted = [each for each in asked if isinstance(each, Asked)]
         done: list[Outcome | Refusal] = []
         if wanted:
-            done, work = await self._db.transact(
-                lambda tx: store.refund(tx, wanted, fee_basis_points=self._fee_basis_points, at=self._clock.now())
-            )
+            done, work = await self._db.transact(lambda tx: store.refund(tx, wanted, at=self._clock.now()))
             await failpoint("payment.refund.after_commit")
             self._worker.start(work)
         outcomes = iter(done)

@@ -35,7 +35,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """A refund that was decided."""
+    """A refund that was decided. Who sold and bears what is None where it was decided before that was asked for."""
 
     refund_id: uuid.UUID
     order_id: uuid.UUID
@@ -45,6 +45,8 @@ class Refund:
     status: RefundStatus
     created_at: datetime
     done_at: datetime | None = None
+    sold: Sold | None = None
+    borne: Sold | None = None
 
 
 def check(asked: Asked) -> None:
@@ -61,11 +63,13 @@ def refuse_other(stored: Refund, asked: Asked) -> None:
     """Hold a repeated refund against the stored one.
 
     Raises:
-        RefundConflict: It is for another order or amount.
+        RefundConflict: It is for another order or amount, or sellers sold or bear something else.
     """
     same_currency = asked.currency in (None, stored.currency)
     if (stored.order_id, stored.asked_minor) != (asked.order_id, asked.amount_minor) or not same_currency:
         raise RefundConflict("this refund was asked for before, for another order or amount")
+    if stored.sold not in (None, asked.sold) or stored.borne not in (None, asked.borne):
+        raise RefundConflict("this refund was asked for before, with other sellers")
 
 
 def decide(payment: Payment, asked: Asked, *, at: datetime) -> tuple[Payment, Refund]:
@@ -95,6 +99,8 @@ def decide(payment: Payment, asked: Asked, *, at: datetime) -> tuple[Payment, Re
         payment.currency,
         RefundStatus.IN_PROGRESS,
         created_at=at,
+        sold=asked.sold,
+        borne=asked.borne,
     )
     payment = replace(payment, refunding_minor=payment.refunding_minor + amount_minor)
     if payment.provider == WALLET or amount_minor == 0:

@@ -26,12 +26,12 @@ from svc_payment.settlement.store import SubjectKind, Work
 from svc_payment.split import rules as split_rules
 from svc_payment.split import store as splits
 
-_COLUMNS = "refund_id, order_id, asked_minor, amount_minor, currency, status, created_at, done_at"
+_COLUMNS = "refund_id, order_id, asked_minor, amount_minor, currency, status, created_at, done_at, sold, borne"
 _FIND = f"SELECT {_COLUMNS} FROM refunds WHERE refund_id = ANY($1::uuid[])"
-_INSERT = """
-INSERT INTO refunds (refund_id, order_id, asked_minor, amount_minor, currency, status, created_at, done_at)
+_INSERT = f"""
+INSERT INTO refunds ({_COLUMNS})
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[],
-                     $8::timestamptz[])
+                     $8::timestamptz[], $9::jsonb[], $10::jsonb[])
 """
 
 
@@ -48,11 +48,13 @@ class Outcome:
 
 
 async def refund(
-    tx: asyncpg.Connection, asked: Sequence[Asked], *, fee_basis_points: int, at: datetime
+    tx: asyncpg.Connection, asked: Sequence[Asked], *, at: datetime
 ) -> tuple[list[Outcome | Refusal], list[Work]]:
     """Decide refunds in arrival order; returns a result per refund, in their order, and the work for providers.
 
     What sellers bear is booked with the decision, whenever a provider sends the money: from then on it is not theirs.
+    Where nothing is held for them it stays with the refund, and comes off what is held later: a refund holds nothing,
+    because the parcel may have arrived long ago, and nobody would release it.
     A twin of a refund waits on its payment's lock, because both name the same order; one that names another order
     meets the primary key.
     """
@@ -74,8 +76,9 @@ async def refund(
             else:
                 after, stored = rules.decide(payment, each, at=at)
                 before = shares.get(each.order_id, {})
-                held = split_rules.hold(payment, each.sold, before, fee_basis_points=fee_basis_points, at=at)
-                shares[each.order_id] = split_rules.bear(payment, held, stored.amount_minor, each.borne)
+                if each.sold:
+                    split_rules.refuse_other(before, each.sold)
+                shares[each.order_id] = split_rules.bear(payment, before, stored.amount_minor, each.borne)
                 borne += [(stored.refund_id, change) for change in splits.changes_of(before, shares[each.order_id])]
                 payment = after
                 if stored.status is RefundStatus.DONE and stored.amount_minor:
@@ -131,6 +134,8 @@ async def _save(
         [r.status.value for r in new],
         [r.created_at for r in new],
         [r.done_at for r in new],
+        [r.sold for r in new],
+        [r.borne for r in new],
     )
     touched = [locked[order_id] for order_id in sorted({r.order_id for r in new})]
     await write(tx, payments.saving(touched, at=at))
@@ -141,16 +146,13 @@ async def _save(
     ]
     await settlement.add(tx, work)
     done = [r for r in new if r.status is RefundStatus.DONE and r.amount_minor]
-    moved = await _bear(tx, borne, locked, at=at)
+    moved = await _bear(tx, borne, locked)
     await _book(tx, _versioned(done, locked), moved, at=at)
     return work
 
 
-async def _bear(
-    tx: asyncpg.Connection, borne: Sequence[Borne], locked: dict[uuid.UUID, Payment], *, at: datetime
-) -> list[Transfer]:
+async def _bear(tx: asyncpg.Connection, borne: Sequence[Borne], locked: dict[uuid.UUID, Payment]) -> list[Transfer]:
     """Write what has become of sellers' shares, one after the other; returns what has to move for it."""
-    await splits.open_accounts(tx, [change for _, change in borne], at=at)
     last = {(after.order_id, after.seller_id): (before, after) for _, (before, after) in borne}
     await write(tx, splits.saving(list(last.values())))
     return [

@@ -2,8 +2,9 @@
 
 What other sellers than the house sold is held in escrow from the capture on. When the parcel has arrived, the fee is
 the platform's and the rest is the seller's. A refund is borne out of escrow before that, and after it by the seller
-and, in proportion, by the platform: the fee is always that on what was sold and did not go back, so it does not matter
-in how many steps money went back. **The fee is rounded down** to the minor unit: the seller has the fraction.
+and, in proportion, by the platform; one that was decided before anything was held comes off what is held later. The
+fee is always that on what was sold and did not go back, so it does not matter in how many steps money went back. **The
+fee is rounded down** to the minor unit: the seller has the fraction.
 """
 
 from __future__ import annotations
@@ -63,33 +64,48 @@ class Share:
 Shares = Mapping[str, Share]
 """The shares of one order, by seller."""
 
+Earlier = Sequence[tuple[int, Sold]]
+"""The refunds of one order so far, the oldest first: what went back, and who was said to bear what of it."""
 
-def hold(payment: Payment, sold: Sold, known: Shares, *, fee_basis_points: int, at: datetime) -> Shares:
+
+def hold(
+    payment: Payment, sold: Sold, known: Shares, *, earlier: Earlier = (), fee_basis_points: int, at: datetime
+) -> Shares:
     """Return the shares of a captured order; those that are known already come back as they are.
 
-    What went back before anything was held is borne by all in proportion, the house with them.
+    Refunds that were decided before are borne as if the shares had been held then.
 
     Raises:
         PaymentNotCaptured: There is no money to hold yet, or none any more.
         SharesConflict: They were others before, or are more than was paid.
     """
-    if not sold:
-        return known
     if known:
-        if {seller: share.sold_minor for seller, share in known.items()} != dict(sold):
-            raise SharesConflict("the order was split before in another way")
+        refuse_other(known, sold)
         return known
     if payment.status is not Status.CAPTURED:
         raise PaymentNotCaptured(f"nothing was taken: the payment is {payment.status}")
     assert payment.amount_minor is not None and payment.currency is not None
-    of_house = payment.amount_minor - sum(sold.values())
-    if of_house < 0:
+    if sum(sold.values()) > payment.amount_minor:
         raise SharesConflict("more would be split than was paid")
-    borne = apportion(payment.refunded_minor + payment.refunding_minor, [*sold.values(), of_house])
-    return {
-        seller: Share(payment.order_id, seller, payment.currency, sold[seller], back, fee_basis_points, at)
-        for seller, back in zip(sold, borne, strict=False)
+    shares: Shares = {
+        seller: Share(payment.order_id, seller, payment.currency, minor, 0, fee_basis_points, at)
+        for seller, minor in sold.items()
     }
+    before = replace(payment, refunded_minor=0, refunding_minor=0)
+    for amount_minor, borne in earlier:
+        shares = bear(before, shares, amount_minor, borne)
+        before = replace(before, refunded_minor=before.refunded_minor + amount_minor)
+    return shares
+
+
+def refuse_other(known: Shares, sold: Sold) -> None:
+    """Hold what is said to have been sold against the shares that are known, if there are any.
+
+    Raises:
+        SharesConflict: They were others before.
+    """
+    if known and {seller: share.sold_minor for seller, share in known.items()} != dict(sold):
+        raise SharesConflict("the order was split before in another way")
 
 
 def release(shares: Shares, *, at: datetime) -> Shares:

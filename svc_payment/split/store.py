@@ -15,6 +15,7 @@ from mesh.writes import Write
 from svc_payment.errors import PaymentNotFound
 from svc_payment.ledger import store as ledger
 from svc_payment.payment import store as payments
+from svc_payment.payment.rules import Payment
 from svc_payment.split import rules
 from svc_payment.split.rules import Share, Shares, Sold
 
@@ -25,6 +26,10 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bigin
                      $8::timestamptz[])
 ON CONFLICT (order_id, seller_id) DO UPDATE
 SET refunded_minor = excluded.refunded_minor, released_at = excluded.released_at
+"""
+# Of the refunds' own table, which svc_payment/refund/store.py writes: their payment is locked, so none is added.
+_EARLIER = """
+SELECT order_id, amount_minor, borne FROM refunds WHERE order_id = ANY($1::uuid[]) ORDER BY created_at, refund_id
 """
 _BALANCES = """
 SELECT a.currency, COALESCE(sum(b.posted_credits - b.posted_debits) FILTER (WHERE a.code = 'escrow'), 0)::bigint,
@@ -62,6 +67,7 @@ async def split(
     """Hold the shares of orders, or release them; returns a refusal or None per order, in their order."""
     locked = await payments.lock(tx, [each.order_id for each in asked])
     shares = await find(tx, list(locked))
+    earlier = await _earlier(tx, [each for each in locked.values() if each.order_id not in shares])
     await failpoint("payment.split.after_lock")
     before = dict(shares)
     results: list[Refusal | None] = []
@@ -71,13 +77,20 @@ async def split(
             if payment is None:
                 raise PaymentNotFound("no such payment")
             known = shares.get(each.order_id, {})
-            held = rules.hold(payment, each.sold, known, fee_basis_points=fee_basis_points, at=at)
+            held = rules.hold(
+                payment,
+                each.sold,
+                known,
+                earlier=earlier.get(each.order_id, ()),
+                fee_basis_points=fee_basis_points,
+                at=at,
+            )
             shares[each.order_id] = rules.release(held, at=at) if release else held
             results.append(None)
         except Refusal as refusal:
             results.append(refusal)
     changes = [change for order_id in shares for change in changes_of(before.get(order_id, {}), shares[order_id])]
-    await open_accounts(tx, changes, at=at)
+    await ledger.open_accounts(tx, rules.accounts([is_now for was, is_now in changes if was is None]), at=at)
     moved = [
         transfer
         for was, is_now in changes
@@ -91,11 +104,6 @@ async def split(
 def changes_of(before: Shares, after: Shares) -> list[Change]:
     """Return what of an order's shares is new or changed, by seller."""
     return [(before.get(each), after[each]) for each in sorted(after) if before.get(each) != after[each]]
-
-
-async def open_accounts(tx: asyncpg.Connection, changes: Sequence[Change], *, at: datetime) -> None:
-    """Make the accounts of those whose share is new, as far as they are not there."""
-    await ledger.open_accounts(tx, rules.accounts([after for before, after in changes if before is None]), at=at)
 
 
 def saving(changes: Sequence[Change]) -> Write | None:
@@ -125,6 +133,16 @@ async def find(connection: asyncpg.Connection, order_ids: Sequence[uuid.UUID]) -
     for row in rows:
         found.setdefault(row["order_id"], {})[row["seller_id"]] = Share(*row)
     return dict(found)
+
+
+async def _earlier(tx: asyncpg.Connection, locked: Sequence[Payment]) -> dict[uuid.UUID, list[tuple[int, Sold]]]:
+    """Return the refunds of payments that are locked, by order, the oldest first."""
+    with_refunds = [each.order_id for each in locked if each.refunded_minor or each.refunding_minor]
+    found: dict[uuid.UUID, list[tuple[int, Sold]]] = {}
+    if with_refunds:
+        for order_id, amount_minor, borne in await tx.fetch(_EARLIER, with_refunds):
+            found.setdefault(order_id, []).append((amount_minor, borne or {}))
+    return found
 
 
 async def balances(connection: asyncpg.Connection, seller_id: str) -> list[Balance]:

@@ -20,6 +20,7 @@ from control.servers.ports import free_port
 from control.spawn import Program, StartFailed
 from control.supervised import NICENESS, Process, State, Supervised
 from control.supervisor import Plan, Refused, Stage, Supervisor
+from tests.priorities import niceness_of, own_niceness
 
 SLEEPER = "import signal, sys; print('up', flush=True); signal.pause()"
 
@@ -85,6 +86,7 @@ async def test_a_process_that_dies_is_restarted_and_counted(tmp_path: Path):
 
 async def test_a_process_goes_first_until_it_works(tmp_path: Path):
     """Also when it starts again; afterwards all of its threads are as patient as everybody else's."""
+    mine = own_niceness(below=NICENESS)
     gate = tmp_path / "gate"
     script = f"""
 import os, pathlib, signal, threading, time
@@ -94,25 +96,19 @@ while not os.path.exists({str(gate)!r}):
 print("up", flush=True)
 signal.pause()
 """
-
-    def niceness(pid: int) -> set[int]:
-        return {
-            int(each.read_text().rpartition(")")[2].split()[16]) for each in Path(f"/proc/{pid}/task").glob("*/stat")
-        }
-
     gate.touch()
     log = tmp_path / "worker.log"
     async with running(plan_of([process(tmp_path, "worker", script)])) as supervisor:
         worker = supervisor.processes["worker"]
-        assert {NICENESS} == niceness(worker.pid)
+        assert [NICENESS] * 2 == niceness_of(worker.pid)
         gate.unlink()
         log.write_text("")
         supervisor.kill("worker")
         await until(lambda: worker.restarts == 1 and worker.pid is not None)
         await asyncio.sleep(0.3)
-        assert {0} == niceness(worker.pid)
+        assert {mine} == set(niceness_of(worker.pid))
         gate.touch()
-        await until(lambda: {NICENESS} == niceness(worker.pid))
+        await until(lambda: [NICENESS] * 2 == niceness_of(worker.pid))
 
 
 async def test_a_process_that_keeps_dying_is_restarted_later_and_later(tmp_path: Path):

@@ -72,6 +72,7 @@ PLACES: tuple[Place, ...] = (
     ),
     *_of("svc_order", "close cart", "cart", before="saga.close.before", effect="saga.close.after"),
     *_of("svc_order", "capture", "card", before="saga.capture.before", effect="saga.capture.after"),
+    *_of("svc_order", "hold shares", "sold", before="saga.hold_shares.before", effect="saga.hold_shares.after"),
     *_of("svc_order", "finish", "wallet", before="saga.finish.before", recorded="saga.finish.after"),
     *_of("svc_order", "release", "declined", before="saga.release.before", effect="saga.release.after"),
     *_of("svc_order", "void", "declined", before="saga.void.before", effect="saga.void.after"),
@@ -79,6 +80,13 @@ PLACES: tuple[Place, ...] = (
     *_of("svc_order", "refund", "refunded", before="saga.refund.before", effect="saga.refund.after"),
     *_of("svc_order", "ship", "shipped", before="saga.ship.before", effect="saga.ship.after"),
     *_of("svc_order", "restock", "returned", before="saga.restock.before", effect="saga.restock.after"),
+    *_of(
+        "svc_order",
+        "release shares",
+        "arrived",
+        before="saga.release_shares.before",
+        effect="saga.release_shares.after",
+    ),
     *_of(
         "svc_order",
         "undo, ship, refund",
@@ -157,6 +165,14 @@ PLACES: tuple[Place, ...] = (
         before="payment.refund.after_lock",
         effect="payment.refund.before_commit payment.refund.after_call",
         recorded="payment.refund.after_commit payment.refund.after_settled",
+    ),
+    *_of(
+        "svc_payment",
+        "split",
+        "sold",
+        before="payment.split.after_lock",
+        effect="payment.split.before_commit",
+        recorded="payment.split.after_commit",
     ),
     *_of(
         "svc_payment",
@@ -265,26 +281,11 @@ PLACES: tuple[Place, ...] = (
         recorded="catalog.search.page_reindexed",
     ),
     *_closed(
-        "svc_order",
-        "sellers' shares",
-        "the walks buy of the house alone: tests/svc_order/split breaks off at each of them",
-        before="saga.hold_shares.before saga.release_shares.before",
-        effect="saga.hold_shares.after saga.release_shares.after",
-    ),
-    *_closed(
         "svc_payment",
         "payouts",
         "not a shopper's way: tests/svc_payment/payout breaks off at each of them",
         effect="payment.payout.before_commit",
         recorded="payment.payout.after_commit",
-    ),
-    *_closed(
-        "svc_payment",
-        "sellers' shares",
-        "the walks buy of the house alone: tests/svc_payment/split breaks off at each of them",
-        before="payment.split.after_lock",
-        effect="payment.split.before_commit",
-        recorded="payment.split.after_commit",
     ),
     *_closed(
         "svc_payment",

@@ -30,6 +30,8 @@ TOTAL_MINOR = UNITS * PRICE_MINOR
 STOCKED_UNITS = 10
 POCKET_MINOR = 4_000
 PART_MINOR = 300
+FEE_MINOR = TOTAL_MINOR // 10
+"""The platform's part of what another seller sold, once it has arrived."""
 PAUSE_SECONDS = 0.1
 SETTLE_SECONDS = 40.0
 """How long an answer is asked for before somebody gives up."""
@@ -99,11 +101,11 @@ class Stage:
         _, said = await self.ask("POST", "/v1/sessions:guest", {})
         return said["accessToken"], said["userId"]
 
-    async def product(self, units: int = STOCKED_UNITS) -> str:
-        """Put a new product on the shelf, and return its SKU."""
+    async def product(self, units: int = STOCKED_UNITS, *, seller: str = "") -> str:
+        """Put a new product of a seller, the house's without one, on the shelf, and return its SKU."""
         sku = f"{self.name}-{next(self.numbers)}"
         variant = {"sku": sku, "price": gbp(PRICE_MINOR)}
-        body = {"product": {"title": sku, "variants": [variant]}}
+        body = {"product": {"title": sku, "sellerId": seller, "variants": [variant]}}
         await self.ask("POST", "/v1/products", body, token=self.admin)
         if units:
             await self.deliver(sku, units)
@@ -149,16 +151,18 @@ class Ordering:
         prepared: bool = False,
         letter: bool = False,
         sealed: bool = False,
+        sold: bool = False,
     ) -> None:
         """Describe one.
 
         Args:
             card: The card's token; the wallet pays without one.
             cart: It is ordered from the cart; with `basket` the cart is filled where the fault is.
-            then: What follows: confirm, cancel, ship, refund, return (of a shipped unit).
+            then: What follows: confirm, cancel, ship, refund, return (of a shipped unit), deliver (a shipped one).
             prepared: The fault is in what follows, not in the placing.
             letter: It is over when its receipt was sent and its events were published.
             sealed: It is over when its money is in the sealed chain.
+            sold: What it buys is another seller's, whose share is held and released.
         """
         self._stage = stage
         self._card = card
@@ -168,6 +172,7 @@ class Ordering:
         self._prepared = prepared
         self._letter = letter
         self._sealed = sealed
+        self._seller = f"{stage.name}-seller-{next(stage.numbers)}" if sold else ""
         self._sku = self._token = self._user = self._order = ""
         self._units = UNITS
         self._answer: Said = ("", {})
@@ -176,7 +181,7 @@ class Ordering:
     async def prepare(self) -> None:
         """Come, and pay in; order already where the fault comes later."""
         stage = self._stage
-        self._sku = await stage.product()
+        self._sku = await stage.product(seller=self._seller)
         self._token, self._user = await stage.guest()
         if not self._card:
             body = {"amount": gbp(POCKET_MINOR), "cardToken": "tok_visa"}
@@ -186,7 +191,7 @@ class Ordering:
         if self._prepared:
             await self._place()
             await self._rest()
-        if self._then == "return":
+        if self._then in ("return", "deliver"):
             await self._ship()
             await self._rest()
 
@@ -205,6 +210,8 @@ class Ordering:
                     self._answer = await self._send()
             case "ship":
                 await self._ship()
+            case "deliver":
+                await self._follow(f"/v1/orders/{self._order}:deliver", {}, self._stage.admin)
             case "refund":
                 await self._refund({"amount": gbp(PART_MINOR)})
             case "return":
@@ -263,7 +270,7 @@ class Ordering:
                 found.append(f"{what} is {is_now}, not {must_be}")
 
         refused = self._card == "tok_declined"
-        after = {"cancel": "CANCELLED", "ship": "SHIPPED", "return": "SHIPPED"}
+        after = {"cancel": "CANCELLED", "ship": "SHIPPED", "return": "SHIPPED", "deliver": "DELIVERED"}
         status = after.get(self._then, "CANCELLED" if refused else "CONFIRMED")
         total = self._units * PRICE_MINOR
         worth = 0 if status == "CANCELLED" else total - (PART_MINOR if self._then in ("refund", "return") else 0)
@@ -273,7 +280,8 @@ class Ordering:
             return found
         order = rows[0]["order_id"]
         held = self._units if status == "CONFIRMED" else 0
-        left = STOCKED_UNITS - (self._units if status == "SHIPPED" else 0) + (self._then == "return")
+        gone = self._units if status in ("SHIPPED", "DELIVERED") else 0
+        left = STOCKED_UNITS - gone + (self._then == "return")
         stock = await stage.databases["svc_inventory"].fetchrow(
             "SELECT on_hand, reserved, (SELECT sum(on_hand_delta) FROM stock_movements WHERE sku = $1) AS moved,"
             " (SELECT sum(reserved_delta) FROM stock_movements WHERE sku = $1) AS claimed FROM stock WHERE sku = $1",
@@ -281,7 +289,7 @@ class Ordering:
         )
         expect("stock and its journal", tuple(stock), (left, held, left, held))
         ledger = await stage.databases["svc_payment"].fetchrow(
-            "SELECT COALESCE(sum(CASE kind WHEN 'payment' THEN amount_minor ELSE -amount_minor END)"
+            "SELECT COALESCE(sum(CASE kind WHEN 'payment' THEN amount_minor WHEN 'refund' THEN -amount_minor END)"
             "   FILTER (WHERE NOT t.pending OR outcome = 'posted'), 0)::bigint AS moved,"
             " COALESCE(sum(amount_minor) FILTER (WHERE t.pending AND outcome IS NULL), 0)::bigint AS held,"
             " count(*) FILTER (WHERE kind = 'payment') AS payments"
@@ -299,6 +307,14 @@ class Ordering:
         if self._cart:
             _, said = await stage.ask("GET", "/v1/cart", token=self._token)
             expect("the cart", said["cart"].get("items", []), [])
+        if self._seller:
+            arrived = self._then == "deliver"
+            _, said = await stage.ask("GET", f"/v1/sellers/{self._seller}/balance", token=stage.admin)
+            has = [
+                (int(each["escrow"].get("minorUnits", 0)), int(each["payable"].get("minorUnits", 0)))
+                for each in said.get("balances", [])
+            ]
+            expect("what the seller has", has, [(0, worth - FEE_MINOR) if arrived else (worth, 0)])
         found += await self._wrong_answers()
         return found
 
@@ -578,6 +594,8 @@ WALKS: Mapping[str, Callable[[Stage], Walk]] = {
     "shipped": lambda stage: Ordering(stage, then="ship", prepared=True),
     "refunded": lambda stage: Ordering(stage, "tok_visa", then="refund", prepared=True),
     "returned": lambda stage: Ordering(stage, "tok_visa", then="return", prepared=True),
+    "sold": lambda stage: Ordering(stage, sold=True),
+    "arrived": lambda stage: Ordering(stage, then="deliver", prepared=True, sold=True),
     "letter": lambda stage: Ordering(stage, letter=True),
     "sealed": lambda stage: Ordering(stage, sealed=True),
     "top-up": TopUp,

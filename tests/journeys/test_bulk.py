@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
-import psutil
 import pytest
 
 from control import supervised
 from svc_bulk.app import NICENESS
 from tests.journeys.conftest import RunningMesh, Shopper, reason
+from tests.priorities import niceness_of, own_niceness
 
 
 def done(admin: Shopper, **job: Any) -> dict[str, Any]:
@@ -82,6 +82,7 @@ def test_a_shopper_starts_no_operations_and_sees_none(mesh: RunningMesh) -> None
 
 
 def test_jobs_leave_the_processors_to_shoppers(mesh: RunningMesh) -> None:
-    """The process that works them off is of lower priority than those that serve."""
-    niceness = {name: psutil.Process(mesh.row(name)["pid"]).nice() for name in ("svc_bulk", "svc_order")}
-    assert {"svc_bulk": NICENESS, "svc_order": supervised.NICENESS} == niceness
+    """All threads of the process that works them off are of lower priority than those of the ones that serve."""
+    own_niceness(below=supervised.NICENESS)
+    found = {name: set(niceness_of(mesh.row(name)["pid"])) for name in ("svc_bulk", "svc_order")}
+    assert {"svc_bulk": {NICENESS}, "svc_order": {supervised.NICENESS}} == found

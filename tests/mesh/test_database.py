@@ -346,7 +346,7 @@ async def test_a_lock_that_takes_too_long_is_unavailable(db):
 
 
 async def test_a_server_that_says_no_is_not_asked_by_everybody(database_url, monkeypatch):
-    """Who comes soon after hears the same, and who comes later asks again."""
+    """Who comes with the first or soon after hears the same, and who comes later asks again."""
     monkeypatch.setattr(pool, "KNOCK_SECONDS", 0.2)
     db = await Database.connect(database_url, pool_size=8, name="polite")
     await db.close()
@@ -355,13 +355,15 @@ async def test_a_server_that_says_no_is_not_asked_by_everybody(database_url, mon
     async def refuse(*_, **__):
         nonlocal knocks
         knocks += 1
+        await asyncio.sleep(0)
         raise asyncpg.CannotConnectNowError("the database system is starting up")
 
     with monkeypatch.context() as away:
         away.setattr(asyncpg, "connect", refuse)
-        for _ in range(20):
-            with pytest.raises(Unavailable):
-                await ask(db)
+        heard = await asyncio.gather(*(ask(db) for _ in range(20)), return_exceptions=True)
+        assert [Unavailable] * 20 == [type(each) for each in heard]
+        with pytest.raises(Unavailable):
+            await ask(db)
         assert 1 == knocks
     await asyncio.sleep(0.2)
     assert await ask(db)
@@ -386,20 +388,25 @@ async def test_a_pool_has_a_bound_and_says_so(database_url, monkeypatch):
 
 
 async def test_whoever_waits_for_a_connection_gets_it_when_it_is_free(database_url):
-    """In the order of asking, and each has it alone."""
+    """In the order of asking, also before one who gives it back and asks again at once; and each has it alone."""
     db = await Database.connect(database_url, pool_size=2, name="few")
-    inside, most = 0, 0
+    inside, most, served = 0, 0, []
+    async with db.hot_read(), db.hot_read():
+        pass  # from now on nobody waits for a connection to be made
 
-    async def use():
+    async def use(*turns):
         nonlocal inside, most
-        async with db.hot_read() as connection:
-            inside += 1
-            most = max(most, inside)
-            await connection.execute("SELECT pg_sleep(0.005)")
-            inside -= 1
+        for turn in turns:
+            async with db.hot_read() as connection:
+                served.append(turn)
+                inside += 1
+                most = max(most, inside)
+                await connection.execute("SELECT pg_sleep(0.005)")
+                inside -= 1
 
-    await asyncio.gather(*(use() for _ in range(12)))
+    await asyncio.gather(use(0, 12), use(1, 13), *(use(number) for number in range(2, 12)))
     assert (0, 2) == (inside, most)
+    assert list(range(12)) == served[:12] and {12, 13} == set(served[12:])
     await db.close()
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 from mesh.clients import Clients
 from mesh.seams import SystemIds
-from svc_bulk.app import build, jobs_of
+from svc_bulk.app import NICENESS, build, jobs_of
 from svc_bulk.feed.fetching import FeedRules
 from tests.harness import titan_contract
+from tests.priorities import niceness_of, own_niceness
 from titan.bulk.v1 import operation_pb2
 
 
@@ -32,3 +35,20 @@ async def test_each_kind_of_work_has_somebody_who_does_it(db):
     jobs = jobs_of(runtime, db, FeedRules(frozenset(), frozenset()))
     assert {field.name for field in operation_pb2.Job.DESCRIPTOR.oneofs_by_name["work"].fields} == set(jobs)
     await clients.close()
+
+
+def test_every_thread_steps_aside():
+    """Also those that were there before, which gRPC and the broker's client have made."""
+    own_niceness(below=NICENESS)
+    script = (
+        "import asyncio, signal, threading; from svc_bulk.app import step_aside\n"
+        "threading.Thread(target=signal.pause, daemon=True).start()\n"
+        "asyncio.run(step_aside()); print(flush=True); signal.pause()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, process_group=0) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            assert [NICENESS] * 2 == niceness_of(process.pid)
+        finally:
+            process.kill()

@@ -341,7 +341,6 @@ class Refunds(refund_service_pb2_grpc.RefundServiceServicer):
                 amount = intent.amount.minor_units if intent.HasField("amount") else whole
                 self._world.refunds[intent.refund_id] = intent.order_id
                 if intent.sold:
-                    self._world.held[intent.order_id] = _by_seller(intent.sold)
                     self._world.borne[intent.refund_id] = _by_seller(intent.borne)
                 status = "REFUNDED" if amount == whole else "PARTIALLY_REFUNDED"
                 result.payment_status = STATUS.Value(f"PAYMENT_STATUS_{status}")

@@ -26,7 +26,7 @@ UNITS = 2
 TOTAL_MINOR = 1000
 PART_MINOR = 300
 CARDS = {"card": "tok_visa", "declined": "tok_declined", "waits": "tok_action", "card cancelled": "tok_visa"}
-AFTER = ("cancelled", "card cancelled", "refunded", "returned", "shipped")
+AFTER = ("cancelled", "card cancelled", "refunded", "returned", "shipped", "arrived")
 """The walks whose fault comes after the order was placed."""
 
 CELLS = [
@@ -70,6 +70,8 @@ async def test_an_order_ends_once_wherever_a_run_breaks_off(
     shop: Shop, world: World, point: str, walk: str, times: int
 ) -> None:
     user, key, cart_id = uuid4(), "key", str(uuid4())
+    if walk in ("sold", "arrived"):
+        world.sellers["mug"] = "mugs_ltd"
     world.carts[str(user)] = (cart_id, {"mug": UNITS})
     fields = {"key": key, "lines": [("mug", UNITS)], "cart": walk == "cart", "card": CARDS.get(walk, "")}
 
@@ -97,7 +99,7 @@ async def test_an_order_ends_once_wherever_a_run_breaks_off(
         if walk in AFTER:
             await break_off_here()
             own = harness.as_user(user)
-            if walk in ("shipped", "returned"):
+            if walk in ("shipped", "returned", "arrived"):
                 ship = pb.ShipOrderRequest(order_id=order_id, tracking_code="TRACK1")
                 await insist(lambda: shop.orders.ShipOrder(ship, metadata=CLERK))
             if walk in ("refunded", "returned"):
@@ -107,6 +109,9 @@ async def test_an_order_ends_once_wherever_a_run_breaks_off(
                     refund.lines.add(line_number=1, quantity=1)
                     refund.restock = True
                 await insist(lambda: shop.orders.CreateRefund(refund, metadata=CLERK))
+            if walk == "arrived":
+                deliver = pb.DeliverOrderRequest(order_id=order_id)
+                await insist(lambda: shop.orders.DeliverOrder(deliver, metadata=CLERK))
             if "cancelled" in walk:
                 cancel = pb.CancelOrderRequest(order_id=order_id)
                 await insist(lambda: shop.orders.CancelOrder(cancel, metadata=own))
@@ -116,7 +121,8 @@ async def test_an_order_ends_once_wherever_a_run_breaks_off(
     await until(lambda: failpoints.armed[point].left < times)  # somebody came by
 
     gone = walk in ("cancelled", "card cancelled", "declined")
-    status = "CANCELLED" if gone else "SHIPPED" if walk in ("shipped", "returned") else "CONFIRMED"
+    left = {"shipped": "SHIPPED", "returned": "SHIPPED", "arrived": "DELIVERED"}
+    status = "CANCELLED" if gone else left.get(walk, "CONFIRMED")
     row = await shop.row(order_id)
     assert (row["status"], row["total_minor"]) == (status, TOTAL_MINOR)
     assert world.stock["mug"] == (1000 if gone else 1000 - UNITS + (walk == "returned"))
@@ -126,6 +132,9 @@ async def test_an_order_ends_once_wherever_a_run_breaks_off(
     paid = "VOIDED" if walk == "declined" else back.get(walk, "CAPTURED")
     assert world.payments[order_id] == STATUS.Value(f"PAYMENT_STATUS_{paid}")
     assert len(world.refunds) == (walk in back)
+    share = {"mugs_ltd": TOTAL_MINOR}
+    assert world.held.get(order_id) == (share if walk in ("sold", "arrived") else None)
+    assert world.released.get(order_id) == (share if walk == "arrived" else None)
     assert (cart_id in world.closed) == (walk == "cart")
     listed = await shop.orders.ListOrders(pb.ListOrdersRequest(), metadata=harness.as_user(user))
     assert [each.order_id for each in listed.orders] == [order_id]

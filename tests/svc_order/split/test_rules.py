@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_order.order import rules as orders
-from svc_order.order.rules import Order, OrderStatus
+from svc_order.order.rules import Line, Order, OrderStatus
 from svc_order.split import rules
-from svc_order.split.rules import SellerPart
+from svc_order.split.rules import Credit, SellerPart
 from tests.svc_order.invoice.test_rules import sold
 from tests.svc_order.order.test_rules import AT, order
 
@@ -62,6 +62,39 @@ def test_the_journal_says_who_bore_what_to_the_last_penny(steps: list[tuple[int,
     borne_by = rules.borne_so_far(bought, entries)
     assert bought.refunded_minor == sum(borne_by.values())
     assert all(borne_by[each] <= most for each, most in {"house": 1500, "pots": 60, "tea ltd": 600}.items())
+
+
+def test_what_came_back_before_counts_where_an_entry_does_not_say_who_bore_it() -> None:
+    """The units before it have taken their part of the line's price; other entries have none."""
+    three = Line(1, "sku", "p", "Thing", "ants", 3, 34, 100, 17, 2000)
+    bought = replace(SHARED, lines=(three, *SHARED.lines[1:]), total_minor=1660, status=OrderStatus.SHIPPED)
+    shipped = orders.Entry(1, "OrderShipped", {}, AT, AT)
+    back = [
+        orders.Entry(
+            number, "OrderRefunded", {"refund_id": f"r{number}", "amount_minor": minor, "units": {"1": 1}}, AT, AT
+        )
+        for number, minor in ((2, 33), (3, 33), (4, 34))
+    ]
+    alone = {"house": 0, "pots": 0}
+    assert [
+        ("r2", {**alone, "ants": 33}),
+        ("r3", {**alone, "ants": 33}),
+        ("r4", {**alone, "ants": 34}),
+    ] == rules.refunds(bought, [shipped, *back])
+    assert {**alone, "ants": 100} == rules.borne_so_far(bought, [shipped, *back])
+
+
+def test_a_credit_takes_back_the_tax_of_an_invoice_to_the_last_penny() -> None:
+    """Rounded down on all that was credited so far; whoever bears nothing gives nothing."""
+    first = {"house": 1, "pots": 0, "tea ltd": 7}
+    assert [Credit("house", 1, 0), Credit("tea ltd", 7, 1)] == rules.credits(SHARED, first, {})
+    second = {"pots": 60, "tea ltd": 5}
+    assert [Credit("pots", 60, 10), Credit("tea ltd", 5, 1)] == rules.credits(SHARED, second, first)
+    rest = {"house": 1499, "tea ltd": 588}
+    assert [Credit("house", 1499, 250), Credit("tea ltd", 588, 98)] == rules.credits(
+        SHARED, rest, rules.both(first, second)
+    )
+    assert {"house": 1, "pots": 60, "tea ltd": 12} == rules.both(first, second)
 
 
 def _refund(bought: Order, amount_minor: int, units: orders.Units, number: int) -> orders.Change:

@@ -78,7 +78,7 @@ async def test_refunds_at_once_never_exceed_the_capture(till):
 
 
 async def test_the_same_refund_id_for_something_else_is_a_conflict(till):
-    """REFUND_CONFLICT for another amount, currency or order."""
+    """REFUND_CONFLICT for another amount, currency or order, or other sellers."""
     _, order_id = await given_wallet_order(till, 900)
     _, other = await given_wallet_order(till, 900)
     intent = refund_of(order_id, 100)
@@ -89,8 +89,10 @@ async def test_the_same_refund_id_for_something_else_is_a_conflict(till):
         refund_of(other, 100, refund_id=intent.refund_id),
         refund_of(order_id, 100, refund_id=intent.refund_id, currency="EUR"),
         refund_of(order_id, 100, currency="EUR"),
+        refund_of(order_id, 100, refund_id=intent.refund_id, sold={"tea": 100}),
+        refund_of(order_id, 100, refund_id=intent.refund_id, borne={"tea": 100}),
     )
-    assert ["REFUND_CONFLICT"] * 5 == [reason_in(each) for each in results]
+    assert ["REFUND_CONFLICT"] * 7 == [reason_in(each) for each in results]
 
 
 async def test_only_captured_money_goes_back(till):

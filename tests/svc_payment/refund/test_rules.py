@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from mesh.refusals import Refusal
+from svc_payment.errors import RefundConflict
 from svc_payment.payment import rules as payments
 from svc_payment.payment.rules import Intent, Payment, Status
 from svc_payment.refund import rules
@@ -24,8 +25,8 @@ def payment(status: Status = Status.CAPTURED, provider: str = payments.WALLET, *
     return replace(begun, status=status, captured_minor=100 if status is Status.CAPTURED else 0, **changes)
 
 
-def asked(amount_minor: int | None = None, currency: str | None = None) -> Asked:
-    return Asked(uuid.UUID(int=3), ORDER, amount_minor, currency)
+def asked(amount_minor: int | None = None, currency: str | None = None, **parts) -> Asked:
+    return Asked(uuid.UUID(int=3), ORDER, amount_minor, currency, **parts)
 
 
 def test_a_wallet_refund_is_done_at_once():
@@ -65,6 +66,27 @@ def test_what_cannot_go_back(of, wanted, reason):
     with pytest.raises(Refusal) as refusal:
         rules.decide(of, wanted, at=NOW)
     assert reason == refusal.value.reason
+
+
+def test_the_same_refund_is_the_same_and_nothing_else():
+    """Of what sellers sold and bear as well; one of before they were asked about is not held against anybody."""
+    wanted = asked(40, "GBP", sold={"tea": 60}, borne={"tea": 30})
+    _, stored = rules.decide(payment(), wanted, at=NOW)
+    rules.refuse_other(stored, wanted)
+    rules.refuse_other(stored, replace(wanted, currency=None))
+    rules.refuse_other(replace(stored, sold=None, borne=None), wanted)
+    for change in (
+        {"order_id": uuid.UUID(int=9)},
+        {"amount_minor": 41},
+        {"amount_minor": None},
+        {"currency": "EUR"},
+        {"sold": {"tea": 61}},
+        {"sold": {}},
+        {"borne": {"tea": 31}},
+        {"borne": {}},
+    ):
+        with pytest.raises(RefundConflict):
+            rules.refuse_other(stored, replace(wanted, **change))
 
 
 def test_a_refund_goes_the_way_of_the_capture_backwards():

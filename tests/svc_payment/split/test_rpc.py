@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import grpc
@@ -17,6 +18,8 @@ from titan.payment.v1 import ledger_service_pb2, split_pb2
 from titan.payment.v1 import split_service_pb2 as pb
 
 FINANCE = as_user(roles=("finance",))
+POOL_SIZE = 10
+"""How many connections the package has here."""
 
 
 @pytest.fixture
@@ -40,6 +43,18 @@ async def book(till) -> dict[str, int]:
     found = await till.stubs.ledger.GetTrialBalance(request, metadata=FINANCE)
     assert found.balanced
     return {line.code: line.sums.balance.minor_units for line in found.lines}
+
+
+async def deadlocks(db) -> int:
+    """Return how many circles Postgres has broken in this database; each of its sessions tells what it knows first."""
+    async with AsyncExitStack() as stack:
+        sessions = [await stack.enter_async_context(db.hot_read()) for _ in range(POOL_SIZE)]
+        for each in sessions:
+            await each.execute("SELECT pg_stat_force_next_flush()")
+        count: int = await sessions[0].fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
+    return count
 
 
 async def shares(till, seller_id: str, who=FINANCE, **page) -> pb.ListSellerSharesResponse:
@@ -79,6 +94,7 @@ async def test_a_release_that_comes_first_holds_on_its_way(till, seller):
 async def test_a_refund_comes_out_of_escrow_and_later_out_of_what_the_seller_is_owed(till, seller):
     """With its part of the fee; the same refund again takes nothing again."""
     order_id, sold = await given_captured(till, 2000), {seller: 1000}
+    await till.hold(order_id, **sold)
     first = refund_of(order_id, 300, sold=sold, borne={seller: 250})
     for _ in range(2):
         (result,) = await till.refund(first)
@@ -96,6 +112,7 @@ async def test_a_refund_comes_out_of_escrow_and_later_out_of_what_the_seller_is_
 
 async def test_two_refunds_of_one_order_in_one_call_are_both_borne(till, seller):
     order_id, sold = await given_captured(till, 1000), {seller: 1000}
+    await till.hold(order_id, **sold)
     intents = [refund_of(order_id, minor, sold=sold, borne={seller: minor}) for minor in (100, 200)]
     assert ["", ""] == [reason_in(each) for each in await till.refund(*intents)]
     assert (700, 0) == await till.balance(seller)
@@ -109,11 +126,48 @@ async def test_what_was_refunded_before_anything_was_held_never_comes_into_escro
     assert (0, 0) == await till.balance(seller)
 
 
+async def test_a_refund_holds_nothing(till, seller):
+    """The parcel may have arrived before anything was split, and then nobody would release it: the house bears it."""
+    order_id, before = await given_captured(till, 1000), await book(till)
+    for _ in range(2):
+        (result,) = await till.refund(refund_of(order_id, 300, sold={seller: 600}, borne={seller: 300}))
+        assert "" == reason_in(result)
+    assert -600 == (await book(till))["sales"] - before["sales"]
+    balance = pb.GetSellerBalanceRequest(seller_id=seller)
+    assert "ACCOUNT_NOT_FOUND" == await refused(till.stubs.splits.GetSellerBalance(balance, metadata=FINANCE))
+
+
+async def test_what_was_borne_before_comes_off_what_is_held(till, seller):
+    """By who was said to bear it, also where a parcel arrives that was paid before anything was split."""
+    for step in (till.hold, till.release):
+        order_id, name = await given_captured(till, 1000), f"{seller}_{step.__name__}"
+        await till.refund(refund_of(order_id, 200, sold={name: 600}, borne={name: 200}))
+        await till.refund(refund_of(order_id, 200, sold={name: 600}, borne={name: 0}))
+        assert "" == await step(order_id, **{name: 600})
+        assert ((400, 0) if step == till.hold else (0, 360)) == await till.balance(name)
+
+
+async def test_what_is_not_captured_yet_can_go_back_before_it_is_held(till, seller, provider, honest):
+    """A refund is decided while the provider still captures, whoever sold the goods; the hold comes after that."""
+    intent, sold = by_card(1000), {seller: 1000}
+    await authorized(till, intent)
+    provider.hold["capture"] = asyncio.Event()
+    await till.capture(intent.order_id)
+    (result,) = await till.refund(refund_of(intent.order_id, 400, sold=sold, borne={seller: 400}))
+    assert "" == reason_in(result)
+    assert "PAYMENT_NOT_CAPTURED" == await till.hold(intent.order_id, **sold)
+    provider.hold["capture"].set()
+    await captured(till, intent.order_id)
+    assert "" == await till.hold(intent.order_id, **sold)
+    assert (600, 0) == await till.balance(seller)
+
+
 async def test_a_card_refund_is_borne_when_it_is_decided(till, seller, provider, honest):
     """The provider may take its time; meanwhile the money is nobody's to be released."""
     intent = by_card(1000)
     await authorized(till, intent)
     await captured(till, intent.order_id)
+    await till.hold(intent.order_id, **{seller: 1000})
     provider.hold["refund"] = asyncio.Event()
     await till.refund(refund_of(intent.order_id, 400, sold={seller: 1000}, borne={seller: 400}))
     assert (600, 0) == await till.balance(seller)
@@ -170,13 +224,15 @@ async def test_the_house_is_no_seller_of_others(till):
     assert "INVALID_INPUT" == await refused(till.stubs.splits.BatchHoldShares(request, metadata=till.order))
 
 
-async def test_many_at_once_hold_release_and_refund_one_seller_without_a_penny_astray(till, seller):
-    """They lock in one order, so none waits for another in a circle."""
-    orders = [await given_captured(till, 100) for _ in range(6)]
+async def test_many_at_once_hold_release_and_refund_one_seller_without_a_penny_astray(till, seller, db):
+    """They lock in one order, so none waits for another in a circle; a circle would be broken, and tried again."""
+    orders = [await given_captured(till, 100) for _ in range(12)]
+    circles = await deadlocks(db)
     steps = [till.hold(each, **{seller: 100}) for each in orders]
     steps += [till.release(each, **{seller: 100}) for each in orders]
     await asyncio.gather(*steps, *(till.refund(refund_of(each, 50, sold={seller: 100})) for each in orders))
-    assert (0, 6 * 45) == await till.balance(seller)
+    assert (0, 12 * 45) == await till.balance(seller)
+    assert circles == await deadlocks(db)
 
 
 @pytest.mark.parametrize("place", ["after_lock", "before_commit", "after_commit"])

@@ -65,10 +65,14 @@ def test_the_same_again_is_the_same_and_other_shares_are_a_conflict() -> None:
     payment = paid(1000)
     shares = held(payment, tea=600, pot=400)
     assert shares is rules.hold(payment, {"pot": 400, "tea": 600}, shares, fee_basis_points=0, at=AT)
-    assert shares is rules.hold(payment, {}, shares, fee_basis_points=0, at=AT)
+    rules.refuse_other(shares, {"pot": 400, "tea": 600})
+    rules.refuse_other({}, {"pot": 400})
     for other in ({"tea": 600}, {"tea": 601, "pot": 399}):
         with pytest.raises(SharesConflict):
             rules.hold(payment, other, shares, fee_basis_points=FEE, at=AT)
+        with pytest.raises(SharesConflict):
+            rules.refuse_other(shares, other)
+    assert {"tea": 600, "pot": 400} == {seller: share.escrow_minor for seller, share in shares.items()}
     with pytest.raises(SharesConflict):
         held(payment, tea=600, pot=401)
 
@@ -80,9 +84,31 @@ def test_money_that_was_not_taken_is_not_held(status: Status) -> None:
 
 
 def test_what_went_back_before_is_not_held() -> None:
-    """All bore it in proportion, the house with them."""
-    assert 300 == held(paid(1000, refunded_minor=500), tea=600)["tea"].escrow_minor
-    assert 0 == held(paid(1000, refunded_minor=1000), tea=600)["tea"].escrow_minor
+    """Who was said to bear it bore it; where nobody was, all did in proportion, the house with them."""
+
+    def left(*earlier: tuple[int, dict[str, int]]) -> int:
+        payment = paid(1000, refunded_minor=sum(minor for minor, _ in earlier))
+        shares = rules.hold(payment, {"tea": 600}, {}, earlier=earlier, fee_basis_points=FEE, at=AT)
+        return shares["tea"].escrow_minor
+
+    assert [600, 300, 0] == [left(), left((500, {})), left((1000, {}))]
+    assert [500, 100] == [left((500, {"tea": 100})), left((500, {"tea": 500}))]
+    assert [450, 0] == [left((100, {"tea": 100}), (90, {})), left((700, {"tea": 100}), (300, {}))]
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 500), st.integers(0, 300)), max_size=5))
+def test_when_shares_are_held_makes_no_difference_to_who_bears_what(refunds: list[tuple[int, int, int]]) -> None:
+    """The saga may be later than a refund; the accounts come to the same."""
+    sold, payment, earlier = {"tea": 500, "pot": 300}, paid(900), []
+    at_once = rules.hold(payment, sold, {}, fee_basis_points=FEE, at=AT)
+    for asked_minor, tea, pot in refunds:
+        minor = min(asked_minor, 900 - payment.refunded_minor)
+        borne = {"tea": tea, "pot": pot} if tea or pot else {}
+        at_once = rules.bear(payment, at_once, minor, borne)
+        payment = replace(payment, refunded_minor=payment.refunded_minor + minor)
+        earlier.append((minor, borne))
+    assert at_once == rules.hold(payment, sold, {}, earlier=earlier, fee_basis_points=FEE, at=AT)
 
 
 def test_a_refund_comes_out_of_escrow_before_arrival() -> None:
@@ -164,6 +190,25 @@ def test_ids_of_movements_follow_from_what_they_are_for() -> None:
 
     assert ids() == ids() and 5 == len(set(ids()))
     assert not set(ids(uuid4())) & set(ids(uuid4()))
+
+
+def test_each_movement_says_what_it_is() -> None:
+    """So that whoever reads the books can tell them apart, and finds an account behind each."""
+    share = Share(uuid4(), "tea", "GBP", 1000, 0, FEE, AT)
+    released, back = replace(share, released_at=AT), {"refunded_minor": 500}
+
+    def kinds(was: Share | None, now: Share) -> list[str]:
+        found = rules.transfers(was, now, group_id=uuid4())
+        others = {each for transfer in found for each in (transfer.debit, transfer.credit) if each.seller_id}
+        assert others <= set(rules.accounts([now]))
+        assert all(each.order_id == now.order_id and each.amount_minor > 0 for each in found)
+        return [transfer.kind for transfer in found]
+
+    assert ["hold"] == kinds(None, share)
+    assert ["take_back"] == kinds(share, replace(share, **back))
+    assert ["release", "fee"] == kinds(share, released)
+    assert ["hold", "release", "fee"] == kinds(None, released)
+    assert ["take_back", "take_back"] == kinds(released, replace(released, **back))
 
 
 def test_a_sellers_account_is_not_anybody_elses() -> None:

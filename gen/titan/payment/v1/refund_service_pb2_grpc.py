@@ -49,11 +49,13 @@ class RefundServiceServicer:
     def BatchRefund(self, request, context):
         """Sends captured money back, one result each, never more than was captured.
 
-        Known by refund id: asked again, where it stands now. A capture that is decided but not done can be refunded; the
-        refund waits for it.
+        Known by refund id: asked again, where it stands now; REFUND_CONFLICT for another order, amount or sellers. A capture
+        that is decided but not done can be refunded; the refund waits for it.
         What sellers sold of the order bears its part: out of escrow before the release, after it out of what the seller is
-        owed and, in proportion, the platform's fee.
-        Results carry PAYMENT_NOT_FOUND, PAYMENT_NOT_CAPTURED, REFUND_TOO_LARGE, REFUND_CONFLICT or SHARES_CONFLICT.
+        owed and, in proportion, the platform's fee. A refund holds nothing: what is borne of one that was decided before
+        the hold comes off what is held, and of an order that is never held the house bears all.
+        Results carry PAYMENT_NOT_FOUND, PAYMENT_NOT_CAPTURED, REFUND_TOO_LARGE, REFUND_CONFLICT, or SHARES_CONFLICT for
+        other shares than are held.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
