@@ -138,6 +138,24 @@ _AUDIT_1 = (
     ),
     "COMMENT ON TABLE audit_entries IS 'titan audit, version 1'",
 )
+# `wrapped_by` says which master key wraps a user's key. Who is noted as erased is never given another one.
+_VAULT_1 = (
+    """
+    CREATE TABLE user_keys (
+        user_id     uuid PRIMARY KEY,
+        wrapped_by  text NOT NULL,
+        wrapped_key bytea NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE erased_users (
+        user_id   uuid PRIMARY KEY,
+        erased_at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
+    "CREATE INDEX erased_users_lately ON erased_users (erased_at)",
+    "COMMENT ON TABLE user_keys IS 'titan vault, version 1'",
+)
 
 
 def create_outbox(op: Operations) -> None:
@@ -161,4 +179,10 @@ def create_idempotency(op: Operations) -> None:
 def create_audit(op: Operations) -> None:
     """Create the audit log, version 1: its entries and its sealed blocks, both append-only."""
     for statement in _AUDIT_1:
+        op.execute(statement)
+
+
+def create_vault(op: Operations) -> None:
+    """Create the vault, version 1: the users' keys, and who was erased."""
+    for statement in _VAULT_1:
         op.execute(statement)

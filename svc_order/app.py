@@ -6,6 +6,8 @@ from functools import partial
 
 from mesh import housekeeping, relay
 from mesh.runtime import Hosted, Runtime
+from mesh.vault.master_keys import MasterKeyFile
+from mesh.vault.vault import Vault
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.intake import Intake
@@ -18,15 +20,14 @@ from svc_order.invoice.rpc import InvoiceServicer
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
 from svc_order.sales.rpc import SalesServicer
-from svc_order.settings import OrderSettings
-from svc_order.vault import Vault, load_master_key
+from svc_order.settings import MASTER_KEYS_FILE, OrderSettings
 
 
 async def build(runtime: Runtime) -> Hosted:
     """Return what the package hosts."""
     assert runtime.db is not None, "svc_order needs its database"
     settings = OrderSettings(secrets_dir=runtime.settings.secrets_dir)
-    vault = Vault(runtime.db, load_master_key(settings.secrets_dir))
+    vault = Vault(runtime.db, MasterKeyFile.of_folder(settings.secrets_dir, MASTER_KEYS_FILE))
     participants = Participants(runtime.clients)
     tasks, steps = Tasks(), Steps(participants)
     effects = Effects(runtime.db, steps, tasks, runtime.clock, lease_seconds=settings.lease_seconds)
@@ -45,6 +46,7 @@ async def build(runtime: Runtime) -> Hosted:
         background=[
             saga.sweep,
             vault.follow,
+            vault.keep_wrapped,
             partial(housekeeping.run, runtime.db, housekeeping.idempotency_keys, checkouts.prune),
             *relay.work_of(runtime),
         ],

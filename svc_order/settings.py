@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+MASTER_KEYS_FILE = "order_master_key"
+"""The file of the master keys that wrap the users' keys."""
+
 
 @dataclass(frozen=True, slots=True)
 class OrderSettings:
     """How long the package waits for what, and where its master key lies."""
 
     secrets_dir: Path
-    """The folder of the secret files; `order_master_key` in it wraps the users' keys."""
+    """The folder of the secret files; `MASTER_KEYS_FILE` is in it."""
     lease_seconds: float = 3.0
     """How long a coordinator may work on an order before another one picks it up."""
     give_up_seconds: float = 60.0

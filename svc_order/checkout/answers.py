@@ -11,12 +11,12 @@ from google.rpc import status_pb2
 from mesh.database import Database
 from mesh.refusals import Refusal
 from mesh.telemetry import get_logger
+from mesh.vault.vault import Vault
 from svc_order.checkout import store
 from svc_order.checkout.participants import CartOrdered
 from svc_order.checkout.steps import Steps
 from svc_order.checkout.tasks import Tasks
 from svc_order.checkout.waiting import Answer, Rests, WaitingRoom
-from svc_order.vault import Vault
 from titan.order.v1 import checkout_service_pb2
 
 log = get_logger("order.answers")

@@ -20,6 +20,7 @@ from mesh.clients import Clients
 from mesh.database import Database
 from mesh.refusals import IdempotencyKeyReused, Refusal
 from mesh.seams import Clock, Ids, failpoint
+from mesh.vault.vault import Vault
 from svc_order.checkout import rules, store
 from svc_order.checkout.rules import NOTHING_AGREED, Agreed, Quote, Sold, Wanted
 from svc_order.checkout.store import Key, Known, Recorded
@@ -28,7 +29,6 @@ from svc_order.order import rules as order_rules
 from svc_order.order import store as orders
 from svc_order.order.rules import Order, OrderStatus
 from svc_order.settings import OrderSettings
-from svc_order.vault import Vault
 from titan.cart.v1 import cart_service_pb2, cart_service_pb2_grpc
 from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc
 

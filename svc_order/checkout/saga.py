@@ -20,6 +20,7 @@ from mesh.database import Database
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock, failpoint
 from mesh.telemetry import get_logger
+from mesh.vault.vault import Unreadable, Vault
 from svc_order.checkout import store
 from svc_order.checkout.answers import Answers
 from svc_order.checkout.effects import Effects
@@ -35,7 +36,6 @@ from svc_order.order.rules import Allocations, Order
 from svc_order.order.values import datetime_of
 from svc_order.settings import OrderSettings
 from svc_order.split.rules import has_sellers, sold
-from svc_order.vault import Unreadable, Vault
 from titan.inventory.v1 import inventory_service_pb2
 from titan.order.v1 import checkout_service_pb2
 from titan.payment.v1 import payment_pb2, payment_service_pb2
@@ -141,7 +141,6 @@ class Saga:
             except Unreadable as unreadable:
                 log.exception("an order can't be opened", unreadable, order_id=str(each.view.order.order_id))
                 await self._postpone(each.view.order.order_id, UNREADABLE_SECONDS)
-        self._vault.trim()
         return due + len(taken)
 
     # One order's path.

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from svc_order import vault
+from mesh.vault import store as keys
 from svc_order.errors import OrdersUnderWay
 
 # An order needs its address until the parcel is there; its saga and its effects need what it sealed until they end.
@@ -39,4 +39,4 @@ async def erase(tx: asyncpg.Connection, user_id: UUID) -> None:
         OrdersUnderWay: An order still needs it.
     """
     await check(tx, user_id)
-    await vault.destroy_key(tx, user_id)
+    await keys.destroy_key(tx, user_id)

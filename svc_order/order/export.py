@@ -7,13 +7,13 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh.vault.vault import Erased, Vault
 from svc_order.credit_note import store as credit_notes
 from svc_order.credit_note.wire import to_wire as credit_to_wire
 from svc_order.invoice import store as invoices
 from svc_order.invoice.wire import to_wire as invoice_to_wire
 from svc_order.order import store
 from svc_order.order.values import timestamp
-from svc_order.vault import Erased, Vault
 from titan.order.v1 import order_pb2
 from titan.order.v1 import order_service_pb2 as pb
 

@@ -10,10 +10,10 @@ import asyncpg
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.powers import Reach
+from mesh.vault.vault import Erased, Vault
 from svc_order.errors import OrderNotFound
 from svc_order.order import store, wire
 from svc_order.order.view import Mark, View
-from svc_order.vault import Erased, Vault
 from titan.order.v1 import order_pb2
 
 

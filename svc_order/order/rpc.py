@@ -17,6 +17,7 @@ from mesh.database import Database
 from mesh.identity import Caller, caller_of
 from mesh.refusals import Overloaded
 from mesh.seams import Clock, Ids, failpoint
+from mesh.vault.vault import Vault
 from mesh.writes import Write
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
@@ -31,7 +32,6 @@ from svc_order.order.rules import OrderStatus
 from svc_order.order.values import datetime_of
 from svc_order.settings import OrderSettings
 from svc_order.split import rules as split
-from svc_order.vault import Vault
 from titan.order.v1 import order_pb2, order_service_pb2_grpc
 from titan.order.v1 import order_service_pb2 as pb
 

@@ -11,10 +11,10 @@ import asyncpg
 
 from mesh import pages
 from mesh.database import Database
+from mesh.vault.vault import Unreadable, Vault
 from svc_order.order.values import datetime_of, money, timestamp
 from svc_order.sales import store
 from svc_order.sales.rules import Grouped, Sold, Sums
-from svc_order.vault import Unreadable, Vault
 from titan.order.v1 import order_pb2, sales_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2 as pb
 

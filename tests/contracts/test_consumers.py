@@ -23,6 +23,7 @@ from mesh.received import Received
 from mesh.refusals import AccessDenied, Refusal, SessionRevoked
 from mesh.seams import SystemClock, SystemIds
 from mesh.topology import EDGE
+from mesh.vault.vault import Vault
 from svc_auth.privacy.participants import Participants as Privacy
 from svc_bulk.app import jobs_of
 from svc_bulk.feed.fetching import FeedRules
@@ -46,10 +47,10 @@ from svc_order.order.rules import Order, confirm
 from svc_order.order.values import timestamp
 from svc_order.settings import OrderSettings
 from svc_order.split.rules import SellerPart
-from svc_order.vault import Vault
 from svc_payment.reconciliation.rules import Found
 from tests.contracts.world import PRICE_MINOR, TOPOLOGY, World, gbp, order
 from tests.harness import as_service, as_user, titan_contract
+from tests.kms import Kms
 from titan.auth.v1 import (
     auth_service_pb2,
     auth_service_pb2_grpc,
@@ -121,7 +122,7 @@ async def intake(world: World) -> AsyncIterator[Intake]:
     """What svc_order quotes with."""
     clients, db = world.clients("svc_order"), world.databases["svc_order"]
     settings = OrderSettings(secrets_dir=world.secrets)
-    made = Intake(db, clients, Vault(db, bytes(32)), SystemClock(), SystemIds(), settings)
+    made = Intake(db, clients, Vault(db, Kms()), SystemClock(), SystemIds(), settings)
     yield made
     await made.close()
     await clients.close()

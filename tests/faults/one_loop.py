@@ -28,6 +28,7 @@ from mesh.powers import Powers
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import FailpointReached, ManualClock, SystemIds
 from mesh.secret_files import SecretFile
+from mesh.vault.vault import Vault
 from psp_sim import rules as psp_rules
 from psp_sim import wire as psp_wire
 from psp_sim.webhooks import Event, sign
@@ -45,13 +46,13 @@ from svc_order.checkout.tasks import Tasks
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
 from svc_order.settings import OrderSettings
-from svc_order.vault import Vault
 from svc_payment.app import Parts, assemble
 from svc_payment.payment import rpc as payment_rpc
 from svc_payment.providers.interface import ProviderRefused, ProviderUnavailable
 from svc_payment.providers.psp_sim import PspSim
 from svc_payment.settings import Settings as PaymentSettings
 from tests.harness import titan_contract, titan_policies
+from tests.kms import Kms
 from tests.svc_order.world import Carts, Products, World
 from titan.inventory.v1 import inventory_service_pb2
 
@@ -361,7 +362,7 @@ class OneLoop:
             },
             "svc_order",
         )
-        vault, tasks, steps = Vault(db, bytes(32)), Tasks(), Steps(Participants(channel))
+        vault, tasks, steps = Vault(db, Kms()), Tasks(), Steps(Participants(channel))
         effects = Effects(db, steps, tasks, self.clock, lease_seconds=SETTINGS.lease_seconds)
         saga = Saga(db, steps, effects, tasks, vault, self.clock, SETTINGS)
         intake = Intake(db, channel, vault, self.clock, self._ids, SETTINGS)

@@ -28,7 +28,7 @@ class Statements:
 
 @pytest.fixture(scope="module")
 async def database_url(postgres_server: Postgres, request: pytest.FixtureRequest) -> str:
-    """The DSN of a new database with outbox, inbox, idempotency, audit log and a table to play with."""
+    """The DSN of a new database with outbox, inbox, idempotency, audit log, vault and a table to play with."""
     name = request.module.__name__.rpartition(".")[2]
     await postgres_server.create_database(name, package=PACKAGE, extensions=())
     url = postgres_server.package_url(PACKAGE, name)
@@ -37,6 +37,7 @@ async def database_url(postgres_server: Postgres, request: pytest.FixtureRequest
     schema.create_inbox(statements)
     schema.create_idempotency(statements)
     schema.create_audit(statements)
+    schema.create_vault(statements)
     statements.execute(
         "CREATE TABLE stock (sku text PRIMARY KEY, on_hand int NOT NULL CHECK (on_hand >= 0), note jsonb)"
     )

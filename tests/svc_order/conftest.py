@@ -14,6 +14,7 @@ from mesh.clients import Clients
 from mesh.database import Database
 from mesh.interceptors.audit import Accesses
 from mesh.seams import SystemClock, SystemIds, failpoints
+from mesh.vault.vault import Vault
 from svc_order.checkout.effects import Effects
 from svc_order.checkout.intake import Intake
 from svc_order.checkout.participants import Participants
@@ -25,8 +26,8 @@ from svc_order.invoice.rpc import InvoiceServicer
 from svc_order.order.reads import Reads
 from svc_order.order.rpc import OrderServicer
 from svc_order.settings import OrderSettings
-from svc_order.vault import Vault
 from tests import harness
+from tests.kms import Kms
 from tests.svc_order.world import World
 from titan.order.v1 import (
     checkout_service_pb2,
@@ -118,7 +119,7 @@ async def start(database: Database, world: World) -> AsyncIterator[Any]:
         others = harness.serve(world.servicers())
         target = (await others.__aenter__()).target  # type: ignore[attr-defined]
         clients = Clients(target, metadata=harness.as_service("svc_order"))
-        vault = Vault(database, bytes(32))
+        vault = Vault(database, Kms())
         chosen = replace(SETTINGS, **settings)
         tasks, steps = Tasks(), Steps(Participants(clients))
         effects = Effects(database, steps, tasks, SystemClock(), lease_seconds=chosen.lease_seconds)

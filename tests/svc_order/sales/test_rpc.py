@@ -13,14 +13,15 @@ import pytest
 
 from mesh.database import Database
 from mesh.seams import SystemIds
+from mesh.vault.vault import Vault
 from svc_order.order import rules
 from svc_order.order.rules import Line
 from svc_order.order.values import timestamp
 from svc_order.order.wire import seal_text
 from svc_order.sales import store
 from svc_order.sales.rpc import SalesServicer
-from svc_order.vault import Vault
 from tests.harness import as_service, reason_of, serve
+from tests.kms import Kms
 from titan.order.v1 import order_pb2, sales_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2 as pb
 from titan.type.v1 import address_pb2
@@ -79,7 +80,7 @@ def sums(groups: Any) -> list[tuple[Any, ...]]:
 @pytest.fixture
 async def sales(fresh_database: Any) -> AsyncIterator[Sales]:
     db = await Database.connect(await fresh_database("svc_order"), pool_size=2, name="sales")
-    vault = Vault(db, bytes(32))
+    vault = Vault(db, Kms())
     async with serve({SALES: SalesServicer(db, vault)}, callers={SALES: frozenset({"svc_bulk"})}) as channel:
         yield Sales(db, vault, sales_service_pb2_grpc.SalesServiceStub(channel))
     await db.close()

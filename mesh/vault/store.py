@@ -1,0 +1,80 @@
+"""All SQL of the users' keys, and of the users who were erased."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+
+from mesh.vault.master_keys import WrappedKey
+
+_KEY = "user_id, wrapped_by, wrapped_key"
+_INSERT = """
+INSERT INTO user_keys (user_id, wrapped_by, wrapped_key)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[]) AS k (user_id, wrapped_by, wrapped_key)
+WHERE user_id NOT IN (SELECT e.user_id FROM erased_users e WHERE e.user_id = ANY($1::uuid[]))
+ORDER BY user_id
+ON CONFLICT DO NOTHING
+RETURNING user_id
+"""
+_ERASE = """
+WITH erased AS (INSERT INTO erased_users (user_id) VALUES ($1) ON CONFLICT DO NOTHING)
+DELETE FROM user_keys WHERE user_id = $1
+"""
+_ERASED_LATELY = "SELECT user_id FROM erased_users WHERE erased_at > now() - make_interval(secs => $1)"
+_NOT_WRAPPED_BY = f"""
+SELECT {_KEY} FROM user_keys
+WHERE wrapped_by <> $1 AND ($2::uuid IS NULL OR user_id > $2) ORDER BY user_id LIMIT $3
+"""
+_SAVE_REWRAPPED = """
+UPDATE user_keys k SET wrapped_by = n.wrapped_by, wrapped_key = n.wrapped_key
+FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::bytea[]) AS n (user_id, before, wrapped_by, wrapped_key)
+WHERE k.user_id = n.user_id AND k.wrapped_key = n.before
+"""
+
+
+async def find_keys(connection: asyncpg.Connection, user_ids: Sequence[UUID]) -> list[WrappedKey]:
+    """Return the keys of those of the users who have one."""
+    rows = await connection.fetch(f"SELECT {_KEY} FROM user_keys WHERE user_id = ANY($1::uuid[])", list(user_ids))
+    return [_key(row) for row in rows]
+
+
+async def insert_keys(connection: asyncpg.Connection, keys: Sequence[WrappedKey]) -> set[UUID]:
+    """Store new keys, and return whose are the users' keys now: who has one keeps it, and who was erased gets none."""
+    rows = await connection.fetch(
+        _INSERT, [key.user_id for key in keys], [key.wrapped_by for key in keys], [key.content for key in keys]
+    )
+    return {row["user_id"] for row in rows}
+
+
+async def destroy_key(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Erase a user: nothing that was sealed for them opens again. Call `Vault.forget` once it is committed."""
+    await tx.execute(_ERASE, user_id)
+
+
+async def list_erased_lately(connection: asyncpg.Connection, *, seconds: float) -> list[UUID]:
+    """Return the users who were erased within this time."""
+    return [row["user_id"] for row in await connection.fetch(_ERASED_LATELY, seconds)]
+
+
+async def list_not_wrapped_by(
+    connection: asyncpg.Connection, master_key_id: str, *, after: UUID | None, limit: int
+) -> list[WrappedKey]:
+    """Return the next keys after this user, at most `limit`, that another master key wraps."""
+    return [_key(row) for row in await connection.fetch(_NOT_WRAPPED_BY, master_key_id, after, limit)]
+
+
+async def save_rewrapped(connection: asyncpg.Connection, changes: Sequence[tuple[WrappedKey, WrappedKey]]) -> None:
+    """Store keys as they are wrapped now, each with how it was before; one that is gone or changed since stays so."""
+    await connection.execute(
+        _SAVE_REWRAPPED,
+        [after.user_id for _, after in changes],
+        [before.content for before, _ in changes],
+        [after.wrapped_by for _, after in changes],
+        [after.content for _, after in changes],
+    )
+
+
+def _key(row: asyncpg.Record) -> WrappedKey:
+    return WrappedKey(row["user_id"], row["wrapped_by"], row["wrapped_key"])

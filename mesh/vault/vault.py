@@ -1,0 +1,208 @@
+"""Seals and opens what belongs to users, with keys that are made when they are first needed.
+
+AES-256-GCM (NIST SP 800-38D) with random 96-bit nonces. The row's own id, and its column where a row has several sealed
+ones, is authenticated with the text, so that a sealed value can't be moved to another place.
+
+An erased user is noted beside the keys, and is never given another one. Every process forgets the key within a second
+or two; `follow` looks for those who were erased elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mesh.database import Database
+from mesh.refusals import Unavailable
+from mesh.telemetry import get_logger
+from mesh.vault import store
+from mesh.vault.master_keys import MasterKeys, WrappedKey
+
+log = get_logger("mesh.vault")
+
+CACHED_KEYS = 20_000
+FOLLOW_SECONDS = 1.0
+"""How often a process looks for users who were erased elsewhere, and for master keys that were added."""
+LOOK_BACK_SECONDS = 60.0
+"""An erasure that was committed late still counts from its beginning; twice what any transaction may take."""
+REWRAP_KEYS = 500
+"""At most so many keys are wrapped anew in one statement."""
+REWRAP_EVERY_SECONDS = 600.0
+"""How often keys are looked for that an older master key wraps: a process may not have seen the new one in time."""
+_NONCE_BYTES = 12
+
+
+class Unreadable(Exception):
+    """Something sealed can't be opened: its key is gone, or it is not what was sealed for this row."""
+
+
+class Erased(Unreadable):
+    """Something sealed can't be opened, as its user was erased."""
+
+
+class Vault:
+    """The users' keys of one database, as far as this process has them at hand."""
+
+    def __init__(self, db: Database, master_keys: MasterKeys) -> None:
+        self._db = db
+        self._master_keys = master_keys
+        self._keys: OrderedDict[UUID, AESGCM | None] = OrderedDict()  # None for whoever was erased
+
+    async def prepare(self, user_ids: Iterable[UUID]) -> None:
+        """Have the keys of these users at hand, made where there are none; `seal` and `open` then need no wait.
+
+        A key may be made for somebody who is not stored in the end; it stays, and opens nothing.
+
+        Raises:
+            Unavailable: The database, or what has the master keys, does not answer.
+        """
+        missing = sorted({user_id for user_id in user_ids if not self._at_hand(user_id)})
+        if not missing:
+            return
+        async with self._db.hot_read() as connection:
+            found = await store.find_keys(connection, missing)
+        if len(found) < len(missing):
+            known = {key.user_id for key in found}
+            found += await self._make([user_id for user_id in missing if user_id not in known])
+        if found:
+            await self._take(found)
+
+    def forget(self, user_id: UUID) -> None:
+        """Open and seal nothing more of a user who was erased."""
+        self._keys[user_id] = None
+
+    async def follow(self) -> None:
+        """Forget the keys of users whom other processes erased, and learn of new master keys; until cancelled."""
+        while True:
+            self.trim()
+            self._master_keys.refresh()
+            try:
+                await self.forget_erased()
+            except Unavailable:
+                pass  # nobody can be erased meanwhile either
+            await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def forget_erased(self) -> None:
+        """Forget the keys of users who were erased in the last minute."""
+        async with self._db.hot_read() as connection:
+            erased = await store.list_erased_lately(connection, seconds=LOOK_BACK_SECONDS)
+        for user_id in erased:
+            if self._keys.get(user_id) is not None:
+                self.forget(user_id)
+
+    def seal(self, user_id: UUID, row_id: UUID, text: bytes, column: bytes = b"") -> bytes:
+        """Return `text` sealed for a row of a user whose key was prepared.
+
+        What is sealed for an erased user gets a key that nobody keeps: a call of theirs that was under way is carried
+        out, and what it says is as unreadable as the rest.
+        """
+        nonce, key = os.urandom(_NONCE_BYTES), self._key(user_id) or AESGCM(AESGCM.generate_key(256))
+        return nonce + key.encrypt(nonce, text, row_id.bytes + column)
+
+    def open(self, user_id: UUID, row_id: UUID, sealed: bytes, column: bytes = b"") -> bytes:
+        """Return what was sealed for a row of a user whose key was prepared.
+
+        Raises:
+            Erased: The user was.
+            Unreadable: It was sealed for another row or with another key, or was changed.
+        """
+        try:
+            key = self._key(user_id)
+            if key is None:
+                raise Erased(f"the user of row {row_id} was erased")
+            return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], row_id.bytes + column)
+        except (InvalidTag, KeyError, ValueError) as error:
+            raise Unreadable(f"something sealed for row {row_id} can't be opened") from error
+
+    def trim(self) -> None:
+        """Forget the keys that were not asked for for longest, beyond the limit of the cache."""
+        while len(self._keys) > CACHED_KEYS:
+            self._keys.popitem(last=False)
+
+    async def rewrap(self) -> int:
+        """Have the newest master key wrap every key that an older one does, and say how many; a few at a time.
+
+        Users' keys stay as they are, and so does all that is sealed with them. It may be stopped anywhere, and run by
+        two at once.
+
+        Raises:
+            Unavailable: The database, or what has the master keys, does not answer.
+        """
+        newest, count, unopened, after = self._master_keys.newest, 0, 0, None
+        while True:
+            async with self._db.hot_read() as connection:
+                old = await store.list_not_wrapped_by(connection, newest, after=after, limit=REWRAP_KEYS)
+            opened = [
+                (before, key)
+                for before, key in zip(old, await self._master_keys.unwrap(old), strict=True)
+                if key is not None
+            ]
+            wrapped = await self._master_keys.wrap([(before.user_id, key) for before, key in opened])
+            changes = [(before, now) for (before, _), now in zip(opened, wrapped, strict=True)]
+            async with self._db.hot_read() as connection:
+                await store.save_rewrapped(connection, changes)
+            count, unopened = count + len(changes), unopened + len(old) - len(opened)
+            if len(old) < REWRAP_KEYS:
+                break
+            after = old[-1].user_id
+        if unopened:
+            log.error("no master key opens some users' keys: bring back the one that does", keys=unopened)
+        elif count:
+            log.info("this master key wraps every user's key: older ones may be retired", key=newest, keys=count)
+        return count
+
+    async def keep_wrapped(self) -> None:
+        """Rewrap now, whenever a master key was added, and every ten minutes; until cancelled.
+
+        Every process does: whoever comes second finds nothing left, and a lock would cost each package a connection.
+        """
+        while True:
+            done = self._master_keys.newest
+            try:
+                await self.rewrap()
+            except Unavailable:
+                done = ""  # once more as soon as it is back
+            for _ in range(int(REWRAP_EVERY_SECONDS / FOLLOW_SECONDS)):
+                await asyncio.sleep(FOLLOW_SECONDS)
+                if self._master_keys.newest != done:
+                    break
+
+    def _at_hand(self, user_id: UUID) -> bool:
+        if user_id not in self._keys:
+            return False
+        self._keys.move_to_end(user_id)
+        return True
+
+    def _key(self, user_id: UUID) -> AESGCM | None:
+        self._keys.move_to_end(user_id)
+        return self._keys[user_id]
+
+    async def _make(self, user_ids: Sequence[UUID]) -> list[WrappedKey]:
+        """Make keys for users who have none; returns those that others have made meanwhile."""
+        fresh = {user_id: AESGCM.generate_key(256) for user_id in user_ids}
+        wrapped = await self._master_keys.wrap(list(fresh.items()))
+        async with self._db.hot_read() as connection:
+            made = await store.insert_keys(connection, wrapped)
+            rest = [user_id for user_id in user_ids if user_id not in made]
+            others = await store.find_keys(connection, rest) if rest else []
+        for user_id in made:
+            self._keys[user_id] = AESGCM(fresh[user_id])
+        for user_id in set(rest) - {key.user_id for key in others}:
+            self.forget(user_id)
+        return others
+
+    async def _take(self, found: Sequence[WrappedKey]) -> None:
+        for wrapped, key in zip(found, await self._master_keys.unwrap(found), strict=True):
+            if key is None:
+                # Of this user alone nothing can be read; whoever opens it hears so. The others of the set go on.
+                log.error(
+                    "a user's key can't be unwrapped", user_id=str(wrapped.user_id), master_key=wrapped.wrapped_by
+                )
+            else:
+                self._keys[wrapped.user_id] = AESGCM(key)
