@@ -11,6 +11,8 @@ from mesh import housekeeping, relay
 from mesh.database import Database
 from mesh.runtime import Background, Hosted, Runtime
 from mesh.seams import Clock
+from mesh.vault.master_keys import MasterKeyFile
+from mesh.vault.vault import Vault
 from svc_auth import settings as auth_settings
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
@@ -18,6 +20,7 @@ from svc_auth.auth.rpc import AuthServicer
 from svc_auth.auth.sessions import Sessions
 from svc_auth.auth.tokens import Issuer
 from svc_auth.auth.trials import PasswordTrials
+from svc_auth.blind_index import BlindIndex
 from svc_auth.clock import DatabaseClock
 from svc_auth.factor.factors import Factors
 from svc_auth.factor.rpc import SecondFactorServicer
@@ -34,17 +37,20 @@ from svc_auth.passkey.ceremonies import RelyingParty
 from svc_auth.passkey.passkeys import Passkeys
 from svc_auth.passkey.rpc import PasskeyServicer
 from svc_auth.passwords import Passwords
+from svc_auth.personal import MASTER_KEYS_FILE, Personal
+from svc_auth.plain.columns import Plain
 from svc_auth.privacy.erasures import Erasures
 from svc_auth.privacy.exports import Exports
 from svc_auth.privacy.participants import Participants
 from svc_auth.privacy.rpc import PrivacyServicer
-from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
+from svc_auth.sealing import FLOWS, LINKS, SECOND_FACTORS, Seal
 from svc_auth.user import notice_store, notices
 from svc_auth.user import store as user_store
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.breached import BreachedPasswords
 from svc_auth.user.changes import PasswordChanges
 from svc_auth.user.policy import PasswordPolicy
+from svc_auth.user.profiles import Profiles
 from svc_auth.user.rpc import UserServicer
 
 
@@ -53,7 +59,8 @@ async def build(runtime: Runtime) -> Hosted:
     assert runtime.db is not None, "svc_auth needs Postgres"
     settings, db, clock, ids = auth_settings.read(), runtime.db, DatabaseClock(runtime.clock), runtime.ids
     mesh = runtime.topology
-    master = MasterKey.of_folder(runtime.settings.secrets_dir)
+    secrets_dir = runtime.settings.secrets_dir
+    master = MasterKey.of_folder(secrets_dir)
     ring = KeyRing(master)
     keeper = KeyKeeper(db, ring, master, clock, ids, settings)
     feed = RevocationFeed(
@@ -61,21 +68,26 @@ async def build(runtime: Runtime) -> Hosted:
     )
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords.bundled(), settings.shop_name)
     issuer = Issuer(ring, clock, ids, issuer=mesh.token_issuer, audience=mesh.token_audience, cell=mesh.cell)
-    trials = PasswordTrials(db, passwords, clock)
-    changes = PasswordChanges(db, trials, passwords, policy, feed, ids)
-    factors = Factors(db, trials, Seal.of_folder(runtime.settings.secrets_dir, SECOND_FACTORS), clock)
-    sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
-    tls, secrets_dir = httpx.create_ssl_context(), runtime.settings.secrets_dir
+    vault = Vault(db, MasterKeyFile.of_folder(secrets_dir, MASTER_KEYS_FILE))
+    personal, index = Personal(vault), BlindIndex.of_folder(secrets_dir)
+    profiles, plain = Profiles(db, personal), await Plain.load(db, personal, index, clock)
+    trials = PasswordTrials(db, passwords, index, clock)
+    changes = PasswordChanges(db, trials, passwords, policy, profiles, feed, ids)
+    factors = Factors(db, trials, profiles, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
+    sessions = Sessions(db, issuer, trials, factors, personal, feed, clock, ids)
+    tls = httpx.create_ssl_context()
     clients = [ProviderClient(provider, secrets_dir, tls) for provider in settings.providers.values()]
-    federation = Federation(db, clients, sessions, clock, ids)
+    flows = Seal.of_folder(secrets_dir, FLOWS)
+    federation = Federation(db, clients, sessions, profiles, personal, index, plain, flows, clock, ids)
     party = RelyingParty(settings.shop_name, settings.shop_url)
-    passkeys = Passkeys(db, party, sessions, clock, ids)
-    links = Links(db, passwords, policy, feed, Seal.of_folder(runtime.settings.secrets_dir, LINKS), clock, ids)
+    passkeys = Passkeys(db, party, sessions, profiles, personal, clock, ids)
+    links = Links(db, passwords, policy, profiles, index, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
     packages = Participants(runtime.clients)
-    erasures = Erasures(db, packages, trials, factors, sessions, feed, clock)
+    erasures = Erasures(db, packages, trials, factors, sessions, vault, feed, clock)
     await feed.look()  # the clock is right from here on
     await keeper.load()
-    await ensure_accounts(db, passwords, runtime.settings.secrets_dir, clock, ids)
+    await plain.seal_all()
+    await ensure_accounts(db, passwords, profiles, index, secrets_dir, clock, ids)
 
     async def close_passwords() -> None:
         passwords.close()
@@ -86,15 +98,22 @@ async def build(runtime: Runtime) -> Hosted:
             "titan.auth.v1.FederationService": FederationServicer(federation),
             "titan.auth.v1.LinkService": LinkServicer(links),
             "titan.auth.v1.PasskeyService": PasskeyServicer(passkeys),
-            "titan.auth.v1.PrivacyService": PrivacyServicer(erasures, Exports(db, packages, clock)),
+            "titan.auth.v1.PrivacyService": PrivacyServicer(
+                erasures, Exports(db, packages, profiles, sessions, passkeys)
+            ),
             "titan.auth.v1.SecondFactorService": SecondFactorServicer(factors),
-            "titan.auth.v1.UserService": UserServicer(db, passwords, policy, changes, clock, ids),
+            "titan.auth.v1.UserService": UserServicer(
+                db, passwords, policy, changes, profiles, index, plain, clock, ids
+            ),
         },
         background=[
             keeper.follow,
             feed.follow,
             links.follow,
             erasures.follow,
+            vault.follow,
+            vault.keep_wrapped,
+            plain.follow,
             _housekeeping(db, clock),
             *relay.work_of(runtime, topics=(user_store.TOPIC, link_store.TOPIC)),
         ],

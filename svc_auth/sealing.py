@@ -20,6 +20,7 @@ MASTER_KEY_FILE = "auth_master_key"
 SIGNING_KEYS = b"titan svc_auth signing keys"
 SECOND_FACTORS = b"titan svc_auth second factors"
 LINKS = b"titan svc_auth one-time links"
+FLOWS = b"titan svc_auth sign-in flows"
 _NONCE_BYTES = 12
 _LEAST_MASTER_CHARACTERS = 32
 

@@ -1,4 +1,8 @@
-"""All SQL about tries of a password or a code: whose the address is, and the wrong ones that were counted."""
+"""All SQL about tries of a password or a code: whose the address is, and the wrong ones that were counted.
+
+Tries of a password are counted under what the address is found by, whether anybody has it or not: `email_hash` is that
+keyed hash, or `factor_key`.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,6 @@ def factor_key(user_id: UUID) -> bytes:
     return hashlib.sha256(b"second factor " + user_id.bytes).digest()
 
 
-def email_hash(email: str) -> bytes:
-    """Return the key under which attempts on an address are counted, whether it exists or not."""
-    return hashlib.sha256(b"sign-in " + email.encode()).digest()
-
-
 @dataclass(frozen=True)
 class Credentials:
     """Who has an address, the hash of their password if any, and whether a second factor is in force."""
@@ -31,18 +30,19 @@ class Credentials:
     second_factor: bool
 
 
-async def find_credentials(connection: asyncpg.Connection, email: str) -> tuple[Credentials | None, Attempts | None]:
+async def find_credentials(
+    connection: asyncpg.Connection, email_index: bytes
+) -> tuple[Credentials | None, Attempts | None]:
     """Return who has an address, if anybody, and the wrong passwords that it saw, if any."""
     row = await connection.fetchrow(
         """
         SELECT u.user_id, u.roles, u.password_hash, f.confirmed_at, a.failures, a.failed_at, a.blocked_until
         FROM (SELECT 1) AS always
-        LEFT JOIN users u ON u.email = $1
+        LEFT JOIN users u ON u.email_index = $1
         LEFT JOIN second_factors f ON f.user_id = u.user_id
-        LEFT JOIN sign_in_attempts a ON a.email_hash = $2
+        LEFT JOIN sign_in_attempts a ON a.email_hash = $1
         """,
-        email,
-        email_hash(email),
+        email_index,
     )
     attempts = None if row["failures"] is None else Attempts(row["failures"], row["failed_at"], row["blocked_until"])
     if row["user_id"] is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from svc_auth.errors import (
 )
 from svc_auth.factor import rules as factor_rules
 from svc_auth.factor.factors import Factors, Proof
+from svc_auth.personal import Column, Personal
 from svc_auth.user import store as user_store
 
 SIGN_IN_TRIES = 2
@@ -55,6 +56,7 @@ class Sessions:
         issuer: Issuer,
         trials: PasswordTrials,
         factors: Factors,
+        personal: Personal,
         feed: RevocationFeed,
         clock: Clock,
         ids: Ids,
@@ -63,11 +65,12 @@ class Sessions:
         self._issuer = issuer
         self._trials = trials
         self._factors = factors
+        self._personal = personal
         self._feed = feed
         self._clock = clock
         self._ids = ids
         # Guests come in crowds; those that come together share a transaction.
-        self.guests: Batcher[tuple[NewSession, Command], None] = Batcher(self._open_guests, name="auth.guests")
+        self.guests: Batcher[tuple[NewSession, str, Command], None] = Batcher(self._open_guests, name="auth.guests")
 
     async def sign_in(self, email: str, password: str, *, client_name: str = "") -> Pair | Challenge:
         """Open a session for whoever knows the password; where the user has a second factor, ask for that first.
@@ -77,7 +80,7 @@ class Sessions:
             SignInThrottled: The address has seen too many wrong ones.
         """
         for _ in range(SIGN_IN_TRIES):
-            opened = await self._open(await self._trials.of(email, password), client_name)
+            opened = await self._open(await self._trials.of_address(email, password), client_name)
             if opened is not None:
                 return opened
         raise CredentialsInvalid("address and password do not belong together")
@@ -85,6 +88,7 @@ class Sessions:
     async def _open(self, passed: Passed, client_name: str) -> Pair | Challenge | None:
         """Return what a right password opens, or None where the stored hash is another one by now."""
         found = passed.credentials
+        sealed_name = await self._personal.sealed_name(found.subject.user_id, client_name)
         async with self._db.hot() as tx:
             if not await user_store.hold_password(
                 tx, found.subject.user_id, passed.password_hash, stronger_hash=passed.stronger_hash
@@ -95,7 +99,7 @@ class Sessions:
             return await self.admit(
                 tx,
                 found.subject,
-                client_name=client_name,
+                client_name=sealed_name,
                 amr=factor_rules.BY_PASSWORD,
                 second_factor=found.second_factor,
             )
@@ -105,11 +109,14 @@ class Sessions:
         tx: asyncpg.Connection,
         subject: Subject,
         *,
-        client_name: str,
+        client_name: bytes | None,
         amr: tuple[str, ...],
         second_factor: bool,
     ) -> Pair | Challenge:
-        """Open a session for a held user whose first factor was right, or ask for the second one."""
+        """Open a session for a held user whose first factor was right, or ask for the second one.
+
+        `client_name` is as `Personal.sealed_name` gives it, and moves from the challenge to the session as it is.
+        """
         if second_factor:
             challenge, at = Challenge(new_refresh_token()), self._clock.now()
             waiting = OpenChallenge(store.token_hash(challenge.token), subject.user_id, client_name, amr)
@@ -118,7 +125,9 @@ class Sessions:
             return challenge
         return await self.open(tx, subject, client_name=client_name, amr=amr)
 
-    async def open(self, tx: asyncpg.Connection, subject: Subject, *, client_name: str, amr: tuple[str, ...]) -> Pair:
+    async def open(
+        self, tx: asyncpg.Connection, subject: Subject, *, client_name: bytes | None, amr: tuple[str, ...]
+    ) -> Pair:
         """Open a session for a held user who has shown all that is asked for."""
         at = self._clock.now()
         session, refresh = self._new_session(subject.user_id, client_name, amr)
@@ -169,9 +178,9 @@ class Sessions:
 
     async def open_guest(self, *, client_name: str = "") -> Pair:
         """Make a guest and open their session."""
-        session, refresh = self._new_session(self._ids.new(), client_name)
+        session, refresh = self._new_session(self._ids.new(), None)
         by = audit.command(actor_id=session.user_id, session_id=session.session_id)
-        await self.guests.submit((session, by))
+        await self.guests.submit((session, client_name, by))
         return self._pair(Subject(session.user_id, True), session, refresh)
 
     async def refresh(self, refresh_token: str) -> Pair:
@@ -222,7 +231,9 @@ class Sessions:
     async def list_live(self, user_id: UUID, *, before: UUID | None, limit: int) -> list[LiveSession]:
         """Return the sessions of a user that still count, the newest first, at most `limit`, older than `before`."""
         async with self._db.hot_read() as connection:
-            return await store.list_sessions(connection, user_id, at=self._clock.now(), before=before, limit=limit)
+            found = await store.list_sessions(connection, user_id, at=self._clock.now(), before=before, limit=limit)
+        names = await self._personal.opened_names(user_id, [each.sealed_client_name for each in found])
+        return [replace(each, client_name=name) for each, name in zip(found, names, strict=True)]
 
     async def end(self, user_id: UUID, session_id: UUID) -> None:
         """End one session of a user; one that has ended stays as it is.
@@ -257,18 +268,28 @@ class Sessions:
             await audit.accept(tx, user_store.resource(subject_id))
         return self._issuer.access_token(subject, session_id=session_id, actor_id=actor_id)
 
-    def _new_session(self, user_id: UUID, client_name: str, amr: tuple[str, ...] = ()) -> tuple[NewSession, str]:
+    def _new_session(
+        self, user_id: UUID, client_name: bytes | None, amr: tuple[str, ...] = ()
+    ) -> tuple[NewSession, str]:
         refresh = new_refresh_token()
         return NewSession(self._ids.new(), user_id, store.token_hash(refresh), client_name, amr), refresh
 
     def _pair(self, subject: Subject, session: NewSession, refresh: str) -> Pair:
         return self._issuer.pair(subject, session_id=session.session_id, amr=session.amr, refresh_token=refresh)
 
-    async def _open_guests(self, guests: list[tuple[NewSession, Command]]) -> Sequence[None]:
-        at, sessions = self._clock.now(), [session for session, _ in guests]
+    async def _open_guests(self, guests: list[tuple[NewSession, str, Command]]) -> Sequence[None]:
+        await self._personal.prepare(*(session.user_id for session, client_name, _ in guests if client_name))
+        at = self._clock.now()
+        sessions = [
+            replace(
+                session,
+                client_name=self._personal.seal(session.user_id, session.user_id, Column.CLIENT_NAME, client_name),
+            )
+            for session, client_name, _ in guests
+        ]
         async with self._db.hot() as tx:
             await user_store.insert_guests(tx, [session.user_id for session in sessions], at=at)
             ends_at = rules.refresh_end(Subject(sessions[0].user_id, True), opened_at=at, at=at)
             await store.insert_sessions(tx, sessions, at=at, expires_at=ends_at)
-            await write(tx, audit.accepting([(by, store.resource(session.session_id)) for session, by in guests]))
+            await write(tx, audit.accepting([(by, store.resource(session.session_id)) for session, _, by in guests]))
         return [None] * len(sessions)

@@ -40,15 +40,16 @@ class NewSession:
     session_id: UUID
     user_id: UUID
     token_hash: bytes
-    client_name: str = ""
+    client_name: bytes | None = None
+    """Sealed, as wherever this store has it."""
     amr: tuple[str, ...] = ()
 
 
 _INSERT_SESSIONS = """
 WITH opened AS (
-    INSERT INTO sessions (session_id, user_id, client_name, amr, created_at, expires_at)
+    INSERT INTO sessions (session_id, user_id, sealed_client_name, amr, created_at, expires_at)
     SELECT session_id, user_id, client_name, string_to_array(amr, ' '), $4, $5
-    FROM unnest($1::uuid[], $2::uuid[], $6::text[], $7::text[]) AS n (session_id, user_id, client_name, amr)
+    FROM unnest($1::uuid[], $2::uuid[], $6::bytea[], $7::text[]) AS n (session_id, user_id, client_name, amr)
 )
 INSERT INTO refresh_tokens (token_hash, session_id, issued_at, expires_at)
 SELECT token_hash, session_id, $4, $5 FROM unnest($1::uuid[], $3::bytea[]) AS n (session_id, token_hash)
@@ -84,7 +85,7 @@ async def lock_refresh(tx: asyncpg.Connection, hashed: bytes) -> RefreshState | 
     row = await tx.fetchrow(_LOCK_REFRESH, hashed)
     if row is None:
         return None
-    user = await tx.fetchrow("SELECT email IS NULL AS guest, roles FROM users WHERE user_id = $1", row["user_id"])
+    user = await tx.fetchrow("SELECT email_index IS NULL AS guest, roles FROM users WHERE user_id = $1", row["user_id"])
     subject = Subject(row["user_id"], user["guest"], tuple(user["roles"]))
     times = row["created_at"], row["expires_at"], row["spent_at"], row["revoked_at"]
     return RefreshState(row["session_id"], subject, *times, tuple(row["amr"]))
@@ -150,11 +151,13 @@ class LiveSession:
     created_at: datetime
     refreshed_at: datetime
     expires_at: datetime
-    client_name: str
+    sealed_client_name: bytes | None
+    client_name: str = ""
+    """What was sealed, where it was opened."""
 
 
 _LIST_SESSIONS = """
-SELECT s.session_id, s.created_at, t.issued_at AS refreshed_at, s.expires_at, s.client_name
+SELECT s.session_id, s.created_at, t.issued_at AS refreshed_at, s.expires_at, s.sealed_client_name
 FROM sessions s JOIN refresh_tokens t ON t.session_id = s.session_id AND t.spent_at IS NULL
 WHERE s.user_id = $1 AND s.revoked_at IS NULL AND s.expires_at > $2 AND ($3::uuid IS NULL OR s.session_id < $3)
 ORDER BY s.session_id DESC LIMIT $4
@@ -179,20 +182,23 @@ async def save_revoked(tx: asyncpg.Connection, session_id: UUID, *, reason: str)
     return result.endswith(" 1")
 
 
-async def save_all_revoked(tx: asyncpg.Connection, user_id: UUID, *, reason: str, but_for: UUID | None = None) -> None:
-    """End every session of a user, or every other one."""
-    await tx.execute(
+async def save_all_revoked(tx: asyncpg.Connection, user_id: UUID, *, reason: str, but_for: UUID | None = None) -> int:
+    """End every session of a user, or every other one, and say how many there were."""
+    ended: str = await tx.execute(
         "UPDATE sessions SET revoked_at = now(), revoked_for = $2"
         " WHERE user_id = $1 AND revoked_at IS NULL AND session_id IS DISTINCT FROM $3",
         user_id,
         reason,
         but_for,
     )
+    return int(ended.split()[-1])
 
 
 async def empty_sessions(tx: asyncpg.Connection, user_id: UUID) -> None:
     """Forget what ended sessions of a user say about their clients, and every token that could refresh one."""
-    await tx.execute("UPDATE sessions SET client_name = '', amr = '{}' WHERE user_id = $1", user_id)
+    await tx.execute(
+        "UPDATE sessions SET client_name = '', sealed_client_name = NULL, amr = '{}' WHERE user_id = $1", user_id
+    )
     mine = "SELECT session_id FROM sessions WHERE user_id = $1"
     await tx.execute(f"DELETE FROM refresh_tokens WHERE session_id IN ({mine})", user_id)
 
@@ -229,14 +235,14 @@ class OpenChallenge:
 
     challenge_hash: bytes
     user_id: UUID
-    client_name: str
+    client_name: bytes | None
     amr: tuple[str, ...]
 
 
 async def insert_challenge(tx: asyncpg.Connection, challenge: OpenChallenge, *, expires_at: datetime) -> None:
     """Store a new challenge."""
     await tx.execute(
-        "INSERT INTO sign_in_challenges (challenge_hash, user_id, client_name, amr, expires_at)"
+        "INSERT INTO sign_in_challenges (challenge_hash, user_id, sealed_client_name, amr, expires_at)"
         " VALUES ($1, $2, $3, $4, $5)",
         challenge.challenge_hash,
         challenge.user_id,
@@ -251,7 +257,7 @@ async def lock_challenge(tx: asyncpg.Connection, hashed: bytes, *, at: datetime)
     holder = "SELECT user_id FROM sign_in_challenges WHERE challenge_hash = $1"
     await tx.execute(f"SELECT FROM users WHERE user_id = ({holder}) FOR SHARE", hashed)
     row = await tx.fetchrow(
-        "SELECT challenge_hash, user_id, client_name, amr FROM sign_in_challenges"
+        "SELECT challenge_hash, user_id, sealed_client_name AS client_name, amr FROM sign_in_challenges"
         " WHERE challenge_hash = $1 AND expires_at > $2 FOR UPDATE",
         hashed,
         at,
@@ -264,9 +270,10 @@ async def remove_challenge(tx: asyncpg.Connection, hashed: bytes) -> None:
     await tx.execute("DELETE FROM sign_in_challenges WHERE challenge_hash = $1", hashed)
 
 
-async def remove_challenges(tx: asyncpg.Connection, user_id: UUID) -> None:
-    """Forget every challenge of a user: what earned them counts no more."""
-    await tx.execute("DELETE FROM sign_in_challenges WHERE user_id = $1", user_id)
+async def remove_challenges(tx: asyncpg.Connection, user_id: UUID) -> int:
+    """Forget every challenge of a user, as what earned them counts no more, and say how many there were."""
+    deleted: str = await tx.execute("DELETE FROM sign_in_challenges WHERE user_id = $1", user_id)
+    return int(deleted.split()[-1])
 
 
 # --- acting for somebody ---

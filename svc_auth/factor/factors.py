@@ -20,6 +20,7 @@ from svc_auth.factor import rules, store
 from svc_auth.factor.rules import Factor
 from svc_auth.sealing import Seal
 from svc_auth.user import store as user_store
+from svc_auth.user.profiles import Profiles
 
 ISSUER = "Titan"
 
@@ -43,9 +44,10 @@ class Enrolled:
 class Factors:
     """The second factors of this package's database."""
 
-    def __init__(self, db: Database, trials: PasswordTrials, seal: Seal, clock: Clock) -> None:
+    def __init__(self, db: Database, trials: PasswordTrials, profiles: Profiles, seal: Seal, clock: Clock) -> None:
         self._db = db
         self._trials = trials
+        self._profiles = profiles
         self._seal = seal
         self._clock = clock
 
@@ -66,9 +68,10 @@ class Factors:
         """
         async with self._db.hot_read() as connection:
             user = await user_store.get_user(connection, user_id)
-        if user.email is None:
+        if user.email_index is None:
             raise NotRegistered("register first: a second factor needs a first one")
-        passed = await self._trials.of(user.email, password)
+        passed = await self._trials.of(user.email_index, password)
+        account = (await self._profiles.of(user)).email or ""
         secret = secrets.token_bytes(rules.SECRET_BYTES)
         sealed = self._seal.close(str(user_id), secret)
         async with self._db.hot() as tx:
@@ -79,7 +82,7 @@ class Factors:
             if not await store.save_enrolled(tx, user_id, sealed, at=self._clock.now()):
                 raise SecondFactorActive("a second factor is in force already")
             await audit.accept(tx, user_store.resource(user_id))
-        return Enrolled(rules.base32(secret), rules.otpauth_uri(secret, account=user.email, issuer=ISSUER))
+        return Enrolled(rules.base32(secret), rules.otpauth_uri(secret, account=account, issuer=ISSUER))
 
     async def confirm(self, user_id: UUID, session_id: UUID | None, code: str) -> list[str]:
         """Put the enrolled secret into force; returns the recovery codes.

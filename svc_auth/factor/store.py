@@ -76,9 +76,11 @@ async def spend_recovery_code(tx: asyncpg.Connection, user_id: UUID, code_hash: 
     return result.endswith(" 1")
 
 
-async def remove_enrolled(tx: asyncpg.Connection, user_id: UUID) -> None:
-    """Forget a secret of a locked user that waits to be confirmed."""
-    await tx.execute("DELETE FROM second_factors WHERE user_id = $1 AND confirmed_at IS NULL", user_id)
+async def remove_enrolled(tx: asyncpg.Connection, user_id: UUID) -> int:
+    """Forget a secret of a locked user that waits to be confirmed; 1 where there was one."""
+    query = "DELETE FROM second_factors WHERE user_id = $1 AND confirmed_at IS NULL"
+    deleted: str = await tx.execute(query, user_id)
+    return int(deleted.split()[-1])
 
 
 async def remove_factor(tx: asyncpg.Connection, user_id: UUID) -> None:

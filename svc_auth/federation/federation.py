@@ -21,6 +21,7 @@ from svc_auth.auth import store as session_store
 from svc_auth.auth.rules import SIGNED_OUT
 from svc_auth.auth.sessions import Challenge, Sessions
 from svc_auth.auth.tokens import Pair
+from svc_auth.blind_index import BlindIndex
 from svc_auth.errors import (
     EmailTaken,
     IdentityEmailUnverified,
@@ -38,11 +39,17 @@ from svc_auth.federation.client import ProviderClient
 from svc_auth.federation.providers import Provider
 from svc_auth.federation.rules import Claims, Flow, FlowPurpose
 from svc_auth.federation.store import Identity
+from svc_auth.personal import Personal
+from svc_auth.plain.columns import Plain
+from svc_auth.sealing import Seal
 from svc_auth.user import rules as user_rules
 from svc_auth.user import store as user_store
 from svc_auth.user.notices import SignInChange, tell
-from svc_auth.user.rules import HOUSE_ACCOUNTS, User
-from svc_auth.user.store import Credentials
+from svc_auth.user.profiles import Profiles
+from svc_auth.user.rules import HOUSE_ACCOUNTS, Profile, User
+
+SIGN_IN_TRIES = 2
+"""A subject that somebody linked, or a guest who registered, while this one signed in: look once more."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,26 @@ class Federation:
     """The identities of this package's database at the providers of the configuration."""
 
     def __init__(
-        self, db: Database, clients: Iterable[ProviderClient], sessions: Sessions, clock: Clock, ids: Ids
+        self,
+        db: Database,
+        clients: Iterable[ProviderClient],
+        sessions: Sessions,
+        profiles: Profiles,
+        personal: Personal,
+        index: BlindIndex,
+        plain: Plain,
+        seal: Seal,
+        clock: Clock,
+        ids: Ids,
     ) -> None:
         self._db = db
         self._clients = {client.provider.name: client for client in clients}
         self._sessions = sessions
+        self._profiles = profiles
+        self._personal = personal
+        self._index = index
+        self._plain = plain
+        self._seal = seal
         self._clock = clock
         self._ids = ids
 
@@ -125,14 +147,33 @@ class Federation:
             IdentityNotLinked: Nobody has the identity, and another user has the address.
         """
         flow, claims = await self._proved(answer, FlowPurpose.SIGN_IN)
+        for _ in range(SIGN_IN_TRIES):
+            user_id = await self._user_id_of(claims, caller_id)
+            opened = await self._admit(flow, claims, user_id, new_guest=user_id == caller_id)
+            if opened is not None:
+                return opened
+        raise IdentityNotLinked("the identity, or the guest, was another's meanwhile: sign in again")
 
-        async def admit(tx: asyncpg.Connection) -> Pair | Challenge:
-            await store.lock_subject(tx, claims)
-            user = await self._user_of(tx, flow.provider, claims, caller_id, at=self._clock.now())
+    async def _admit(self, flow: Flow, claims: Claims, user_id: UUID, *, new_guest: bool) -> Pair | Challenge | None:
+        """Open the session of a user whose key is prepared, or None where the subject is somebody else's by now."""
+        subject = self._index.identity(claims.issuer, claims.subject)
+        sealed_name = await self._personal.sealed_name(user_id, flow.client_name)
+
+        async def admit(tx: asyncpg.Connection) -> Pair | Challenge | None:
+            await store.lock_subject(tx, subject)
+            known, at = await store.find_identity(tx, subject), self._clock.now()
+            if known is not None and known.user_id != user_id:
+                return None
+            if known is not None:
+                user: User | None = await self._known_user(tx, known, at=at)
+            else:
+                user = await self._new_user(tx, flow.provider, claims, user_id, new_guest=new_guest, at=at)
+            if user is None:
+                return None
             return await self._sessions.admit(
                 tx,
                 session_store.subject_of(user),
-                client_name=flow.client_name,
+                client_name=sealed_name,
                 amr=rules.BY_PROVIDER,
                 second_factor=await factor_store.is_active(tx, user.user_id),
             )
@@ -151,18 +192,19 @@ class Federation:
             UserNotFound: The user is gone.
         """
         flow, claims = await self._proved(answer, FlowPurpose.LINK, user_id=user_id, session_id=session_id)
+        subject = self._index.identity(claims.issuer, claims.subject)
 
         async def link(tx: asyncpg.Connection) -> Identity:
-            await store.lock_subject(tx, claims)
+            await store.lock_subject(tx, subject)
             user = await user_store.lock_user(tx, user_id)
             await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
-            known = await store.find_identity(tx, claims)
+            known = await store.find_identity(tx, subject)
             if known is not None and known.user_id != user_id:
                 raise IdentityTaken("another user signs in with this identity")
             if known is not None:
                 return known
             identity = Identity(self._ids.new(), user_id, flow.provider, self._clock.now(), None)
-            await store.insert_identity(tx, identity, claims)
+            await self._insert(tx, identity, claims)
             told = self._clients[flow.provider].provider.display_name
             await tell(tx, self._ids.new(), user, SignInChange.IDENTITY_LINKED, provider=told)
             await audit.accept(tx, _resource(identity.identity_id))
@@ -206,7 +248,7 @@ class Federation:
         endpoint, token = await client.authorization_endpoint(), secrets.token_urlsafe(rules.TOKEN_BYTES)
         flow = Flow(rules.flow_hash(token), name, redirect_uri, purpose, user_id, client_name, session_id)
         async with self._db.hot() as tx:
-            await store.insert_flow(tx, flow, expires_at=rules.flow_end(self._clock.now()))
+            await store.insert_flow(tx, flow, self._sealed_name(flow), expires_at=rules.flow_end(self._clock.now()))
             await audit.accept(tx, "identities")
         return Begun(rules.authorization_url(endpoint, client.provider, redirect_uri=redirect_uri, token=token), token)
 
@@ -220,7 +262,8 @@ class Federation:
     ) -> tuple[Flow, Claims]:
         """Take a flow, and have the provider say who it is."""
         async with self._db.hot() as tx:
-            flow = await store.take_flow(tx, rules.flow_hash(answer.token), purpose, at=self._clock.now())
+            taken = await store.take_flow(tx, rules.flow_hash(answer.token), purpose, at=self._clock.now())
+        flow = None if taken is None else self._named(*taken)
         client = None if flow is None else self._clients.get(flow.provider)
         if (
             flow is None
@@ -237,43 +280,80 @@ class Federation:
         nonce = rules.nonce_of(answer.token)
         return flow, rules.claims_of(payload, client.provider, nonce=nonce, at=self._clock.now())
 
-    async def _user_of(
-        self, tx: asyncpg.Connection, provider: str, claims: Claims, caller_id: UUID | None, *, at: datetime
-    ) -> User:
-        """Return the user of a locked subject, held; a subject that nobody has makes one."""
-        known = await store.find_identity(tx, claims)
-        if known is None:
-            user = await self._new_user(tx, claims, caller_id, at=at)
-            await store.insert_identity(tx, Identity(self._ids.new(), user.user_id, provider, at, at), claims)
-            return user
+    async def _user_id_of(self, claims: Claims, caller_id: UUID | None) -> UUID:
+        """Return whose the subject is: whoever has linked it, or else the calling guest or somebody new, prepared."""
+        async with self._db.hot_read() as connection:
+            # The address before the identity: a first sign-in beside this one writes both at once.
+            taken = claims.email is not None and (
+                claims.email in HOUSE_ACCOUNTS
+                or await user_store.find_by_email(connection, self._index.email(claims.email)) is not None
+            )
+            known = await store.find_identity(connection, self._index.identity(claims.issuer, claims.subject))
+            if known is not None:
+                return known.user_id
+            _vouched(claims)
+            if taken:
+                raise _not_linked()
+            caller = None if caller_id is None else await user_store.find_user(connection, caller_id)
+        user_id = caller.user_id if caller is not None and caller.guest else self._ids.new()
+        await self._profiles.prepare(user_id)
+        return user_id
+
+    async def _known_user(self, tx: asyncpg.Connection, known: Identity, *, at: datetime) -> User:
         # The user before the identity: whoever resets a password takes them in this order.
         held = await user_store.hold_user(tx, known.user_id)
         if held is None or not await store.save_used(tx, known.identity_id, at=at):
             raise IdentityNotLinked("the identity was unlinked meanwhile")
         return held
 
-    async def _new_user(self, tx: asyncpg.Connection, claims: Claims, caller_id: UUID | None, *, at: datetime) -> User:
-        if claims.email is None:
-            raise IdentityEmailUnverified("the provider vouches for no address: register first, then link the identity")
-        guest = None if caller_id is None else await user_store.find_locked(tx, caller_id)
-        credentials = Credentials(claims.email, None)
+    async def _new_user(
+        self, tx: asyncpg.Connection, provider: str, claims: Claims, user_id: UUID, *, new_guest: bool, at: datetime
+    ) -> User | None:
+        """Make the user of a locked subject that nobody has: a guest, or None where they are none any more, or somebody
+        new."""
+        email = _vouched(claims)
+        index, plain_email = self._index.email(email), self._plain.kept(email)
         try:
-            if claims.email in HOUSE_ACCOUNTS:
-                raise EmailTaken("an account of the house has its password from a secret file")
-            if guest is not None and guest.guest:
-                named = user_rules.register(guest, email=claims.email, display_name=claims.name)
-                user = replace(named, email_verified_at=at)
-                await user_store.save_registered(tx, user, credentials, at=at)
+            if new_guest:
+                guest = await user_store.find_locked(tx, user_id)
+                if guest is None or not guest.guest:
+                    return None
+                profile = Profile(email, claims.name or self._profiles.opened(guest).display_name)
+                registered = replace(user_rules.register(guest, email_index=index), email_verified_at=at)
+                user = self._profiles.sealed(registered, profile)
+                await user_store.save_registered(tx, user, None, at=at, plain_email=plain_email)
                 # Whoever slipped a guest's session into this browser does not come along.
-                await session_store.save_all_revoked(tx, user.user_id, reason=SIGNED_OUT)
+                await session_store.save_all_revoked(tx, user_id, reason=SIGNED_OUT)
             else:
-                user = User(self._ids.new(), claims.email, claims.name, (), 1, at, at)
-                await user_store.insert_registered(tx, user, credentials)
+                user = self._profiles.sealed(User(user_id, index, None, (), 1, at, at), Profile(email, claims.name))
+                await user_store.insert_registered(tx, user, None, plain_email=plain_email)
         except EmailTaken:
-            raise IdentityNotLinked(
-                "a user with this address exists: sign in as before, then link the identity"
-            ) from None
+            raise _not_linked() from None
+        await self._insert(tx, Identity(self._ids.new(), user_id, provider, at, at), claims)
         return user
+
+    async def _insert(self, tx: asyncpg.Connection, identity: Identity, claims: Claims) -> None:
+        subject, plain_subject = self._index.identity(claims.issuer, claims.subject), self._plain.kept(claims.subject)
+        await store.insert_identity(tx, identity, subject, issuer=claims.issuer, plain_subject=plain_subject)
+
+    # Whose a flow will be is not known yet, so what its client calls itself is sealed for the flow.
+
+    def _sealed_name(self, flow: Flow) -> bytes | None:
+        return self._seal.close(flow.flow_hash.hex(), flow.client_name.encode()) if flow.client_name else None
+
+    def _named(self, flow: Flow, sealed_name: bytes | None) -> Flow:
+        name = self._seal.open(flow.flow_hash.hex(), sealed_name).decode() if sealed_name is not None else ""
+        return replace(flow, client_name=name)
+
+
+def _vouched(claims: Claims) -> str:
+    if claims.email is None:
+        raise IdentityEmailUnverified("the provider vouches for no address: register first, then link the identity")
+    return claims.email
+
+
+def _not_linked() -> IdentityNotLinked:
+    return IdentityNotLinked("a user with this address exists: sign in as before, then link the identity")
 
 
 def _resource(identity_id: UUID) -> str:

@@ -55,7 +55,7 @@ class Flow:
     redirect_uri: str
     purpose: FlowPurpose
     user_id: UUID | None
-    client_name: str
+    client_name: str = field(repr=False)
     session_id: UUID | None = None
 
 

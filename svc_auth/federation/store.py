@@ -1,4 +1,8 @@
-"""All SQL about identities at providers, and the flows that begin there."""
+"""All SQL about identities at providers, and the flows that begin there.
+
+Identities are found by the keyed hash of issuer and subject. The plain subject is for replicas of the release before
+alone; see `svc_auth/plain`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from uuid import UUID
 
 import asyncpg
 
-from svc_auth.federation.rules import Claims, Flow, FlowPurpose
+from svc_auth.federation.rules import Flow, FlowPurpose
 
 _IDENTITY = "identity_id, user_id, provider, linked_at, last_used_at"
 
@@ -27,12 +31,14 @@ class Identity:
 # --- flows ---
 
 
-async def insert_flow(tx: asyncpg.Connection, flow: Flow, *, expires_at: datetime) -> None:
-    """Store a flow that begins."""
+async def insert_flow(
+    tx: asyncpg.Connection, flow: Flow, sealed_client_name: bytes | None, *, expires_at: datetime
+) -> None:
+    """Store a flow that begins; what its client calls itself is sealed."""
     await tx.execute(
         """
         INSERT INTO sign_in_flows
-            (flow_hash, provider, redirect_uri, purpose, user_id, client_name, session_id, expires_at)
+            (flow_hash, provider, redirect_uri, purpose, user_id, sealed_client_name, session_id, expires_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         """,
         flow.flow_hash,
@@ -40,29 +46,37 @@ async def insert_flow(tx: asyncpg.Connection, flow: Flow, *, expires_at: datetim
         flow.redirect_uri,
         flow.purpose.value,
         flow.user_id,
-        flow.client_name,
+        sealed_client_name,
         flow.session_id,
         expires_at,
     )
 
 
-async def take_flow(tx: asyncpg.Connection, hashed: bytes, purpose: FlowPurpose, *, at: datetime) -> Flow | None:
-    """Return a flow that still counts for this purpose, and forget it: whatever comes of it, it is over."""
+async def take_flow(
+    tx: asyncpg.Connection, hashed: bytes, purpose: FlowPurpose, *, at: datetime
+) -> tuple[Flow, bytes | None] | None:
+    """Return a flow that still counts for this purpose, with the sealed name of its client, and forget it: whatever
+    comes of it, it is over."""
     row = await tx.fetchrow(
         """
         DELETE FROM sign_in_flows WHERE flow_hash = $1 AND purpose = $2 AND expires_at > $3
-        RETURNING flow_hash, provider, redirect_uri, purpose, user_id, client_name, session_id
+        RETURNING flow_hash, provider, redirect_uri, purpose, user_id, sealed_client_name, session_id
         """,
         hashed,
         purpose.value,
         at,
     )
-    return None if row is None else Flow(**{**row, "purpose": FlowPurpose(row["purpose"])})
+    if row is None:
+        return None
+    fields = dict(row)
+    sealed_client_name = fields.pop("sealed_client_name")
+    return Flow(**{**fields, "purpose": FlowPurpose(row["purpose"])}, client_name=""), sealed_client_name
 
 
-async def remove_flows(tx: asyncpg.Connection, user_id: UUID) -> None:
-    """Forget what a locked user has begun to link."""
-    await tx.execute("DELETE FROM sign_in_flows WHERE user_id = $1", user_id)
+async def remove_flows(tx: asyncpg.Connection, user_id: UUID) -> int:
+    """Forget what a locked user has begun to link, and say how much that was."""
+    deleted: str = await tx.execute("DELETE FROM sign_in_flows WHERE user_id = $1", user_id)
+    return int(deleted.split()[-1])
 
 
 async def prune(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:
@@ -79,34 +93,37 @@ async def prune(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:
 # --- identities ---
 
 
-async def lock_subject(tx: asyncpg.Connection, claims: Claims) -> None:
+async def lock_subject(tx: asyncpg.Connection, subject_index: bytes) -> None:
     """Let one transaction at a time decide about an identity, whether it is known or not."""
-    name = f"identity {claims.issuer} {claims.subject}"
-    await tx.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", int.from_bytes(subject_index[:8], "big", signed=True))
 
 
-async def find_identity(connection: asyncpg.Connection, claims: Claims) -> Identity | None:
+async def find_identity(connection: asyncpg.Connection, subject_index: bytes) -> Identity | None:
     """Return the identity of a subject, if anybody has it."""
-    query = f"SELECT {_IDENTITY} FROM identities WHERE issuer = $1 AND subject = $2"
-    row = await connection.fetchrow(query, claims.issuer, claims.subject)
+    query = f"SELECT {_IDENTITY} FROM identities WHERE subject_index = $1"
+    row = await connection.fetchrow(query, subject_index)
     return None if row is None else Identity(**row)
 
 
-async def insert_identity(tx: asyncpg.Connection, identity: Identity, claims: Claims) -> None:
+async def insert_identity(
+    tx: asyncpg.Connection, identity: Identity, subject_index: bytes, *, issuer: str, plain_subject: str | None
+) -> None:
     """Link a subject that nobody has to a locked user, in place of the user's other one at the provider."""
     await tx.execute("DELETE FROM identities WHERE user_id = $1 AND provider = $2", identity.user_id, identity.provider)
     await tx.execute(
         """
-        INSERT INTO identities (identity_id, user_id, provider, issuer, subject, linked_at, last_used_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO identities
+            (identity_id, user_id, provider, issuer, subject_index, linked_at, last_used_at, subject)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
         """,
         identity.identity_id,
         identity.user_id,
         identity.provider,
-        claims.issuer,
-        claims.subject,
+        issuer,
+        subject_index,
         identity.linked_at,
         identity.last_used_at,
+        plain_subject,
     )
 
 

@@ -23,6 +23,7 @@ from svc_auth.auth import attempt_store
 from svc_auth.auth.endings import end_ways_in
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import PASSWORD_RESET
+from svc_auth.blind_index import BlindIndex
 from svc_auth.errors import EmailVerified, LinkInvalid, NotRegistered
 from svc_auth.factor import store as factor_store
 from svc_auth.link import rules, store
@@ -33,7 +34,8 @@ from svc_auth.sealing import Seal
 from svc_auth.user import store as user_store
 from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
-from svc_auth.user.rules import normalise_email, normalise_password
+from svc_auth.user.profiles import Profiles
+from svc_auth.user.rules import normalise_password
 
 BATCH_REQUESTS = 100
 POLL_SECONDS = 2.0
@@ -59,6 +61,8 @@ class Links:
         db: Database,
         passwords: Passwords,
         policy: PasswordPolicy,
+        profiles: Profiles,
+        index: BlindIndex,
         feed: RevocationFeed,
         seal: Seal,
         clock: Clock,
@@ -67,6 +71,8 @@ class Links:
         self._db = db
         self._passwords = passwords
         self._policy = policy
+        self._profiles = profiles
+        self._index = index
         self._feed = feed
         self._seal = seal
         self._clock = clock
@@ -83,15 +89,15 @@ class Links:
         """
         async with self._db.hot_read() as connection:
             user = await user_store.get_user(connection, user_id)
-        if user.email is None:
+        if user.email_index is None:
             raise NotRegistered("register first: there is no address to verify")
         if user.email_verified_at is not None:
             raise EmailVerified("the address is verified already")
-        await self._request(user.email, LinkPurpose.EMAIL_VERIFICATION)
+        await self._request(user.email_index, LinkPurpose.EMAIL_VERIFICATION)
 
     async def request_reset(self, email: str) -> None:
         """Ask for a link that sets a new password for whoever has an address, if anybody has."""
-        await self._request(normalise_email(email), LinkPurpose.PASSWORD_RESET)
+        await self._request(self._index.email(email), LinkPurpose.PASSWORD_RESET)
 
     async def follow(self) -> None:
         """Make links of requests until cancelled."""
@@ -116,7 +122,9 @@ class Links:
         """Return those of the links that still count."""
         async with self._db.hot_read() as connection:
             found = await store.list_open(connection, link_ids, at=self._clock.now())
-        return {link.link_id: self._shown(link) for link in found}
+            users = await user_store.list_registered(connection, [link.user_id for link in found])
+        emails = await self._profiles.emails_of(users)
+        return {link.link_id: self._shown(link, emails[link.user_id]) for link in found if link.user_id in emails}
 
     async def verify_email(self, token: str) -> None:
         """Note that the user of a link reads the mail of their address.
@@ -140,7 +148,12 @@ class Links:
             PasswordTooWeak: The password is; the link stays.
         """
         link = await self._find(token, LinkPurpose.PASSWORD_RESET)
-        self._policy.check(password, email=link.email, display_name=link.display_name)
+        async with self._db.hot_read() as connection:
+            found = await user_store.find_user(connection, link.user_id)
+        if found is None:
+            raise LinkInvalid("the user of the link is gone")
+        profile = await self._profiles.of(found)
+        self._policy.check(password, email=profile.email or "", display_name=profile.display_name)
         encoded = await self._passwords.hash(normalise_password(password))
         async with self._db.hot() as tx:
             # The lock comes first: a sign-in with the old password holds the user too, until its session is stored.
@@ -154,14 +167,15 @@ class Links:
                 await user_store.save_verified(tx, user, at=at)
                 user = replace(user, email_verified_at=at)
             await tell(tx, self._ids.new(), user, SignInChange.PASSWORD_CHANGED)
-            await attempt_store.forget_attempts(tx, attempt_store.email_hash(link.email))
+            if user.email_index is not None:
+                await attempt_store.forget_attempts(tx, user.email_index)
             await end_ways_in(tx, user.user_id, reason=PASSWORD_RESET)
             await audit.accept(tx, user_store.resource(user.user_id), audit.command(actor_id=user.user_id))
         self._feed.wake()
 
-    async def _request(self, email: str, purpose: LinkPurpose) -> None:
+    async def _request(self, email_index: bytes, purpose: LinkPurpose) -> None:
         async with self._db.hot() as tx:
-            await store.insert_request(tx, self._ids.new(), purpose, email=email, at=self._clock.now())
+            await store.insert_request(tx, self._ids.new(), purpose, email_index=email_index, at=self._clock.now())
             await audit.accept(tx, "links")  # whose it will be, if anybody's, must not show
         self._asked.set()
 
@@ -182,9 +196,9 @@ class Links:
         sealed = self._seal.close(str(link_id), token.encode())
         return NewLink(link_id, user_id, purpose, rules.token_hash(token), sealed)
 
-    def _shown(self, link: OpenLink) -> Shown:
+    def _shown(self, link: OpenLink, email: str) -> Shown:
         token = self._seal.open(str(link.link_id), link.sealed_token).decode()
-        return Shown(link.link_id, link.purpose, link.email, token, link.expires_at)
+        return Shown(link.link_id, link.purpose, email, token, link.expires_at)
 
     async def _find(self, token: str, purpose: LinkPurpose) -> OpenLink:
         async with self._db.hot_read() as connection:

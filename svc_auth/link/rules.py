@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from svc_auth.user.rules import HOUSE_ACCOUNTS, User
+from svc_auth.user.rules import User
 
 LINK_SECONDS = 1800
 TOKEN_BYTES = 32
@@ -39,13 +39,11 @@ class Request:
 
 @dataclass(frozen=True)
 class OpenLink:
-    """A link that counts, with the address and name of its user; `sealed_token` is sealed under the link's id."""
+    """A link that counts; `sealed_token` is sealed under the link's id."""
 
     link_id: UUID
     user_id: UUID
     purpose: LinkPurpose
-    email: str = field(repr=False)
-    display_name: str = field(repr=False)
     sealed_token: bytes = field(repr=False)
     expires_at: datetime
 
@@ -80,7 +78,7 @@ def wanted(user: User | None, purpose: LinkPurpose, *, lately: Sequence[Made], a
     within the time of a link, the newest first: a second one within a minute is not sent, nor a fourth while the third
     waits.
     """
-    if user is None or user.email is None or user.email in HOUSE_ACCOUNTS:
+    if user is None or user.guest or user.house:
         return False
     if purpose is LinkPurpose.EMAIL_VERIFICATION and user.email_verified_at is not None:
         return False

@@ -18,9 +18,7 @@ TOPIC = "titan.auth.mail.v1"
 """Apart from `titan.auth.v1`: whoever writes letters would else read of every guest."""
 
 _OPEN = """
-SELECT l.link_id, l.user_id, l.purpose, u.email, u.display_name, l.sealed_token, l.expires_at
-FROM links l JOIN users u USING (user_id)
-WHERE l.closed_at IS NULL AND l.expires_at > $2
+SELECT link_id, user_id, purpose, sealed_token, expires_at FROM links WHERE closed_at IS NULL AND expires_at > $2
 """
 
 
@@ -36,15 +34,15 @@ class NewLink:
 
 
 async def insert_request(
-    tx: asyncpg.Connection, request_id: UUID, purpose: LinkPurpose, *, email: str, at: datetime
+    tx: asyncpg.Connection, request_id: UUID, purpose: LinkPurpose, *, email_index: bytes, at: datetime
 ) -> None:
     """Store that somebody asks for a link to this address; the same work whether anybody has it or not."""
     await tx.execute(
         "INSERT INTO link_requests (request_id, user_id, purpose, requested_at)"
-        " SELECT $1, (SELECT user_id FROM users WHERE email = $3), $2, $4",
+        " SELECT $1, (SELECT user_id FROM users WHERE email_index = $3), $2, $4",
         request_id,
         purpose.value,
-        email,
+        email_index,
         at,
     )
 
@@ -103,7 +101,7 @@ async def find_open(
     connection: asyncpg.Connection, token_hash: bytes, purpose: LinkPurpose, *, at: datetime
 ) -> OpenLink | None:
     """Return the link of a token, if it still counts for this purpose."""
-    row = await connection.fetchrow(f"{_OPEN} AND l.token_hash = $1 AND l.purpose = $3", token_hash, at, purpose.value)
+    row = await connection.fetchrow(f"{_OPEN} AND token_hash = $1 AND purpose = $3", token_hash, at, purpose.value)
     return None if row is None else _open_link(row)
 
 
@@ -122,7 +120,7 @@ async def remove_links(tx: asyncpg.Connection, user_id: UUID) -> None:
 
 async def list_open(connection: asyncpg.Connection, link_ids: Sequence[UUID], *, at: datetime) -> list[OpenLink]:
     """Return those of the links that still count."""
-    return [_open_link(row) for row in await connection.fetch(f"{_OPEN} AND l.link_id = ANY($1)", list(link_ids), at)]
+    return [_open_link(row) for row in await connection.fetch(f"{_OPEN} AND link_id = ANY($1)", list(link_ids), at)]
 
 
 async def prune(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:

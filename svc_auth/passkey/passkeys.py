@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import asyncpg
@@ -24,8 +24,10 @@ from svc_auth.passkey import ceremonies, rules, store
 from svc_auth.passkey.ceremonies import Assertion, Registration, RelyingParty
 from svc_auth.passkey.rules import ChallengePurpose
 from svc_auth.passkey.store import Owner, Passkey
+from svc_auth.personal import Column, Personal
 from svc_auth.user import store as user_store
 from svc_auth.user.notices import SignInChange, tell
+from svc_auth.user.profiles import Profiles
 
 log = get_logger("svc_auth.passkeys")
 
@@ -41,10 +43,21 @@ class Asked:
 class Passkeys:
     """The passkeys of this package's database."""
 
-    def __init__(self, db: Database, party: RelyingParty, sessions: Sessions, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        db: Database,
+        party: RelyingParty,
+        sessions: Sessions,
+        profiles: Profiles,
+        personal: Personal,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
         self._db = db
         self._party = party
         self._sessions = sessions
+        self._profiles = profiles
+        self._personal = personal
         self._clock = clock
         self._ids = ids
 
@@ -62,14 +75,20 @@ class Passkeys:
         """
         assertion = Assertion(credential_json)
         await self._take(assertion.challenge, ChallengePurpose.SIGN_IN, None)
+        async with self._db.hot_read() as connection:
+            owner_id = await store.find_owner(connection, assertion.credential_id)
+        if owner_id is None:
+            raise PasskeyInvalid("the passkey does not count here")
+        sealed_name = await self._personal.sealed_name(owner_id, client_name)
 
         async def admit(tx: asyncpg.Connection) -> Pair | None:
             at = self._clock.now()
-            owner_id = await store.find_owner(tx, assertion.credential_id)
             # The user before the passkey: whoever resets a password takes them in this order.
-            user = None if owner_id is None else await user_store.hold_user(tx, owner_id)
+            user = await user_store.hold_user(tx, owner_id)
             passkey = await store.lock_passkey(tx, assertion.credential_id)
-            if user is None or passkey is None or assertion.user_handle != user.user_id.bytes:
+            if user is None or passkey is None or passkey.user_id != owner_id:
+                return None
+            if assertion.user_handle != user.user_id.bytes:
                 return None
             shown = assertion.prove(self._party, public_key=passkey.public_key)
             if not rules.counts_on(passkey.sign_count, shown.sign_count):
@@ -77,7 +96,7 @@ class Passkeys:
                 return None
             await store.save_used(tx, passkey.passkey_id, sign_count=shown.sign_count, backed_up=shown.backed_up, at=at)
             subject = session_store.subject_of(user)
-            return await self._sessions.open(tx, subject, client_name=client_name, amr=rules.BY_PASSKEY)
+            return await self._sessions.open(tx, subject, client_name=sealed_name, amr=rules.BY_PASSKEY)
 
         pair = await self._db.transact(admit)
         if pair is None:
@@ -96,17 +115,18 @@ class Passkeys:
         async with self._db.hot_read() as connection:
             user = await user_store.get_user(connection, user_id)
             known = await store.list_passkeys(connection, user_id)
-        if user.email is None:
+        if user.guest:
             raise NotRegistered("register first: a guest has nothing to sign in to")
         await self._sessions.require_recent(user_id, session_id)
         _room_for_one(known)
         challenge = await self._new_challenge(ChallengePurpose.REGISTER, Owner(user_id, session_id))
+        profile = await self._profiles.of(user)
         options = ceremonies.creation_options(
             self._party,
             challenge=challenge,
             handle=user_id.bytes,
-            account=user.email,
-            name=user.display_name,
+            account=profile.email or "",
+            name=profile.display_name,
             known=[passkey.credential_id for passkey in known],
         )
         return Asked(options)
@@ -124,16 +144,19 @@ class Passkeys:
         registration = Registration(credential_json)
         await self._take(registration.challenge, ChallengePurpose.REGISTER, Owner(user_id, session_id))
         key, at = registration.prove(self._party), self._clock.now()
+        passkey_id = self._ids.new()
+        await self._personal.prepare(user_id)
         passkey = Passkey(
-            self._ids.new(),
+            passkey_id,
             user_id,
             key.credential_id,
             key.public_key,
             key.sign_count,
             key.backed_up,
-            name,
+            self._personal.seal(user_id, passkey_id, Column.PASSKEY_NAME, name),
             at,
             None,
+            name,
         )
         async with self._db.hot() as tx:
             user = await user_store.lock_user(tx, user_id)
@@ -148,7 +171,13 @@ class Passkeys:
     async def list_of(self, user_id: UUID) -> Sequence[Passkey]:
         """Return a user's passkeys, the newest first."""
         async with self._db.hot_read() as connection:
-            return await store.list_passkeys(connection, user_id)
+            found = await store.list_passkeys(connection, user_id)
+        if any(each.sealed_name for each in found):
+            await self._personal.prepare(user_id)
+        return [
+            replace(each, name=self._personal.open(user_id, each.passkey_id, Column.PASSKEY_NAME, each.sealed_name))
+            for each in found
+        ]
 
     async def remove(self, user_id: UUID, session_id: UUID | None, passkey_id: UUID) -> None:
         """Forget a passkey of a user.

@@ -11,7 +11,9 @@ import asyncpg
 
 from svc_auth.passkey.rules import ChallengePurpose
 
-_PASSKEY = "passkey_id, user_id, credential_id, public_key, sign_count, backed_up, name, created_at, last_used_at"
+_PASSKEY = (
+    "passkey_id, user_id, credential_id, public_key, sign_count, backed_up, sealed_name, created_at, last_used_at"
+)
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,11 @@ class Passkey:
     public_key: bytes = field(repr=False)
     sign_count: int
     backed_up: bool
-    name: str
+    sealed_name: bytes | None
     created_at: datetime
     last_used_at: datetime | None
+    name: str = ""
+    """What was sealed, where it was opened."""
 
 
 # --- challenges ---
@@ -78,9 +82,10 @@ async def take_challenge(
     return (row["user_id"], row["session_id"]) == ((None, None) if owner is None else (owner.user_id, owner.session_id))
 
 
-async def remove_challenges(tx: asyncpg.Connection, user_id: UUID) -> None:
-    """Forget what a locked user was asked to register with."""
-    await tx.execute("DELETE FROM passkey_challenges WHERE user_id = $1", user_id)
+async def remove_challenges(tx: asyncpg.Connection, user_id: UUID) -> int:
+    """Forget what a locked user was asked to register with, and say how much that was."""
+    deleted: str = await tx.execute("DELETE FROM passkey_challenges WHERE user_id = $1", user_id)
+    return int(deleted.split()[-1])
 
 
 async def prune(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:
@@ -127,7 +132,7 @@ async def insert_passkey(tx: asyncpg.Connection, passkey: Passkey) -> bool:
         passkey.public_key,
         passkey.sign_count,
         passkey.backed_up,
-        passkey.name,
+        passkey.sealed_name,
         passkey.created_at,
         passkey.last_used_at,
     )

@@ -17,6 +17,8 @@ from mesh.database import Database
 from mesh.refusals import Refusal, Unavailable
 from mesh.seams import Clock
 from mesh.telemetry import get_logger
+from mesh.vault import store as keys
+from mesh.vault.vault import Vault
 from svc_auth.auth import store as session_store
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.sessions import Sessions
@@ -62,6 +64,7 @@ class Erasures:
         trials: PasswordTrials,
         factors: Factors,
         sessions: Sessions,
+        vault: Vault,
         feed: RevocationFeed,
         clock: Clock,
     ) -> None:
@@ -70,6 +73,7 @@ class Erasures:
         self._trials = trials
         self._factors = factors
         self._sessions = sessions
+        self._vault = vault
         self._feed = feed
         self._clock = clock
         self._decided = asyncio.Event()
@@ -99,24 +103,21 @@ class Erasures:
         """
         async with self._db.hot_read() as connection:
             done, user = await store.find(connection, user_id), await user_store.find_user(connection, user_id)
-            known = None
-            if user is not None and user.email is not None:
-                known = await user_store.find_by_email(connection, user.email)
+            password_hash = await user_store.find_password(connection, user_id)
         if done is not None:
             return done
         if user is None:
             raise UserNotFound("there is no such user")
-        password_hash = known[1] if known is not None else None
-        if user.email is not None and password_hash is not None:
-            password_hash = (await self._trials.of(user.email, password)).password_hash
-        elif user.email is not None:
+        if user.email_index is not None and password_hash is not None:
+            password_hash = (await self._trials.of(user.email_index, password)).password_hash
+        elif not user.guest:
             await self._sessions.require_recent(user_id, session_id)
         await self._check(user)
 
         async def decide(tx: asyncpg.Connection) -> Erasure | None:
             held = await user_store.find_locked(tx, user_id)
             if held is not None:
-                if held.email != user.email or (
+                if held.email_index != user.email_index or (
                     password_hash is not None and not await user_store.hold_password(tx, user_id, password_hash)
                 ):
                     raise CredentialsInvalid("the account was changed meanwhile")
@@ -128,7 +129,7 @@ class Erasures:
         erasure = await self._db.transact(decide)
         if erasure is None:
             raise CodeInvalid("the second factor is wanted: the code is missing, wrong, or was used before")
-        self._begin()
+        self._begin(user_id)
         return erasure
 
     async def erase(self, user_id: UUID, *, requested_by: UUID, reason: str) -> Erasure:
@@ -152,7 +153,7 @@ class Erasures:
             return await self._decide(tx, user_id, held, requested_by=requested_by, reason=reason)
 
         erasure = await self._db.transact(decide)
-        self._begin()
+        self._begin(user_id)
         return erasure
 
     async def follow(self) -> None:
@@ -188,6 +189,8 @@ class Erasures:
             log.warning("an erasure waits", **told)
         try:
             async with self._db.hot() as tx:
+                # A call of theirs that was under way may have been given a key beside the decision.
+                await keys.destroy_key(tx, erasure.user_id)
                 await store.save(tx, after, lease=erasure.next_run_at)
         except Unavailable:
             pass  # the lease ends, and whoever takes it then does it again
@@ -228,6 +231,7 @@ class Erasures:
         await audit.accept(tx, user_store.resource(user_id))
         return await store.insert(tx, user_id, requested_by=requested_by, reason=reason, at=at)
 
-    def _begin(self) -> None:
+    def _begin(self, user_id: UUID) -> None:
+        self._vault.forget(user_id)
         self._feed.wake()
         self._decided.set()

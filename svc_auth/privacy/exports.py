@@ -9,23 +9,21 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-import asyncpg
-
 from mesh import pages
 from mesh.database import Database
 from mesh.identity import Caller
 from mesh.refusals import PageTokenInvalid
-from mesh.seams import Clock
-from svc_auth.auth import store as session_store
 from svc_auth.auth.rpc import to_session
+from svc_auth.auth.sessions import Sessions
 from svc_auth.factor import store as factor_store
 from svc_auth.factor.rpc import to_wire as factor_to_wire
 from svc_auth.federation import store as federation_store
 from svc_auth.federation.rpc import to_identity
-from svc_auth.passkey import store as passkey_store
+from svc_auth.passkey.passkeys import Passkeys
 from svc_auth.passkey.rpc import to_wire as passkey_to_wire
 from svc_auth.privacy.participants import Participants
 from svc_auth.user import store as user_store
+from svc_auth.user.profiles import Profiles
 from svc_auth.user.rpc import to_saved_address, to_wire
 from svc_auth.user.rules import User
 from titan.auth.v1 import privacy_service_pb2 as pb
@@ -44,10 +42,14 @@ Section = Callable[[pb.ExportMyDataResponse, Caller, str], Awaitable[str]]
 class Exports:
     """What the users of this shop may take with them."""
 
-    def __init__(self, db: Database, packages: Participants, clock: Clock) -> None:
+    def __init__(
+        self, db: Database, packages: Participants, profiles: Profiles, sessions: Sessions, passkeys: Passkeys
+    ) -> None:
         self._db = db
         self._packages = packages
-        self._clock = clock
+        self._profiles = profiles
+        self._sessions = sessions
+        self._passkeys = passkeys
         self._sections: dict[str, Section] = {
             "sign-ins": self._sign_ins,
             "orders": self._orders,
@@ -68,9 +70,8 @@ class Exports:
         page = pb.ExportMyDataResponse()
         async with self._db.hot_read() as connection:
             user = await user_store.get_user(connection, user_id)
-            if not page_token:
-                await self._add_account(connection, page, user)
         if not page_token:
+            await self._add_account(page, user)
             page.cart.CopyFrom(await self._packages.cart(user_id))
         while place < len(SECTIONS):
             inner = await self._sections[SECTIONS[place]](page, caller, inner)
@@ -81,21 +82,20 @@ class Exports:
             page.next_page_token = pages.encode(METHOD, [SECTIONS[place], inner], user_id)
         return page
 
-    async def _add_account(self, connection: asyncpg.Connection, page: pb.ExportMyDataResponse, user: User) -> None:
+    async def _add_account(self, page: pb.ExportMyDataResponse, user: User) -> None:
         user_id = user.user_id
-        page.user.CopyFrom(to_wire(user))
-        factor, codes = await factor_store.find_factor(connection, user_id)
+        page.user.CopyFrom(to_wire(user, await self._profiles.of(user)))
+        page.passkeys.extend(map(passkey_to_wire, await self._passkeys.list_of(user_id)))
+        page.addresses.extend(map(to_saved_address, await self._profiles.addresses_of(user_id)))
+        async with self._db.hot_read() as connection:
+            factor, codes = await factor_store.find_factor(connection, user_id)
+            identities = await federation_store.list_identities(connection, user_id)
         page.second_factor.CopyFrom(factor_to_wire(factor, codes))
-        page.passkeys.extend(map(passkey_to_wire, await passkey_store.list_passkeys(connection, user_id)))
-        page.addresses.extend(map(to_saved_address, await user_store.list_addresses(connection, user_id)))
-        page.identities.extend(map(to_identity, await federation_store.list_identities(connection, user_id)))
+        page.identities.extend(map(to_identity, identities))
 
     async def _sign_ins(self, page: pb.ExportMyDataResponse, caller: Caller, token: str) -> str:
         user_id, before = caller.require_user_id(), pages.decode_id(token, METHOD)
-        async with self._db.hot_read() as connection:
-            found = await session_store.list_sessions(
-                connection, user_id, at=self._clock.now(), before=before, limit=SESSIONS_PER_PAGE + 1
-            )
+        found = await self._sessions.list_live(user_id, before=before, limit=SESSIONS_PER_PAGE + 1)
         shown = found[:SESSIONS_PER_PAGE]
         page.sessions.extend(to_session(each, caller) for each in shown)
         return pages.encode(METHOD, [str(shown[-1].session_id)]) if len(found) > len(shown) else ""

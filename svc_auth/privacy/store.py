@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh.vault import store as keys
 from svc_auth.auth import attempt_store
 from svc_auth.auth import store as session_store
 from svc_auth.auth.rules import ERASED
@@ -36,7 +37,10 @@ async def find(connection: asyncpg.Connection, user_id: UUID) -> Erasure | None:
 
 
 async def empty(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:
-    """Leave nothing of a locked user in this database but their id, and end all that could sign in as them."""
+    """Leave nothing of a locked user in this database but their id, and end all that could sign in as them.
+
+    Their key is destroyed with it, for what a backup or a dead row still holds.
+    """
     await factor_store.remove_factor(tx, user.user_id)
     await federation_store.remove_identities(tx, user.user_id)
     await federation_store.remove_flows(tx, user.user_id)
@@ -45,13 +49,14 @@ async def empty(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:
     await link_store.remove_links(tx, user.user_id)
     await notice_store.remove_notices(tx, user.user_id)
     await attempt_store.forget_attempts(tx, attempt_store.factor_key(user.user_id))
-    if user.email is not None:
-        await attempt_store.forget_attempts(tx, attempt_store.email_hash(user.email))
+    if user.email_index is not None:
+        await attempt_store.forget_attempts(tx, user.email_index)
     # Challenges before sessions: one that is being answered is a session by the time that it can be removed.
     await session_store.remove_challenges(tx, user.user_id)
     await session_store.save_all_revoked(tx, user.user_id, reason=ERASED)
     await session_store.empty_sessions(tx, user.user_id)
     await user_store.empty_user(tx, user, at=at)
+    await keys.destroy_key(tx, user.user_id)
 
 
 async def insert(tx: asyncpg.Connection, user_id: UUID, *, requested_by: UUID, reason: str, at: datetime) -> Erasure:

@@ -10,16 +10,25 @@ from mesh.secret_files import read_or_make
 from mesh.telemetry import get_logger
 from svc_auth.auth.endings import end_ways_in
 from svc_auth.auth.rules import SIGNED_OUT
+from svc_auth.blind_index import BlindIndex
 from svc_auth.errors import EmailTaken
 from svc_auth.passwords import Passwords
 from svc_auth.user import store
-from svc_auth.user.rules import HOUSE_ACCOUNTS, User, normalise_password
-from svc_auth.user.store import Credentials
+from svc_auth.user.profiles import Profiles
+from svc_auth.user.rules import HOUSE_ACCOUNTS, Profile, User, normalise_password
 
 log = get_logger("svc_auth.accounts")
 
 
-async def ensure_accounts(db: Database, passwords: Passwords, secrets_dir: Path, clock: Clock, ids: Ids) -> None:
+async def ensure_accounts(
+    db: Database,
+    passwords: Passwords,
+    profiles: Profiles,
+    index: BlindIndex,
+    secrets_dir: Path,
+    clock: Clock,
+    ids: Ids,
+) -> None:
     """Make the accounts that are missing, and bring the others to the password of their file. Safe to run again.
 
     A password is changed because somebody may know the old one, so a change ends every session of the account and
@@ -33,27 +42,31 @@ async def ensure_accounts(db: Database, passwords: Passwords, secrets_dir: Path,
         except OSError as error:
             log.warning("an account has no secret file", role=role, file=file, error=type(error).__name__)
             continue
-        await _ensure(db, passwords, email, role, password, clock, ids)
+        user = User(ids.new(), index.email(email), None, (role,), 1, clock.now(), house=True)
+        await _ensure(db, passwords, profiles, user, Profile(email, role.capitalize()), password)
 
 
 async def _ensure(
-    db: Database, passwords: Passwords, email: str, role: str, password: str, clock: Clock, ids: Ids
+    db: Database, passwords: Passwords, profiles: Profiles, wanted: User, profile: Profile, password: str
 ) -> None:
+    assert wanted.email_index is not None
     async with db.hot_read() as connection:
-        found = await store.find_by_email(connection, email)
+        found = await store.find_by_email(connection, wanted.email_index)
     if found is not None:
         user, known = found
-        if role in user.roles and await passwords.verify(known, password):
+        if set(wanted.roles) <= set(user.roles) and await passwords.verify(known, password):
             return
         encoded = await passwords.hash(password)
         async with db.hot() as tx:
-            await store.save_account(tx, user.user_id, password_hash=encoded, roles=sorted({*user.roles, role}))
+            roles = sorted({*user.roles, *wanted.roles})
+            await store.save_account(tx, user.user_id, password_hash=encoded, roles=roles)
             await end_ways_in(tx, user.user_id, reason=SIGNED_OUT)
         return
-    user = User(ids.new(), email, role.capitalize(), (role,), 1, clock.now())
+    await profiles.prepare(wanted.user_id)
     try:
         encoded = await passwords.hash(password)
         async with db.hot() as tx:
-            await store.insert_registered(tx, user, Credentials(email, encoded))
+            # Nobody of the release before looks for it: an account that was there before has its address still.
+            await store.insert_registered(tx, profiles.sealed(wanted, profile), encoded, plain_email=None)
     except EmailTaken:
         return  # a replica that starts beside this one was first

@@ -17,6 +17,7 @@ from svc_auth.passwords import Passwords
 from svc_auth.user import store
 from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
+from svc_auth.user.profiles import Profiles
 from svc_auth.user.rules import normalise_password
 
 
@@ -29,6 +30,7 @@ class PasswordChanges:
         trials: PasswordTrials,
         passwords: Passwords,
         policy: PasswordPolicy,
+        profiles: Profiles,
         feed: RevocationFeed,
         ids: Ids,
     ) -> None:
@@ -36,6 +38,7 @@ class PasswordChanges:
         self._trials = trials
         self._passwords = passwords
         self._policy = policy
+        self._profiles = profiles
         self._feed = feed
         self._ids = ids
 
@@ -51,11 +54,12 @@ class PasswordChanges:
         """
         async with self._db.hot_read() as connection:
             user = await store.get_user(connection, user_id)
-        if user.email is None:
+        if user.email_index is None:
             raise NotRegistered("register first: a guest has no password")
         # The present one first: whoever does not know it hears nothing about the new one.
-        passed = await self._trials.of(user.email, password)
-        self._policy.check(new_password, email=user.email, display_name=user.display_name)
+        passed = await self._trials.of(user.email_index, password)
+        profile = await self._profiles.of(user)
+        self._policy.check(new_password, email=profile.email or "", display_name=profile.display_name)
         encoded = await self._passwords.hash(normalise_password(new_password))
         async with self._db.hot() as tx:
             # The locks of a reset, in its order: what the old password is opening meanwhile ends as well.
@@ -64,7 +68,7 @@ class PasswordChanges:
                 raise CredentialsInvalid("the password was changed meanwhile")
             await store.save_new_password(tx, held, encoded)
             await tell(tx, self._ids.new(), held, SignInChange.PASSWORD_CHANGED)
-            await attempt_store.forget_attempts(tx, attempt_store.email_hash(user.email))
+            await attempt_store.forget_attempts(tx, user.email_index)
             await end_sessions(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
             await audit.accept(tx, store.resource(user_id))
         self._feed.wake()

@@ -16,7 +16,7 @@ from mesh import outbox
 from mesh.outbox import Event
 from svc_auth.link.store import TOPIC
 from svc_auth.user import notice_store
-from svc_auth.user.rules import HOUSE_ACCOUNTS, User
+from svc_auth.user.rules import User
 from titan.auth.v1 import events_pb2
 
 MAX_NOTICES = 5
@@ -37,7 +37,7 @@ async def tell(
 ) -> None:
     """Have a locked user told of a change, unless nobody reads their mail: that of a house account, or of an address
     that was never verified; and unless they were told of five within half an hour."""
-    if user.email is None or user.email in HOUSE_ACCOUNTS:
+    if user.guest or user.house:
         return
     if user.email_verified_at is None:
         return

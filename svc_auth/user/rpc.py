@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from mesh import audit
 from mesh.database import Database
 from mesh.identity import Caller, caller_of
-from mesh.refusals import AccessDenied
+from mesh.refusals import AccessDenied, Unavailable
 from mesh.seams import Clock, Ids
+from svc_auth.blind_index import BlindIndex
 from svc_auth.errors import EmailTaken, TooManyAddresses
 from svc_auth.inputs import in_person, plain
 from svc_auth.passwords import Passwords
+from svc_auth.plain.columns import Plain
 from svc_auth.user import rules, store
 from svc_auth.user.changes import PasswordChanges
 from svc_auth.user.policy import PasswordPolicy
-from svc_auth.user.rules import User
-from svc_auth.user.store import Credentials, Imported, SavedAddress
+from svc_auth.user.profiles import Profiles, SavedAddress
+from svc_auth.user.rules import ADDRESS_FIELDS, Profile, User
+from svc_auth.user.store import Imported
 from titan.auth.v1 import user_pb2
 from titan.auth.v1 import user_service_pb2 as pb
 from titan.type.v1 import address_pb2
@@ -32,6 +37,9 @@ class UserServicer:
         passwords: Passwords,
         policy: PasswordPolicy,
         changes: PasswordChanges,
+        profiles: Profiles,
+        index: BlindIndex,
+        plain: Plain,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -39,6 +47,9 @@ class UserServicer:
         self._passwords = passwords
         self._policy = policy
         self._changes = changes
+        self._profiles = profiles
+        self._index = index
+        self._plain = plain
         self._clock = clock
         self._ids = ids
 
@@ -47,33 +58,41 @@ class UserServicer:
         caller = in_person(caller_of(context))
         name = plain("display_name", request.display_name)
         self._policy.check(request.password, email=request.email, display_name=name)
-        email = rules.normalise_email(request.email)
-        await self._refuse_early(caller, email)
+        profile = Profile(rules.normalise_email(request.email), name)
+        await self._refuse_early(caller, request.email)
         # The hash takes long, so it is made before the transaction; the constraint has the last word on the address.
-        credentials = Credentials(email, await self._passwords.hash(rules.normalise_password(request.password)))
+        password_hash = await self._passwords.hash(rules.normalise_password(request.password))
         if caller.user_id is None:
-            user = await self._create(credentials, name)
+            user, profile = await self._create(profile, password_hash)
         else:
-            user = await self._register(caller.user_id, credentials, name)
-        return pb.CreateUserResponse(user=to_wire(user))
+            user, profile = await self._register(caller.user_id, profile, password_hash)
+        return pb.CreateUserResponse(user=to_wire(user, profile))
 
     async def GetMe(self, request: pb.GetMeRequest, context: Any) -> pb.GetMeResponse:
         """Refuses with USER_NOT_FOUND."""
         async with self._db.hot_read() as connection:
             user = await store.get_user(connection, caller_of(context).require_user_id())
-        return pb.GetMeResponse(user=to_wire(user))
+        return pb.GetMeResponse(user=to_wire(user, await self._profiles.of(user)))
 
     async def UpdateMe(self, request: pb.UpdateMeRequest, context: Any) -> pb.UpdateMeResponse:
         """Refuses with USER_NOT_FOUND or USER_CHANGED."""
         user_id = caller_of(context).require_user_id()
         name = plain("display_name", request.display_name)
+        await self._profiles.prepare(user_id)
         async with self._db.hot() as tx:
             user = await store.lock_user(tx, user_id)
-            changed = rules.update(user, display_name=name, paths=request.update_mask.paths, etag=request.etag)
+            changed, profile = rules.update(
+                user,
+                self._profiles.opened(user),
+                display_name=name,
+                paths=request.update_mask.paths,
+                etag=request.etag,
+            )
             if changed is not user:
+                changed = self._profiles.sealed(changed, profile)
                 await store.save_profile(tx, changed, at=self._clock.now())
                 await audit.accept(tx, store.resource(user_id))
-        return pb.UpdateMeResponse(user=to_wire(changed))
+        return pb.UpdateMeResponse(user=to_wire(changed, profile))
 
     async def ChangePassword(self, request: pb.ChangePasswordRequest, context: Any) -> pb.ChangePasswordResponse:
         """Refuses as a sign-in does, and with NOT_REGISTERED, PASSWORD_TOO_WEAK, USER_NOT_FOUND or ACCESS_DENIED."""
@@ -83,20 +102,20 @@ class UserServicer:
 
     async def ListAddresses(self, request: pb.ListAddressesRequest, context: Any) -> pb.ListAddressesResponse:
         """Has no refusals of its own."""
-        async with self._db.hot_read() as connection:
-            found = await store.list_addresses(connection, caller_of(context).require_user_id())
+        found = await self._profiles.addresses_of(caller_of(context).require_user_id())
         return pb.ListAddressesResponse(addresses=[to_saved_address(address) for address in found])
 
     async def CreateAddress(self, request: pb.CreateAddressRequest, context: Any) -> pb.CreateAddressResponse:
         """Refuses with TOO_MANY_ADDRESSES, or USER_NOT_FOUND where the user is gone."""
         user_id = caller_of(context).require_user_id()
-        fields = {name: plain(f"address.{name}", getattr(request.address, name)) for name in store.ADDRESS_FIELDS}
+        fields = {name: plain(f"address.{name}", getattr(request.address, name)) for name in ADDRESS_FIELDS}
         address = SavedAddress(self._ids.new(), fields, self._clock.now())
+        await self._profiles.prepare(user_id)
         async with self._db.hot() as tx:
             await store.lock_user(tx, user_id)
             if await store.count_addresses(tx, user_id) >= rules.MAX_ADDRESSES:
                 raise TooManyAddresses(f"a user keeps at most {rules.MAX_ADDRESSES} addresses")
-            await store.save_address(tx, user_id, address)
+            await store.save_address(tx, user_id, self._profiles.sealed_address(user_id, address))
             await audit.accept(tx, _address_resource(user_id, address.address_id))
         return pb.CreateAddressResponse(address=to_saved_address(address))
 
@@ -115,17 +134,12 @@ class UserServicer:
         if caller.actor_id is not None:
             raise AccessDenied("customers are imported in one's own name")
         customers = {
-            user.external_id: Imported(
-                plain(f"users[{place}].external_id", user.external_id),
-                self._ids.new(),
-                plain(f"users[{place}].display_name", user.display_name),
+            plain(f"users[{place}].external_id", user.external_id): plain(
+                f"users[{place}].display_name", user.display_name
             )
             for place, user in reversed(list(enumerate(request.users)))  # of two with one id the first counts
         }
-        by, wanted = audit.command(), list(customers.values())
-        found = await self._db.transact(
-            lambda tx: store.import_users(tx, importer_id, wanted, at=self._clock.now(), by=by)
-        )
+        found = await self._import(importer_id, customers)
         return pb.BatchImportUsersResponse(
             results=[
                 pb.ImportedUserResult(external_id=user.external_id, user_id=str(found[user.external_id]))
@@ -136,7 +150,8 @@ class UserServicer:
     async def BatchGetContacts(self, request: pb.BatchGetContactsRequest, context: Any) -> pb.BatchGetContactsResponse:
         """Has no refusals of its own."""
         async with self._db.hot_read() as connection:
-            emails = await store.list_emails(connection, [UUID(user_id) for user_id in request.user_ids])
+            users = await store.list_registered(connection, [UUID(user_id) for user_id in request.user_ids])
+        emails = await self._profiles.emails_of(users)
         return pb.BatchGetContactsResponse(
             contacts=[
                 user_pb2.Contact(user_id=user_id, email=emails.get(UUID(user_id), "")) for user_id in request.user_ids
@@ -146,37 +161,66 @@ class UserServicer:
     async def _refuse_early(self, caller: Caller, email: str) -> None:
         """Refuse what is bound to be refused before the costly hash is made."""
         async with self._db.hot_read() as connection:
+            index = self._index.email(email)
             if caller.user_id is not None:
-                rules.register(await store.get_user(connection, caller.user_id), email=email, display_name="")
-            if email in rules.HOUSE_ACCOUNTS or await store.find_by_email(connection, email) is not None:
+                rules.register(await store.get_user(connection, caller.user_id), email_index=index)
+            house = rules.normalise_email(email) in rules.HOUSE_ACCOUNTS
+            if house or await store.find_by_email(connection, index) is not None:
                 raise EmailTaken("another user has this e-mail address")
 
-    async def _create(self, credentials: Credentials, display_name: str) -> User:
-        user = User(self._ids.new(), credentials.email, display_name, (), 1, self._clock.now())
+    async def _create(self, profile: Profile, password_hash: str) -> tuple[User, Profile]:
+        assert profile.email is not None
+        user = User(self._ids.new(), self._index.email(profile.email), None, (), 1, self._clock.now())
+        await self._profiles.prepare(user.user_id)
+        user = self._profiles.sealed(user, profile)
         async with self._db.hot() as tx:
-            await store.insert_registered(tx, user, credentials)
+            await store.insert_registered(tx, user, password_hash, plain_email=self._plain.kept(profile.email))
             await audit.accept(tx, store.resource(user.user_id), audit.command(actor_id=user.user_id))
-        return user
+        return user, profile
 
-    async def _register(self, guest_id: UUID, credentials: Credentials, display_name: str) -> User:
+    async def _register(self, guest_id: UUID, profile: Profile, password_hash: str) -> tuple[User, Profile]:
+        assert profile.email is not None
+        index, plain_email = self._index.email(profile.email), self._plain.kept(profile.email)
+        await self._profiles.prepare(guest_id)
         async with self._db.hot() as tx:
             guest = await store.lock_user(tx, guest_id)
-            user = rules.register(guest, email=credentials.email, display_name=display_name)
-            await store.save_registered(tx, user, credentials, at=self._clock.now())
+            # A guest may have a name, and keeps it unless they give another one.
+            profile = replace(profile, display_name=profile.display_name or self._profiles.opened(guest).display_name)
+            user = self._profiles.sealed(rules.register(guest, email_index=index), profile)
+            await store.save_registered(tx, user, password_hash, at=self._clock.now(), plain_email=plain_email)
             await audit.accept(tx, store.resource(guest_id))
-        return user
+        return user, profile
+
+    async def _import(self, importer_id: UUID, customers: Mapping[str, str]) -> dict[str, UUID]:
+        """Return the users of customers, whose names are told by external id; those that have none yet are made."""
+        indices = {external_id: self._index.customer(importer_id, external_id) for external_id in customers}
+        async with self._db.hot_read() as connection:
+            found = await store.find_imported(connection, list(indices.values()))
+        new = {external_id: self._ids.new() for external_id in customers if indices[external_id] not in found}
+        if new:
+            await self._profiles.prepare(*(user_id for external_id, user_id in new.items() if customers[external_id]))
+            wanted, at = [], self._clock.now()
+            for external_id, user_id in new.items():
+                user = User(user_id, None, None, (), 1, at)
+                sealed = self._profiles.sealed(user, Profile(None, customers[external_id])).sealed
+                wanted.append(Imported(indices[external_id], user_id, sealed, self._plain.kept(external_id)))
+            by = audit.command()
+            found |= await self._db.transact(lambda tx: store.import_users(tx, importer_id, wanted, at=at, by=by))
+        if len(found) < len(customers):
+            raise Unavailable("a process of the release before makes some of them", retry_after_seconds=1)
+        return {external_id: found[index] for external_id, index in indices.items()}
 
 
 def _address_resource(user_id: UUID, address_id: UUID) -> str:
     return f"{store.resource(user_id)}/addresses/{address_id}"
 
 
-def to_wire(user: User) -> user_pb2.User:
+def to_wire(user: User, profile: Profile) -> user_pb2.User:
     """Return a user as it travels."""
     return user_pb2.User(
         user_id=str(user.user_id),
-        email=user.email or "",
-        display_name=user.display_name,
+        email=profile.email or "",
+        display_name=profile.display_name,
         guest=user.guest,
         roles=sorted(user.roles),
         create_time=user.created_at,

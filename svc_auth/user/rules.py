@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -19,26 +20,47 @@ HOUSE_ACCOUNTS = {
 """Address -> role and the name of the secret file. Nobody registers with one of them: a stranger who came before the
 secret did would be given its role."""
 
+ADDRESS_FIELDS = ("full_name", "line1", "line2", "city", "region", "postal_code", "country_code")
 MAX_ADDRESSES = 50
 MIN_PASSWORD_CHARACTERS = 8
 
 
 @dataclass(frozen=True)
+class Profile:
+    """What a user says about themselves."""
+
+    email: str | None = field(default=None, repr=False)
+    display_name: str = field(default="", repr=False)
+
+    @property
+    def text(self) -> str:
+        """What is sealed of it; nothing where nothing was said."""
+        return json.dumps([self.email, self.display_name]) if self != Profile() else ""
+
+    @classmethod
+    def of_text(cls, text: str) -> Profile:
+        """Return the profile that was sealed as this text."""
+        return cls(*json.loads(text)) if text else cls()
+
+
+@dataclass(frozen=True)
 class User:
-    """A user as stored. A guest has no e-mail address; `version` counts the user's events."""
+    """A user as stored. `email_index` is what they are found by, and a guest has none; `sealed` is their profile, if
+    they have said anything; `version` counts the user's events. An account of the house is one of HOUSE_ACCOUNTS."""
 
     user_id: UUID
-    email: str | None
-    display_name: str
+    email_index: bytes | None
+    sealed: bytes | None = field(repr=False)
     roles: tuple[str, ...]
     version: int
     created_at: datetime
     email_verified_at: datetime | None = None
+    house: bool = False
 
     @property
     def guest(self) -> bool:
         """Whether the user has no credentials yet."""
-        return self.email is None
+        return self.email_index is None
 
     @property
     def etag(self) -> str:
@@ -88,20 +110,19 @@ def check_password(password: str, *, email: str, names: Sequence[str] = (), brea
         )
 
 
-def register(user: User, *, email: str, display_name: str) -> User:
-    """Return a guest as a registered user.
+def register(user: User, *, email_index: bytes) -> User:
+    """Return a guest as a registered user; their profile is another one then.
 
     Raises:
         AlreadyRegistered: The user has credentials.
     """
     if not user.guest:
         raise AlreadyRegistered("this user has credentials already")
-    name = display_name or user.display_name
-    return replace(user, email=email, display_name=name, version=user.version + 1)
+    return replace(user, email_index=email_index, version=user.version + 1)
 
 
-def update(user: User, *, display_name: str, paths: Sequence[str], etag: str) -> User:
-    """Return the user with the named fields changed; without a name, every field that is set (AIP-134).
+def update(user: User, profile: Profile, *, display_name: str, paths: Sequence[str], etag: str) -> tuple[User, Profile]:
+    """Return user and profile with the named fields changed; without a name, every field that is set (AIP-134).
 
     A change to what is there already is no change, whatever the etag: asking again after a lost answer is safe.
 
@@ -112,9 +133,9 @@ def update(user: User, *, display_name: str, paths: Sequence[str], etag: str) ->
     for path in paths:
         if path not in ("display_name", "*"):
             raise InvalidInput.of("update_mask", f"no field {path} to change")
-    name = display_name if paths or display_name else user.display_name
-    if name == user.display_name:
-        return user
+    name = display_name if paths or display_name else profile.display_name
+    if name == profile.display_name:
+        return user, profile
     if etag and etag != user.etag:
         raise UserChanged("the user was changed since", etag=user.etag)
-    return replace(user, display_name=name, version=user.version + 1)
+    return replace(user, version=user.version + 1), replace(profile, display_name=name)

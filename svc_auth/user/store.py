@@ -1,9 +1,13 @@
-"""All SQL about users and the addresses they keep. Users are written as sets where they come as sets."""
+"""All SQL about users and the addresses they keep. Users are written as sets where they come as sets.
+
+What is personal comes and goes sealed. The plain columns `email` and `external_id` are for replicas of the release
+before alone: `svc_auth/plain` says when something is written there, and empties them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -18,17 +22,9 @@ from titan.auth.v1 import events_pb2
 
 TOPIC = "titan.auth.v1"
 
-_USER = "user_id, email, display_name, roles, version, created_at, email_verified_at"
+_USER = "user_id, email_index, sealed, roles, version, created_at, email_verified_at, house"
 _THERE = f"SELECT {_USER} FROM users WHERE user_id = $1 AND erased_at IS NULL"
 """Whoever was erased is nobody's user any more; an erased row has no address to be found by either."""
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """A normalised e-mail address and the hash of a password, if there is one."""
-
-    email: str
-    password_hash: str | None
 
 
 def resource(user_id: UUID) -> str:
@@ -39,12 +35,13 @@ def resource(user_id: UUID) -> str:
 def _user(row: asyncpg.Record | Mapping[str, object]) -> User:
     return User(
         row["user_id"],  # type: ignore[arg-type]
-        row["email"],  # type: ignore[arg-type]
-        row["display_name"],  # type: ignore[arg-type]
+        row["email_index"],  # type: ignore[arg-type]
+        row["sealed"],  # type: ignore[arg-type]
         tuple(row["roles"]),  # type: ignore[arg-type]
         row["version"],  # type: ignore[arg-type]
         row["created_at"],  # type: ignore[arg-type]
         row["email_verified_at"],  # type: ignore[arg-type]
+        row["house"],  # type: ignore[arg-type]
     )
 
 
@@ -54,16 +51,22 @@ async def find_user(connection: asyncpg.Connection, user_id: UUID) -> User | Non
     return None if row is None else _user(row)
 
 
-async def find_by_email(connection: asyncpg.Connection, email: str) -> tuple[User, str | None] | None:
-    """Return the user who has a normalised address, with the hash of their password if any, or None."""
-    row = await connection.fetchrow(f"SELECT {_USER}, password_hash FROM users WHERE email = $1", email)
+async def find_by_email(connection: asyncpg.Connection, email_index: bytes) -> tuple[User, str | None] | None:
+    """Return the user who has an address, with the hash of their password if any, or None."""
+    row = await connection.fetchrow(f"SELECT {_USER}, password_hash FROM users WHERE email_index = $1", email_index)
     return None if row is None else (_user(row), row["password_hash"])
 
 
-async def list_emails(connection: asyncpg.Connection, user_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Return the addresses of those of the users who have one."""
-    query = "SELECT user_id, email FROM users WHERE user_id = ANY($1) AND email IS NOT NULL"
-    return {row["user_id"]: row["email"] for row in await connection.fetch(query, list(user_ids))}
+async def find_password(connection: asyncpg.Connection, user_id: UUID) -> str | None:
+    """Return the hash of a user's password, if there is one."""
+    found: str | None = await connection.fetchval("SELECT password_hash FROM users WHERE user_id = $1", user_id)
+    return found
+
+
+async def list_registered(connection: asyncpg.Connection, user_ids: Sequence[UUID]) -> list[User]:
+    """Return those of the users who have an address."""
+    query = f"SELECT {_USER} FROM users WHERE user_id = ANY($1) AND email_index IS NOT NULL"
+    return [_user(row) for row in await connection.fetch(query, list(user_ids))]
 
 
 async def get_user(connection: asyncpg.Connection, user_id: UUID) -> User:
@@ -113,8 +116,10 @@ async def insert_guests(tx: asyncpg.Connection, user_ids: Sequence[UUID], *, at:
     await outbox.append(tx, [created(user_id, guest=True) for user_id in user_ids])
 
 
-async def insert_registered(tx: asyncpg.Connection, user: User, credentials: Credentials) -> None:
-    """Make a user with credentials.
+async def insert_registered(
+    tx: asyncpg.Connection, user: User, password_hash: str | None, *, plain_email: str | None
+) -> None:
+    """Make a user with an address, and a password if there is one.
 
     Raises:
         EmailTaken: Another user has the address.
@@ -122,27 +127,32 @@ async def insert_registered(tx: asyncpg.Connection, user: User, credentials: Cre
     row = await tx.fetchrow(
         """
         INSERT INTO users
-            (user_id, email, password_hash, display_name, roles, version, created_at, updated_at, email_verified_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8)
-        ON CONFLICT ON CONSTRAINT users_email DO NOTHING
+            (user_id, email_index, sealed, password_hash, roles, version, created_at, updated_at, email_verified_at,
+             house, email)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10)
+        ON CONFLICT DO NOTHING
         RETURNING user_id
         """,
         user.user_id,
-        credentials.email,
-        credentials.password_hash,
-        user.display_name,
+        user.email_index,
+        user.sealed,
+        password_hash,
         list(user.roles),
         user.version,
         user.created_at,
         user.email_verified_at,
+        user.house,
+        plain_email,
     )
     if row is None:
         raise EmailTaken("another user has this e-mail address")
     await outbox.append(tx, [created(user.user_id, guest=False)])
 
 
-async def save_registered(tx: asyncpg.Connection, user: User, credentials: Credentials, *, at: datetime) -> None:
-    """Add credentials to a locked guest.
+async def save_registered(
+    tx: asyncpg.Connection, user: User, password_hash: str | None, *, at: datetime, plain_email: str | None
+) -> None:
+    """Add an address to a locked guest, and a password if there is one.
 
     Raises:
         EmailTaken: Another user has the address.
@@ -150,20 +160,21 @@ async def save_registered(tx: asyncpg.Connection, user: User, credentials: Crede
     try:
         await tx.execute(
             """
-            UPDATE users SET email = $2, password_hash = $3, display_name = $4, version = $5, updated_at = $6,
-                email_verified_at = $7
+            UPDATE users SET email_index = $2, sealed = $3, password_hash = $4, version = $5, updated_at = $6,
+                email_verified_at = $7, email = $8
             WHERE user_id = $1
             """,
             user.user_id,
-            credentials.email,
-            credentials.password_hash,
-            user.display_name,
+            user.email_index,
+            user.sealed,
+            password_hash,
             user.version,
             at,
             user.email_verified_at,
+            plain_email,
         )
     except asyncpg.UniqueViolationError as error:
-        if error.constraint_name != "users_email":
+        if error.constraint_name not in ("users_email_index", "users_email"):
             raise
         raise EmailTaken("another user has this e-mail address") from None
     payload = events_pb2.UserRegistered(user_id=str(user.user_id))
@@ -173,9 +184,9 @@ async def save_registered(tx: asyncpg.Connection, user: User, credentials: Crede
 async def save_profile(tx: asyncpg.Connection, user: User, *, at: datetime) -> None:
     """Store the changed profile of a locked user, with its event."""
     await tx.execute(
-        "UPDATE users SET display_name = $2, version = $3, updated_at = $4 WHERE user_id = $1",
+        "UPDATE users SET sealed = $2, version = $3, updated_at = $4 WHERE user_id = $1",
         user.user_id,
-        user.display_name,
+        user.sealed,
         user.version,
         at,
     )
@@ -187,8 +198,9 @@ async def empty_user(tx: asyncpg.Connection, user: User, *, at: datetime) -> Non
     await tx.execute("DELETE FROM addresses WHERE user_id = $1", user.user_id)
     await tx.execute(
         """
-        UPDATE users SET email = NULL, password_hash = NULL, display_name = '', roles = '{}', importer_id = NULL,
-            external_id = NULL, email_verified_at = NULL, version = $2, updated_at = $3, erased_at = $3
+        UPDATE users SET email_index = NULL, external_index = NULL, sealed = NULL, password_hash = NULL, roles = '{}',
+            importer_id = NULL, email_verified_at = NULL, version = $2, updated_at = $3, erased_at = $3,
+            email = NULL, external_id = NULL, display_name = ''
         WHERE user_id = $1
         """,
         user.user_id,
@@ -233,7 +245,10 @@ async def hold_password(
 async def save_account(tx: asyncpg.Connection, user_id: UUID, *, password_hash: str, roles: Sequence[str]) -> None:
     """Give an account of the house the password of its secret file and its roles."""
     await tx.execute(
-        "UPDATE users SET password_hash = $2, roles = $3 WHERE user_id = $1", user_id, password_hash, list(roles)
+        "UPDATE users SET password_hash = $2, roles = $3, house = true WHERE user_id = $1",
+        user_id,
+        password_hash,
+        list(roles),
     )
 
 
@@ -242,74 +257,72 @@ async def save_account(tx: asyncpg.Connection, user_id: UUID, *, password_hash: 
 
 @dataclass(frozen=True)
 class Imported:
-    """A customer of another system, and the id their user gets if they are new."""
+    """A customer of another system, what they are found by, and the user they become if they are new."""
 
-    external_id: str
+    external_index: bytes
     user_id: UUID
-    display_name: str
+    sealed: bytes | None = field(repr=False)
+    plain_id: str | None = field(repr=False)
 
 
 _IMPORT = """
-INSERT INTO users (user_id, display_name, importer_id, external_id, version, created_at, updated_at)
-SELECT user_id, display_name, $4, external_id, 1, $5, $5
-FROM unnest($1::uuid[], $2::text[], $3::text[]) AS n (user_id, display_name, external_id)
-ORDER BY external_id
-ON CONFLICT ON CONSTRAINT users_external_id DO NOTHING
-RETURNING user_id, external_id
+INSERT INTO users (user_id, sealed, importer_id, external_index, external_id, version, created_at, updated_at)
+SELECT user_id, sealed, $5, external_index, plain_id, 1, $6, $6
+FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::text[]) AS n (user_id, sealed, external_index, plain_id)
+ORDER BY external_index
+ON CONFLICT DO NOTHING
+RETURNING user_id, external_index
 """
-_FIND_IMPORTED = "SELECT external_id, user_id FROM users WHERE importer_id = $1 AND external_id = ANY($2)"
+_FIND_IMPORTED = "SELECT external_index, user_id FROM users WHERE external_index = ANY($1)"
+
+
+async def find_imported(connection: asyncpg.Connection, indices: Sequence[bytes]) -> dict[bytes, UUID]:
+    """Return the users of those of the customers who have one, by what the customers are found by."""
+    rows = await connection.fetch(_FIND_IMPORTED, list(indices))
+    return {row["external_index"]: row["user_id"] for row in rows}
 
 
 async def import_users(
     tx: asyncpg.Connection, importer_id: UUID, customers: Sequence[Imported], *, at: datetime, by: Command
-) -> dict[str, UUID]:
-    """Return the user of each customer by external id; those that have none yet are made. External ids are unique."""
-    ids = [c.external_id for c in customers]
-    known = {row["external_id"]: row["user_id"] for row in await tx.fetch(_FIND_IMPORTED, importer_id, ids)}
-    new = [c for c in customers if c.external_id not in known]
-    if not new:
-        return known
+) -> dict[bytes, UUID]:
+    """Make the users of new customers, and return those of all, by what they are found by: a twin may be quicker."""
     made = await tx.fetch(
         _IMPORT,
-        [c.user_id for c in new],
-        [c.display_name for c in new],
-        [c.external_id for c in new],
+        [c.user_id for c in customers],
+        [c.sealed for c in customers],
+        [c.external_index for c in customers],
+        [c.plain_id for c in customers],
         importer_id,
         at,
     )
     await outbox.append(tx, [created(row["user_id"], guest=True) for row in made])
     if made:
         await audit.accept(tx, "users", by)
-    known.update((row["external_id"], row["user_id"]) for row in made)
-    if len(known) < len(ids):  # made by a twin since we looked
-        known.update((row["external_id"], row["user_id"]) for row in await tx.fetch(_FIND_IMPORTED, importer_id, ids))
-    return known
+    found = {row["external_index"]: row["user_id"] for row in made}
+    missing = [c.external_index for c in customers if c.external_index not in found]
+    return {**found, **await find_imported(tx, missing)} if missing else found
 
 
 # --- addresses ---
 
-ADDRESS_FIELDS = ("full_name", "line1", "line2", "city", "region", "postal_code", "country_code")
-
 
 @dataclass(frozen=True)
-class SavedAddress:
-    """An address that a user keeps; `fields` are those of ADDRESS_FIELDS."""
+class StoredAddress:
+    """An address that a user keeps, sealed."""
 
     address_id: UUID
-    fields: Mapping[str, str]
+    sealed: bytes = field(repr=False)
     created_at: datetime
 
 
-async def list_addresses(connection: asyncpg.Connection, user_id: UUID) -> list[SavedAddress]:
+async def list_addresses(connection: asyncpg.Connection, user_id: UUID) -> list[StoredAddress]:
     """Return a user's addresses, the newest first."""
     rows = await connection.fetch(
-        f"SELECT address_id, created_at, {', '.join(ADDRESS_FIELDS)} FROM addresses WHERE user_id = $1"
+        "SELECT address_id, sealed, created_at FROM addresses WHERE user_id = $1 AND sealed IS NOT NULL"
         " ORDER BY created_at DESC, address_id DESC",
         user_id,
     )
-    return [
-        SavedAddress(row["address_id"], {name: row[name] for name in ADDRESS_FIELDS}, row["created_at"]) for row in rows
-    ]
+    return [StoredAddress(**row) for row in rows]
 
 
 async def count_addresses(tx: asyncpg.Connection, user_id: UUID) -> int:
@@ -318,16 +331,14 @@ async def count_addresses(tx: asyncpg.Connection, user_id: UUID) -> int:
     return count
 
 
-async def save_address(tx: asyncpg.Connection, user_id: UUID, address: SavedAddress) -> None:
+async def save_address(tx: asyncpg.Connection, user_id: UUID, address: StoredAddress) -> None:
     """Store a new address."""
-    places = ", ".join(f"${place}" for place in range(4, 4 + len(ADDRESS_FIELDS)))
     await tx.execute(
-        f"INSERT INTO addresses (address_id, user_id, created_at, {', '.join(ADDRESS_FIELDS)})"
-        f" VALUES ($1, $2, $3, {places})",
+        "INSERT INTO addresses (address_id, user_id, sealed, created_at) VALUES ($1, $2, $3, $4)",
         address.address_id,
         user_id,
+        address.sealed,
         address.created_at,
-        *(address.fields[name] for name in ADDRESS_FIELDS),
     )
 
 

@@ -18,6 +18,7 @@ from mesh.database import Database
 from mesh.identity import Caller, TokenVerifier
 from mesh.interceptors.audit import Accesses
 from mesh.seams import SystemClock, SystemIds
+from mesh.vault.vault import Vault
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.keeper import KeyKeeper
 from svc_auth.auth.rpc import AuthServicer
@@ -25,6 +26,7 @@ from svc_auth.auth.rules import Subject
 from svc_auth.auth.sessions import Sessions
 from svc_auth.auth.tokens import Issuer
 from svc_auth.auth.trials import PasswordTrials
+from svc_auth.blind_index import BlindIndex
 from svc_auth.clock import DatabaseClock
 from svc_auth.factor.factors import Factors
 from svc_auth.factor.rpc import SecondFactorServicer
@@ -38,17 +40,21 @@ from svc_auth.passkey.ceremonies import RelyingParty
 from svc_auth.passkey.passkeys import Passkeys
 from svc_auth.passkey.rpc import PasskeyServicer
 from svc_auth.passwords import Passwords
+from svc_auth.personal import Personal
+from svc_auth.plain.columns import Plain
 from svc_auth.privacy.erasures import Erasures
 from svc_auth.privacy.exports import Exports
 from svc_auth.privacy.rpc import PrivacyServicer
-from svc_auth.sealing import LINKS, SECOND_FACTORS, Seal
+from svc_auth.sealing import FLOWS, LINKS, SECOND_FACTORS, Seal
 from svc_auth.settings import Settings
 from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.breached import BreachedPasswords, prints_of
 from svc_auth.user.changes import PasswordChanges
 from svc_auth.user.policy import PasswordPolicy
+from svc_auth.user.profiles import Profiles
 from svc_auth.user.rpc import UserServicer
 from tests.harness import Metadata, serve
+from tests.kms import Kms
 from tests.svc_auth.privacy.packages import FakePackages
 from titan.auth.v1 import (
     auth_service_pb2,
@@ -102,6 +108,7 @@ class Replica:
     policy: PasswordPolicy
     changes: PasswordChanges
     verifier: TokenVerifier
+    secrets_dir: Path
     federation: Any = None
     auth: Any = None
     user: Any = None
@@ -112,6 +119,11 @@ class Replica:
     privacy: Any = None
     erasures: Any = None
     packages: Any = None
+    vault: Any = None
+    personal: Any = None
+    profiles: Any = None
+    index: Any = None
+    plain: Any = None
     target: str = ""
 
     def caller(self, access_token: str) -> Caller:
@@ -145,7 +157,8 @@ class Replica:
         await self.links.make_requested()
         async with self.db.hot_read() as connection:
             rows = await connection.fetch(
-                "SELECT link_id FROM links JOIN users USING (user_id) WHERE email = $1 AND closed_at IS NULL", email
+                "SELECT link_id FROM links JOIN users USING (user_id) WHERE email_index = $1 AND closed_at IS NULL",
+                self.index.email(email),
             )
         (shown,) = (await self.links.show([row["link_id"] for row in rows])).values()
         await self.link.ResetPassword(link_service_pb2.ResetPasswordRequest(token=shown.token, password=password))
@@ -159,6 +172,18 @@ class Replica:
         """Let a user have shown that they read their mail."""
         async with self.db.hot() as tx:
             await tx.execute("UPDATE users SET email_verified_at = now() WHERE user_id = $1", user_id)
+
+    async def moved(self, email: str, to: str) -> None:
+        """Let the user of an address have another one."""
+        async with self.db.hot() as tx:
+            change = "UPDATE users SET email_index = $2 WHERE email_index = $1"
+            await tx.execute(change, self.index.email(email), self.index.email(to))
+
+    async def house(self) -> None:
+        """Make what is missing of the accounts of the house, and bring the others to their secret files."""
+        await ensure_accounts(
+            self.db, self.passwords, self.profiles, self.index, self.secrets_dir, self.clock, SystemIds()
+        )
 
     async def later(self, seconds: float) -> None:
         """Move the clock forward, with a view of ended sessions that is fresh then: the database's clock stays."""
@@ -211,17 +236,25 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
     feed = RevocationFeed(db, clock, poll_seconds=0.05, heartbeat_seconds=0.2)
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords(prints_of([BREACHED])), "Titan")
     issuer = Issuer(ring, clock, ids, issuer="https://titan.local", audience="titan", cell="local")
-    trials = PasswordTrials(db, passwords, clock)
-    changes = PasswordChanges(db, trials, passwords, policy, feed, ids)
-    factors = Factors(db, trials, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
-    sessions = Sessions(db, issuer, trials, factors, feed, clock, ids)
-    links = Links(db, passwords, policy, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
+    vault = Vault(db, Kms())
+    personal, index = Personal(vault), BlindIndex.of_folder(secrets_dir)
+    profiles, plain = Profiles(db, personal), await Plain.load(db, personal, index, clock)
+    trials = PasswordTrials(db, passwords, index, clock)
+    changes = PasswordChanges(db, trials, passwords, policy, profiles, feed, ids)
+    factors = Factors(db, trials, profiles, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
+    sessions = Sessions(db, issuer, trials, factors, personal, feed, clock, ids)
+    links = Links(db, passwords, policy, profiles, index, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
     await feed.look()
     await keeper.load()
+    await plain.seal_all()
     verifier = TokenVerifier(ring.verifying, revocations=feed.view, cell="local", now=lambda: clock.now().timestamp())
-    replica = Replica(db, clock, ring, keeper, feed, sessions, factors, links, passwords, policy, changes, verifier)
+    replica = Replica(
+        db, clock, ring, keeper, feed, sessions, factors, links, passwords, policy, changes, verifier, secrets_dir
+    )
+    replica.vault, replica.personal, replica.index, replica.plain = vault, personal, index, plain
+    replica.profiles = profiles
     replica.packages = FakePackages()
-    replica.erasures = Erasures(db, replica.packages, trials, factors, sessions, feed, clock)
+    replica.erasures = Erasures(db, replica.packages, trials, factors, sessions, vault, feed, clock)
     return replica
 
 
@@ -254,24 +287,44 @@ async def titan(
 ) -> AsyncIterator[Replica]:
     """A svc_auth that serves."""
     replica = await build_replica(auth_db, auth_secrets)
-    federation = Federation(auth_db, provider_clients, replica.sessions, replica.clock, SystemIds())
+    federation = Federation(
+        auth_db,
+        provider_clients,
+        replica.sessions,
+        replica.profiles,
+        replica.personal,
+        replica.index,
+        replica.plain,
+        Seal.of_folder(auth_secrets, FLOWS),
+        replica.clock,
+        SystemIds(),
+    )
+    passkeys = Passkeys(
+        auth_db, PARTY, replica.sessions, replica.profiles, replica.personal, replica.clock, SystemIds()
+    )
     replica.federation = federation
-    await ensure_accounts(auth_db, replica.passwords, auth_secrets, replica.clock, SystemIds())
+    await replica.house()
     servicers = {
         "titan.auth.v1.AuthService": AuthServicer(
             replica.sessions, replica.ring, replica.keeper, replica.feed, replica.clock
         ),
         "titan.auth.v1.FederationService": FederationServicer(federation),
         "titan.auth.v1.LinkService": LinkServicer(replica.links),
-        "titan.auth.v1.PasskeyService": PasskeyServicer(
-            Passkeys(auth_db, PARTY, replica.sessions, replica.clock, SystemIds())
-        ),
+        "titan.auth.v1.PasskeyService": PasskeyServicer(passkeys),
         "titan.auth.v1.PrivacyService": PrivacyServicer(
-            replica.erasures, Exports(auth_db, replica.packages, replica.clock)
+            replica.erasures, Exports(auth_db, replica.packages, replica.profiles, replica.sessions, passkeys)
         ),
         "titan.auth.v1.SecondFactorService": SecondFactorServicer(replica.factors),
         "titan.auth.v1.UserService": UserServicer(
-            auth_db, replica.passwords, replica.policy, replica.changes, replica.clock, SystemIds()
+            auth_db,
+            replica.passwords,
+            replica.policy,
+            replica.changes,
+            replica.profiles,
+            replica.index,
+            replica.plain,
+            replica.clock,
+            SystemIds(),
         ),
     }
     async with serve(servicers, verifier=replica.verifier, accesses=Accesses(auth_db)) as channel:

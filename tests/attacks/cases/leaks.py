@@ -25,7 +25,15 @@ FLUSH_SECONDS = 6.0
 
 READ_SECONDS = 2.0
 NOT_LOGS = (SPANS,)
-SECRETS = ("auth_master_key", "order_master_key", "psp_webhook_secret", "psp_api_key", "admin_password")
+SECRETS = (
+    "auth_master_key",
+    "auth_vault_key",
+    "auth_index_key",
+    "order_master_key",
+    "psp_webhook_secret",
+    "psp_api_key",
+    "admin_password",
+)
 PASSWORDS = ("database_svc_order", "database_svc_auth", "postgres_superuser", "redis")
 """Of the embedded servers, which a process takes from its environment."""
 

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 
 from svc_auth.factor import rules as factor_rules
 from svc_auth.federation import store
+from svc_auth.user import store as user_store
 from tests.harness import reason_of
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, nobody, refused
 from tests.svc_auth.federation.issuer import REDIRECT_URI, Issuer, Person
@@ -159,6 +160,25 @@ async def test_two_first_sign_ins_at_once_make_one_user(titan: Replica, issuer: 
     assert 1 == len({pair.user_id for pair in pairs})
 
 
+async def test_a_first_sign_in_that_ends_between_two_looks_is_seen_whole(
+    titan: Replica, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+):
+    """Its address is not that of somebody else: the identity is there by then, too."""
+    grace, look, pairs = Person(), user_store.find_by_email, []
+    flows = [await begin(titan) for _ in range(2)]
+    answers = [answer_of(flow, await issuer.visit(flow.authorization_url, grace)) for flow in flows]
+
+    async def look_late(connection: Any, email_index: bytes) -> Any:
+        monkeypatch.undo()
+        pairs.append(await finish(titan, answers[0]))
+        return await look(connection, email_index)
+
+    monkeypatch.setattr(user_store, "find_by_email", look_late)
+    pairs.append(await finish(titan, answers[1]))
+
+    assert 1 == len({pair.user_id for pair in pairs}) and 2 == len(pairs)
+
+
 async def test_a_user_with_a_second_factor_is_asked_for_it(titan: Replica, issuer: Issuer):
     """A provider is the first factor and no more."""
     email, _ = await titan.register()
@@ -193,15 +213,13 @@ async def test_an_identity_never_becomes_part_of_an_account_by_its_address(titan
     assert [] == await identities(titan, await titan.sign_in(email))
 
 
-async def test_an_account_of_the_house_is_nobodys_to_take(titan: Replica, issuer: Issuer, auth_db):
+async def test_an_account_of_the_house_is_nobodys_to_take(titan: Replica, issuer: Issuer):
     """Also where its secret is not there yet, and neither is the account."""
-    async with auth_db.hot() as tx:
-        await tx.execute("UPDATE users SET email = 'aside@titan.local' WHERE email = 'importer@titan.local'")
+    await titan.moved("importer@titan.local", "aside@titan.local")
     try:
         error = await refused(sign_in(titan, issuer, Person(email="importer@titan.local")))
     finally:
-        async with auth_db.hot() as tx:
-            await tx.execute("UPDATE users SET email = 'importer@titan.local' WHERE email = 'aside@titan.local'")
+        await titan.moved("aside@titan.local", "importer@titan.local")
 
     assert "IDENTITY_NOT_LINKED" == reason_of(error)
 
@@ -450,7 +468,8 @@ async def test_a_token_of_another_flow_proves_nothing(titan: Replica, issuer: Is
 
     assert "IDENTITY_NOT_PROVEN" == reason_of(await refused(finish(titan, answer)))
     async with titan.db.hot_read() as connection:
-        assert 0 == await connection.fetchval("SELECT count(*) FROM users WHERE email = $1", person.email)
+        index = titan.index.email(person.email)
+        assert 0 == await connection.fetchval("SELECT count(*) FROM users WHERE email_index = $1", index)
 
 
 async def test_a_flow_expires(titan: Replica, issuer: Issuer):

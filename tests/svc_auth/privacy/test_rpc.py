@@ -14,6 +14,7 @@ import jwt
 import pytest
 
 from mesh.refusals import Unavailable
+from mesh.vault.vault import Erased, Vault
 from svc_auth.auth import store as session_store
 from svc_auth.auth.rules import Subject
 from svc_auth.auth.store import NewSession
@@ -24,6 +25,7 @@ from svc_auth.privacy.exports import SESSIONS_PER_PAGE
 from svc_auth.privacy.rules import LEASE_SECONDS, SETTLED_SECONDS, Money
 from svc_order.errors import OrdersUnderWay
 from tests.harness import reason_of
+from tests.kms import Kms
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, nobody, refused
 from tests.svc_auth.passkey.authenticator import Authenticator
 from titan.auth.v1 import (
@@ -110,15 +112,15 @@ async def somebody_with_everything(titan: Replica):
             await titan.passkey.CreatePasskey(request, metadata=bearer(pair))
     async with titan.db.hot() as tx:
         await tx.execute(
-            "INSERT INTO identities (identity_id, user_id, provider, issuer, subject, linked_at)"
+            "INSERT INTO identities (identity_id, user_id, provider, issuer, subject_index, linked_at)"
             " VALUES ($1, $2, 'local', 'https://id.example', $3, now())",
             uuid4(),
             user_id,
-            f"ada-{user_id}",
+            titan.index.identity("https://id.example", f"ada-{user_id}"),
         )
         await tx.execute(
-            "INSERT INTO sign_in_flows (flow_hash, provider, redirect_uri, purpose, user_id, client_name, expires_at)"
-            " VALUES ($1, 'local', 'https://shop.example', 'LINK', $2, '', now())",
+            "INSERT INTO sign_in_flows (flow_hash, provider, redirect_uri, purpose, user_id, expires_at)"
+            " VALUES ($1, 'local', 'https://shop.example', 'LINK', $2, now())",
             uuid4().bytes * 2,
             user_id,
         )
@@ -224,6 +226,33 @@ async def test_erasing_leaves_nothing_but_an_id(titan: Replica):
     assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email)))
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(pair.refresh_token)))
     assert "UserErased" == (await titan.events_of(pair.user_id))[-1][0]
+
+
+async def test_what_a_process_has_at_hand_is_of_no_use_to_it(titan: Replica):
+    """It forgets the key with the decision; so does every other, which reads that the user was erased."""
+    _, pair = await somebody(titan)
+    user_id, there = UUID(pair.user_id), Vault(titan.db, Kms())
+    await there.prepare([user_id])
+    sealed = titan.vault.seal(user_id, user_id, b"1 Mill Lane")
+    assert b"1 Mill Lane" == there.open(user_id, user_id, sealed)
+
+    await erase(titan, pair)
+    await there.forget_erased()
+
+    for vault in (titan.vault, there):
+        with pytest.raises(Erased):
+            vault.open(user_id, user_id, sealed)
+
+
+async def test_a_key_that_was_made_beside_the_decision_is_destroyed_with_the_next_pass(titan: Replica):
+    """A call was under way, and seals nothing more with it."""
+    _, pair = await somebody(titan)
+    await erase(titan, pair)
+    async with titan.db.hot() as tx:
+        await tx.execute("INSERT INTO user_keys VALUES ($1, '1', 'late')", UUID(pair.user_id))
+    await titan.erasures.run_due()
+
+    assert not (await everything(titan, pair.user_id))["user_keys"]
 
 
 async def test_sessions_end_and_a_later_export_is_refused(titan: Replica):
@@ -454,7 +483,9 @@ async def _due(titan: Replica, user_id: UUID) -> None:
 def another(titan: Replica) -> Erasures:
     """Return what another process would work with."""
     held = titan.erasures
-    return Erasures(titan.db, titan.packages, held._trials, titan.factors, titan.sessions, titan.feed, titan.clock)
+    return Erasures(
+        titan.db, titan.packages, held._trials, titan.factors, titan.sessions, titan.vault, titan.feed, titan.clock
+    )
 
 
 async def test_those_that_are_due_are_worked_on_at_once(titan: Replica):

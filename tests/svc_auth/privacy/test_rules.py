@@ -36,8 +36,8 @@ def test_an_empty_wallet_holds_nothing_up():
 def test_somebody_who_works_here_is_not_erased():
     """Whoever takes their role away first has thought of it."""
     with pytest.raises(UserHasRoles):
-        rules.check_user(User(uuid4(), "ada@example.com", "Ada", ("support",), 1, NOON))
-    rules.check_user(User(uuid4(), "ada@example.com", "Ada", (), 1, NOON))
+        rules.check_user(User(uuid4(), b"found by this", b"sealed", ("support",), 1, NOON))
+    rules.check_user(User(uuid4(), b"found by this", b"sealed", (), 1, NOON))
 
 
 def test_the_first_pass_completes_it_and_the_one_after_the_last_token_ends_it():

@@ -10,11 +10,9 @@ import grpc
 import pytest
 
 from control.atomic_file import replace_text
-from mesh.seams import SystemIds
 from svc_auth.auth import store as session_store
 from svc_auth.auth.store import OpenChallenge
 from svc_auth.user import notice_store
-from svc_auth.user.accounts import ensure_accounts
 from svc_auth.user.notices import MAX_NOTICES, NOTICE_SECONDS
 from tests.harness import as_service, reason_of
 from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, nobody, refused
@@ -247,22 +245,20 @@ async def test_whoever_acts_for_a_customer_imports_nobody(titan: Replica, import
     assert "ACCESS_DENIED" == reason_of(error)
 
 
-async def test_nobody_registers_with_an_address_of_the_house(titan: Replica, auth_db):
+async def test_nobody_registers_with_an_address_of_the_house(titan: Replica):
     """Where its secret is not there yet, the account is not either, and a stranger's would be given its role later."""
-    async with auth_db.hot() as tx:
-        await tx.execute("UPDATE users SET email = 'kept@titan.local' WHERE email = 'importer@titan.local'")
+    await titan.moved("importer@titan.local", "kept@titan.local")
     try:
         error = await refused(titan.register("Importer@titan.local"))
     finally:
-        async with auth_db.hot() as tx:
-            await tx.execute("UPDATE users SET email = 'importer@titan.local' WHERE email = 'kept@titan.local'")
+        await titan.moved("kept@titan.local", "importer@titan.local")
 
     assert "EMAIL_TAKEN" == reason_of(error)
 
 
 WAYS_IN = {
-    "identities": "gen_random_uuid(), $1, 'local', 'https://local.example', 'mallory', now(), NULL",
-    "passkeys": "gen_random_uuid(), $1, 'mallory', 'her key', 0, false, 'hers', now(), NULL",
+    "identities": "gen_random_uuid(), $1, 'local', 'https://local.example', 'mallory', now(), NULL, NULL",
+    "passkeys": "gen_random_uuid(), $1, 'mallory', 'her key', 0, false, '', now(), NULL, NULL",
 }
 """What somebody adds who knows the password for a while."""
 
@@ -277,7 +273,7 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
             await tx.execute(f"INSERT INTO {table} SELECT {values}", UUID(admin.user_id))
 
     replace_text(auth_secrets / "admin_password", "another long secret")
-    await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
+    await titan.house()
     again = await titan.sign_in("admin@titan.local", "another long secret")
 
     assert admin.user_id == again.user_id
@@ -290,7 +286,7 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(admin.refresh_token)))
     await titan.refresh(again.refresh_token)
     replace_text(auth_secrets / "admin_password", "an administrator's long secret")
-    await ensure_accounts(titan.db, titan.passwords, auth_secrets, titan.clock, SystemIds())
+    await titan.house()
     await titan.sign_in("admin@titan.local", "an administrator's long secret")
 
 
@@ -300,7 +296,7 @@ async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: 
     await titan.verified(user_id)
     here, there = await titan.sign_in(email), await titan.sign_in(email)
     await refused(titan.sign_in(email, "a slip of the finger"))
-    half_open = OpenChallenge(b"c" * 32, UUID(user_id), "", ("pwd",))
+    half_open = OpenChallenge(b"c" * 32, UUID(user_id), None, ("pwd",))
     async with titan.db.hot() as tx:
         await session_store.insert_challenge(tx, half_open, expires_at=titan.clock.now() + timedelta(minutes=5))
 

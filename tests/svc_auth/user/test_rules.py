@@ -10,11 +10,12 @@ import pytest
 from mesh.refusals import InvalidInput
 from svc_auth.errors import AlreadyRegistered, PasswordTooWeak, UserChanged
 from svc_auth.user import rules
-from svc_auth.user.rules import User
+from svc_auth.user.rules import Profile, User
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-GUEST = User(UUID(int=1), None, "", (), 1, NOW)
-ADA = User(UUID(int=1), "ada@example.com", "Ada", (), 2, NOW)
+GUEST = User(UUID(int=1), None, None, (), 1, NOW)
+ADA = User(UUID(int=1), b"found by this", b"sealed", (), 2, NOW)
+PROFILE = Profile("ada@example.com", "Ada")
 
 
 def test_addresses_are_compared_in_lower_case():
@@ -53,36 +54,39 @@ def test_one_password_typed_on_two_keyboards_is_one_password():
 
 def test_a_guest_registers_once():
     """The user stays the same; the version counts the event."""
-    user = rules.register(GUEST, email="ada@example.com", display_name="Ada")
+    user = rules.register(GUEST, email_index=b"found by this")
 
-    assert (GUEST.user_id, "ada@example.com", "Ada", 2, False) == (
-        user.user_id,
-        user.email,
-        user.display_name,
-        user.version,
-        user.guest,
-    )
+    assert GUEST.guest and not user.guest
+    assert (GUEST.user_id, b"found by this", 2) == (user.user_id, user.email_index, user.version)
     with pytest.raises(AlreadyRegistered):
-        rules.register(user, email="eve@example.com", display_name="")
+        rules.register(user, email_index=b"found by that")
 
 
 def test_an_update_without_a_mask_changes_what_is_set():
     """An empty name without a mask is no wish for an empty name (AIP-134)."""
-    assert rules.update(ADA, display_name="", paths=[], etag="") is ADA
-    assert "" == rules.update(ADA, display_name="", paths=["display_name"], etag="").display_name
+    assert (ADA, PROFILE) == rules.update(ADA, PROFILE, display_name="", paths=[], etag="")
+    assert "" == rules.update(ADA, PROFILE, display_name="", paths=["display_name"], etag="")[1].display_name
 
 
 def test_an_update_counts_a_version_and_minds_the_etag():
     """A repeated update is no change, even with the etag of before."""
-    changed = rules.update(ADA, display_name="Countess", paths=["display_name"], etag=ADA.etag)
+    changed, profile = rules.update(ADA, PROFILE, display_name="Countess", paths=["display_name"], etag=ADA.etag)
 
-    assert ("Countess", 3) == (changed.display_name, changed.version)
-    assert rules.update(changed, display_name="Countess", paths=[], etag=ADA.etag) is changed
+    assert (Profile("ada@example.com", "Countess"), 3) == (profile, changed.version)
+    assert rules.update(changed, profile, display_name="Countess", paths=[], etag=ADA.etag)[0] is changed
     with pytest.raises(UserChanged):
-        rules.update(changed, display_name="Ada", paths=[], etag=ADA.etag)
+        rules.update(changed, profile, display_name="Ada", paths=[], etag=ADA.etag)
 
 
 def test_an_update_of_another_field_is_refused():
     """Roles and addresses are not the profile's."""
     with pytest.raises(InvalidInput):
-        rules.update(ADA, display_name="x", paths=["roles"], etag="")
+        rules.update(ADA, PROFILE, display_name="x", paths=["roles"], etag="")
+
+
+@pytest.mark.parametrize("profile", [Profile(), PROFILE, Profile(None, "Ada"), Profile("ada@example.com", "")])
+def test_a_profile_is_sealed_as_a_text_and_nothing_as_no_text(profile: Profile):
+    """Whoever has said nothing needs no key."""
+    assert profile == Profile.of_text(profile.text)
+    assert bool(profile.text) is (profile != Profile())
+    assert "ada" not in f"{profile!r}{ADA!r}".lower()

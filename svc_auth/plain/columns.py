@@ -1,0 +1,152 @@
+"""The plain columns: sealed before a process serves, and emptied when their time is over.
+
+Three steps, each in bounded batches that may be stopped anywhere and run by several processes at once. Migration 0012
+added the columns. Before a process serves, it seals all that is plain, so that nothing else in this package reads a
+plain column; what a replica of the release before writes later is sealed a second after. Such replicas look users up by
+address, by subject at a provider and by id in another system: those three stay in plain beside their hashes, and are
+written so for new users, until an hour after the migration; then they are emptied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from mesh.database import Database
+from mesh.refusals import Unavailable
+from mesh.seams import Clock
+from mesh.telemetry import get_logger
+from svc_auth.blind_index import INDEX_KEY_FILE, BlindIndex
+from svc_auth.personal import Column, Personal
+from svc_auth.plain import store
+from svc_auth.plain.store import Table
+from svc_auth.sealing import MasterKeyUnusable
+from svc_auth.user.rules import ADDRESS_FIELDS, Profile
+
+log = get_logger("svc_auth.plain")
+
+BATCH_ROWS = 500
+"""What is sealed, or emptied, in one transaction."""
+POLL_SECONDS = 1.0
+"""How often what a replica of the release before wrote is looked for."""
+REST_SECONDS = 3600.0
+"""The same, once there is none."""
+
+Sealed = Callable[[asyncpg.Record], tuple[Any, ...]]
+"""Makes of a plain row what its table stores."""
+
+
+class Plain:
+    """The plain columns of this package's database."""
+
+    def __init__(
+        self, db: Database, personal: Personal, index: BlindIndex, clock: Clock, plain_until: datetime
+    ) -> None:
+        self._db = db
+        self._personal = personal
+        self._index = index
+        self._clock = clock
+        self._until = plain_until
+        self._tables: dict[Table, Sealed] = {
+            store.USERS: self._user,
+            store.ADDRESSES: self._address,
+            store.SESSIONS: self._session,
+            store.PASSKEYS: self._passkey,
+            store.IDENTITIES: self._identity,
+        }
+
+    @classmethod
+    async def load(cls, db: Database, personal: Personal, index: BlindIndex, clock: Clock) -> Plain:
+        """Return the plain columns of a database.
+
+        Raises:
+            MasterKeyUnusable: What users are found by was hashed with another key.
+        """
+        async with db.hot_read() as connection:
+            index_check, plain_until = await store.begin(connection, index.check)
+        if index_check != index.check:
+            raise MasterKeyUnusable(f"users are found by hashes of another key: restore {INDEX_KEY_FILE}")
+        return cls(db, personal, index, clock, plain_until)
+
+    def kept(self, text: str) -> str | None:
+        """Return what is written in plain beside a hash: the text while the release before may look for it."""
+        return None if self._over() else text
+
+    async def seal_all(self) -> int:
+        """Seal all that stands in plain columns, and say how many rows that were."""
+        count = 0
+        for table, sealed in self._tables.items():
+            while found := await self._seal_some(table, sealed):
+                count += found
+        if count:
+            log.info("what was stored in plain is sealed", rows=count)
+        return count
+
+    async def empty(self) -> None:
+        """Empty what stayed in plain for replicas of the release before."""
+        while await self._db.transact(lambda tx: store.empty_some(tx, limit=BATCH_ROWS)) >= BATCH_ROWS:
+            pass
+
+    async def follow(self) -> None:
+        """Seal what a replica of the release before writes, and empty what it looks for when its time is over; until
+        cancelled."""
+        while True:
+            over = self._over()
+            try:
+                await self.seal_all()
+                if over:
+                    await self.empty()
+            except Unavailable:
+                over = False  # once more as soon as it is back
+            await asyncio.sleep(REST_SECONDS if over else POLL_SECONDS)
+
+    def _over(self) -> bool:
+        return self._clock.now() >= self._until
+
+    async def _seal_some(self, table: Table, sealed: Sealed) -> int:
+        async with self._db.hot_read() as connection:
+            found = await store.find_plain(connection, table, limit=BATCH_ROWS)
+        await self._personal.prepare(*(user_id for _, user_id in found))
+
+        async def seal(tx: asyncpg.Connection) -> None:
+            # What somebody else has sealed meanwhile is plain no more, and is not among these.
+            rows = await store.lock_plain(tx, table, [row_id for row_id, _ in found])
+            await store.save_sealed(tx, table, [sealed(row) for row in rows])
+
+        if found:
+            await self._db.transact(seal)
+        return len(found)
+
+    # Where something is plain and sealed, the plain one is newer: this release writes no plain names.
+
+    def _user(self, row: asyncpg.Record) -> tuple[Any, ...]:
+        user_id, email, external_id = row["user_id"], row["email"], row["external_id"]
+        before = Profile.of_text(self._personal.open(user_id, user_id, Column.PROFILE, row["sealed"]))
+        profile = Profile(email or before.email, row["display_name"] or before.display_name)
+        return (
+            user_id,
+            self._personal.seal(user_id, user_id, Column.PROFILE, profile.text),
+            row["email_index"] if email is None else self._index.email(email),
+            row["external_index"] if external_id is None else self._index.customer(row["importer_id"], external_id),
+        )
+
+    def _address(self, row: asyncpg.Record) -> tuple[Any, ...]:
+        fields = json.dumps({name: row[name] for name in ADDRESS_FIELDS})
+        sealed = self._personal.seal(row["user_id"], row["address_id"], Column.ADDRESS, fields)
+        return row["address_id"], sealed
+
+    def _session(self, row: asyncpg.Record) -> tuple[Any, ...]:
+        user_id = row["user_id"]
+        return row["session_id"], self._personal.seal(user_id, user_id, Column.CLIENT_NAME, row["client_name"])
+
+    def _passkey(self, row: asyncpg.Record) -> tuple[Any, ...]:
+        passkey_id = row["passkey_id"]
+        return passkey_id, self._personal.seal(row["user_id"], passkey_id, Column.PASSKEY_NAME, row["name"])
+
+    def _identity(self, row: asyncpg.Record) -> tuple[Any, ...]:
+        return row["identity_id"], self._index.identity(row["issuer"], row["subject"])

@@ -1,0 +1,225 @@
+"""Rows as the release before wrote them, and its statements beside this one, on a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from mesh.database import Database
+from mesh.seams import SystemIds
+from mesh.vault.vault import Vault
+from svc_auth.blind_index import BlindIndex
+from svc_auth.personal import Personal
+from svc_auth.plain import columns
+from svc_auth.plain.columns import Plain
+from svc_auth.user import store
+from svc_auth.user.profiles import Profiles
+from svc_auth.user.rules import Profile, User
+from tests.kms import Kms
+from tests.svc_auth.conftest import ShiftedClock
+from tests.svc_auth.test_at_rest import dump
+
+IDS = SystemIds()
+HOUR = timedelta(hours=1)
+
+
+class Release:
+    """A process of this release beside one of the release before: the hour after the migration is not over."""
+
+    def __init__(self, db: Database, folder: Path) -> None:
+        self.db, self.clock = db, ShiftedClock()
+        self.index, self.personal = BlindIndex.of_folder(folder), Personal(Vault(db, Kms()))
+        self.profiles = Profiles(db, self.personal)
+        self.plain: Any = None
+
+    async def start(self) -> None:
+        """As `app.py` does."""
+        self.plain = await Plain.load(self.db, self.personal, self.index, self.clock)
+        await self.plain.seal_all()
+
+    async def profile(self, email: str) -> Profile | None:
+        """Return the profile of whoever is found by an address."""
+        async with self.db.hot_read() as connection:
+            found = await store.find_by_email(connection, self.index.email(email))
+        return None if found is None else await self.profiles.of(found[0])
+
+    async def register(self, email: str) -> UUID:
+        """Make a user as this release does."""
+        user = User(IDS.new(), self.index.email(email), None, (), 1, self.clock.now())
+        await self.profiles.prepare(user.user_id)
+        sealed = self.profiles.sealed(user, Profile(email, "New"))
+        async with self.db.hot() as tx:
+            await store.insert_registered(tx, sealed, "hash", plain_email=self.plain.kept(email))
+        return user.user_id
+
+    async def one(self, query: str, *values: Any) -> Any:
+        async with self.db.hot_read() as connection:
+            return await connection.fetchrow(query, *values)
+
+
+async def old_user(db: Database, email: str | None = None, name: str = "Ada", **external: Any) -> UUID:
+    """Make a user as the release before does."""
+    async with db.hot() as tx:
+        return await tx.fetchval(
+            "INSERT INTO users (user_id, email, password_hash, display_name, importer_id, external_id, version,"
+            " created_at, updated_at)"
+            " VALUES (gen_random_uuid(), $1, $2, $3, $4, $5, 1, now(), now()) RETURNING user_id",
+            email,
+            "hash" if email else None,
+            name,
+            external.get("importer_id"),
+            external.get("external_id"),
+        )
+
+
+async def old_rows(db: Database, user_id: UUID) -> None:
+    """Make what else the release before stores of a user."""
+    async with db.hot() as tx:
+        await tx.execute(
+            "INSERT INTO addresses (address_id, user_id, full_name, line1, line2, city, region, postal_code,"
+            " country_code, created_at)"
+            " VALUES (gen_random_uuid(), $1, 'Ada Byron', '1 Mill Lane', '', 'Leeds', '', 'LS1 1AA', 'GB', now())",
+            user_id,
+        )
+        await tx.execute(
+            "INSERT INTO sessions (session_id, user_id, client_name, created_at, expires_at)"
+            " VALUES (gen_random_uuid(), $1, 'Old browser', now(), now() + interval '1 hour')",
+            user_id,
+        )
+        await tx.execute(
+            "INSERT INTO passkeys (passkey_id, user_id, credential_id, public_key, sign_count, backed_up, name,"
+            " created_at)"
+            " VALUES (gen_random_uuid(), $1, uuid_send(gen_random_uuid()), '', 0, false, 'old phone', now())",
+            user_id,
+        )
+        await tx.execute(
+            "INSERT INTO identities (identity_id, user_id, provider, issuer, subject, linked_at)"
+            " VALUES (gen_random_uuid(), $1, 'local', 'https://local.example', 'subject-4711', now())",
+            user_id,
+        )
+
+
+@pytest.fixture
+async def db(fresh_database: Any) -> AsyncIterator[Database]:
+    """A database that had users when it was migrated."""
+    database = await Database.connect(await fresh_database("svc_auth"), pool_size=4, name="svc_auth")
+    async with database.hot() as tx:
+        await tx.execute("UPDATE sealing SET plain_until = now() + interval '1 hour'")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def new(db: Database, tmp_path: Path) -> Release:
+    return Release(db, tmp_path)
+
+
+async def test_all_that_is_plain_is_sealed_before_anybody_is_served(
+    db: Database, new: Release, monkeypatch: pytest.MonkeyPatch
+):
+    """In batches; each user is found and read as before, and nothing is left but what the release before looks up."""
+    monkeypatch.setattr(columns, "BATCH_ROWS", 4)
+    emails = [f"ada{number}@example.com" for number in range(10)]
+    user_ids = [await old_user(db, email, f"Ada {number}") for number, email in enumerate(emails)]
+    customer = await old_user(db, name="Buyer", importer_id=user_ids[0], external_id="customer-4711")
+    guest = await old_user(db, name="")
+    await old_rows(db, user_ids[0])
+
+    await new.start()
+
+    assert [Profile(each, f"Ada {n}") for n, each in enumerate(emails)] == [await new.profile(e) for e in emails]
+    (address,) = await new.profiles.addresses_of(user_ids[0])
+    assert ("1 Mill Lane", "LS1 1AA", "") == tuple(address.fields[each] for each in ("line1", "postal_code", "line2"))
+    async with db.hot_read() as connection:
+        index = new.index.customer(user_ids[0], "customer-4711")
+        assert {index: customer} == await store.find_imported(connection, [index])
+        assert (await store.get_user(connection, guest)).sealed is None
+    found = await dump(db)
+    assert [] == [word for word in ("Ada ", "Byron", "Mill", "LS1", "Old browser", "old phone") if word in found]
+    assert [] == [word for word in (*emails, "customer-4711", "subject-4711") if word not in found]
+    assert 0 == await new.plain.seal_all()
+
+
+async def test_the_release_before_goes_on_beside_this_one(db: Database, new: Release):
+    """It finds whom this one registers, and what it writes is found here a moment later."""
+    ada = await old_user(db, "ada@example.com")
+    await new.start()
+    eve = await new.register("eve@example.com")
+
+    for email, user_id in (("ada@example.com", ada), ("eve@example.com", eve)):
+        seen = await new.one("SELECT user_id, email IS NULL AS guest FROM users WHERE email = $1", email)
+        assert (user_id, False) == tuple(seen)
+    async with db.hot() as tx:
+        await tx.execute("UPDATE users SET display_name = 'Countess', version = version + 1 WHERE user_id = $1", ada)
+    bob = await old_user(db, "bob@example.com", "Bob")
+    await old_rows(db, bob)
+    assert 6 == await new.plain.seal_all()
+
+    assert Profile("ada@example.com", "Countess") == await new.profile("ada@example.com")
+    assert Profile("bob@example.com", "Bob") == await new.profile("bob@example.com")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await old_user(db, "eve@example.com")
+
+
+async def test_the_release_before_erases_nobody_by_halves(db: Database, new: Release):
+    """It does not know of what is sealed: its erasure fails whole, and is asked for again."""
+    ada = await old_user(db, "ada@example.com")
+    await new.start()
+    with pytest.raises(asyncpg.CheckViolationError):
+        async with db.hot() as tx:
+            await tx.execute(
+                "UPDATE users SET email = NULL, password_hash = NULL, display_name = '', roles = '{}',"
+                " importer_id = NULL, external_id = NULL, email_verified_at = NULL, version = 2, erased_at = now()"
+                " WHERE user_id = $1",
+                ada,
+            )
+    assert Profile("ada@example.com", "Ada") == await new.profile("ada@example.com")
+
+
+async def test_an_hour_later_nothing_is_plain(db: Database, new: Release, monkeypatch: pytest.MonkeyPatch):
+    """In batches; whoever registers then leaves nothing in plain either."""
+    monkeypatch.setattr(columns, "BATCH_ROWS", 2)
+    emails = [f"ada{number}@example.com" for number in range(5)]
+    user_ids = [await old_user(db, email) for email in emails]
+    await old_user(db, name="Buyer", importer_id=user_ids[0], external_id="customer-4711")
+    await old_rows(db, user_ids[1])
+    await new.start()
+    new.clock.ahead = HOUR
+
+    work = asyncio.create_task(new.plain.follow())
+    async with asyncio.timeout(10):
+        while "example.com" in await dump(db) or "4711" in await dump(db):
+            await asyncio.sleep(0.02)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    await new.register("late@example.com")
+
+    assert "late" not in await dump(db)
+    assert [Profile(each, "Ada") for each in emails] == [await new.profile(each) for each in emails]
+
+
+async def test_two_that_start_at_once_seal_it_once(db: Database, new: Release, tmp_path: Path):
+    """Whoever is second finds it sealed."""
+    ada = await old_user(db, "ada@example.com")
+    await old_rows(db, ada)
+    await asyncio.gather(new.start(), Release(db, tmp_path).start(), Release(db, tmp_path).start())
+
+    assert Profile("ada@example.com", "Ada") == await new.profile("ada@example.com")
+
+
+async def test_a_database_without_users_has_nothing_in_plain_from_the_first(fresh_database: Any, tmp_path: Path):
+    """There is no replica of the release before to think of."""
+    database = await Database.connect(await fresh_database("svc_auth"), pool_size=2, name="svc_auth")
+    first = Release(database, tmp_path)
+    await first.start()
+    await first.register("ada@example.com")
+
+    assert "ada@" not in await dump(database)
+    await database.close()
