@@ -107,6 +107,17 @@ class AuthServicer:
         await self._sessions.end(caller.require_user_id(), UUID(request.session_id))
         return pb.DeleteSessionResponse()
 
+    async def EndOtherSessions(self, request: pb.EndOtherSessionsRequest, context: Any) -> pb.EndOtherSessionsResponse:
+        """Refuses with RECENT_SIGN_IN_REQUIRED, USER_NOT_FOUND or ACCESS_DENIED."""
+        caller = in_person(caller_of(context))
+        await self._sessions.end_others(caller.require_user_id(), caller.session_id)
+        return pb.EndOtherSessionsResponse()
+
+    async def EndUserSessions(self, request: pb.EndUserSessionsRequest, context: Any) -> pb.EndUserSessionsResponse:
+        """Refuses with USER_NOT_FOUND."""
+        await self._sessions.end_all(UUID(request.user_id))
+        return pb.EndUserSessionsResponse()
+
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Any) -> pb.ExchangeTokenResponse:
         """Refuses with USER_NOT_FOUND; with ACCESS_DENIED where the caller acts for somebody already."""
         caller = caller_of(context)

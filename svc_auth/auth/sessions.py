@@ -16,6 +16,7 @@ from mesh.database import Database
 from mesh.seams import Clock, Ids, failpoint
 from mesh.writes import write
 from svc_auth.auth import attempt_store, rules, store
+from svc_auth.auth.endings import end_sessions
 from svc_auth.auth.feed import RevocationFeed
 from svc_auth.auth.rules import SIGNED_OUT, TOKEN_REUSED, RefreshState, RefreshVerdict, Subject
 from svc_auth.auth.store import Exchange, LiveSession, NewSession, OpenChallenge
@@ -249,6 +250,28 @@ class Sessions:
                 await audit.accept(tx, store.resource(session_id))
         if ended:
             self._feed.wake()
+
+    async def end_others(self, user_id: UUID, session_id: UUID | None) -> None:
+        """End every session of a user but this one, which has to be a fresh one.
+
+        Raises:
+            RecentSignInRequired: It is older than a moment, or has ended.
+            UserNotFound: The user is gone.
+        """
+        await self.require_recent(user_id, session_id)
+        await self.end_all(user_id, but_for=session_id)
+
+    async def end_all(self, user_id: UUID, *, but_for: UUID | None = None) -> None:
+        """End every session of a user, or every other one, and all that is half done.
+
+        Raises:
+            UserNotFound: There is no such user.
+        """
+        async with self._db.hot() as tx:
+            await user_store.lock_user(tx, user_id)
+            if await end_sessions(tx, user_id, reason=SIGNED_OUT, but_for=but_for):
+                await audit.accept(tx, user_store.resource(user_id))
+        self._feed.wake()
 
     async def exchange(self, *, actor_id: UUID, session_id: UUID, subject_id: UUID) -> str:
         """Return an access token that acts for a customer, and record that it was given.

@@ -141,6 +141,7 @@ OF_THE_SHOP = Owned("order_id", "ORDER_NOT_FOUND", frozenset({"admin", "finance"
 
 OWNERSHIP: dict[str, Owned | None] = {
     "titan.auth.v1.AuthService.DeleteSession": Owned("session_id", "SESSION_NOT_FOUND"),
+    "titan.auth.v1.AuthService.EndOtherSessions": OWN_ALONE,
     "titan.auth.v1.AuthService.ListSessions": OWN_ALONE,
     "titan.auth.v1.FederationService.CompleteIdentityLink": OWN_ALONE,
     "titan.auth.v1.FederationService.DeleteFederatedIdentity": Owned("identity_id", "IDENTITY_NOT_FOUND", recent=True),

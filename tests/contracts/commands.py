@@ -213,6 +213,18 @@ async def delete_session(world: World) -> Asked:
     return asked(AUTH, "DeleteSession", user, session_id=listed.sessions[0].session_id)
 
 
+@accepted(AUTH, "EndOtherSessions")
+async def end_other_sessions(world: World) -> Asked:
+    email, user = await entered(world)
+    await asked(AUTH, "CreateSession", email=email, password=PASSWORD).send(world)
+    return asked(AUTH, "EndOtherSessions", user, confirm=True)
+
+
+@accepted(AUTH, "EndUserSessions")
+async def end_user_sessions(world: World) -> Asked:
+    return asked(AUTH, "EndUserSessions", ADMIN, user_id=(await guest(world)).user_id)
+
+
 @accepted(AUTH, "ExchangeToken")
 async def exchange_token(world: World) -> Asked:
     return asked(AUTH, "ExchangeToken", await importer(world), subject_user_id=(await guest(world)).user_id)

@@ -70,6 +70,16 @@ class AuthServiceStub:
                 request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionRequest.SerializeToString,
                 response_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionResponse.FromString,
                 _registered_method=True)
+        self.EndOtherSessions = channel.unary_unary(
+                '/titan.auth.v1.AuthService/EndOtherSessions',
+                request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.EndOtherSessionsRequest.SerializeToString,
+                response_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.EndOtherSessionsResponse.FromString,
+                _registered_method=True)
+        self.EndUserSessions = channel.unary_unary(
+                '/titan.auth.v1.AuthService/EndUserSessions',
+                request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.EndUserSessionsRequest.SerializeToString,
+                response_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.EndUserSessionsResponse.FromString,
+                _registered_method=True)
         self.ExchangeToken = channel.unary_unary(
                 '/titan.auth.v1.AuthService/ExchangeToken',
                 request_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.ExchangeTokenRequest.SerializeToString,
@@ -165,6 +175,28 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EndOtherSessions(self, request, context):
+        """Ends all of the caller's own sessions but the current one, and whatever was begun in them and is not finished:
+        sign-ins that wait for a second factor, passkeys and identities that are being added.
+
+        Their access tokens stop counting within a second. Ending twice is safe.
+        Fails with RECENT_SIGN_IN_REQUIRED where the current session is older than ten minutes, with USER_NOT_FOUND, or with
+        ACCESS_DENIED for a token that acts for somebody else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndUserSessions(self, request, context):
+        """Ends all sessions of a user, as of an account that somebody else got into; how the user signs in stays as it is.
+
+        Whatever was begun in them and is not finished ends too. Ending twice is safe.
+        Fails with USER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExchangeToken(self, request, context):
         """Gives an importer a token that acts for a customer; the token names both, and the exchange is recorded.
 
@@ -241,6 +273,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.DeleteSession,
                     request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionRequest.FromString,
                     response_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionResponse.SerializeToString,
+            ),
+            'EndOtherSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndOtherSessions,
+                    request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.EndOtherSessionsRequest.FromString,
+                    response_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.EndOtherSessionsResponse.SerializeToString,
+            ),
+            'EndUserSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndUserSessions,
+                    request_deserializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.EndUserSessionsRequest.FromString,
+                    response_serializer=titan_dot_auth_dot_v1_dot_auth__service__pb2.EndUserSessionsResponse.SerializeToString,
             ),
             'ExchangeToken': grpc.unary_unary_rpc_method_handler(
                     servicer.ExchangeToken,
@@ -453,6 +495,60 @@ class AuthService:
             '/titan.auth.v1.AuthService/DeleteSession',
             titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionRequest.SerializeToString,
             titan_dot_auth_dot_v1_dot_auth__service__pb2.DeleteSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndOtherSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.auth.v1.AuthService/EndOtherSessions',
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.EndOtherSessionsRequest.SerializeToString,
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.EndOtherSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndUserSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.auth.v1.AuthService/EndUserSessions',
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.EndUserSessionsRequest.SerializeToString,
+            titan_dot_auth_dot_v1_dot_auth__service__pb2.EndUserSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
