@@ -130,6 +130,8 @@ _STORY: Mapping[str, Any] = {
     "order.v1.Order.tracking_code": "",
     "order.v1.Order.version": "2",
     "order.v1.Order.etag": "2-3",
+    "payment.v1.CreatePayoutRequest.seller_id": "tea_ltd",
+    "payment.v1.CreatePayoutRequest.period": "2026-11",
     "order.v1.OrderLine.quantity": 2,
     "order.v1.OrderLine.unit_price": _PRICE,
     "order.v1.OrderLine.line_total": _SUM,
@@ -242,7 +244,9 @@ def _single(field: FieldDescriptor, rules: Any, *, sent: bool, depth: int) -> An
         return of_message(field.message_type, sent=sent, depth=depth - 1)
     if field.enum_type is not None:
         names = enum_names(field.enum_type)
-        return next((name for number, name in names.items() if number), next(iter(names.values())))
+        taken = rules.enum if rules is not None else None
+        allowed = getattr(taken, "in", None) or [number for number in names if number] or list(names)
+        return names[allowed[0]]
     if field.type == FieldDescriptor.TYPE_BOOL:
         return True
     if field.type == FieldDescriptor.TYPE_STRING:

@@ -283,10 +283,10 @@ async def test_a_crashed_background_task_is_started_again():
         ("TITAN_REDIS_URL", "redis://h", "TITAN_REDIS_PASSWORD_FILE: .* cannot be read: No such file"),
     ],
 )
-def test_a_setting_of_the_wrong_form_is_named(name, value, message):
+def test_a_setting_of_the_wrong_form_is_named(name, value, message, tmp_path):
     """With its value, so that it can be found."""
     with pytest.raises(SettingProblem, match=message):
-        settings.read("svc_sample", {name: value})
+        settings.read("svc_sample", {"TITAN_HOME": str(tmp_path), name: value})
 
 
 @pytest.mark.parametrize("server", ["TITAN_DATABASE", "TITAN_DATABASE_ADMIN", "TITAN_REDIS"])
