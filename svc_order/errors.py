@@ -17,6 +17,10 @@ class CartAlreadyOrdered(Refusal):
     code = grpc.StatusCode.ALREADY_EXISTS
 
 
+class UserErased(Refusal):
+    """The user was erased; what they order could not be opened any more."""
+
+
 class SkuNotSold(Refusal):
     """The shop sells nothing under a SKU of the order."""
 

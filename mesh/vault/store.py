@@ -22,6 +22,13 @@ _ERASE = """
 WITH erased AS (INSERT INTO erased_users (user_id) VALUES ($1) ON CONFLICT DO NOTHING)
 DELETE FROM user_keys WHERE user_id = $1
 """
+_LOCK = "SELECT user_id FROM user_keys WHERE user_id = $1 FOR UPDATE"
+# An erasure that ended while the keys were being inserted was not seen yet by the statement that inserted them.
+_TAKE_BACK = """
+DELETE FROM user_keys k USING erased_users e WHERE k.user_id = e.user_id AND k.user_id = ANY($1::uuid[])
+RETURNING k.user_id
+"""
+_ERASED = "SELECT user_id FROM erased_users WHERE user_id = ANY($1::uuid[])"
 _ERASED_LATELY = "SELECT user_id FROM erased_users WHERE erased_at > now() - make_interval(secs => $1)"
 _NOT_WRAPPED_BY = f"""
 SELECT {_KEY} FROM user_keys
@@ -45,12 +52,23 @@ async def insert_keys(connection: asyncpg.Connection, keys: Sequence[WrappedKey]
     rows = await connection.fetch(
         _INSERT, [key.user_id for key in keys], [key.wrapped_by for key in keys], [key.content for key in keys]
     )
-    return {row["user_id"] for row in rows}
+    made = {row["user_id"] for row in rows}
+    return made - {row["user_id"] for row in await connection.fetch(_TAKE_BACK, list(made))} if made else made
+
+
+async def lock_key(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Hold a user's key: wait for whoever stores something sealed with it, and let nobody else begin to."""
+    await tx.execute(_LOCK, user_id)
 
 
 async def destroy_key(tx: asyncpg.Connection, user_id: UUID) -> None:
     """Erase a user: nothing that was sealed for them opens again. Call `Vault.forget` once it is committed."""
     await tx.execute(_ERASE, user_id)
+
+
+async def list_erased(connection: asyncpg.Connection, user_ids: Sequence[UUID]) -> set[UUID]:
+    """Return those of the users who were erased."""
+    return {row["user_id"] for row in await connection.fetch(_ERASED, list(user_ids))}
 
 
 async def list_erased_lately(connection: asyncpg.Connection, *, seconds: float) -> list[UUID]:

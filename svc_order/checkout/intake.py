@@ -7,7 +7,7 @@ money; those are the saga's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -20,11 +20,12 @@ from mesh.clients import Clients
 from mesh.database import Database
 from mesh.refusals import IdempotencyKeyReused, Refusal
 from mesh.seams import Clock, Ids, failpoint
+from mesh.vault import store as keys
 from mesh.vault.vault import Vault
 from svc_order.checkout import rules, store
 from svc_order.checkout.rules import NOTHING_AGREED, Agreed, Quote, Sold, Wanted
 from svc_order.checkout.store import Key, Known, Recorded
-from svc_order.errors import CartAlreadyOrdered
+from svc_order.errors import CartAlreadyOrdered, UserErased
 from svc_order.order import rules as order_rules
 from svc_order.order import store as orders
 from svc_order.order.rules import Order, OrderStatus
@@ -154,19 +155,21 @@ class Intake:
 
         async def write(
             tx: asyncpg.Connection,
-        ) -> tuple[set[UUID], dict[tuple[UUID, str], Known], dict[UUID, UUID]]:
+        ) -> tuple[set[UUID], dict[tuple[UUID, str], Known], dict[UUID, UUID], set[UUID]]:
             placed = await store.record(tx, list(first.values()), lease_seconds=self._settings.lease_seconds)
             await failpoint("order.record.before_commit")
             late = [i for i in items if i.change.order.order_id not in placed]
             if not late:
-                return placed, {}, {}
+                return placed, {}, {}, set()
             carts = [i.change.order.cart_id for i in late if i.change.order.cart_id is not None]
-            return placed, await store.find_known(tx, [i.key for i in late]), await orders.live_order_of_cart(tx, carts)
+            known = await store.find_known(tx, [i.key for i in late])
+            gone = await keys.list_erased(tx, [i.key.user_id for i in late])
+            return placed, known, await orders.live_order_of_cart(tx, carts), gone
 
         await failpoint("order.record.before")
-        placed, known, live = await self._db.transact(write)
+        placed, known, live, gone = await self._db.transact(write)
         await failpoint("order.record.after")
-        return [self._outcome(item, placed, known, live) for item in items]
+        return [self._outcome(item, placed, known, live, gone) for item in items]
 
     def _outcome(
         self,
@@ -174,6 +177,7 @@ class Intake:
         placed: set[UUID],
         known: Mapping[tuple[UUID, str], Known],
         live: Mapping[UUID, UUID],
+        gone: Container[UUID],
     ) -> Known | Order | Exception:
         order = item.change.order
         if order.order_id in placed:
@@ -181,6 +185,8 @@ class Intake:
         found = known.get((item.key.user_id, item.key.request_id))
         if found is not None:
             return _same(found, item.key)
+        if item.key.user_id in gone:
+            return UserErased("the user was erased")
         other = live.get(order.cart_id) if order.cart_id else None
         return CartAlreadyOrdered("the cart was ordered before", order_id=other or "")
 

@@ -27,11 +27,14 @@ from svc_order.split.rules import SellerPart
 
 SWEEP_ROWS = 256
 
+# Whoever is being erased has no key any more, or this waits for the end of it: an erasure locks the key it destroys.
 _INSERT = """
 INSERT INTO checkouts (order_id, user_id, request_id, fingerprint, method, next_run_at)
 SELECT order_id, user_id, request_id, fingerprint, method, now() + make_interval(secs => $6)
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::bytea[])
      AS c (order_id, user_id, request_id, fingerprint, method)
+     JOIN (SELECT user_id FROM user_keys WHERE user_id = ANY($2::uuid[]) ORDER BY user_id FOR KEY SHARE) AS k
+     USING (user_id)
 ORDER BY user_id, request_id
 ON CONFLICT DO NOTHING
 RETURNING order_id
@@ -173,7 +176,10 @@ async def list_known(connection: asyncpg.Connection, order_ids: Sequence[UUID]) 
 
 
 async def record(tx: asyncpg.Connection, items: Sequence[Recorded], *, lease_seconds: float) -> set[UUID]:
-    """Record orders and their checkouts; returns those that were: the others' key or cart was used before."""
+    """Record orders and their checkouts; returns those that were.
+
+    Of the others the key or the cart was used before, or the user was erased.
+    """
     claiming = Write(
         _INSERT,
         (

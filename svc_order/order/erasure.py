@@ -33,10 +33,11 @@ async def check(connection: asyncpg.Connection, user_id: UUID) -> None:
 
 
 async def erase(tx: asyncpg.Connection, user_id: UUID) -> None:
-    """Destroy the key of a user.
+    """Destroy the key of a user, who has one: an order that is being recorded holds it, and is under way after that.
 
     Raises:
         OrdersUnderWay: An order still needs it.
     """
+    await keys.lock_key(tx, user_id)
     await check(tx, user_id)
     await keys.destroy_key(tx, user_id)

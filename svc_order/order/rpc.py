@@ -281,6 +281,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             async with self._db.hot_read() as connection:
                 await erasure.check(connection, user_id)
             return pb.EraseUserResponse()
+        await self._vault.prepare([user_id])  # whose first order comes at this moment has a key to hold
         await self._db.transact(lambda tx: erasure.erase(tx, user_id))
         self._vault.forget(user_id)
         return pb.EraseUserResponse()

@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 
+from mesh.seams import failpoints
+from mesh.vault import store as keys
 from svc_order.order.rules import OrderStatus
 from tests import harness
 from tests.svc_order.conftest import Shop
@@ -120,6 +122,34 @@ async def test_a_cancelled_order_holds_it_up_until_its_money_is_back(shop: Shop)
     async with shop.db.hot() as tx:
         await tx.execute("UPDATE order_effects SET finished_at = now() WHERE order_id = $1", UUID(order.order_id))
     await erase(shop, user_id)
+
+
+async def test_an_order_that_is_being_recorded_holds_it_up(shop: Shop) -> None:
+    """Neither sees the other's row: who decides is who holds the user's key. Also where it is their first order."""
+    user_id = uuid4()
+    failpoints.arm("order.record.before_commit", "sleep:300*1")
+    placing = asyncio.create_task(shop.place(user_id))
+    async with asyncio.timeout(5):
+        while failpoints.armed["order.record.before_commit"].left:
+            await asyncio.sleep(0.01)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await erase(shop, user_id)
+    assert "ORDERS_UNDER_WAY" == harness.refusal_in(refusal.value).reason
+    assert (await placing).order_id == await under_way(shop, user_id)
+
+
+async def test_whoever_was_erased_orders_nothing_more(shop: Shop) -> None:
+    """This process had their key at hand, and another one erased them."""
+    user_id = uuid4()
+    await delivered(shop, user_id)
+    async with shop.db.hot() as tx:
+        await keys.destroy_key(tx, user_id)
+    before = await stored(shop, user_id)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await shop.place(user_id)
+    assert "USER_ERASED" == harness.refusal_in(refusal.value).reason
+    assert before == await stored(shop, user_id)
+    assert 0 == await keys_of(shop, user_id)
 
 
 async def test_to_validate_alone_erases_nobody(shop: Shop) -> None:
