@@ -152,9 +152,8 @@ async def _measure(mesh: OwnMesh, servers: Sequence[Server]) -> tuple[dict[Bound
         units = []
         for _ in range(ROUNDS):
             echo_seconds, fsync_seconds, page_seconds, order_seconds = await _alone(mesh.folder, bare.act, view, buy)
-            unit = (
-                echo_seconds + fsync_seconds
-            )  # a page needs no disk: on a fast one it would look dear beside an fsync
+            # A page needs no disk: where that is fast, it would look dear beside an fsync.
+            unit = echo_seconds + fsync_seconds
             rounds[PAGE_ALONE].append(page_seconds / echo_seconds)
             rounds[ORDER_ALONE].append(order_seconds / unit)
             units.append(unit * 1000)
