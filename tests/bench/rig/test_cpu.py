@@ -63,7 +63,8 @@ def test_a_process_stands_for_its_children_the_living_and_the_reaped() -> None:
 def test_what_the_kernel_says_is_read_as_psutil_reads_it() -> None:
     """The name of a process may have brackets and spaces, between which the other fields are counted."""
     program = (
-        "import sys; open('/proc/self/comm', 'w').write('a) R 1 (b'); sum(range(3_000_000)); print(); sys.stdin.read()"
+        "import sys; open('/proc/self/comm', 'w').write('a) R 1 (b'); sum(range(3_000_000));"
+        "print(flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
