@@ -68,8 +68,8 @@ logs:
 	@$(PLAIN) -m control logs $(NAME)
 
 # Three processes at once, since tests wait more than they reckon: three lots that take about as long.
-MESHES := tests/journeys tests/faults tests/svc_payment tests/svc_bulk tests/svc_cart tests/svc_limits tests/svc_notify
-BENEATH := tests/control tests/mesh tests/contracts
+MESHES := tests/journeys tests/faults tests/svc_payment tests/svc_bulk tests/svc_cart tests/svc_limits tests/svc_notify tests/svc_catalog
+BENEATH := tests/control tests/mesh tests/contracts tests/svc_inventory
 beside = $(RUN) -m pytest $(1) >"$$logs/$(2)" 2>&1 & pids+=($$!)
 
 test: setup
