@@ -70,6 +70,9 @@ logs:
 # Three processes at once, since tests wait more than they reckon: three lots that take about as long.
 MESHES := tests/journeys tests/faults tests/svc_payment tests/svc_bulk tests/svc_cart tests/svc_limits tests/svc_notify tests/svc_catalog
 BENEATH := tests/control tests/mesh tests/contracts tests/svc_inventory
+# The last lines of pytest, added up: one line that says what ran, also for a file (SUMMARY=path).
+SUM := { for (i = 2; i <= NF; i++) { word = $$i; sub(/,/, "", word); n[word] += $$(i - 1) } } \
+	END { printf "tests: %d passed, %d failed, %d skipped\n", n["passed"], n["failed"] + n["error"] + n["errors"], n["skipped"] }
 beside = $(RUN) -m pytest $(1) >"$$logs/$(2)" 2>&1 & pids+=($$!)
 
 test: setup
@@ -78,9 +81,11 @@ ifdef ARGS
 else
 	@logs=$$(mktemp -d); pids=(); trap 'kill $${pids[@]} 2>/dev/null; wait; rm -rf "$$logs"' EXIT; \
 	$(call beside,$(MESHES),meshes); $(call beside,$(BENEATH),beneath); \
-	$(RUN) -m pytest $(addprefix --ignore=,$(MESHES) $(BENEATH)); status=$$?; \
+	$(RUN) -m pytest $(addprefix --ignore=,$(MESHES) $(BENEATH)) | tee "$$logs/rest"; status=$${PIPESTATUS[0]}; \
 	for pid in $${pids[@]}; do wait $$pid || status=$$?; done; \
-	printf '\nand $(MESHES):\n'; cat "$$logs/meshes"; printf '\nand $(BENEATH):\n'; cat "$$logs/beneath"; exit $$status
+	printf '\nand $(MESHES):\n'; cat "$$logs/meshes"; printf '\nand $(BENEATH):\n'; cat "$$logs/beneath"; \
+	echo; \
+	tail -qn 1 "$$logs"/* | awk '$(SUM)' | tee $(SUMMARY); exit $$status
 endif
 
 check: setup

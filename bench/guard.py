@@ -114,7 +114,7 @@ def main() -> int:
         print("Interrupted; the mesh of the guard is down.", file=sys.stderr)
         return 130
     for bound, median, kept in judged:
-        print(f"{'ok  ' if kept else 'DEAR'} {bound.what}: {median:.2f}, at most {bound.most:g}")
+        print(f"{'within' if kept else 'BEYOND'} {bound.what}: {median:.2f}, at most {bound.most:g}")
     print(f"{ROUNDS} rounds in {time.monotonic() - began:.0f} s")
     if options.keep:
         KEPT.write_text(json.dumps(standing(judged, unit_ms), indent=1) + "\n")
