@@ -26,8 +26,8 @@ STEADY_SECONDS = 30.0
 """A process that lived this long starts again without the delays that its earlier deaths had earned."""
 
 NICENESS = 3
-"""Of a process that works. One that starts goes before them, with twice their share of a busy machine: callers wait for
-it."""
+"""How much more patient a process that works is than the supervisor. One that starts goes before them, with twice their
+share of a busy machine: callers wait for it."""
 
 PROBE_SECONDS = 2.0
 _POLL_SECONDS = 0.02
@@ -243,9 +243,10 @@ class Supervised:
 
 def _step_aside(child: subprocess.Popen[bytes]) -> None:
     """Let those who start go first from now on; a process that gave up more by itself is left alone."""
+    aside = os.getpriority(os.PRIO_PROCESS, 0) + NICENESS  # the kernel cuts it off at 19
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        if os.getpriority(os.PRIO_PROCESS, child.pid) < NICENESS:
-            os.setpriority(os.PRIO_PGRP, child.pid, NICENESS)  # all of its threads, and what it started
+        if os.getpriority(os.PRIO_PROCESS, child.pid) < aside:
+            os.setpriority(os.PRIO_PGRP, child.pid, aside)  # all of its threads, and what it started
 
 
 async def ended(child: subprocess.Popen[bytes]) -> None:

@@ -86,7 +86,8 @@ async def test_a_process_that_dies_is_restarted_and_counted(tmp_path: Path):
 
 async def test_a_process_goes_first_until_it_works(tmp_path: Path):
     """Also when it starts again; afterwards all of its threads are as patient as everybody else's."""
-    mine = own_niceness(below=NICENESS)
+    mine = own_niceness(below=20 - NICENESS)
+    aside = mine + NICENESS
     gate = tmp_path / "gate"
     script = f"""
 import os, pathlib, signal, threading, time
@@ -100,7 +101,7 @@ signal.pause()
     log = tmp_path / "worker.log"
     async with running(plan_of([process(tmp_path, "worker", script)])) as supervisor:
         worker = supervisor.processes["worker"]
-        assert [NICENESS] * 2 == niceness_of(worker.pid)
+        assert [aside] * 2 == niceness_of(worker.pid)
         gate.unlink()
         log.write_text("")
         supervisor.kill("worker")
@@ -108,7 +109,7 @@ signal.pause()
         await asyncio.sleep(0.3)
         assert {mine} == set(niceness_of(worker.pid))
         gate.touch()
-        await until(lambda: [NICENESS] * 2 == niceness_of(worker.pid))
+        await until(lambda: [aside] * 2 == niceness_of(worker.pid))
 
 
 async def test_a_process_that_keeps_dying_is_restarted_later_and_later(tmp_path: Path):
