@@ -5,7 +5,7 @@
 #   make down      stop it        make status   what runs        make logs   what it writes (NAME=svc_order for one)
 #   make test      every test     make check    lint, types, imports, contracts
 #   make gen       generate gen/ from protos/      make compose   render deploy/compose.yaml
-#   make proof     a long run of orders while something dies every 9 s, every other fault once, and the crash matrix: an hour
+#   make proof     a long run of orders while something dies every 10 s, every other fault once, and the crash matrix: an hour
 #   make proof-short   two minutes of it: shoppers buy, a mesh of their own is disturbed, and checked from outside
 #   make proof-long    the long run alone; ARGS="--seconds 90 --per-second 20" shortens it
 #   make proof-harness   plant known defects and mutate the rules: does the proof, and do the tests, notice? 15 minutes

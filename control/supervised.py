@@ -25,9 +25,9 @@ LONGEST_BACKOFF_SECONDS = 5.0
 STEADY_SECONDS = 30.0
 """A process that lived this long starts again without the delays that its earlier deaths had earned."""
 
-NICENESS = 3
-"""How much more patient a process that works is than the supervisor. One that starts goes before them, with twice their
-share of a busy machine: callers wait for it."""
+NICENESS = 8
+"""How much more patient a process that works is than the supervisor. One that starts goes before them, with six times
+their share of a busy machine: callers wait for it."""
 
 PROBE_SECONDS = 2.0
 _POLL_SECONDS = 0.02

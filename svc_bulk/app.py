@@ -31,7 +31,7 @@ from titan.inventory.v1 import inventory_service_pb2_grpc
 from titan.order.v1 import sales_service_pb2_grpc
 from titan.payment.v1 import settlement_service_pb2_grpc
 
-NICENESS = 10
+NICENESS = 15
 """What shoppers wait for goes first wherever both want a processor."""
 FILES_PER_PRUNE = 10
 """A file has up to 128 parts of half a megabyte: fewer in a transaction than of other things."""

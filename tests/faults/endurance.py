@@ -61,7 +61,7 @@ PURSE_MINOR, PURSE_ORDERS = 200_000, 120
 LOST_WEBHOOKS = 0.8
 """Of the provider's notices. A card that is accepted needs none, and one costs more than a fifth of an order."""
 
-PER_SECOND, SECONDS = 55.0, 2000.0
+PER_SECOND, SECONDS = 55.0, 2050.0
 """100,000 acknowledged orders, beside 200 restarts; `Meter.told` says what of the machine is left."""
 
 RETRY_SECONDS = 2.0
