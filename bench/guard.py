@@ -138,9 +138,9 @@ async def _measure(mesh: OwnMesh, servers: Sequence[Server]) -> tuple[dict[Bound
         through = await stack.enter_async_context(hops.through(mesh.home))
         for act in (bare.act, chained.act, view, fill, buy, through):
             await counted(CALLERS, CALLERS * 4, act)
-        meter = await world.meter()
         rounds: dict[Bound, list[float]] = {bound: [] for bound in BOUNDS}
         for _ in range(ROUNDS):
+            meter = await world.meter()
             unit = await bare.cost()
             rounds[RUNTIME].append(await chained.cost() / unit)
             rounds[MESH].append(await _cost(world, meter, through, CALLS) / unit)

@@ -108,4 +108,4 @@ if __name__ == "__main__":
     _parser.add_argument("--figures", action="store_true", help="print the figures of a long run")
     _parser.add_argument("--whole", action="store_true", help="a run about less than was promised proves nothing")
     _options = _parser.parse_args()
-    sys.exit(main(_options.folder, with_figures=_options.figures, whole=_options.whole))
+    sys.exit(main(_options.folder, with_figures=_options.figures or _options.whole, whole=_options.whole))

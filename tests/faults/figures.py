@@ -26,8 +26,9 @@ LEAST_AVAILABLE = 0.999
 AIM_PLACE_ORDER_SECONDS = 0.2
 AIM_ORDERS, AIM_ATTEMPTS, AIM_CHARGES, AIM_FAULTS = 100_000, 20_000, 20_000, 200
 AIM_SECONDS = 2000
-LONGEST_UNWATCHED_SECONDS = 30.0
-"""Between two looks into a ledger whose database dies now and then; more means that nobody looked."""
+LONGEST_UNWATCHED_SECONDS, LONGEST_UNADDED_SECONDS = 30.0, 600.0
+"""Without a look into a ledger whose database dies now and then, and without one that adds up all of it, which comes
+the less often the longer it takes; more means that nobody looked."""
 
 DATABASE = ("kill postgres", "postgres stops at once")
 BROKER = ("kill kafka",)
@@ -120,15 +121,17 @@ def _charges(evidence: Evidence) -> Figure:
 
 def _drift(evidence: Evidence) -> Iterator[Figure]:
     """What the witness saw of the ledger while everything went on."""
-    for deep, what in (
-        (False, "looks that met ledger drift, each second"),
-        (True, "looks that added up all transfers"),
+    whole = [at for op in evidence.operations for at in (op.invoked_at, op.ended_at)]
+    for deep, what, longest in (
+        (False, "looks that met ledger drift, each second", LONGEST_UNWATCHED_SECONDS),
+        (True, "looks that added up all transfers", LONGEST_UNADDED_SECONDS),
     ):
         samples = [each for each in evidence.samples if each.name == "svc_payment" and each.deep == deep]
         wrong = sum(bool(each.wrong) for each in samples)
         times = sorted(each.at for each in samples)
-        gap = max((later - sooner for sooner, later in pairwise(times)), default=0.0)
-        watched = deep or gap <= LONGEST_UNWATCHED_SECONDS
+        times = [min([*times, *whole]), *times, max([*times, *whole])]
+        gap = max(later - sooner for sooner, later in pairwise(times))
+        watched = bool(samples) and gap <= longest
         value = f"{wrong} (longest without a look {gap:.1f} s)"
         yield Figure(what, value, len(samples), "0 minor units", wrong == 0 and watched, wrong)
 

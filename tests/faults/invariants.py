@@ -13,6 +13,7 @@ from tests.faults.audited import commands_are_audited, denials_are_recorded
 from tests.faults.evidence import Checkout, Evidence, Order, Payment
 from tests.faults.finding import Finding, disturbed_at, redis_losses
 from tests.faults.journal import Operation
+from tests.faults.watch import LOOKS
 
 SAGA_SECONDS = 10.0
 """The longest that an order may stand still, apart from the time in which something was broken."""
@@ -441,6 +442,11 @@ def nothing_drifts(evidence: Evidence) -> Finding:
     for sample in evidence.samples:
         finding.checked += sample.checked
         finding.violations += [f"{sample.name}: {wrong}" for wrong in sample.wrong]
+    looks = {(sample.name, sample.deep) for sample in evidence.samples if sample.checked}
+    for name in LOOKS if looks else ():
+        for deep, what in ((False, "looked into it"), (True, "added it up")):
+            if (name, deep) not in looks:
+                finding.violations.append(f"{name}: nobody {what}")
     return finding
 
 

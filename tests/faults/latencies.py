@@ -42,11 +42,14 @@ class Route:
         return self.disturbed_p99 / self.calm_p99
 
     @property
+    def is_judged(self) -> bool:
+        """Whether it had better kept its pace: it does not need the provider, and was asked often enough."""
+        return self.name not in NEED_PROVIDER and min(self.calm, self.disturbed) >= ENOUGH
+
+    @property
     def held_up(self) -> bool:
         """Whether it was slowed down by something that it does not need."""
-        if self.name in NEED_PROVIDER or min(self.calm, self.disturbed) < ENOUGH:
-            return False
-        return self.ratio is not None and self.ratio > MOST_RATIO
+        return self.is_judged and self.ratio is not None and self.ratio > MOST_RATIO
 
 
 def routes(

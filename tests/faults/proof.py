@@ -35,7 +35,7 @@ from tests.faults import mesh as meshes
 from tests.faults.faults import FAULTS, SETS, Scene, Skipped, Wrong, chosen, order_of
 from tests.faults.faults.provider import SLOW, behave
 from tests.faults.journal import Journal
-from tests.faults.latencies import FEWEST, MOST_RATIO, Route
+from tests.faults.latencies import ENOUGH, FEWEST, MOST_RATIO, NEED_PROVIDER, Route
 from tests.faults.mesh import ROOT, Mesh, NotStarted
 from tests.faults.recovery import recover, too_late
 from tests.faults.shoppers import Edge, Load, Shop, Stuck, buy, open_shop
@@ -183,9 +183,13 @@ async def prove(
     print("\n".join(late), end="\n" if late else "")
     slowed = [f"{each.name}: {each.ratio:.1f} x as slow while the provider was" for each in routes if each.held_up]
     print("\n".join(slowed), end="\n" if slowed else "")
+    unjudged = [each.name for each in routes if not each.is_judged and each.name not in NEED_PROVIDER]
+    unpaced = once and not any(each.is_judged for each in routes)
+    if unjudged:
+        print(f"asked too rarely to be judged by their pace: {', '.join(unjudged)}")
     # A short proof runs beside whatever else its machine does: there the limits are told, and not held.
     in_time = not (late or slowed) or not (once or full)
-    recovered = not missing and in_time and all(each.recovered and not each.wrong for each in injected)
+    recovered = not missing and not unpaced and in_time and all(each.recovered and not each.wrong for each in injected)
     _write_result(folder, load, seconds, injected, routes, status)
     outcome = "proven" if status == 0 and recovered else "BROKEN"
     print(f"seed {load.seed}: {outcome}, in {time.monotonic() - began:.0f} s")
@@ -377,7 +381,7 @@ def _routes_table(routes: list[Route]) -> Table:
         ratio = "-" if route.ratio is None else f"{route.ratio:.1f}"
         then = f"{route.disturbed_p99:.3f}" if route.disturbed else "-"
         rows.add_row(route.name, str(route.calm), f"{route.calm_p99:.3f}", str(route.disturbed), then, ratio)
-    rows.caption = f"no ratio below {FEWEST} answers"
+    rows.caption = f"no ratio below {FEWEST} answers, and nobody judged below {ENOUGH}"
     return rows
 
 

@@ -20,7 +20,7 @@ from tests.faults.test_invariants import good_world, swap, wish
 LOST = "acknowledged orders lost"
 HOT = "units oversold of a hot SKU"
 DOUBLE = "double charges in the provider's log"
-DRIFT = "looks that met ledger drift, each second"
+DRIFT, ADDED = "looks that met ledger drift, each second", "looks that added up all transfers"
 AVAILABLE = "available with one retry"
 SERVICE, DATA = "recovery p99, service", "recovery p99, database"
 BACKLOG = "broker backlog drained, longest"
@@ -39,7 +39,8 @@ def long_run() -> Evidence:
         Disturbance("kill svc_order", 0, 0, 50, 50.1, 2.0),
         Disturbance("kill postgres", 0, 0, 60, 60.1, 7.0),
     ]
-    world.samples = [Sample("svc_payment", 3, (), at) for at in (1.0, 2.0, 3.5)]
+    world.samples = [Sample("svc_payment", 3, (), at) for at in (1.0, 20.0, 40.0)]
+    world.samples.append(Sample("svc_payment", 3, (), 20.0, deep=True))
     world.drained = [Drained(9.0, 700)]
     return world
 
@@ -91,7 +92,10 @@ BROKEN: dict[str, tuple[str, Break]] = {
         ),
     ),
     "money out of nowhere": (DRIFT, lambda w: w.samples.append(Sample("svc_payment", 3, ("GBP: 1",), 4.0))),
-    "nobody looked": (DRIFT, lambda w: w.samples.append(Sample("svc_payment", 3, (), 40.0))),
+    "nobody looked": (DRIFT, lambda w: w.samples.__delitem__(slice(3))),
+    "nobody looked for a while": (DRIFT, lambda w: w.samples.pop(1)),
+    "nobody looked in the end": (DRIFT, lambda w: w.operations.append(wish(30, "look in", 71, key="late"))),
+    "nobody added up": (ADDED, lambda w: w.samples.pop()),
     "an answer was late": (
         AVAILABLE,
         lambda w: w.operations[2].answers.__setitem__(0, Answer(5, 6, "ok", said_ok(w), attempt=2)),

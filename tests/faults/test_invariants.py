@@ -171,7 +171,7 @@ def good_world() -> Evidence:
             Charge("refund", "p2", 10),
         ],
         carts=[Cart("bob", 5, {"mug": 1})],
-        samples=[Sample("svc_payment", 4), Sample("svc_inventory", 2)],
+        samples=[Sample(name, 4, deep=deep) for name in ("svc_payment", "svc_inventory") for deep in (False, True)],
     )
 
 
@@ -350,6 +350,8 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
         lambda w: w.samples.append(Sample("svc_payment", 4, ("GBP: 1 out of nowhere",))),
         "svc_payment: GBP: 1 out of nowhere",
     ),
+    "nobody looked at the ledger": ("each s", lambda w: w.samples.pop(0), "svc_payment: nobody looked into it"),
+    "nobody added up the stock": ("each s", lambda w: w.samples.pop(), "svc_inventory: nobody added it up"),
     "a unit more than there was": ("L stock", lambda w: swap(w.stock, 0, on_hand=10), "mug: not linearizable"),
     "a stale stock": ("L stock", lambda w: w.operations[7].answers[0].result.update(available=9), "mug: not"),  # type: ignore[attr-defined]
     "a stale wallet": ("L wallet", lambda w: w.operations[6].answers[0].result.update(balance=100), "ann: not"),  # type: ignore[attr-defined]

@@ -27,6 +27,13 @@ DEEP_SHARE = 0.04
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a database that dies under a statement looks like: at times the driver stumbles over its own state."""
 
+UNANSWERED = (
+    *(OSError, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError),
+    *(asyncpg.InsufficientResourcesError, asyncpg.PostgresSystemError),
+)
+"""What to look again after. A look that is refused for what it asks would be so for ever: it ends the watching."""
+
 # Each statement answers a row for everything that it looked at: the words for what is wrong with it.
 LOOKS: Mapping[str, str] = {
     "svc_payment": """
@@ -101,7 +108,7 @@ async def look(
             rows = await connection.fetch(statement)
         finally:
             connection.terminate()
-    except AWAY:
+    except UNANSWERED:
         return None
     wrong = [row["wrong"] for row in rows if row["wrong"]]
     return {"name": name, "at": round(at, 3), "deep": deep, "checked": len(rows), "wrong": wrong}

@@ -14,6 +14,9 @@ from tests.faults.faults.scene import SERVICE_SECONDS, Fault, Scene, within
 
 PROVIDER_SECONDS = 4.0
 SLOW_SECONDS = 5.0
+SLOW_FOR_SECONDS, FULL_SLOW_FOR_SECONDS = 15.0, 60.0
+"""In full, so long that the routes which are asked most have answers enough to be judged by."""
+
 LATE_SECONDS = 30.0
 """Later than a checkout waits. That webhooks a day late change nothing, the interleavings prove."""
 
@@ -48,6 +51,12 @@ async def die(scene: Scene) -> None:
             await asyncio.sleep(0.05)
 
 
+async def take_long(scene: Scene) -> None:
+    """Let every answer of the provider take as long as a patient customer waits."""
+    seconds = FULL_SLOW_FOR_SECONDS if scene.full else SLOW_FOR_SECONDS
+    await misbehave(scene, seconds=seconds, latency_seconds=SLOW_SECONDS)
+
+
 SLOW = "provider takes 5 s"
 """While it lasts, routes that need no provider keep their pace."""
 
@@ -59,7 +68,7 @@ FAULTS: Mapping[str, Fault] = within(
         "provider loses replies": partial(misbehave, lose_replies=0.5),
         "provider fails after capture": partial(misbehave, fail_after_capture=0.5),
         "provider is away": partial(misbehave, unavailable=1.0),
-        SLOW: partial(misbehave, seconds=3 * SLOW_SECONDS, latency_seconds=SLOW_SECONDS),
+        SLOW: take_long,
         "provider answers after the deadline": partial(misbehave, latency_seconds=LATE_SECONDS),
         "webhooks come twice, late and shuffled": partial(
             misbehave, webhooks={"duplicate": 1.0, "shuffle": 1.0, "delay_seconds": 1.0}
