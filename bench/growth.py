@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from bench import orders
+from bench import orders, pages
 from bench.rig import cpu, scratch
 from bench.rig.copies import Changes, count, grow
 from bench.rig.loads import Act, closed
@@ -48,8 +48,8 @@ PRODUCTS = Terms(
     "growth-products",
     "Does a product's page become dearer in a large catalogue?",
     f"""GET /v1/products/{{productId}} of products drawn from {KNOWN_PRODUCTS:,} at every size, chosen evenly over the
-    catalogue, {CONNECTIONS} connections, windows of {PAGE_SECONDS:g} s, with {SMALL_PRODUCTS:,} products and
-    with {LARGE_PRODUCTS:,} (or what SCALE says), loaded by SQL; relative to the echo beside them.""",
+    catalogue, with a token, {CONNECTIONS} connections, windows of {PAGE_SECONDS:g} s, with {SMALL_PRODUCTS:,} products
+    and with {LARGE_PRODUCTS:,} (or what SCALE says), loaded by SQL; relative to the echo beside them.""",
     "pages/s",
     "with few products, pages/s",
     Goal(0.9, 1.0),
@@ -120,7 +120,7 @@ async def products(world: World) -> Outcome:
 
     async def fill(world: World, total: int) -> None:
         chosen = await fill_products(world, total)
-        known[:] = [world.wire.request("GET", f"/v1/products/{product_id}") for product_id in chosen]
+        known[:] = await pages.reading(world, chosen)
 
     async def act(caller: int) -> None:
         await world.wire.send(draw.choice(known))

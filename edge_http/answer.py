@@ -20,13 +20,14 @@ TRACE_HEADER = b"x-titan-trace-id"
 
 @dataclass
 class Answer:
-    """A whole answer. `reason` is the refusal's, for the log."""
+    """A whole answer. `reason` is the refusal's, for the log; `etag` is among the headers too."""
 
     status: int
     body: bytes = b""
     content_type: bytes = JSON
     headers: HeaderList = field(default_factory=list)
     reason: str = ""
+    etag: str = ""
 
     async def send(self, send: Send, trace_id: str) -> None:
         """Write the answer."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from edge_http.binding import Headers
 from edge_http.endpoint import Endpoint
 from edge_http.errors import BodyNotJson, BodyTooLarge, WrongMethod
 from edge_http.events import HEARTBEAT_SECONDS, EventStream
+from edge_http.recent import Recent
 from edge_http.rendered import Rendered
 from edge_http.router import Router
 from mesh import telemetry
@@ -77,8 +79,9 @@ class Edge:
     ) -> None:
         """Build the table of routes; what only services may call is left out, whatever its annotations say."""
         rendered = Rendered()
+        recent = defaultdict[str, Recent](Recent)  # by package: a change to goods says nothing of sign-in's pages
         self.endpoints = [
-            Endpoint(route, clients, rendered)
+            Endpoint(route, clients, rendered, recent[route.method.descriptor.containing_service.file.package])
             for route in contract.routes()
             if route.method.access is not None and route.method.access.kind is not AccessKind.SERVICE
         ]
@@ -144,8 +147,12 @@ class Edge:
         self.running += 1
         try:
             body = await exchange.read_body()
+            asked = exchange.path, exchange.query
+            recent = None if body else endpoint.recent(asked, exchange.headers)
+            if recent is not None:
+                return recent
             request = endpoint.bind(captured, exchange.query, exchange.headers, body)
-            return await exchange.unless_gone(endpoint.answer(request, exchange.headers))
+            return await exchange.unless_gone(endpoint.answer(asked, request, exchange.headers))
         finally:
             self.running -= 1
 

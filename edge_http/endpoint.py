@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from edge_http import etags, json_writer
 from edge_http.answer import Answer
 from edge_http.binding import Binding, Headers
+from edge_http.recent import Asked, Recent
 from edge_http.rendered import Rendered
 from mesh.clients import Clients
 from mesh.contract import AccessKind, Idempotency, Route
@@ -36,8 +37,10 @@ _EXTENSIONS = {b"text/csv": ".csv", b"application/x-ndjson": ".ndjson", b"text/h
 class Endpoint:
     """What one route does; `name` is its method and template, for logs and metrics."""
 
-    def __init__(self, route: Route, clients: Clients, rendered: Rendered | None = None) -> None:
-        """Work out everything that the descriptors decide; `rendered` keeps what anybody may read."""
+    def __init__(
+        self, route: Route, clients: Clients, rendered: Rendered | None = None, recent: Recent | None = None
+    ) -> None:
+        """Work out everything that the descriptors decide; `rendered` and `recent` keep what anybody may read."""
         method, rule = route.method, route.rule
         self.route = route
         self.method = method
@@ -57,6 +60,8 @@ class Endpoint:
         self._conditional = is_read and not self.streams
         plain = not self._part and not self._is_raw
         self._rendered = rendered if self._cacheable and plain else None
+        self._recent = recent if self._cacheable else None
+        self._outdates = recent if method.is_mutation else None
         self._etag = etags.version_getter(response, "etag")
         self._event_id = etags.version_getter(response, "etag", "version")
 
@@ -68,13 +73,32 @@ class Endpoint:
         """
         return self._binding.bind(captured, query, headers, body)
 
-    async def answer(self, request: Message, headers: Headers) -> Answer:
+    def recent(self, asked: Asked, headers: Headers) -> Answer | None:
+        """Return the answer that somebody got within the last second, where anybody may read it."""
+        if self._recent is None or _has_token(headers):
+            return None
+        found = self._recent.find(asked)
+        return found and self._unless_known(found, headers)
+
+    async def answer(self, asked: Asked, request: Message, headers: Headers) -> Answer:
         """Call, and return the answer.
 
         Raises:
             Refusal: The service said no, or could not be reached.
         """
-        response = await self._call(request, metadata=metadata_of(headers))
+        recent = None if _has_token(headers) else self._recent
+        asked_for = recent.moment() if recent is not None else (0.0, 0)
+        try:
+            response = await self._call(request, metadata=metadata_of(headers))
+        finally:
+            if self._outdates is not None:
+                self._outdates.forget()
+        answer = self._answer_of(request, response)
+        if recent is not None:
+            recent.keep(asked, answer, asked_for)
+        return self._unless_known(answer, headers)
+
+    def _answer_of(self, request: Message, response: Any) -> Answer:
         content_type, body = self._body_of(response)
         etag = self._etag_of(response, body)
         out = [_PUBLIC if self._cacheable else _PRIVATE]
@@ -82,9 +106,13 @@ class Endpoint:
             out.append((b"content-disposition", b'attachment; filename="%s"' % self._file_name(request, content_type)))
         if etag:
             out.append((b"etag", etag.encode("ascii")))
-            if self._conditional and _is_known(headers, etag):
-                return Answer(304, headers=out)
-        return Answer(200, body, content_type, out)
+        return Answer(200, body, content_type, out, etag=etag)
+
+    def _unless_known(self, answer: Answer, headers: Headers) -> Answer:
+        """Return the answer, or that the client has it already."""
+        if answer.etag and self._conditional and _is_known(headers, answer.etag):
+            return Answer(304, headers=answer.headers)
+        return answer
 
     async def messages(self, request: Message, headers: Headers) -> AsyncGenerator[tuple[str, bytes], None]:
         """Call, and yield each message of the stream as (id, JSON); the id is empty where it has no version.
@@ -154,6 +182,10 @@ def metadata_of(headers: Headers) -> tuple[tuple[str, str], ...]:
                 raise InvalidInput.of(name.decode("ascii"), "is malformed")
             found.append((name.decode("ascii"), text))
     return tuple(found)
+
+
+def _has_token(headers: Headers) -> bool:
+    return any(name == AUTHORIZATION for name, _ in headers)
 
 
 def _is_known(headers: Headers, etag: str) -> bool:

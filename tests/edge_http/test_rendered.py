@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_http import json_writer
 from edge_http.endpoint import Endpoint
+from edge_http.recent import Recent
 from edge_http.rendered import MAX_ANSWER_BYTES, Rendered
 from mesh.clients import Clients
 from mesh.contract import AccessKind
@@ -42,10 +43,10 @@ def test_the_oldest_are_forgotten() -> None:
 
 async def test_what_is_not_for_everybody_is_kept_nowhere() -> None:
     """Neither here nor, by the header of the answer, in a cache on the way: every route of the contract."""
-    clients, rendered, kept = Clients("unix:/nowhere"), Rendered(), set()
+    clients, rendered, recent, kept = Clients("unix:/nowhere"), Rendered(), Recent(), set()
     for route in titan_contract().routes():
-        endpoint = Endpoint(route, clients, rendered)
-        if endpoint._rendered is not None or endpoint._cacheable:
+        endpoint = Endpoint(route, clients, rendered, recent)
+        if endpoint._rendered is not None or endpoint._recent is not None or endpoint._cacheable:
             assert route.method.access is not None
             kept.add(route.method.access.kind)
     await clients.close()
