@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from confluent_kafka import Message
 
-from mesh.kafka import BrokerAway, Sender
+from mesh.kafka import BrokerAway, Outgoing, Sender
 from mesh.received import headers_of
 
 
@@ -42,7 +42,11 @@ class DeadLetters:
                 self._sender = self._open_sender()
             try:
                 await self._sender.ensure_topics([topic])
-                await self._sender.send(topic, key=message.key() or b"", value=message.value() or b"", headers=headers)
+                (refused,) = await self._sender.send(
+                    [Outgoing(topic, message.key() or b"", message.value() or b"", headers)]
+                )
+                if refused is not None:
+                    raise refused
             except BrokerAway:
                 await self.close()
                 raise

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -31,11 +32,24 @@ class BrokerAway(Exception):
     """The broker does not answer, or did not acknowledge."""
 
 
+class Outgoing(NamedTuple):
+    """A message and where it goes."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+Answers = list[BrokerAway | None]
+"""For each message of a set, why it was not acknowledged; None where it was."""
+
+
 class Sender(Protocol):
     """What sends messages and makes the topics for them: `Publisher`, or a test's own."""
 
-    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]:
-        """Hand over one message; the future fails with `BrokerAway` when it was not acknowledged."""
+    def send(self, messages: Sequence[Outgoing]) -> asyncio.Future[Answers]:
+        """Hand over a set of messages."""
         ...
 
     async def ensure_topics(self, topics: Iterable[str]) -> None:
@@ -63,7 +77,7 @@ class Publisher:
             "logger": quiet,
         }
         self._loop = asyncio.get_running_loop()
-        self._sent: set[asyncio.Future[None]] = set()
+        self._sent: set[_Sent] = set()
         self._stop = threading.Event()
         self.failure: BrokerAway | None = None
         self._producer = Producer(
@@ -80,27 +94,25 @@ class Publisher:
         self._thread = threading.Thread(target=self._serve, name=f"kafka {client_id}", daemon=True)
         self._thread.start()
 
-    def send(self, topic: str, *, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[None]:
-        """Hand over one message; the future is done when every in-sync replica has it.
+    def send(self, messages: Sequence[Outgoing]) -> asyncio.Future[Answers]:
+        """Hand over a set of messages; the future is done when every in-sync replica has them, or never will.
 
-        Raises (the future, or this call):
-            BrokerAway: It was not acknowledged; it may or may not be in the log.
+        What was not acknowledged may or may not be in the log.
         """
-        future: asyncio.Future[None] = self._loop.create_future()
-        if self.failure is not None:
-            future.set_exception(self.failure)
-            return future
-        self._sent.add(future)
-        future.add_done_callback(self._sent.discard)
-
-        def delivered(error: KafkaError | None, _: Message) -> None:
-            self._in_loop(self._settle, future, error)
-
-        try:
-            self._producer.produce(topic, value=value, key=key, headers=list(headers), on_delivery=delivered)
-        except (KafkaException, BufferError) as error:
-            self._settle(future, error)
-        return future
+        sent = _Sent(len(messages), self._loop.create_future(), partial(self._in_loop, self._settle))
+        if self.failure is not None or not messages:
+            sent.settle(self.failure)
+            return sent.future
+        self._sent.add(sent)
+        for place, message in enumerate(messages):
+            told = partial(sent.hear, place)
+            try:
+                self._producer.produce(
+                    message.topic, message.value, message.key, on_delivery=told, headers=list(message.headers)
+                )
+            except (KafkaException, BufferError) as error:
+                told(error, None)
+        return sent.future
 
     async def missing_topics(self, topics: Iterable[str]) -> frozenset[str]:
         """Return those of the topics that the broker does not have.
@@ -125,7 +137,7 @@ class Publisher:
     async def close(self, *, flush_seconds: float = 0.0) -> None:
         """Wait for what was sent, then drop the rest."""
         if flush_seconds and self._sent:
-            await asyncio.wait(tuple(self._sent), timeout=flush_seconds)
+            await asyncio.wait([sent.future for sent in self._sent], timeout=flush_seconds)
         self._fail(BrokerAway("the producer was closed"))
         self._stop.set()
         await asyncio.to_thread(self._thread.join, 2 * _POLL_SECONDS + 1)
@@ -146,18 +158,36 @@ class Publisher:
         except RuntimeError:
             pass  # the loop is closed: nobody waits any more
 
-    def _settle(self, future: asyncio.Future[None], error: Any) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(BrokerAway(str(error)))
+    def _settle(self, sent: _Sent) -> None:
+        self._sent.discard(sent)
+        sent.settle(None)
 
     def _fail(self, failure: BrokerAway) -> None:
         self.failure = self.failure or failure
-        for future in tuple(self._sent):
-            self._settle(future, failure)
+        for sent in self._sent:
+            sent.settle(failure)
+        self._sent.clear()
+
+
+class _Sent:
+    """A set of messages on its way. The thread that serves the producer wakes the loop once, for the last answer."""
+
+    def __init__(self, messages: int, future: asyncio.Future[Answers], complete: Callable[[_Sent], None]) -> None:
+        self.future = future
+        self._complete = complete
+        self._heard: dict[int, BrokerAway | None] = {}
+        self._messages = messages
+
+    def hear(self, place: int, error: object, _: Message | None) -> None:
+        """Note the answer to one of them; called by either thread."""
+        self._heard[place] = None if error is None else BrokerAway(str(error))
+        if len(self._heard) == self._messages:
+            self._complete(self)
+
+    def settle(self, failure: BrokerAway | None) -> None:
+        """Tell whoever waits, with a failure for what nobody has heard of."""
+        if not self.future.done():
+            self.future.set_result([self._heard.get(place, failure) for place in range(self._messages)])
 
 
 def missing_topics(client: Producer, topics: frozenset[str]) -> frozenset[str]:

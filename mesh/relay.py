@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter as Counted
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -19,7 +20,7 @@ from prometheus_client import Counter, Gauge
 
 from mesh import outbox
 from mesh.database_errors import is_away
-from mesh.kafka import BrokerAway, Headers, Publisher, Sender
+from mesh.kafka import BrokerAway, Outgoing, Publisher, Sender
 from mesh.locks import disconnect, lock_key
 from mesh.postgres import connect_alone
 from mesh.refusals import Unavailable
@@ -70,6 +71,23 @@ SELECT count(*) AS events, max(seq) AS last FROM again
 """
 
 
+def _chain(row: asyncpg.Record) -> tuple[str, str]:
+    return row["topic"], row["aggregate_id"]
+
+
+def _waves(rows: Sequence[asyncpg.Record]) -> list[list[asyncpg.Record]]:
+    """Return sets with one event of an aggregate each: what may be on its way at the same time."""
+    waves: list[list[asyncpg.Record]] = []
+    depth: Counted[tuple[str, str]] = Counted()
+    for row in rows:
+        place = depth[_chain(row)]
+        if place == len(waves):
+            waves.append([])
+        waves[place].append(row)
+        depth[_chain(row)] += 1
+    return waves
+
+
 class RelaySender(Sender, Protocol):
     """A sender that can also say whether it is still good, and which topics are missing."""
 
@@ -117,7 +135,12 @@ class Relay:
         self._db_url = db_url
         self._password = password
         self._package = package
-        self._cell = cell
+        self._same_headers = (
+            ("ce_specversion", b"1.0"),
+            ("ce_source", f"/{package}".encode()),
+            ("ce_cell", cell.encode()),
+            ("content-type", b"application/protobuf"),
+        )
         self._topics = set(topics if topics is not None else [f"titan.{package.removeprefix('svc_')}.v1"])
         self._retention_days = retention_days
         self._open_sender = open_sender or (lambda: Publisher(kafka, client_id=f"{package} relay"))
@@ -191,46 +214,38 @@ class Relay:
         if not topics <= self._topics:
             await self._ensure_topics(connection, sender, topics)
         await failpoint("relay.before_publish")
-        chains: dict[tuple[str, str], list[asyncpg.Record]] = {}
-        for row in rows:
-            chains.setdefault((row["topic"], row["aggregate_id"]), []).append(row)
         acknowledged: list[int] = []
-        ended = await asyncio.gather(
-            *[self._send_in_turn(sender, chain, acknowledged) for chain in chains.values()], return_exceptions=True
-        )
+        problem: BrokerAway | None = None
+        stuck: set[tuple[str, str]] = set()
+        for wave in _waves(rows):
+            sent = [row for row in wave if _chain(row) not in stuck]
+            for row, refused in zip(sent, await sender.send([self._outgoing(row) for row in sent]), strict=True):
+                if refused is None:
+                    acknowledged.append(row["seq"])
+                else:
+                    problem = refused
+                    stuck.add(_chain(row))
         await failpoint("relay.before_mark")
         if acknowledged:
             await connection.execute(_MARK, acknowledged)
             PUBLISHED.labels(self._package).inc(len(acknowledged))
             await failpoint("relay.after_mark")
-        for error in ended:
-            if error is not None:
-                raise error
+        if problem is not None:
+            raise problem
 
-    async def _send_in_turn(
-        self, sender: RelaySender, chain: Sequence[asyncpg.Record], acknowledged: list[int]
-    ) -> None:
-        for row in chain:
-            key = row["aggregate_id"].encode()
-            await sender.send(row["topic"], key=key, value=row["payload"], headers=self._headers(row))
-            acknowledged.append(row["seq"])
-
-    def _headers(self, row: asyncpg.Record) -> Headers:
-        """Return the CloudEvents attributes in binary mode (Kafka protocol binding, 3.2)."""
+    def _outgoing(self, row: asyncpg.Record) -> Outgoing:
+        """Return an event with its CloudEvents attributes in binary mode (Kafka protocol binding, 3.2)."""
         headers = [
-            ("ce_specversion", b"1.0"),
+            *self._same_headers,
             ("ce_id", str(row["event_id"]).encode()),
-            ("ce_source", f"/{self._package}".encode()),
             ("ce_type", row["type"].encode()),
             ("ce_time", row["recorded_at"].astimezone(UTC).isoformat().replace("+00:00", "Z").encode()),
             ("ce_subject", row["subject"].encode()),
-            ("ce_cell", self._cell.encode()),
             ("ce_aggregateversion", str(row["version"]).encode()),
-            ("content-type", b"application/protobuf"),
         ]
         if row["traceparent"]:
             headers.append(("traceparent", row["traceparent"].encode()))
-        return headers
+        return Outgoing(row["topic"], row["aggregate_id"].encode(), row["payload"], headers)
 
     async def _ensure_topics(self, connection: asyncpg.Connection, sender: RelaySender, topics: Iterable[str]) -> None:
         """Make missing topics. One that was published to and is gone was lost with its messages: fill it again.

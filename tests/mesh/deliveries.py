@@ -67,15 +67,15 @@ class Dead:
         self.topics |= set(topics)
         return frozenset()
 
-    def send(self, topic, *, key, value, headers):
+    def send(self, messages):
         future = asyncio.get_running_loop().create_future()
         if self.away:
             self.away -= 1
-            future.set_exception(BrokerAway("away"))
+            future.set_result([BrokerAway("away") for _ in messages])
         else:
-            assert topic in self.topics
-            self.messages.append((topic, key.decode(), dict(headers)))
-            future.set_result(None)
+            assert {each.topic for each in messages} <= self.topics
+            self.messages += [(each.topic, each.key.decode(), dict(each.headers)) for each in messages]
+            future.set_result([None for _ in messages])
         return future
 
     async def close(self):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import pytest
 from control.servers.broker import Broker
 from mesh import relay as relay_module
 from mesh.database import Database
-from mesh.kafka import BrokerAway
+from mesh.kafka import Answers, BrokerAway, Outgoing
 from mesh.outbox import Event, append, event_id
 from mesh.relay import Relay, work_of
 from mesh.seams import failpoints
@@ -62,8 +63,14 @@ class FakeSender:
     async def ensure_topics(self, topics) -> None:
         self.log.topics |= await self.missing_topics(topics)
 
-    def send(self, topic, *, key, value, headers) -> asyncio.Future[None]:
-        return asyncio.ensure_future(self._send(topic, key.decode(), dict(headers)))
+    def send(self, messages: Sequence[Outgoing]) -> asyncio.Future[Answers]:
+        return asyncio.ensure_future(self._send_all(messages))
+
+    async def _send_all(self, messages: Sequence[Outgoing]) -> Answers:
+        sending = [self._send(each.topic, each.key.decode(), dict(each.headers)) for each in messages]
+        ended = await asyncio.gather(*sending, return_exceptions=True)
+        assert all(error is None or isinstance(error, BrokerAway) for error in ended), ended
+        return ended
 
     async def _send(self, topic, key, headers) -> None:
         log, version = self.log, int(headers["ce_aggregateversion"])
@@ -285,7 +292,7 @@ def test_a_process_runs_the_relay_of_its_cell():
     runtime = SimpleNamespace(settings=settings, package="svc_mesh", topology=SimpleNamespace(cell="north"))
 
     (run,) = work_of(runtime)
-    assert "north" == run.__self__._cell
+    assert b"north" == dict(run.__self__._same_headers)["ce_cell"]
     settings.kafka = ""
     assert [] == work_of(runtime)
 
