@@ -104,7 +104,7 @@ def down(home: Home) -> int:
 def status(home: Home, *, as_json: bool = False) -> int:
     """Print what runs; the exit status is 0 when everything is ready and healthy."""
     try:
-        answer = remote.ask(home.supervisor_socket, {"do": "status"})
+        answer = remote.ask(home.supervisor_socket, {"do": "status", "memory": True})
     except NotRunning:
         print(f"No mesh is running in {home.path}. Start one: make up.")
         return 3

@@ -97,8 +97,8 @@ async def _answer(supervisor: Supervisor, stop_asked: asyncio.Event, request: di
     match request:
         case {"do": "progress"}:
             return supervisor.progress()
-        case {"do": "status"}:
-            return await supervisor.status()
+        case {"do": "status", **more}:
+            return await supervisor.status(memory=bool(more.get("memory")))
         case {"do": "stop"}:
             stop_asked.set()
         case {"do": "scale", "package": str(package), "replicas": int(replicas)}:

@@ -15,8 +15,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from signal import Signals
 
-import psutil
-
 from control import spawn
 from control.spawn import Program, StartFailed
 
@@ -177,20 +175,6 @@ class Supervised:
         if self._watcher is not None:
             await asyncio.gather(self._watcher, return_exceptions=True)
         self.state = State.STOPPED
-
-    def memory_bytes(self) -> int:
-        """Return the resident memory of the process and its children, pages that they share counted once."""
-        if self.pid is None:
-            return 0
-        try:
-            process = psutil.Process(self.pid)
-            resident = process.memory_info().rss
-            for child in process.children(recursive=True):
-                memory = child.memory_info()
-                resident += memory.rss - memory.shared
-        except psutil.NoSuchProcess:
-            return 0
-        return int(resident)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         program, extra = self.process.program, self._extra_environment

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from control.memory import memory_of
 from control.remote import Refused
 from control.servers.ports import HOST, port_is_taken
 from control.spawn import StartFailed
@@ -122,16 +123,24 @@ class Supervisor:
         self.plan.retract()
         self.phase = "stopped"
 
-    async def status(self) -> dict[str, Any]:
-        """Return what runs, asked now: phase, profile, seconds to ready, and a row per process."""
+    async def status(self, *, memory: bool = False) -> dict[str, Any]:
+        """Return what runs, asked now: phase, profile, seconds to ready, and a row per process.
+
+        Args:
+            memory: Measure each too, which costs a look at every process of the machine.
+        """
         everyone = list(self.processes.values())
         healthy = await asyncio.gather(*(each.healthy() for each in everyone))
+        rows = [_row(each, health) for each, health in zip(everyone, healthy, strict=True)]
+        if memory:
+            measured = await asyncio.to_thread(memory_of, {row["pid"] for row in rows} - {None})
+            rows = [{**row, "memory_bytes": measured.get(row["pid"], 0)} for row in rows]
         return {
             "phase": self.phase,
             "stage": self.stage,
             "profile": self.profile,
             "ready_seconds": self.ready_seconds,
-            "processes": [_row(each, health) for each, health in zip(everyone, healthy, strict=True)],
+            "processes": rows,
         }
 
     def progress(self) -> dict[str, Any]:
@@ -303,7 +312,6 @@ def _row(each: Supervised, healthy: bool) -> dict[str, Any]:
         "state": each.state.value,
         "healthy": healthy,
         "pid": each.pid,
-        "memory_bytes": each.memory_bytes(),
         "restarts": each.restarts,
         "last_end": each.last_end,
         "log": str(each.process.program.log),
