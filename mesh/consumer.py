@@ -7,6 +7,7 @@ applied before: the inbox does.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
@@ -22,7 +23,7 @@ from prometheus_client import Gauge
 from mesh.database import Database
 from mesh.dead_letters import DeadLetters
 from mesh.inbox import Handler, Inbox
-from mesh.kafka import METADATA_TIMEOUT_SECONDS, BrokerAway, Publisher, quiet
+from mesh.kafka import METADATA_TIMEOUT_SECONDS, BrokerAway, Publisher, missing_topics, quiet
 from mesh.refusals import Unavailable
 from mesh.seams import failpoint
 from mesh.telemetry import REGISTRY, get_logger
@@ -42,6 +43,10 @@ SESSION_TIMEOUT_MS = 2000
 LEAST_SESSION_TIMEOUT_MS = 6000
 """The least that Apache Kafka allows where nobody has lowered its `group.min.session.timeout.ms`."""
 REJOIN_SECONDS = 60.0
+UNASSIGNED_SECONDS = 5.0
+"""How long a topic may be in no partition of a member before it asks whether the topic is there: the library looks for
+new ones every two seconds."""
+
 PRUNE_SECONDS = 600.0
 
 PAUSED = Gauge("titan_inbox_paused_partitions", "Partitions that wait.", ["consumer"], registry=REGISTRY)
@@ -67,6 +72,9 @@ class Consumer:
     and loses none. A broker that came back without its memory knows neither the member nor its offsets: the group
     protocol makes the member join anew and read from the beginning. What it would read before that, from its old place
     in a log that is another one now, is thrown away, since it would skip versions.
+
+    A topic that is made while a group shares out its partitions can be left out for good: the library then takes it for
+    known. A member that got nothing of a topic that is there joins anew, once, and then believes that others have it.
     """
 
     def __init__(
@@ -105,6 +113,9 @@ class Consumer:
         self._held: list[Message] = []
         self._failure: BaseException | None = None
         self._orders: deque[tuple[str, tuple[str, int], int]] = deque()
+        self._unassigned: set[str] = set()
+        self._look_at = math.inf
+        self._joined_for: set[str] = set()
 
     async def run(self) -> None:
         """Consume until cancelled. No failure of the broker, the database or the handler ends it."""
@@ -125,6 +136,7 @@ class Consumer:
     async def _be_member(self) -> None:
         loop = asyncio.get_running_loop()
         self._settle_in()
+        self._look_at = math.inf
         self._orders.clear()  # those of the last membership are about a place that may be another member's by now
         self._failure = None
 
@@ -135,6 +147,7 @@ class Consumer:
 
         def assigned(_: KafkaConsumer, partitions: list[TopicPartition]) -> None:
             self._settle_in()
+            self._note_assigned({p.topic for p in partitions})
             # The library remembers what this member had paused, also when it lost the partition in between.
             self._orders.extend((_RESUME, (p.topic, p.partition), 0) for p in partitions)
 
@@ -233,6 +246,8 @@ class Consumer:
             self._find_place(consumer)
             if self._connection_lost:
                 return []
+        if time.monotonic() >= self._look_at:
+            self._look_for_topics(consumer)
         held, self._held = self._held, []
         if self._misplaced_since is not None:
             if time.monotonic() - self._misplaced_since > REJOIN_SECONDS:
@@ -270,6 +285,20 @@ class Consumer:
         lost = any(p.error is None and p.offset < self._confirmed[p.topic, p.partition] for p in answered)
         self._misplaced_since = time.monotonic() if lost else None
 
+    def _note_assigned(self, topics: set[str]) -> None:
+        """Remember of which topics this member got nothing, and look for them later."""
+        self._joined_for -= topics
+        self._unassigned = set(self._topics) - topics - self._joined_for
+        self._look_at = time.monotonic() + UNASSIGNED_SECONDS if self._unassigned else math.inf
+
+    def _look_for_topics(self, consumer: KafkaConsumer) -> None:
+        """Have the member join anew for topics that are there, and of which it has nothing."""
+        self._look_at = time.monotonic() + UNASSIGNED_SECONDS
+        made = self._unassigned - missing_topics(consumer, frozenset(self._unassigned))
+        if made:
+            self._joined_for |= made
+            raise BrokerAway(f"nothing was assigned of {', '.join(sorted(made))}")
+
     def _settle_in(self) -> None:
         """Begin at a place that the group has given."""
         self._connection_lost = False
@@ -284,6 +313,7 @@ class Consumer:
     def _on_error(self, error: KafkaError) -> None:
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._connection_lost = True
+            self._joined_for.clear()
             log.warning("consumer waits for the broker", consumer=self._group, why=error.str())
 
     async def _prune(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 PARTITIONS = 6
@@ -190,7 +190,7 @@ class _Sent:
             self.future.set_result([self._heard.get(place, failure) for place in range(self._messages)])
 
 
-def missing_topics(client: Producer, topics: frozenset[str]) -> frozenset[str]:
+def missing_topics(client: Producer | Consumer, topics: frozenset[str]) -> frozenset[str]:
     """Ask the broker which of the topics it does not have; blocks.
 
     Raises:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -190,6 +191,43 @@ async def test_a_member_forgets_what_the_last_membership_wanted(db, shelf, membe
     consumer._orders.append(("commit", (TOPIC, 0), 99))
     await run_until_committed(consumer, members)
     assert [[1]] == [member.committed for member in members]
+
+
+async def test_a_member_that_got_nothing_of_a_topic_joins_anew_once_it_is_there(db, shelf, members, monkeypatch):
+    """The library takes a topic for known that came while the group shared out. A large group has nothing for some."""
+    there = {TOPIC: SimpleNamespace(error=None)}
+
+    class Late(FakeMember):
+        def subscribe(self, topics, *, on_assign, **callbacks) -> None:
+            self.assign = on_assign
+
+        def poll(self, seconds):
+            if self.messages:
+                assigned = [TopicPartition(TOPIC, 0)] if len(self.members) == 1 else []
+                self.assign(self, assigned)
+            return super().poll(seconds)
+
+        def list_topics(self, timeout):
+            return SimpleNamespace(topics=there)
+
+        def resume(self, partitions) -> None:
+            pass
+
+    monkeypatch.setattr(consumer_module, "KafkaConsumer", Late)
+    monkeypatch.setattr(consumer_module, "UNASSIGNED_SECONDS", 0.05)
+    task = asyncio.create_task(Consumer("", "readers", [TOPIC, "late"], db, shelf).run())
+    try:
+        await asyncio.sleep(0.2)
+        assert 1 == len(members)
+        there["late"] = SimpleNamespace(error=None)
+        async with asyncio.timeout(5):
+            while len(members) < 3:  # for the late one, and for the other, of which the second member got nothing
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert 3 == len(members)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class Refusal:
