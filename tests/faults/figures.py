@@ -121,7 +121,7 @@ def _charges(evidence: Evidence) -> Figure:
 
 def _drift(evidence: Evidence) -> Iterator[Figure]:
     """What the witness saw of the ledger while everything went on."""
-    whole = [at for op in evidence.operations for at in (op.invoked_at, op.ended_at)]
+    wished = [op.invoked_at for op in evidence.operations]
     for deep, what, longest in (
         (False, "looks that met ledger drift, each second", LONGEST_UNWATCHED_SECONDS),
         (True, "looks that added up all transfers", LONGEST_UNADDED_SECONDS),
@@ -129,7 +129,7 @@ def _drift(evidence: Evidence) -> Iterator[Figure]:
         samples = [each for each in evidence.samples if each.name == "svc_payment" and each.deep == deep]
         wrong = sum(bool(each.wrong) for each in samples)
         times = sorted(each.at for each in samples)
-        times = [min([*times, *whole]), *times, max([*times, *whole])]
+        times = [min([*times, *wished]), *times, max([*times, *wished])]
         gap = max(later - sooner for sooner, later in pairwise(times))
         watched = bool(samples) and gap <= longest
         value = f"{wrong} (longest without a look {gap:.1f} s)"
