@@ -1,9 +1,11 @@
-"""`orders` as what the journals amount to: drafted with the fold that every decision is held to, `journal.replay`."""
+"""`orders` as what the journals amount to: drafted with the fold that every decision is held to, `journal.replay`; and
+`seller_orders`, which follows from them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 import asyncpg
@@ -12,6 +14,7 @@ from mesh.projections import STATEMENT_SECONDS, Progress, Projection, Table
 from svc_order.order import rules
 from svc_order.order.journal import replay
 from svc_order.order.rules import Entry, Order
+from svc_order.split.rules import sellers
 
 ORDERS_PER_STEP = 200
 """Orders folded at once: their journals are in memory together, up to a thousand lines each."""
@@ -51,20 +54,31 @@ async def draft(connection: asyncpg.Connection, progress: Progress) -> None:
         step = grown[start : start + ORDERS_PER_STEP]
         folded = list(_fold(await connection.fetch(_JOURNALS, step)))
         await connection.execute("DELETE FROM draft_orders WHERE order_id = ANY($1::uuid[])", step)
+        await connection.execute("DELETE FROM draft_seller_orders WHERE order_id = ANY($1::uuid[])", step)
         await _save(connection, folded)
         progress(start + len(step), len(grown))
 
 
-def _fold(rows: Sequence[asyncpg.Record]) -> Iterator[tuple[Order, bytes]]:
-    """Yield each order of some journals, with the personal data that its first entry sealed."""
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """An order, the personal data that its first entry sealed, and whether it was ever sold."""
+
+    order: Order
+    sealed: bytes
+    sold: bool
+
+
+def _fold(rows: Sequence[asyncpg.Record]) -> Iterator[_Folded]:
+    """Yield each order of some journals."""
     for order_id, group in groupby(rows, key=lambda row: row["order_id"]):
         journal = list(group)
         entries = (Entry(r["version"], r["type"], r["payload"], r["recorded_at"], r["effective_at"]) for r in journal)
-        yield replay(order_id, entries), journal[0]["sealed"]
+        sold = any(r["type"] == rules.CONFIRMED_ENTRY for r in journal)
+        yield _Folded(replay(order_id, entries), journal[0]["sealed"], sold)
 
 
-async def _save(connection: asyncpg.Connection, folded: Sequence[tuple[Order, bytes]]) -> None:
-    orders = [order for order, _ in folded]
+async def _save(connection: asyncpg.Connection, folded: Sequence[_Folded]) -> None:
+    orders = [each.order for each in folded]
     await connection.execute(
         _INSERT,
         [o.order_id for o in orders],
@@ -79,7 +93,7 @@ async def _save(connection: asyncpg.Connection, folded: Sequence[tuple[Order, by
         [json.dumps(rules.lines_to_json(o.lines)) for o in orders],
         [rules.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
         [rules.units_to_json(o.returned) if o.returned else None for o in orders],
-        [sealed for _, sealed in folded],
+        [each.sealed for each in folded],
         [o.cart_id for o in orders],
         [o.cancel_reason for o in orders],
         [o.tracking_code for o in orders],
@@ -88,11 +102,17 @@ async def _save(connection: asyncpg.Connection, folded: Sequence[tuple[Order, by
         [o.effective_at for o in orders],
         [o.updated_at for o in orders],
     )
+    selling = [(seller_id, each.order.order_id) for each in folded if each.sold for seller_id in sellers(each.order)]
+    await connection.execute(
+        "INSERT INTO draft_seller_orders (seller_id, order_id) SELECT * FROM unnest($1::text[], $2::uuid[])",
+        [seller_id for seller_id, _ in selling],
+        [order_id for _, order_id in selling],
+    )
 
 
 ORDERS = Projection(
     name="orders",
     journal="SELECT count(*) FROM order_events",
-    tables=(Table("orders", ("order_id",)),),
+    tables=(Table("orders", ("order_id",)), Table("seller_orders", ("seller_id", "order_id"))),
     draft=draft,
 )

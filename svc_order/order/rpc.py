@@ -25,7 +25,7 @@ from svc_order.checkout.store import Effect
 from svc_order.credit_note import store as credit_notes
 from svc_order.errors import OrderCancelled, OrderNotFound
 from svc_order.invoice import store as invoices
-from svc_order.order import erasure, export, journal, refunds, rules, store, wire
+from svc_order.order import erasure, export, journal, refunds, rules, sold, store, wire
 from svc_order.order.effective import check_effective
 from svc_order.order.reads import Reads, view_within
 from svc_order.order.rules import OrderStatus
@@ -40,6 +40,7 @@ WATCH_SECONDS = 0.25
 WATCHES_PER_USER = 5
 _LIST = "OrderService.ListOrders"
 _USER_LIST = "OrderService.ListUserOrders"
+_SELLER_LIST = "OrderService.ListSellerOrders"
 _REFUND = "OrderService.CreateRefund"
 
 _T = TypeVar("_T")
@@ -81,6 +82,25 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         shown = pages.fitting(found[:size])
         more = pages.encode(_LIST, [shown[-1].order_id], user_id) if len(found) > len(shown) else ""
         return pb.ListOrdersResponse(orders=shown, next_page_token=more)
+
+    async def ListSellerOrders(self, request: pb.ListSellerOrdersRequest, context: Any) -> pb.ListSellerOrdersResponse:
+        """Refuses with PAGE_TOKEN_INVALID."""
+        seller_id, wanted = request.seller_id, request.status
+        before = pages.decode_id(request.page_token, _SELLER_LIST, seller_id, wanted)
+        size = pages.page_size(request.page_size)
+        if not powers.may_read_of(seller_id):  # as if nothing had been sold of them
+            return pb.ListSellerOrdersResponse()
+        looked_at = sold.SEARCHED_ORDERS if wanted else size + 1
+        async with self._db.hot_read() as connection:
+            found = await store.list_of_seller(connection, seller_id, before=before, limit=looked_at)
+            chosen, last = sold.page(found, wire.status_of(wanted), size=size, looked_at=looked_at)
+            orders = await store.list_orders(connection, chosen)
+        messages = [wire.sold_to_wire(order, seller_id) for order in orders]
+        shown = pages.fitting(messages)
+        if len(shown) < len(messages):
+            last = UUID(shown[-1].order_id)
+        more = pages.encode(_SELLER_LIST, [str(last)], seller_id, wanted) if last else ""
+        return pb.ListSellerOrdersResponse(orders=shown, next_page_token=more)
 
     async def ListOrderEvents(self, request: pb.ListOrderEventsRequest, context: Any) -> pb.ListOrderEventsResponse:
         """Refuses with ORDER_NOT_FOUND or TICKET_REQUIRED."""

@@ -43,6 +43,8 @@ MAX_VERSION = 1000
 """How many entries a journal may have. Refunds of a part are the only ones without an end of their own."""
 VERSIONS_FOR_THE_END = 10
 """How many of them are kept for what ends an order: refunds of a part stop before; the last penny always goes back."""
+CONFIRMED_ENTRY = "OrderConfirmed"
+"""The entry after which an order has been sold, whatever becomes of it."""
 CUSTOMER = "CUSTOMER"
 """Why an order was cancelled that its customer cancelled; their own words are personal, and sealed."""
 CANCELLABLE = frozenset({OrderStatus.PENDING, OrderStatus.CONFIRMED})
@@ -141,7 +143,7 @@ def confirm(order: Order, allocations: Allocations, *, at: datetime) -> Change:
         return Change(order, None)
     after = replace(order, status=OrderStatus.CONFIRMED, allocations=allocations)
     payload = {"allocations": allocations_to_json(allocations)}
-    return _changed(after, "OrderConfirmed", payload, at, _decided_when_placed(order, at))
+    return _changed(after, CONFIRMED_ENTRY, payload, at, _decided_when_placed(order, at))
 
 
 def abandon(order: Order, reason: str, *, at: datetime) -> Change:

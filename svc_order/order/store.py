@@ -1,7 +1,7 @@
 """All SQL of orders and their journal, written for sets: one order is a set of one.
 
-The only writer of `orders` and `order_events`. Every function runs in the caller's transaction. `orders` is a
-projection: `order.projection` makes it again from the journal.
+The only writer of `orders`, `order_events` and `seller_orders`. Every function runs in the caller's transaction.
+`orders` and `seller_orders` are projections: `order.projection` makes them again from the journal.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from svc_order.errors import OrderNotFound
 from svc_order.order import events, rules
 from svc_order.order.rules import Change, Entry, Order, OrderStatus
 from svc_order.order.view import Mark, View
+from svc_order.split.rules import sellers
 
 RESOURCE = "orders/"
 """What the name of an order begins with, in the audit log."""
@@ -151,13 +152,27 @@ async def save_changes(
     sealed: Mapping[UUID, bytes] | None = None,
     also: Sequence[Write | None] = (),
 ) -> None:
-    """Store decisions on orders that the caller holds: rows, journal entries and public events.
+    """Store decisions on orders that the caller holds: rows, journal entries, public events, and whose an order is.
 
     `sealed` holds, by order, what somebody said to a decision; it goes into the journal alone. `also` is what the
     caller has to write beside it, elsewhere.
     """
     made = [change for change in changes if change.entry is not None]
-    await write(tx, *also, _saving([change.order for change in made]), *_appending(made, sealed or {}))
+    await write(tx, *also, _saving([change.order for change in made]), _selling(made), *_appending(made, sealed or {}))
+
+
+def _selling(changes: Sequence[Change]) -> Write | None:
+    """Return the write of who else than the house sells of orders that were just confirmed; mostly that is nobody."""
+    sold = [
+        (seller_id, change.order.order_id)
+        for change in changes
+        if change.entry is not None and change.entry.type == rules.CONFIRMED_ENTRY
+        for seller_id in sellers(change.order)
+    ]
+    if not sold:
+        return None
+    insert = "INSERT INTO seller_orders (seller_id, order_id) SELECT * FROM unnest($1::text[], $2::uuid[])"
+    return Write(insert, ([seller_id for seller_id, _ in sold], [order_id for _, order_id in sold]))
 
 
 def _saving(orders: Sequence[Order]) -> Write | None:
@@ -234,6 +249,27 @@ async def list_of_user(connection: asyncpg.Connection, user_id: UUID, *, before:
         limit,
     )
     return [view_of(row) for row in rows]
+
+
+async def list_of_seller(
+    connection: asyncpg.Connection, seller_id: str, *, before: UUID | None, limit: int
+) -> list[tuple[UUID, OrderStatus]]:
+    """Return the orders that a seller other than the house sold lines of, and where each stands, the newest first, from
+    the one after `before`, at most `limit`."""
+    rows = await connection.fetch(
+        "SELECT order_id, o.status FROM seller_orders s JOIN orders o USING (order_id)"
+        " WHERE s.seller_id = $1 AND ($2::uuid IS NULL OR order_id < $2) ORDER BY order_id DESC LIMIT $3",
+        seller_id,
+        before,
+        limit,
+    )
+    return [(row["order_id"], OrderStatus(row["status"])) for row in rows]
+
+
+async def list_orders(connection: asyncpg.Connection, order_ids: Sequence[UUID]) -> list[Order]:
+    """Return orders, the newest first; unknown ones are left out."""
+    query = f"SELECT {_COLUMNS} FROM orders o WHERE order_id = ANY($1::uuid[]) ORDER BY order_id DESC"
+    return [order_of(row) for row in await connection.fetch(query, list(order_ids))]
 
 
 async def list_entries(connection: asyncpg.Connection, order_id: UUID) -> list[Entry]:

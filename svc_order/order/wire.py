@@ -16,6 +16,7 @@ from titan.type.v1 import address_pb2
 _STATUS: dict[OrderStatus, Any] = {
     status: order_pb2.OrderStatus.Value(f"ORDER_STATUS_{status.value}") for status in OrderStatus
 }
+_STATUS_OF = {number: status for status, number in _STATUS.items()}
 _STATUS_AFTER = {
     "OrderPlaced": OrderStatus.PENDING,
     "OrderConfirmed": OrderStatus.CONFIRMED,
@@ -91,6 +92,26 @@ def to_wire(
         if action_expires_at is not None:
             wired.next_action.expire_time.FromDatetime(action_expires_at)
     return wired
+
+
+def status_of(wire: int) -> OrderStatus | None:
+    """Return a status of the contract; None for none."""
+    return _STATUS_OF.get(wire)
+
+
+def sold_to_wire(order: Order, seller_id: str) -> order_pb2.SellerOrder:
+    """Return what a seller sold of an order, and nothing of who bought it."""
+    lines = [line for line in order.lines if line.seller_id == seller_id]
+    return order_pb2.SellerOrder(
+        order_id=str(order.order_id),
+        seller_id=seller_id,
+        status=_STATUS[order.status],
+        lines=lines_to_wire(lines, order.currency, order.allocations, order.returned),
+        total=money(sum(line.line_total_minor for line in lines), order.currency),
+        create_time=timestamp(order.created_at),
+        effective_time=timestamp(order.effective_at),
+        update_time=timestamp(order.updated_at),
+    )
 
 
 def view_to_wire(view: View, opened: bytes) -> order_pb2.Order:

@@ -36,6 +36,11 @@ def has_sellers(order: Order) -> bool:
     return any(line.seller_id != HOUSE for line in order.lines)
 
 
+def sellers(order: Order) -> list[str]:
+    """Return who but the house sold lines of it, by id."""
+    return sorted({line.seller_id for line in order.lines if line.seller_id != HOUSE})
+
+
 def sold(order: Order) -> tuple[SellerPart, ...]:
     """Return what other sellers than the house sold, by seller."""
     return tuple(SellerPart(each.seller_id, each.total_minor) for each in shares(order) if each.seller_id != HOUSE)

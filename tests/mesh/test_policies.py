@@ -44,6 +44,7 @@ def test_only_these_decisions_wait_for_the_call() -> None:
         *(("support", f"{PRIVACY}.{name}") for name in ("EraseUser", "GetErasure")),
         ("support", f"{MESSAGES}.ListNotifications"),
         *(("seller", f"{INVOICES}.{name}") for name in ("ListInvoices", "ListCreditNotes")),
+        ("seller", f"{ORDERS}.ListSellerOrders"),
         *(("seller", f"titan.payment.v1.SplitService.{name}") for name in ("GetSellerBalance", "ListSellerShares")),
         *(("seller", f"titan.payment.v1.PayoutService.{name}") for name in ("ListPayouts", "ListPayoutLines")),
         ("support", REFUND + AMOUNT),
@@ -109,6 +110,8 @@ def test_a_seller_reads_what_is_theirs() -> None:
     for name in ("ListInvoices", "ListCreditNotes"):
         assert permits(f"{INVOICES}.{name}", "seller", own=True) and not permits(f"{INVOICES}.{name}", "seller")
         assert permits(f"{INVOICES}.{name}", "seller", "finance")
+    orders = f"{ORDERS}.ListSellerOrders"
+    assert permits(orders, "seller", own=True) and not permits(orders, "seller") and permits(orders, "seller", "admin")
 
 
 def test_roles_add_up_and_unknown_ones_count_for_nothing() -> None:

@@ -114,6 +114,26 @@ class OrderLine(_message.Message):
     returned_quantity: int
     def __init__(self, line_number: _Optional[int] = ..., sku: _Optional[str] = ..., product_id: _Optional[str] = ..., title: _Optional[str] = ..., seller_id: _Optional[str] = ..., quantity: _Optional[int] = ..., unit_price: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., line_total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., tax_rate_basis_points: _Optional[int] = ..., discount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., allocations: _Optional[_Iterable[_Union[LineAllocation, _Mapping]]] = ..., returned_quantity: _Optional[int] = ...) -> None: ...
 
+class SellerOrder(_message.Message):
+    __slots__ = ("order_id", "seller_id", "status", "lines", "total", "create_time", "effective_time", "update_time")
+    ORDER_ID_FIELD_NUMBER: _ClassVar[int]
+    SELLER_ID_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    order_id: str
+    seller_id: str
+    status: OrderStatus
+    lines: _containers.RepeatedCompositeFieldContainer[OrderLine]
+    total: _money_pb2.Money
+    create_time: _timestamp_pb2.Timestamp
+    effective_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    def __init__(self, order_id: _Optional[str] = ..., seller_id: _Optional[str] = ..., status: _Optional[_Union[OrderStatus, str]] = ..., lines: _Optional[_Iterable[_Union[OrderLine, _Mapping]]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class LineAllocation(_message.Message):
     __slots__ = ("warehouse_id", "quantity")
     WAREHOUSE_ID_FIELD_NUMBER: _ClassVar[int]

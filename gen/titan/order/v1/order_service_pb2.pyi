@@ -45,6 +45,26 @@ class ListOrdersResponse(_message.Message):
     next_page_token: str
     def __init__(self, orders: _Optional[_Iterable[_Union[_order_pb2.Order, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class ListSellerOrdersRequest(_message.Message):
+    __slots__ = ("seller_id", "page_size", "page_token", "status")
+    SELLER_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    seller_id: str
+    page_size: int
+    page_token: str
+    status: _order_pb2.OrderStatus
+    def __init__(self, seller_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., status: _Optional[_Union[_order_pb2.OrderStatus, str]] = ...) -> None: ...
+
+class ListSellerOrdersResponse(_message.Message):
+    __slots__ = ("orders", "next_page_token")
+    ORDERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    orders: _containers.RepeatedCompositeFieldContainer[_order_pb2.SellerOrder]
+    next_page_token: str
+    def __init__(self, orders: _Optional[_Iterable[_Union[_order_pb2.SellerOrder, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class ListOrderEventsRequest(_message.Message):
     __slots__ = ("order_id", "ticket_id")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]

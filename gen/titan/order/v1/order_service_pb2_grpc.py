@@ -45,6 +45,11 @@ class OrderServiceStub:
                 request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.SerializeToString,
                 response_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.FromString,
                 _registered_method=True)
+        self.ListSellerOrders = channel.unary_unary(
+                '/titan.order.v1.OrderService/ListSellerOrders',
+                request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListSellerOrdersRequest.SerializeToString,
+                response_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListSellerOrdersResponse.FromString,
+                _registered_method=True)
         self.ListOrderEvents = channel.unary_unary(
                 '/titan.order.v1.OrderService/ListOrderEvents',
                 request_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrderEventsRequest.SerializeToString,
@@ -116,6 +121,18 @@ class OrderServiceServicer:
 
         Attempts that were refused after they were recorded, such as OUT_OF_STOCK or PAYMENT_DECLINED, are among them: they
         are CANCELLED, and `cancel_reason` says why.
+        Fails with PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSellerOrders(self, request, context):
+        """Lists what a seller sold: the orders with lines of theirs, the newest first, each with these lines alone.
+
+        An order is among them from when it is confirmed, whatever becomes of it. Nothing of the customer is in it: parcels
+        leave from the house's warehouses, and no seller needs an address. Of the house itself it lists nothing.
+        The role seller reads its own, whose id is the user's own, and none of anybody else's; admin reads any.
         Fails with PAGE_TOKEN_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -245,6 +262,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
                     request_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.FromString,
                     response_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.SerializeToString,
             ),
+            'ListSellerOrders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSellerOrders,
+                    request_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListSellerOrdersRequest.FromString,
+                    response_serializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListSellerOrdersResponse.SerializeToString,
+            ),
             'ListOrderEvents': grpc.unary_unary_rpc_method_handler(
                     servicer.ListOrderEvents,
                     request_deserializer=titan_dot_order_dot_v1_dot_order__service__pb2.ListOrderEventsRequest.FromString,
@@ -351,6 +373,33 @@ class OrderService:
             '/titan.order.v1.OrderService/ListOrders',
             titan_dot_order_dot_v1_dot_order__service__pb2.ListOrdersRequest.SerializeToString,
             titan_dot_order_dot_v1_dot_order__service__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSellerOrders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.order.v1.OrderService/ListSellerOrders',
+            titan_dot_order_dot_v1_dot_order__service__pb2.ListSellerOrdersRequest.SerializeToString,
+            titan_dot_order_dot_v1_dot_order__service__pb2.ListSellerOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,
