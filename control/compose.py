@@ -46,6 +46,7 @@ _OURS = "10001:10001"
 _POSTGRES_USER = "999:999"
 _SERVERS_OF_NEEDS = {"postgres": POSTGRES, "redis": REDIS, "kafka": KAFKA, "smtp": MAILBOX, "psp": PSP}
 _MESH, _FRONT = "mesh", "front"
+_TOLD_BY_OPERATOR = {"svc_auth": {"TITAN_AUTH_HOUSE_ACCOUNTS": "${TITAN_AUTH_HOUSE_ACCOUNTS:-}"}}
 # A server in a container is reached over its network, and the image's own first start needs its Unix socket.
 _NOT_IN_A_CONTAINER = {"unix_socket_directories"}
 
@@ -56,7 +57,9 @@ _HEAD = """\
 #   docker compose --file deploy/compose.yaml cp prepare:/titan/pki/ca.pem ca.pem
 #   curl --cacert ca.pem https://localhost:18443/healthz
 #
-# The passwords of the house's accounts: cp prepare:/titan/secrets/admin_password - (and importer_password).
+# There is no account with a role before TITAN_AUTH_HOUSE_ACCOUNTS in the environment of `up` asks for one, "admin" or
+# "importer". Their passwords: cp prepare:/titan/secrets/admin_password - (and importer_password). The administrator's
+# opens nothing before a second factor is enrolled with it: docs/SECURITY.md.
 # Certificates live 30 days: `run --rm prepare` renews them, and the Envoys take them without a restart.
 # A password is replaced under running processes by `run --rm rotate database_svc_order` (or redis).
 # The mailbox shows its mail on http://localhost:18450.
@@ -154,6 +157,7 @@ def _process(package: Package, version: str) -> dict[str, Any]:
         **_our_image(version),
         **_hardened(),
         "command": [package.name],
+        **({"environment": _TOLD_BY_OPERATOR[package.name]} if package.name in _TOLD_BY_OPERATOR else {}),
         "depends_on": after,
         # A process that needs no server reaches nothing but its Envoy, over a socket in the volume.
         **({"networks": servers} if servers else {"network_mode": "none"}),

@@ -36,7 +36,7 @@ from control.topology_file import ROOT
 from mesh.topology import Package, Topology, TopologyError
 
 EDGE_PACKAGE = "edge_http"
-UNREAD_PACKAGE = "svc_auth"
+AUTH_PACKAGE = "svc_auth"
 ADMIN_EMAIL = "admin@titan.local"
 IMPORTER_EMAIL = "importer@titan.local"
 
@@ -44,7 +44,14 @@ SERVICES_STOP, ENVOYS_STOP, SERVERS_STOP = range(3)
 DRAIN_SECONDS = 10.0
 """A service that is told to stop finishes its calls within this time; it is killed a little later."""
 
+HOUSE_ACCOUNTS = "admin importer"
+"""The accounts of the house that a local mesh has."""
+PASSWORD_ROLES = "admin importer"  # noqa: S105
+"""What svc_auth opens without a second factor here and nowhere else: whoever may read this mesh's files reads both
+accounts' passwords in endpoints.json, and a second secret beside them would be no second factor (docs/SECURITY.md)."""
+
 PASSED_ON = (
+    "TITAN_AUTH_PASSWORD_ROLES",
     "TITAN_AUTH_PROVIDERS_FILE",
     "TITAN_FAILPOINTS",
     "TITAN_FEED_ORIGINS",
@@ -281,6 +288,9 @@ class Mesh:
             "TITAN_METRICS_PORT": str(ports.metrics(number)),
             "TITAN_DRAIN_SECONDS": f"{DRAIN_SECONDS:g}",
         }
+        if package.name == AUTH_PACKAGE:
+            environment["TITAN_AUTH_HOUSE_ACCOUNTS"] = HOUSE_ACCOUNTS
+            environment["TITAN_AUTH_PASSWORD_ROLES"] = PASSWORD_ROLES
         if "postgres" in package.needs:
             environment["TITAN_DATABASE_URL"] = self.postgres.package_address(package.name)
             environment["TITAN_DATABASE_PASSWORD_FILE"] = str(self.postgres.password_of(package.name).path)
@@ -309,7 +319,7 @@ class Mesh:
 
     def _readable(self) -> list[str]:
         """Return the databases that checks from outside may read; never the one with the passwords and signing keys."""
-        return [package for package in self._with_database() if package != UNREAD_PACKAGE]
+        return [package for package in self._with_database() if package != AUTH_PACKAGE]
 
     def _socket(self, process: Process) -> Path:
         return self.home.app_socket(process.package or "", process.replica)

@@ -42,7 +42,7 @@ class Caller:
     """Who is behind a call: a user, a package of the mesh, both, or nobody.
 
     `actor_id` is set when somebody acts for the user (the `act` claim of RFC 8693). `service` is the package whose
-    certificate the peer showed.
+    certificate the peer showed. `withheld` are roles that open nothing in this session, for want of a second factor.
     """
 
     user_id: UUID | None = None
@@ -51,6 +51,7 @@ class Caller:
     actor_id: UUID | None = None
     service: str | None = None
     is_guest: bool = False
+    withheld: frozenset[str] = frozenset()
 
     def require_user_id(self) -> UUID:
         """Return the user's id.
@@ -306,17 +307,22 @@ class TokenVerifier:
 
 
 def _caller(claims: Mapping[str, Any]) -> Caller:
-    roles = claims.get("roles", [])
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        raise ValueError("roles are not a list of strings")
     actor = claims.get("act")
     return Caller(
         user_id=UUID(claims["sub"]),
         session_id=UUID(claims["sid"]),
-        roles=frozenset(roles),
+        roles=_roles(claims, "roles"),
         actor_id=UUID(actor["sub"]) if actor is not None else None,
         is_guest=claims.get("guest") is True,
+        withheld=_roles(claims, "withheld_roles"),
     )
+
+
+def _roles(claims: Mapping[str, Any], name: str) -> frozenset[str]:
+    roles = claims.get(name, [])
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        raise ValueError(f"{name} are not a list of strings")
+    return frozenset(roles)
 
 
 def package_of_peer(peer: str, trust_domain: str) -> str | None:

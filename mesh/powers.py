@@ -17,21 +17,26 @@ from mesh.calls import Call
 from mesh.contract import TICKET_FIELD
 from mesh.identity import caller_of
 from mesh.policies import AMOUNT, Policies
-from mesh.refusals import AccessDenied, Refusal, TicketRequired
+from mesh.refusals import AccessDenied, Refusal, SecondFactorRequired, TicketRequired
 
+SECOND_FACTOR_WANTED = "your role waits for a second factor: enrol one, and sign in with it"
 _ANY_TICKET = "0"
 
 
 class Powers:
-    """What the roles of one call's user add to what everybody may do with their own."""
+    """What the roles of one call's user add to what everybody may do with their own.
 
-    __slots__ = ("_grant", "_method", "_policies", "_roles")
+    Where they are `withheld` for want of a second factor they add nothing but the word of it.
+    """
 
-    def __init__(self, policies: Policies, method: str, roles: frozenset[str]) -> None:
+    __slots__ = ("_grant", "_method", "_policies", "_roles", "_withheld")
+
+    def __init__(self, policies: Policies, method: str, roles: frozenset[str], *, withheld: bool = False) -> None:
         self._policies = policies
         self._method = method
         self._roles = roles
         self._grant = policies.grant(method)
+        self._withheld = withheld
 
     def reach(self, *, own: bool, ticket_id: str) -> bool:
         """Return whether the call may be about what belongs to its user, or to somebody else."""
@@ -60,6 +65,12 @@ class Powers:
         if not self.reach(own=True, ticket_id=ticket_id):
             raise self.want_of_ticket() or AccessDenied("a role is missing")
         call.ticket_id = ticket_id
+
+    def wanting(self, ticket_id: str) -> Refusal | None:
+        """Return what to tell somebody who finds nothing, and might with what is missing; None where nothing is."""
+        if self._withheld:
+            return SecondFactorRequired(SECOND_FACTOR_WANTED)
+        return None if ticket_id else self.want_of_ticket()
 
     def want_of_ticket(self) -> TicketRequired | None:
         """Return what to tell somebody whom a ticket would let do it; None where it would not help."""
@@ -113,7 +124,7 @@ def reach(ticket_id: str = "") -> Reach:
     if powers.reach(own=False, ticket_id=ticket_id):
         call.ticket_id = ticket_id
         return Reach(user_id, anybodys=True)
-    return Reach(user_id, wanting=None if ticket_id else powers.want_of_ticket())
+    return Reach(user_id, wanting=powers.wanting(ticket_id))
 
 
 def may_read_of(owner_id: str) -> bool:

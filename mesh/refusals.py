@@ -222,6 +222,12 @@ class AccessDenied(Refusal):
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
+class SecondFactorRequired(Refusal):
+    """The caller has a role for this, and it waits until they sign in with a second factor."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
 class TicketRequired(Refusal):
     """The caller's role does this for customers who asked for it: the call has to name their ticket."""
 

@@ -67,7 +67,15 @@ async def build(runtime: Runtime) -> Hosted:
         db, clock, poll_seconds=settings.revocation_poll_seconds, heartbeat_seconds=settings.heartbeat_seconds
     )
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords.bundled(), settings.shop_name)
-    issuer = Issuer(ring, clock, ids, issuer=mesh.token_issuer, audience=mesh.token_audience, cell=mesh.cell)
+    issuer = Issuer(
+        ring,
+        clock,
+        ids,
+        issuer=mesh.token_issuer,
+        audience=mesh.token_audience,
+        cell=mesh.cell,
+        password_roles=settings.password_roles,
+    )
     vault = Vault(db, MasterKeyFile.of_folder(secrets_dir, MASTER_KEYS_FILE))
     personal, index = Personal(vault), BlindIndex.of_folder(secrets_dir)
     profiles, plain = Profiles(db, personal), await Plain.load(db, personal, index, clock)
@@ -87,7 +95,7 @@ async def build(runtime: Runtime) -> Hosted:
     await feed.look()  # the clock is right from here on
     await keeper.load()
     await plain.seal_all()
-    await ensure_accounts(db, passwords, profiles, index, secrets_dir, clock, ids)
+    await ensure_accounts(db, passwords, profiles, index, secrets_dir, clock, ids, asked_for=settings.house_accounts)
 
     async def close_passwords() -> None:
         passwords.close()

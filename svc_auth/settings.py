@@ -7,21 +7,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mesh.contract import ROLES
 from mesh.settings import SettingProblem, shop_url
 from svc_auth.federation import providers
 from svc_auth.federation.providers import Provider
+from svc_auth.user.rules import HOUSE_ROLES
 
 DAY_SECONDS = 86_400
+
+PASSWORD_ROLES_SETTING = "TITAN_AUTH_PASSWORD_ROLES"  # noqa: S105
+HOUSE_ACCOUNTS_SETTING = "TITAN_AUTH_HOUSE_ACCOUNTS"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the shop is called and where its pages are, who else may say who a user is, and how signing keys change: the
-    rotation period, and the notice that verifiers get of a new key."""
+    """What the shop is called and where its pages are, who else may say who a user is, which roles need no second
+    factor, which accounts the house has, and how signing keys change: the rotation period, and the notice that
+    verifiers get of a new key."""
 
     shop_name: str = "Titan"
     shop_url: str = "https://shop.titan.local"
     providers: Mapping[str, Provider] = field(default_factory=dict)
+    password_roles: frozenset[str] = frozenset({"importer"})
+    """An importer is a program: a second secret would lie in the file beside the first, and be no second factor."""
+    house_accounts: frozenset[str] = frozenset()
+    """The roles of the accounts that are there; without a word of the operator there is none."""
 
     key_rotation_seconds: float = float(DAY_SECONDS)
     key_notice_seconds: float = 15.0
@@ -51,4 +61,15 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         shop_name=env.get("TITAN_SHOP_NAME") or Settings.shop_name,
         shop_url=shop_url(env),
         providers=providers.read(Path(file) if file else None),
+        password_roles=_roles(env, PASSWORD_ROLES_SETTING, ROLES, Settings.password_roles),
+        house_accounts=_roles(env, HOUSE_ACCOUNTS_SETTING, HOUSE_ROLES, Settings.house_accounts),
     )
+
+
+def _roles(env: Mapping[str, str], name: str, known: frozenset[str], unsaid: frozenset[str]) -> frozenset[str]:
+    if name not in env:
+        return unsaid
+    roles = frozenset(env[name].split())
+    if unknown := roles - known:
+        raise SettingProblem(f"{name}: no such roles: {', '.join(sorted(unknown))}")
+    return roles

@@ -1,7 +1,8 @@
 """Enforces the access rule that the contract gives each method. Ownership of an object is the handler's matter.
 
 What the policies grant a role beyond that rule, or only on a condition, stands in `call.powers` for the handler to ask
-(`mesh.powers`). A caller without such a role passes as if there were no policies.
+(`mesh.powers`). A caller without such a role passes as if there were no policies. A role that the token withholds, as
+the session has seen no second factor, opens nothing; whoever misses it is told so.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from mesh.identity import NOBODY
 from mesh.interceptors.identity import TOKEN_KEY
 from mesh.interceptors.stage import Check, Guard
 from mesh.policies import NOBODY_MORE, Policies
-from mesh.powers import Powers
-from mesh.refusals import AccessDenied, Unauthenticated
+from mesh.powers import SECOND_FACTOR_WANTED, Powers
+from mesh.refusals import AccessDenied, SecondFactorRequired, Unauthenticated
 
 EDGE_PACKAGE = "edge_http"
 """The package that speaks for people; it never calls a method that is for packages."""
@@ -54,6 +55,8 @@ class Access(Guard):
             if caller.user_id is None:
                 raise Unauthenticated("sign in first")
             if roles and roles.isdisjoint(caller.roles):
+                if not roles.isdisjoint(caller.withheld):
+                    raise SecondFactorRequired(SECOND_FACTOR_WANTED)
                 raise AccessDenied("a role is missing")
 
         policies = self._policies
@@ -68,6 +71,8 @@ class Access(Guard):
                 call.powers = powers = Powers(policies, method.full_name, caller.roles)
                 if roles and grant.always.isdisjoint(caller.roles):
                     powers.enter(call, getattr(request, TICKET_FIELD, ""))
+            elif not grant.roles.isdisjoint(caller.withheld):
+                call.powers = Powers(policies, method.full_name, caller.roles, withheld=True)
 
         return users_with_powers
 

@@ -49,6 +49,7 @@ class AuthServicer:
             refresh_token=opened.refresh_token,
             expires_in_seconds=opened.expires_in_seconds,
             user_id=str(opened.user_id),
+            second_factor_required=opened.second_factor_required,
         )
 
     async def CompleteSession(self, request: pb.CompleteSessionRequest, context: Any) -> pb.CompleteSessionResponse:
@@ -81,6 +82,7 @@ class AuthServicer:
             refresh_token=pair.refresh_token,
             expires_in_seconds=pair.expires_in_seconds,
             user_id=str(pair.user_id),
+            second_factor_required=pair.second_factor_required,
         )
 
     async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Any) -> pb.RevokeSessionResponse:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -42,17 +42,37 @@ MAX_KEYS = 8
 KEY_KEPT_SECONDS = ACCESS_TOKEN_SECONDS + 60
 
 IMPORTER_ROLE = "importer"
+SELLER_ROLE = "seller"
 GUEST_ROLE = "guest"
 CUSTOMER_ROLE = "customer"
+
+SECOND_FACTOR = "mfa"
+"""What `amr` says of a session whose user has shown two factors (RFC 8176)."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Whom a token is about. `roles` are those beyond `guest` or `customer`."""
+    """Whom a token is about. `roles` are those beyond `guest` or `customer`; `withheld` those that open nothing yet."""
 
     user_id: UUID
     guest: bool
     roles: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+
+
+def in_session(subject: Subject, amr: Sequence[str], *, password_roles: Collection[str]) -> Subject:
+    """Return a subject as a session speaks for it that was opened like this.
+
+    Roles of the house are withheld from a session without a second factor. A seller has none of the house: their role
+    opens nobody's things but their own. Whoever has no roles but `password_roles` needs no second factor for them;
+    where somebody has others too, they are a person of the house, and these wait with the rest.
+    """
+    house = {role for role in subject.roles if role != SELLER_ROLE}
+    if SECOND_FACTOR in amr or house <= set(password_roles):
+        return subject
+    return replace(
+        subject, roles=tuple(role for role in subject.roles if role not in house), withheld=tuple(sorted(house))
+    )
 
 
 def access_claims(
@@ -67,7 +87,10 @@ def access_claims(
     amr: Sequence[str] = (),
     actor_id: UUID | None = None,
 ) -> dict[str, Any]:
-    """Return the claims of an access token (RFC 9068; `act` as RFC 8693 writes it, `amr` as RFC 8176)."""
+    """Return the claims of an access token (RFC 9068; `act` as RFC 8693 writes it, `amr` as RFC 8176).
+
+    `withheld_roles` is our own: whoever refuses for want of one of these can say what is missing.
+    """
     issued = int(at.timestamp())
     claims: dict[str, Any] = {
         "iss": issuer,
@@ -82,6 +105,8 @@ def access_claims(
         "exp": issued + ACCESS_TOKEN_SECONDS,
         "jti": str(token_id),
     }
+    if subject.withheld:
+        claims["withheld_roles"] = list(subject.withheld)
     if amr:
         claims["amr"] = list(amr)
     if actor_id is not None:

@@ -129,18 +129,30 @@ async def find_start(connection: asyncpg.Connection, user_id: UUID, session_id: 
     return found
 
 
-async def hold_session(tx: asyncpg.Connection, user_id: UUID, session_id: UUID | None, *, at: datetime) -> None:
-    """Keep a session of a locked user from ending until the transaction does.
+async def hold_session(
+    tx: asyncpg.Connection, user_id: UUID, session_id: UUID | None, *, at: datetime, to_change: bool = False
+) -> None:
+    """Keep a session of a locked user from ending until the transaction does, and alone where it is changed there.
 
     Raises:
         SessionRevoked: It has ended, or is somebody else's.
     """
     query = (
         "SELECT true FROM sessions"
-        " WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3 FOR SHARE"
-    )
+        " WHERE session_id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > $3 FOR "
+    ) + ("NO KEY UPDATE" if to_change else "SHARE")
     if await tx.fetchval(query, session_id, user_id, at) is None:
         raise SessionRevoked("the session has ended: sign in again")
+
+
+async def save_factor_shown(tx: asyncpg.Connection, session_id: UUID | None, shown: Sequence[str]) -> None:
+    """Add to how a held session was opened what its user has shown since."""
+    await tx.execute(
+        "UPDATE sessions SET amr = amr || ARRAY(SELECT s FROM unnest($2::text[]) AS n (s) WHERE s <> ALL (amr))"
+        " WHERE session_id = $1",
+        session_id,
+        list(shown),
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,24 +22,36 @@ def new_refresh_token() -> str:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a session is answered with."""
+    """What a session is answered with. `second_factor_required`: the user's roles open nothing in it."""
 
     access_token: str
     refresh_token: str
     user_id: UUID
+    second_factor_required: bool = False
     expires_in_seconds: int = rules.ACCESS_TOKEN_SECONDS
 
 
 class Issuer:
-    """Signs access tokens for one cell."""
+    """Signs access tokens for one cell. `password_roles` open without a second factor."""
 
-    def __init__(self, ring: KeyRing, clock: Clock, ids: Ids, *, issuer: str, audience: str, cell: str) -> None:
+    def __init__(
+        self,
+        ring: KeyRing,
+        clock: Clock,
+        ids: Ids,
+        *,
+        issuer: str,
+        audience: str,
+        cell: str,
+        password_roles: Collection[str],
+    ) -> None:
         self._ring = ring
         self._clock = clock
         self._ids = ids
         self._issuer = issuer
         self._audience = audience
         self._cell = cell
+        self._password_roles = password_roles
 
     def access_token(
         self, subject: Subject, *, session_id: UUID, amr: Sequence[str] = (), actor_id: UUID | None = None
@@ -64,5 +76,10 @@ class Issuer:
         return self._ring.sign(claims, at=at)
 
     def pair(self, subject: Subject, *, session_id: UUID, amr: Sequence[str], refresh_token: str) -> Pair:
-        """Return the pair of a session whose refresh token is stored."""
-        return Pair(self.access_token(subject, session_id=session_id, amr=amr), refresh_token, subject.user_id)
+        """Return the pair of a session whose refresh token is stored; what roles it opens depends on how it was opened.
+
+        Every session of everybody gets its tokens here.
+        """
+        admitted = rules.in_session(subject, amr, password_roles=self._password_roles)
+        token = self.access_token(admitted, session_id=session_id, amr=amr)
+        return Pair(token, refresh_token, subject.user_id, second_factor_required=bool(admitted.withheld))

@@ -87,6 +87,8 @@ class Factors:
     async def confirm(self, user_id: UUID, session_id: UUID | None, code: str) -> list[str]:
         """Put the enrolled secret into force; returns the recovery codes.
 
+        The password was shown to enrol, and a code now: the session has seen two factors, as if it were a new one.
+
         Raises:
             SessionRevoked: The session has ended meanwhile.
             SecondFactorNotFound: None waits to be confirmed.
@@ -99,7 +101,7 @@ class Factors:
         async def put_into_force(tx: asyncpg.Connection) -> bool:
             # The user before the factor: whoever resets a password takes them in this order.
             await user_store.hold_user(tx, user_id)
-            await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
+            await session_store.hold_session(tx, user_id, session_id, at=self._clock.now(), to_change=True)
             factor = await store.lock_factor(tx, user_id)
             if factor is None:
                 raise SecondFactorNotFound("enrol a second factor first")
@@ -109,6 +111,7 @@ class Factors:
                 return False
             hashes = [rules.recovery_hash(user_id, each) for each in codes]
             await store.save_confirmed(tx, user_id, code_hashes=hashes, at=self._clock.now())
+            await session_store.save_factor_shown(tx, session_id, rules.AND_BY_CODE)
             await audit.accept(tx, user_store.resource(user_id))
             return True
 
@@ -117,7 +120,7 @@ class Factors:
         return codes
 
     async def disable(self, user_id: UUID, proof: Proof) -> None:
-        """End the second factor.
+        """End the second factor. A session that it opened was opened with it, and stays so until it ends.
 
         Raises:
             SecondFactorNotFound: None is in force.

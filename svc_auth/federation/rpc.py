@@ -55,6 +55,7 @@ class FederationServicer:
             refresh_token=opened.refresh_token,
             expires_in_seconds=opened.expires_in_seconds,
             user_id=str(opened.user_id),
+            second_factor_required=opened.second_factor_required,
         )
 
     async def ListFederatedIdentities(

@@ -1,8 +1,15 @@
-"""The accounts of the house: one for administration, one for imports, with passwords from secret files."""
+"""The accounts of the house: one for administration, one for imports, with passwords from secret files.
+
+Neither is there unless the operator asks for it: to begin with, or while something is imported.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
+from uuid import UUID
+
+import asyncpg
 
 from mesh.database import Database
 from mesh.seams import Clock, Ids
@@ -12,6 +19,7 @@ from svc_auth.auth.endings import end_ways_in
 from svc_auth.auth.rules import SIGNED_OUT
 from svc_auth.blind_index import BlindIndex
 from svc_auth.errors import EmailTaken
+from svc_auth.factor import store as factor_store
 from svc_auth.passwords import Passwords
 from svc_auth.user import store
 from svc_auth.user.profiles import Profiles
@@ -28,15 +36,21 @@ async def ensure_accounts(
     secrets_dir: Path,
     clock: Clock,
     ids: Ids,
+    *,
+    asked_for: Collection[str],
 ) -> None:
-    """Make the accounts that are missing, and bring the others to the password of their file. Safe to run again.
+    """Make the accounts that are asked for, by their roles, and missing; bring those that are there to the password of
+    their file, and close the others. Safe to run again.
 
     A password is changed because somebody may know the old one, so a change ends every session of the account and
-    every other way into it.
+    every other way into it; the second factor too, as whoever knew a password that had none could have enrolled theirs.
     A secret that is missing is made, so that it does not matter who starts first; where the folder takes none, the
     account is left alone.
     """
     for email, (role, file) in HOUSE_ACCOUNTS.items():
+        if role not in asked_for:
+            await _close(db, index, email, role)
+            continue
         try:
             password = normalise_password(read_or_make(secrets_dir / file))
         except OSError as error:
@@ -44,6 +58,25 @@ async def ensure_accounts(
             continue
         user = User(ids.new(), index.email(email), None, (role,), 1, clock.now(), house=True)
         await _ensure(db, passwords, profiles, user, Profile(email, role.capitalize()), password)
+
+
+async def _close(db: Database, index: BlindIndex, email: str, role: str) -> None:
+    """Let nobody sign in to an account any more, if it is there, and take its role."""
+    async with db.hot_read() as connection:
+        found = await store.find_by_email(connection, index.email(email))
+    if found is None or found[1] is None:
+        return
+    user, _ = found
+    async with db.hot() as tx:
+        await store.save_closed(tx, user.user_id, role=role)
+        await _end_all(tx, user.user_id)
+    log.info("an account that nobody asks for is closed", role=role)
+
+
+async def _end_all(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """End every session of a held account, and whatever else than a password opens one."""
+    await end_ways_in(tx, user_id, reason=SIGNED_OUT)
+    await factor_store.remove_factor(tx, user_id)
 
 
 async def _ensure(
@@ -60,7 +93,7 @@ async def _ensure(
         async with db.hot() as tx:
             roles = sorted({*user.roles, *wanted.roles})
             await store.save_account(tx, user.user_id, password_hash=encoded, roles=roles)
-            await end_ways_in(tx, user.user_id, reason=SIGNED_OUT)
+            await _end_all(tx, user.user_id)
         return
     await profiles.prepare(wanted.user_id)
     try:

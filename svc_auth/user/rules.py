@@ -19,6 +19,7 @@ HOUSE_ACCOUNTS = {
 }
 """Address -> role and the name of the secret file. Nobody registers with one of them: a stranger who came before the
 secret did would be given its role."""
+HOUSE_ROLES = frozenset(role for role, _ in HOUSE_ACCOUNTS.values())
 
 ADDRESS_FIELDS = ("full_name", "line1", "line2", "city", "region", "postal_code", "country_code")
 MAX_ADDRESSES = 50

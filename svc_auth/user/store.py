@@ -242,6 +242,13 @@ async def hold_password(
     return await tx.fetchval(query, user_id, password_hash) is True
 
 
+async def save_closed(tx: asyncpg.Connection, user_id: UUID, *, role: str) -> None:
+    """Take password and role from an account of the house."""
+    await tx.execute(
+        "UPDATE users SET password_hash = NULL, roles = array_remove(roles, $2) WHERE user_id = $1", user_id, role
+    )
+
+
 async def save_account(tx: asyncpg.Connection, user_id: UUID, *, password_hash: str, roles: Sequence[str]) -> None:
     """Give an account of the house the password of its secret file and its roles."""
     await tx.execute(

@@ -17,8 +17,17 @@ ADMITTED = "admitted"
 """Whatever the answer, it is none of `DENIALS`: the caller got as far as a look at the request."""
 
 TICKET_REQUIRED = "TICKET_REQUIRED"
+SECOND_FACTOR_REQUIRED = "SECOND_FACTOR_REQUIRED"
 DENIALS = frozenset(
-    {"UNAUTHENTICATED", "TOKEN_EXPIRED", "TOKEN_INVALID", "SESSION_REVOKED", "ACCESS_DENIED", TICKET_REQUIRED}
+    {
+        "UNAUTHENTICATED",
+        "TOKEN_EXPIRED",
+        "TOKEN_INVALID",
+        "SESSION_REVOKED",
+        "ACCESS_DENIED",
+        TICKET_REQUIRED,
+        SECOND_FACTOR_REQUIRED,
+    }
 )
 SIGN_IN_AGAIN = "RECENT_SIGN_IN_REQUIRED"
 EDGE_PACKAGE = "edge_http"
@@ -30,11 +39,15 @@ DEVELOPER = "developer"
 
 @dataclass(frozen=True)
 class Identity:
-    """Who calls the edge. `roles` is None for nobody; `denied` is the reason that a token of theirs always gets."""
+    """Who calls the edge. `roles` is None for nobody; `denied` is the reason that a token of theirs always gets.
+
+    `withheld` are roles that wait for a second factor.
+    """
 
     name: str
     roles: frozenset[str] | None
     denied: str = ""
+    withheld: frozenset[str] = frozenset()
 
 
 IDENTITIES = (
@@ -42,6 +55,7 @@ IDENTITIES = (
     Identity("guest", frozenset({"guest"})),
     Identity("customer", frozenset({"customer"})),
     *(Identity(role, frozenset({"customer", role})) for role in sorted(ROLES)),
+    Identity("house without second factor", frozenset({"customer"}), withheld=ROLES - {"seller"}),
     Identity("expired token", frozenset({"customer", *ROLES}), "TOKEN_EXPIRED"),
     Identity("revoked session", frozenset({"customer", *ROLES}), "SESSION_REVOKED"),
     Identity("another cell", frozenset({"customer", *ROLES}), "TOKEN_INVALID"),
@@ -74,7 +88,7 @@ def due_at_edge(method: Method, who: Identity, *, ticket: bool = False) -> str:
         return ADMITTED
     admitted = who.roles & method.access.roles
     if not admitted:
-        return "ACCESS_DENIED"
+        return SECOND_FACTOR_REQUIRED if who.withheld & method.access.roles else "ACCESS_DENIED"
     return ADMITTED if ticket or admitted - UNDER_TICKET.get(method.full_name, frozenset()) else TICKET_REQUIRED
 
 
@@ -188,6 +202,7 @@ OWNERSHIP: dict[str, Owned | None] = {
 SELLERS: dict[str, str] = {
     "titan.order.v1.InvoiceService.ListCreditNotes": "",
     "titan.order.v1.InvoiceService.ListInvoices": "",
+    "titan.order.v1.OrderService.ListSellerOrders": "",
     "titan.payment.v1.PayoutService.ListPayoutLines": "PAYOUT_NOT_FOUND",
     "titan.payment.v1.PayoutService.ListPayouts": "ACCOUNT_NOT_FOUND",
     "titan.payment.v1.SplitService.GetSellerBalance": "ACCOUNT_NOT_FOUND",
@@ -202,13 +217,12 @@ def due_of_stranger(owned: Owned, who: Identity, *, ticket: bool = False) -> str
     """Return what somebody reads who names another's object, and whose session nobody has begun."""
     assert who.roles is not None
     if owned.recent:
-    "titan.order.v1.OrderService.ListSellerOrders": "",
         return SIGN_IN_AGAIN
     if who.roles & owned.roles or not owned.hidden:
         return ADMITTED
     if who.roles & owned.under_ticket:
         return ADMITTED if ticket else TICKET_REQUIRED
-    return owned.hidden
+    return SECOND_FACTOR_REQUIRED if who.withheld & (owned.roles | owned.under_ticket) else owned.hidden
 
 
 # Completeness

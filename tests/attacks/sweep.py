@@ -88,7 +88,7 @@ async def token_of(scene: Scene, who: Identity) -> str:
             return scene.signer.token(roles=roles, cell="elsewhere")
         case "revoked session":
             return scene.signer.token(roles=roles, sid=await revoked_session(scene))
-    return scene.signer.token(roles=roles)
+    return scene.signer.token(roles=roles, withheld_roles=sorted(who.withheld) or None)
 
 
 async def revoked_session(scene: Scene) -> str:

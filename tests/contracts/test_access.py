@@ -32,6 +32,9 @@ OF_THE_REQUEST = {"INVALID_INPUT", "IDEMPOTENCY_KEY_REQUIRED"}
 """Reasons that only a caller hears who was admitted: the request is looked at last."""
 
 NO_CALLER: Metadata = ()
+WAITING = ROLES - {"seller"}
+"""What somebody of the house is without a second factor."""
+
 USERS: dict[str, tuple[frozenset[str], Metadata]] = {
     "a guest": (frozenset({"guest"}), as_user(guest=True)),
     "a customer": (frozenset({"customer"}), as_user()),
@@ -40,7 +43,9 @@ USERS: dict[str, tuple[frozenset[str], Metadata]] = {
 """Their roles, and what they send."""
 
 
-def expected(method: Method, *, roles: frozenset[str] | None, package: str | None) -> str:
+def expected(
+    method: Method, *, roles: frozenset[str] | None, package: str | None, withheld: frozenset[str] = frozenset()
+) -> str:
     """Return what becomes of a call by a user with these roles, if any, that comes from this package, if any."""
     assert method.access is not None
     kind = method.access.kind
@@ -54,7 +59,7 @@ def expected(method: Method, *, roles: frozenset[str] | None, package: str | Non
     if kind is AccessKind.CUSTOMER:
         return ADMITTED
     if not roles & method.access.roles:
-        return "ACCESS_DENIED"
+        return "SECOND_FACTOR_REQUIRED" if withheld & method.access.roles else "ACCESS_DENIED"
     # Whom a policy admits on a condition brings here what nobody would ask of a customer: nothing.
     under_ticket = UNDER_TICKET.get(method.full_name, frozenset())
     return ADMITTED if roles & method.access.roles - under_ticket else "TICKET_REQUIRED"
@@ -68,6 +73,9 @@ def callers_and_outcomes(method: Method) -> Iterator[tuple[str, Metadata, str]]:
     for name, (roles, token) in USERS.items():
         yield name, token, expected(method, roles=roles, package=None)
         yield f"{name}, developing", (*developer, *token), expected(method, roles=roles, package=None)
+    waiting = as_user(withheld_roles=sorted(WAITING))
+    outcome = expected(method, roles=frozenset({"customer"}), withheld=WAITING, package=None)
+    yield "the house, without a second factor", waiting, outcome
     for package in (*TOPOLOGY.packages, topology.EDGE):
         yield package, as_service(package), expected(method, roles=None, package=package)
         roles, token = USERS["a customer"]

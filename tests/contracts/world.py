@@ -152,6 +152,7 @@ async def open_world(
     async with AsyncExitStack() as stack:
         environment = stack.enter_context(pytest.MonkeyPatch.context())
         environment.setenv("TITAN_SECRETS_DIR", str(world.secrets))
+        environment.setenv("TITAN_AUTH_HOUSE_ACCOUNTS", "importer")
         for package in PROVIDERS_FIRST:
             url = await fresh_database(package) if "postgres" in TOPOLOGY.packages[package].needs else ""
             await _join(stack, world, package, url, redis_url, home)

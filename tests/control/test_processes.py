@@ -13,7 +13,7 @@ from control.home import Home, Ports
 from control.processes import Mesh, plan
 from control.spawn import StartFailed
 from control.supervised import Supervised
-from control.topology_file import TOPOLOGY
+from control.topology_file import ROOT, TOPOLOGY
 from mesh import topology
 from mesh.secret_files import SecretFile
 
@@ -81,6 +81,23 @@ def test_a_second_replica_has_a_socket_and_a_metrics_port_of_its_own(a_mesh: Mes
 
     assert len(told) == len({each["TITAN_LISTEN"] for each in told})
     assert len(told) == len({each["TITAN_METRICS_PORT"] for each in told})
+
+
+def test_the_administrators_password_opens_their_role_in_a_local_mesh_alone(a_mesh: Mesh, monkeypatch):
+    """Nothing that is deployed says so, and a person may take it back here."""
+    name = "TITAN_AUTH_PASSWORD_ROLES"
+
+    def told() -> dict[str, str]:
+        packages = a_mesh.topology.packages.values()
+        environments = {package.name: a_mesh._service(package, 0).program.environment for package in packages}
+        return {package: each[name] for package, each in environments.items() if name in each}
+
+    assert {"svc_auth": "admin importer"} == told()
+    deployed = [ROOT / "deploy" / file for file in ("compose.yaml", "Dockerfile", "topology.toml")]
+    deployed += [ROOT / "control" / file for file in ("compose.py", "contained.py")]
+    assert [] == [file.name for file in deployed if name in file.read_text()]
+    monkeypatch.setenv(name, "importer")
+    assert "importer" == told()["svc_auth"]
 
 
 def test_the_endpoints_say_all_that_outside_programs_start_from(a_mesh: Mesh):

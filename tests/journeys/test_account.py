@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import email
 import email.policy
 import re
 import time
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import pytest
 
@@ -34,6 +36,15 @@ def link_sent(mesh: RunningMesh, address: str, page: str) -> str:
 
     token: str = until(look, seconds=20)
     return token
+
+
+async def give(mesh: RunningMesh, user_id: str, role: str) -> None:
+    """Let a user have a role, as whoever runs the shop gives it."""
+    connection = await asyncpg.connect(mesh.endpoints["postgres"]["svc_auth"])
+    try:
+        await connection.execute("UPDATE users SET roles = $2 WHERE user_id = $1", UUID(user_id), [role])
+    finally:
+        await connection.close()
 
 
 @pytest.mark.timeout(120)
@@ -64,6 +75,27 @@ def test_a_forgotten_password_is_replaced_by_letter_and_the_second_factor_stays(
         again = Shopper(http, pair["accessToken"], pair["userId"], pair["refreshToken"])
         (session,) = again.ok("GET", "/v1/sessions")["sessions"]
         assert again.user_id == shopper.user_id and session["current"] is True
+
+
+@pytest.mark.timeout(60)
+def test_a_clerk_opens_the_books_with_a_second_factor_alone(mesh: RunningMesh) -> None:
+    """With a password they shop as anybody does, and hear what is missing; after a code the next token opens them."""
+    address = f"fin-{uuid4().hex[:8]}@example.com"
+    user = mesh.guest().ok("POST", "/v1/users", {"email": address, "password": OLD})["user"]
+    asyncio.run(give(mesh, user["userId"], "finance"))
+    clerk = mesh.sign_in(address, OLD)
+
+    refused = clerk.send("GET", "/v1/ledger:verify")
+    assert (403, "SECOND_FACTOR_REQUIRED") == (refused.status_code, reason(refused))
+    clerk.ok("GET", "/v1/cart")
+    enrolled = clerk.ok("POST", "/v1/users/me/secondFactor:enrol", {"password": OLD})
+    code = rules.code_at(base64.b32decode(enrolled["secret"]), int(time.time()) // rules.STEP_SECONDS)
+    clerk.ok("POST", "/v1/users/me/secondFactor:confirm", {"code": code})
+
+    with mesh.http() as http:
+        pair = http.post("/v1/sessions:refresh", json={"refreshToken": clerk.refresh_token}).json()
+        assert pair["secondFactorRequired"] is False
+        assert Shopper(http, pair["accessToken"], pair["userId"]).ok("GET", "/v1/ledger:verify")["balanced"] is True
 
 
 @pytest.mark.timeout(60)

@@ -31,8 +31,10 @@ def test_a_good_token_says_who_calls(verifier):
 
     assert (caller.user_id, caller.session_id, caller.actor_id) == (USER, SESSION, ACTOR)
     assert caller.roles == {"importer"}
-    assert not caller.is_guest
+    assert not caller.is_guest and not caller.withheld
     assert verify(verifier, token(guest=True)).is_guest
+    waiting = verify(verifier, token(withheld_roles=["admin"]))
+    assert ({"customer"}, {"admin"}) == (waiting.roles, waiting.withheld)
 
 
 def test_an_ed25519_key_serves_as_well():
@@ -60,6 +62,7 @@ BAD = {
     "subject is no id": lambda: token(sub="root"),
     "another cell": lambda: token(cell="elsewhere"),
     "roles are no list": lambda: token(roles=["a", 1]),
+    "withheld roles are no list": lambda: token(withheld_roles="admin"),
     "actor is no object": lambda: token(act="me"),
     "unknown kid": lambda: token(headers={"kid": "other"}),
     "no kid": lambda: token(headers={"kid": None}),

@@ -13,7 +13,7 @@ from mesh.calls import Call
 from mesh.identity import Caller
 from mesh.interceptors.access import Access
 from mesh.policies import Policies
-from mesh.refusals import AccessDenied, Refusal, TicketRequired, Unauthenticated
+from mesh.refusals import AccessDenied, Refusal, SecondFactorRequired, TicketRequired, Unauthenticated
 from tests.harness import titan_contract, titan_policies
 
 METHODS = {method.full_name: method for method in titan_contract().methods.values()}
@@ -45,9 +45,10 @@ def call() -> Iterator[Call]:
         yield current
 
 
-def enter(call: Call, name: str, *roles: str, known: Policies | None = None, **fields: Any) -> None:
+def enter(call: Call, name: str, *roles: str, known: Policies | None = None, withheld: str = "", **fields: Any) -> None:
     """Pass the stage of access with a call."""
-    call.method, call.caller = METHODS[name], Caller(user_id=USER, roles=frozenset(roles))
+    caller = Caller(user_id=USER, roles=frozenset(roles), withheld=frozenset(withheld.split()))
+    call.method, call.caller = METHODS[name], caller
     call.powers, call.ticket_id = None, ""
     check = Access(None, known or titan_policies()).check_of(call.method)
     assert check is not None
@@ -91,6 +92,27 @@ def test_whom_no_ticket_helps_hears_nothing_of_tickets(call: Call) -> None:
         enter(call, GET, *roles)
         with pytest.raises(Hidden), powers.reach().hiding(Hidden):
             raise Hidden("not there")
+
+
+def test_a_withheld_role_adds_nothing_but_the_word_of_it(call: Call) -> None:
+    """With a ticket and without; their own is theirs as anybody's. A role that would add nothing is not spoken of."""
+    for name, ticket in ((GET, ""), (GET, TICKET), (REFUND, TICKET)):
+        enter(call, name, "customer", withheld="support")
+        reach = powers.reach(ticket)
+        with reach.hiding(Hidden) as owner_id:
+            assert USER == owner_id
+        with pytest.raises(SecondFactorRequired), reach.hiding(Hidden):
+            raise Hidden("not there")
+        assert "" == call.ticket_id and not powers.may_move(USER, "GBP", 0)
+    enter(call, GET, "customer", withheld="warehouse")
+    with pytest.raises(Hidden), powers.reach(TICKET).hiding(Hidden):
+        raise Hidden("not there")
+    with pytest.raises(SecondFactorRequired):
+        enter(call, MESSAGES, "customer", withheld="support admin", ticket_id=TICKET)
+    with pytest.raises(SecondFactorRequired):
+        enter(call, BALANCE, "customer", withheld="finance")
+    enter(call, BALANCE, "customer", "seller", withheld="finance")
+    assert powers.may_read_of(str(USER)) and not powers.may_read_of("house")
 
 
 def test_a_method_for_roles_lets_support_in_with_a_ticket(call: Call) -> None:

@@ -71,6 +71,9 @@ from titan.auth.v1 import (
 )
 
 PARTY = RelyingParty("Titan", "https://shop.titan.local")
+LOCAL_MESH = frozenset({"admin", "importer"})
+"""The accounts that a local mesh has, and the roles that open without a second factor there. Tests of the others give
+them by hand."""
 PASSWORD = "correct horse battery staple"
 BREACHED = "tr0ub4dor&3 of yore"
 
@@ -173,17 +176,21 @@ class Replica:
         async with self.db.hot() as tx:
             await tx.execute("UPDATE users SET email_verified_at = now() WHERE user_id = $1", user_id)
 
+    async def given(self, user_id: str, *roles: str) -> None:
+        """Let a user have roles, as whoever runs the shop gives them."""
+        async with self.db.hot() as tx:
+            await tx.execute("UPDATE users SET roles = $2 WHERE user_id = $1", UUID(user_id), list(roles))
+
     async def moved(self, email: str, to: str) -> None:
         """Let the user of an address have another one."""
         async with self.db.hot() as tx:
             change = "UPDATE users SET email_index = $2 WHERE email_index = $1"
             await tx.execute(change, self.index.email(email), self.index.email(to))
 
-    async def house(self) -> None:
-        """Make what is missing of the accounts of the house, and bring the others to their secret files."""
-        await ensure_accounts(
-            self.db, self.passwords, self.profiles, self.index, self.secrets_dir, self.clock, SystemIds()
-        )
+    async def house(self, asked_for: frozenset[str] = LOCAL_MESH) -> None:
+        """Have the accounts of the house as somebody asks for them, by their roles."""
+        made = self.db, self.passwords, self.profiles, self.index, self.secrets_dir, self.clock, SystemIds()
+        await ensure_accounts(*made, asked_for=asked_for)
 
     async def later(self, seconds: float) -> None:
         """Move the clock forward, with a view of ended sessions that is fresh then: the database's clock stays."""
@@ -235,7 +242,8 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
     keeper = KeyKeeper(db, ring, master, clock, ids, settings)
     feed = RevocationFeed(db, clock, poll_seconds=0.05, heartbeat_seconds=0.2)
     passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords(prints_of([BREACHED])), "Titan")
-    issuer = Issuer(ring, clock, ids, issuer="https://titan.local", audience="titan", cell="local")
+    titan = {"issuer": "https://titan.local", "audience": "titan", "cell": "local"}
+    issuer = Issuer(ring, clock, ids, **titan, password_roles=LOCAL_MESH)
     vault = Vault(db, Kms())
     personal, index = Personal(vault), BlindIndex.of_folder(secrets_dir)
     profiles, plain = Profiles(db, personal), await Plain.load(db, personal, index, clock)

@@ -15,8 +15,9 @@ from tests.svc_auth.conftest import bearer
 from titan.auth.v1 import auth_service_pb2, auth_service_pb2_grpc, user_service_pb2, user_service_pb2_grpc
 
 
-async def test_the_process_trusts_its_own_tokens_and_serves_without_a_broker(fresh_database, tmp_path):
+async def test_the_process_trusts_its_own_tokens_and_serves_without_a_broker(fresh_database, tmp_path, monkeypatch):
     """Keys and ended sessions come from its own database; events wait in the outbox until the broker is back."""
+    monkeypatch.setenv("TITAN_AUTH_HOUSE_ACCOUNTS", "admin")
     with tempfile.TemporaryDirectory(prefix="titan-") as home:
         environment = {
             "TITAN_HOME": home,
@@ -42,4 +43,4 @@ async def test_the_process_trusts_its_own_tokens_and_serves_without_a_broker(fre
         finally:
             await process.stop()
     assert guest.user_id == me.user.user_id
-    assert admin.access_token
+    assert admin.access_token and admin.second_factor_required

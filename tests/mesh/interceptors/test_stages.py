@@ -29,6 +29,7 @@ from mesh.refusals import (
     IdempotencyKeyRequired,
     InvalidInput,
     Overloaded,
+    SecondFactorRequired,
     TokenInvalid,
     Unauthenticated,
 )
@@ -346,6 +347,9 @@ USER = uuid4()
         ("Administer", Caller(), Unauthenticated),
         ("Administer", Caller(user_id=USER, roles=frozenset({"customer"})), AccessDenied),
         ("Administer", Caller(user_id=USER, roles=frozenset({"finance"})), None),
+        ("Administer", Caller(user_id=USER, withheld=frozenset({"finance"})), SecondFactorRequired),
+        ("Administer", Caller(user_id=USER, withheld=frozenset({"warehouse"})), AccessDenied),
+        ("Administer", Caller(withheld=frozenset({"finance"})), Unauthenticated),
         ("Internal", Caller(), AccessDenied),
         ("Internal", Caller(user_id=USER, roles=frozenset({"admin"})), AccessDenied),
         ("Internal", Caller(service="edge_http"), AccessDenied),

@@ -58,6 +58,33 @@ def test_a_guest_is_no_customer_and_an_actor_is_named():
     assert {"sub": str(SESSION)} == claims_of(Subject(ADA, True), actor_id=SESSION)["act"]
 
 
+@pytest.mark.parametrize(
+    ("roles", "amr", "open_ones", "withheld"),
+    [
+        ((), ("pwd",), (), ()),
+        (("admin",), ("pwd",), (), ("admin",)),
+        (("admin",), ("fed",), (), ("admin",)),
+        (("admin",), (), (), ("admin",)),
+        (("admin",), ("pwd", "otp", "mfa"), ("admin",), ()),
+        (("admin",), ("fed", "mfa"), ("admin",), ()),
+        (("admin",), ("pop", "user", "mfa"), ("admin",), ()),
+        (("support", "finance", "warehouse"), ("pwd",), (), ("finance", "support", "warehouse")),
+        (("seller",), ("pwd",), ("seller",), ()),
+        (("finance", "seller"), ("pwd",), ("seller",), ("finance",)),
+        (("importer",), ("pwd",), ("importer",), ()),
+        (("importer", "seller"), ("pwd",), ("importer", "seller"), ()),
+        (("admin", "importer"), ("pwd",), (), ("admin", "importer")),
+    ],
+)
+def test_roles_of_the_house_wait_for_a_second_factor(roles, amr, open_ones, withheld):
+    """A seller's is none of the house; a program has none to show, and somebody with other roles is no program."""
+    admitted = rules.in_session(Subject(ADA, False, roles), amr, password_roles={"importer"})
+
+    claims = claims_of(admitted)
+    assert (["customer", *open_ones], list(withheld)) == (claims["roles"], claims.get("withheld_roles", []))
+    assert "withheld_roles" not in claims or withheld
+
+
 def test_nobody_acts_for_somebody_who_holds_a_role():
     """The importer's role must not buy an administrator's token."""
     assert rules.acted_for(Subject(ADA, False, ("admin",))) is None

@@ -15,7 +15,7 @@ import jwt
 from svc_auth.factor import rules
 from tests.harness import reason_of, refusal_in
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, refused
-from titan.auth.v1 import auth_service_pb2
+from titan.auth.v1 import auth_service_pb2, privacy_service_pb2
 from titan.auth.v1 import second_factor_service_pb2 as pb
 from titan.auth.v1.second_factor_pb2 import SecondFactorProof
 
@@ -29,6 +29,16 @@ class Ada:
     pair: Any
     secret: bytes
     recovery_codes: list[str]
+
+    async def look_at_an_erasure(self) -> str:
+        """Ask for what the role support may see, and return why it is refused: nobody was erased."""
+        request = privacy_service_pb2.GetErasureRequest(user_id=str(uuid4()), ticket_id="SUP-4711")
+        return reason_of(await refused(self.titan.privacy.GetErasure(request, metadata=bearer(self.pair))))
+
+    def roles(self) -> tuple[set[str], set[str]]:
+        """Return the roles that the token opens, and those that wait."""
+        caller = self.titan.caller(self.pair.access_token)
+        return set(caller.roles), set(caller.withheld)
 
     def code(self, steps: int = 0) -> str:
         """Return what the authenticator shows now, or some steps from now."""
@@ -74,6 +84,13 @@ class Ada:
 async def someone(titan: Replica) -> Ada:
     """Return a user without a second factor."""
     email, _ = await titan.register()
+    return Ada(titan, email, await titan.sign_in(email), b"", [])
+
+
+async def someone_of_the_house(titan: Replica, *roles: str) -> Ada:
+    """Return a user with roles, signed in with a password."""
+    email, user_id = await titan.register()
+    await titan.given(user_id, *roles)
     return Ada(titan, email, await titan.sign_in(email), b"", [])
 
 
@@ -161,7 +178,8 @@ async def test_a_second_factor_is_enrolled_and_confirmed(titan: Replica):
 
 
 async def test_a_code_completes_the_sign_in_and_the_tokens_say_so(titan: Replica):
-    """`amr` names password and code, also after a refresh; a password alone says that, and a guest nothing."""
+    """`amr` names password and code, also after a refresh; a password alone says that until a code was shown beside it,
+    and a guest nothing."""
     ada = await someone_careful(titan)
 
     pair = await ada.complete(code=await ada.next_code())
@@ -169,8 +187,76 @@ async def test_a_code_completes_the_sign_in_and_the_tokens_say_so(titan: Replica
     caller = titan.caller(pair.access_token)
     assert (ada.pair.user_id, 600) == (pair.user_id, pair.expires_in_seconds) and UUID(pair.user_id) == caller.user_id
     assert ["pwd", "otp", "mfa"] == amr_of(pair) == amr_of(await titan.refresh(pair.refresh_token))
-    assert ["pwd"] == amr_of(ada.pair) == amr_of(await titan.refresh(ada.pair.refresh_token))
+    assert ["pwd"] == amr_of(ada.pair)
+    assert ["pwd", "otp", "mfa"] == amr_of(await titan.refresh(ada.pair.refresh_token))
     assert amr_of(await titan.guest()) is None
+
+
+async def test_roles_of_the_house_open_nothing_until_there_is_a_second_factor(titan: Replica):
+    """The sign-in says so, and so does whatever the role would open; what anybody may do with their own goes on."""
+    clerk = await someone_of_the_house(titan, "support")
+    assert clerk.pair.second_factor_required and ({"customer"}, {"support"}) == clerk.roles()
+    assert "SECOND_FACTOR_REQUIRED" == await clerk.look_at_an_erasure()
+    assert (False, False, 0) == await clerk.state()
+    clerk.pair = await titan.refresh(clerk.pair.refresh_token)
+    assert clerk.pair.second_factor_required and "SECOND_FACTOR_REQUIRED" == await clerk.look_at_an_erasure()
+
+    await clerk.enrol()
+    assert "SECOND_FACTOR_REQUIRED" == await clerk.look_at_an_erasure()
+    clerk.recovery_codes = list((await clerk.confirm(clerk.code())).recovery_codes)
+
+    clerk.pair = await titan.refresh(clerk.pair.refresh_token)
+    assert not clerk.pair.second_factor_required and ({"customer", "support"}, set()) == clerk.roles()
+    assert "ERASURE_NOT_FOUND" == await clerk.look_at_an_erasure()
+    assert ["pwd", "otp", "mfa"] == amr_of(clerk.pair)
+    for proof in ({"recovery_code": clerk.recovery_codes[0]}, {"code": await clerk.next_code()}):
+        clerk.pair = await clerk.complete(**proof)
+        assert "ERASURE_NOT_FOUND" == await clerk.look_at_an_erasure()
+
+
+async def test_a_sign_in_after_the_second_factor_ended_opens_no_role(titan: Replica):
+    """Whoever ended it signs in as a customer, and may enrol another."""
+    clerk = await someone_of_the_house(titan, "support")
+    await clerk.enrol()
+    await clerk.confirm(clerk.code())
+    await clerk.disable(code=await clerk.next_code())
+
+    clerk.pair = await titan.sign_in(clerk.email)
+
+    assert clerk.pair.second_factor_required and "SECOND_FACTOR_REQUIRED" == await clerk.look_at_an_erasure()
+    await clerk.enrol()
+
+
+async def test_a_role_that_comes_during_a_session_waits_like_any_other(titan: Replica):
+    """The session was opened by a customer, with a password alone."""
+    ada = await someone(titan)
+    assert not ada.pair.second_factor_required
+
+    await titan.given(ada.pair.user_id, "admin", "support")
+    ada.pair = await titan.refresh(ada.pair.refresh_token)
+
+    assert ada.pair.second_factor_required and ({"customer"}, {"admin", "support"}) == ada.roles()
+    assert "SECOND_FACTOR_REQUIRED" == await ada.look_at_an_erasure()
+
+
+async def test_a_seller_needs_no_second_factor(titan: Replica):
+    """Their role opens what is theirs, as a customer's opens their orders."""
+    seller = await someone_of_the_house(titan, "seller")
+
+    assert not seller.pair.second_factor_required and ({"customer", "seller"}, set()) == seller.roles()
+    assert "ACCESS_DENIED" == await seller.look_at_an_erasure()
+
+
+async def test_a_session_is_confirmed_once_by_two_at_the_same_moment(titan: Replica):
+    """One puts the factor into force, the other hears that it is, and neither waits for the other for ever."""
+    ada = await someone(titan)
+    await ada.enrol()
+
+    answers = await asyncio.gather(*(ada.confirm(ada.code()) for _ in range(4)), return_exceptions=True)
+
+    refusals = [reason_of(answer) for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert ["SECOND_FACTOR_ACTIVE"] * 3 == refusals
+    assert ["pwd", "otp", "mfa"] == amr_of(await titan.refresh(ada.pair.refresh_token))
 
 
 async def test_the_client_keeps_its_name_over_the_challenge(titan: Replica):

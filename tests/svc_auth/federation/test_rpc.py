@@ -179,6 +179,19 @@ async def test_a_first_sign_in_that_ends_between_two_looks_is_seen_whole(
     assert 1 == len({pair.user_id for pair in pairs}) and 2 == len(pairs)
 
 
+async def test_a_provider_alone_opens_no_role_of_the_house(titan: Replica, issuer: Issuer):
+    """It is one factor, whatever the provider asked for: nobody here has seen it."""
+    grace = Person()
+    first = await sign_in(titan, issuer, grace)
+    assert not first.second_factor_required
+
+    await titan.given(first.user_id, "finance")
+    again = await sign_in(titan, issuer, grace)
+
+    assert again.second_factor_required
+    assert (["customer"], ["finance"]) == (claims_of(again)["roles"], claims_of(again)["withheld_roles"])
+
+
 async def test_a_user_with_a_second_factor_is_asked_for_it(titan: Replica, issuer: Issuer):
     """A provider is the first factor and no more."""
     email, _ = await titan.register()

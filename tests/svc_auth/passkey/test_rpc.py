@@ -90,6 +90,20 @@ async def test_a_passkey_signs_in_without_address_and_password(titan: Replica):
     assert not made.HasField("last_use_time") and listed.HasField("last_use_time")
 
 
+async def test_a_passkey_opens_the_roles_of_the_house(titan: Replica):
+    """It is two factors; the password of the same user opens none of them."""
+    email, user_id = await titan.register()
+    await titan.given(user_id, "finance")
+    device, pair = Authenticator(), await titan.sign_in(email)
+
+    await register(titan, pair, device)
+    opened = await sign_in(titan, device)
+
+    assert {"customer", "finance"} == titan.caller(opened.access_token).roles
+    assert {"customer"} == titan.caller((await titan.sign_in(email)).access_token).roles
+    assert {"customer"} == titan.caller((await titan.refresh(pair.refresh_token)).access_token).roles
+
+
 async def test_a_browser_is_asked_for_a_verified_user_and_a_discoverable_key(titan: Replica):
     """Nothing in the question tells who signs in; a device that has a key makes no second one."""
     pair, device = await new_user(titan), Authenticator()

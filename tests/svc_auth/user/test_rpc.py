@@ -261,6 +261,7 @@ WAYS_IN = {
     "passkeys": "gen_random_uuid(), $1, 'mallory', 'her key', 0, false, '', now(), NULL, NULL",
 }
 """What somebody adds who knows the password for a while."""
+FACTOR = "INSERT INTO second_factors (user_id, secret, created_at, confirmed_at) VALUES ($1, 'hers', now(), now())"
 
 
 async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replica, auth_secrets):
@@ -271,6 +272,8 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
     async with titan.db.hot() as tx:
         for table, values in WAYS_IN.items():
             await tx.execute(f"INSERT INTO {table} SELECT {values}", UUID(admin.user_id))
+        await tx.execute(FACTOR, UUID(admin.user_id))
+    assert not (await titan.sign_in("admin@titan.local", "an administrator's long secret")).access_token
 
     replace_text(auth_secrets / "admin_password", "another long secret")
     await titan.house()
@@ -288,6 +291,24 @@ async def test_the_accounts_of_the_house_follow_their_secret_files(titan: Replic
     replace_text(auth_secrets / "admin_password", "an administrator's long secret")
     await titan.house()
     await titan.sign_in("admin@titan.local", "an administrator's long secret")
+
+
+async def test_the_house_has_no_account_that_nobody_asked_for(titan: Replica, auth_secrets):
+    """Nobody signs in to it, and it has no role; one that was there is closed. Asked for, it is there again."""
+    importer = await titan.sign_in("importer@titan.local", "an importer's long secret")
+    await titan.house(frozenset({"admin"}))
+    assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(importer.refresh_token)))
+    closed = await refused(titan.sign_in("importer@titan.local", "an importer's long secret"))
+    assert "CREDENTIALS_INVALID" == reason_of(closed)
+    async with titan.db.hot_read() as connection:
+        query = "SELECT roles FROM users WHERE user_id = $1"
+        assert [] == await connection.fetchval(query, UUID(importer.user_id))
+    assert "EMAIL_TAKEN" == reason_of(await refused(titan.register("importer@titan.local")))
+    assert (await titan.sign_in("admin@titan.local", "an administrator's long secret")).access_token
+
+    await titan.house()
+    again = await titan.sign_in("importer@titan.local", "an importer's long secret")
+    assert (importer.user_id, {"customer", "importer"}) == (again.user_id, titan.caller(again.access_token).roles)
 
 
 async def test_a_user_changes_their_password_and_is_signed_out_elsewhere(titan: Replica):

@@ -25,18 +25,20 @@ class CreateSessionRequest(_message.Message):
     def __init__(self, email: _Optional[str] = ..., password: _Optional[str] = ..., client_name: _Optional[str] = ...) -> None: ...
 
 class CreateSessionResponse(_message.Message):
-    __slots__ = ("access_token", "refresh_token", "expires_in_seconds", "user_id", "challenge")
+    __slots__ = ("access_token", "refresh_token", "expires_in_seconds", "user_id", "challenge", "second_factor_required")
     ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_IN_SECONDS_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CHALLENGE_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FACTOR_REQUIRED_FIELD_NUMBER: _ClassVar[int]
     access_token: str
     refresh_token: str
     expires_in_seconds: int
     user_id: str
     challenge: _second_factor_pb2.SecondFactorChallenge
-    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., expires_in_seconds: _Optional[int] = ..., user_id: _Optional[str] = ..., challenge: _Optional[_Union[_second_factor_pb2.SecondFactorChallenge, _Mapping]] = ...) -> None: ...
+    second_factor_required: bool
+    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., expires_in_seconds: _Optional[int] = ..., user_id: _Optional[str] = ..., challenge: _Optional[_Union[_second_factor_pb2.SecondFactorChallenge, _Mapping]] = ..., second_factor_required: _Optional[bool] = ...) -> None: ...
 
 class CompleteSessionRequest(_message.Message):
     __slots__ = ("challenge_token", "proof")
@@ -83,16 +85,18 @@ class RefreshSessionRequest(_message.Message):
     def __init__(self, refresh_token: _Optional[str] = ...) -> None: ...
 
 class RefreshSessionResponse(_message.Message):
-    __slots__ = ("access_token", "refresh_token", "expires_in_seconds", "user_id")
+    __slots__ = ("access_token", "refresh_token", "expires_in_seconds", "user_id", "second_factor_required")
     ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_IN_SECONDS_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FACTOR_REQUIRED_FIELD_NUMBER: _ClassVar[int]
     access_token: str
     refresh_token: str
     expires_in_seconds: int
     user_id: str
-    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., expires_in_seconds: _Optional[int] = ..., user_id: _Optional[str] = ...) -> None: ...
+    second_factor_required: bool
+    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., expires_in_seconds: _Optional[int] = ..., user_id: _Optional[str] = ..., second_factor_required: _Optional[bool] = ...) -> None: ...
 
 class RevokeSessionRequest(_message.Message):
     __slots__ = ("refresh_token",)

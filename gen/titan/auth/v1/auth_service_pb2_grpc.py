@@ -109,7 +109,8 @@ class AuthServiceServicer:
     def CreateSession(self, request, context):
         """Signs a user in with a password.
 
-        A user with a second factor is answered with a challenge instead of tokens: see CompleteSession.
+        A user with a second factor is answered with a challenge instead of tokens: see CompleteSession. One with a role of
+        the house and without a second factor signs in as a customer, until there is one: see SecondFactorService.
         The answer and its time are the same for an unknown address and a wrong password.
         Fails with CREDENTIALS_INVALID or SIGN_IN_THROTTLED.
         """

@@ -44,18 +44,20 @@ class CompleteFederatedSignInRequest(_message.Message):
     def __init__(self, answer: _Optional[_Union[_federation_pb2.FederatedAnswer, _Mapping]] = ...) -> None: ...
 
 class CompleteFederatedSignInResponse(_message.Message):
-    __slots__ = ("access_token", "refresh_token", "expires_in_seconds", "user_id", "challenge")
+    __slots__ = ("access_token", "refresh_token", "expires_in_seconds", "user_id", "challenge", "second_factor_required")
     ACCESS_TOKEN_FIELD_NUMBER: _ClassVar[int]
     REFRESH_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_IN_SECONDS_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     CHALLENGE_FIELD_NUMBER: _ClassVar[int]
+    SECOND_FACTOR_REQUIRED_FIELD_NUMBER: _ClassVar[int]
     access_token: str
     refresh_token: str
     expires_in_seconds: int
     user_id: str
     challenge: _second_factor_pb2.SecondFactorChallenge
-    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., expires_in_seconds: _Optional[int] = ..., user_id: _Optional[str] = ..., challenge: _Optional[_Union[_second_factor_pb2.SecondFactorChallenge, _Mapping]] = ...) -> None: ...
+    second_factor_required: bool
+    def __init__(self, access_token: _Optional[str] = ..., refresh_token: _Optional[str] = ..., expires_in_seconds: _Optional[int] = ..., user_id: _Optional[str] = ..., challenge: _Optional[_Union[_second_factor_pb2.SecondFactorChallenge, _Mapping]] = ..., second_factor_required: _Optional[bool] = ...) -> None: ...
 
 class ListFederatedIdentitiesRequest(_message.Message):
     __slots__ = ()

@@ -28,6 +28,8 @@ if _version_not_supported:
 class SecondFactorServiceStub:
     """The second factor of a user: codes by time (TOTP, RFC 6238), and recovery codes for the day the authenticator is lost.
 
+    Whoever has a role of the house needs one, or a passkey, which is two factors by itself: in a session without, these
+    roles open nothing, and what they would open fails with SECOND_FACTOR_REQUIRED.
     Every method fails with ACCESS_DENIED for a token that acts for somebody else.
     """
 
@@ -62,6 +64,8 @@ class SecondFactorServiceStub:
 class SecondFactorServiceServicer:
     """The second factor of a user: codes by time (TOTP, RFC 6238), and recovery codes for the day the authenticator is lost.
 
+    Whoever has a role of the house needs one, or a passkey, which is two factors by itself: in a session without, these
+    roles open nothing, and what they would open fails with SECOND_FACTOR_REQUIRED.
     Every method fails with ACCESS_DENIED for a token that acts for somebody else.
     """
 
@@ -88,6 +92,7 @@ class SecondFactorServiceServicer:
     def ConfirmSecondFactor(self, request, context):
         """Puts the enrolled secret into force with a code made from it, and answers the recovery codes this once.
 
+        The session has seen two factors then: the next token that RefreshSession gives carries the caller's roles.
         Fails with SECOND_FACTOR_NOT_FOUND, SECOND_FACTOR_ACTIVE, CODE_INVALID, SIGN_IN_THROTTLED, with SESSION_REVOKED
         where the session ended meanwhile, or with ACCESS_DENIED for a token that acts for somebody else.
         """
@@ -98,6 +103,7 @@ class SecondFactorServiceServicer:
     def DisableSecondFactor(self, request, context):
         """Ends the second factor; the secret and the recovery codes are forgotten.
 
+        Sessions that were opened with it go on as such; the next sign-in is without.
         Fails with SECOND_FACTOR_NOT_FOUND, CODE_INVALID, SIGN_IN_THROTTLED, or with ACCESS_DENIED for a token that acts for
         somebody else.
         """
@@ -139,6 +145,8 @@ def add_SecondFactorServiceServicer_to_server(servicer, server):
 class SecondFactorService:
     """The second factor of a user: codes by time (TOTP, RFC 6238), and recovery codes for the day the authenticator is lost.
 
+    Whoever has a role of the house needs one, or a passkey, which is two factors by itself: in a session without, these
+    roles open nothing, and what they would open fails with SECOND_FACTOR_REQUIRED.
     Every method fails with ACCESS_DENIED for a token that acts for somebody else.
     """
 
