@@ -81,8 +81,10 @@ def chosen(cases: Sequence[Case], only: str, *, short: bool) -> list[Case]:
 async def attack(cases: Sequence[Case], options: argparse.Namespace, *, with_matrix: bool) -> int:
     """Attack a mesh with these cases, and print what came of it."""
     calm_seconds = SHORT_CALM_SECONDS if options.short else CALM_SECONDS
+    _say("a mesh starts")
     async with _mesh(options.home, options.port_base) as mesh:
         scene = await opened(mesh)
+        _say("it is up, and those who have something to lose are there")
         watched = mesh.home / "neighbour.jsonl"
         process = _neighbour(scene, watched)
         await asyncio.sleep(WARM_UP_SECONDS)
@@ -106,6 +108,7 @@ async def attack(cases: Sequence[Case], options: argparse.Namespace, *, with_mat
         logs = aftermath.sizes(mesh.home / "log")
         home = mesh.home
         await _close(scene)
+        _say("all was tried")
     lasting = [] if options.home else aftermath.failures(home / "log", logs)
     for result in results:
         result.problems += aftermath.of_case(lasting, result.case)
@@ -188,6 +191,8 @@ async def _tried(trials: Trials, cases: Sequence[Case], scene: Scene, *, short: 
     still = evenly([case for case in cases if case.still]) if short else []
     last = [case for case in cases if case.group == leaks.GROUP] if still else []
     results = [_told(await trials.alone(case)) for case in cases if case not in still and case not in last]
+    if still:
+        _say(f"{len(results)} cases were tried one by one, {len(still)} are tried side by side")
     if last:
         await leaks.plant(scene)  # what it leaves is written down meanwhile
         trials.forget()
