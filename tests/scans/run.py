@@ -20,6 +20,7 @@ from rich.table import Table
 
 from control.own_mesh import NotStarted, OwnMesh, end_on_sigterm, own_folder
 from tests.attacks import aftermath
+from tests.attacks.people import Person
 from tests.attacks.scene import Scene, opened
 from tests.doors import identity
 from tests.faults.mesh import Mesh
@@ -46,9 +47,9 @@ class Stage:
         """Where the edge is."""
         return str(self.scene.mesh.endpoints["edge"])
 
-    def token(self) -> str:
-        """Return the token of somebody who may do everything, in a session that no call can end."""
-        return self.scene.signer.token(sub=self.scene.victims.owner.user_id, roles=("customer", "admin"))
+    def token(self, person: Person) -> str:
+        """Return a token of somebody who may do everything, in a session that no call can end."""
+        return self.scene.signer.token(sub=person.user_id, roles=("customer", "admin"))
 
     def pair(self, caller: str) -> tuple[Path, Path]:
         """Return files with the certificate of somebody inside, and its key."""
@@ -74,7 +75,9 @@ def _sql(stage: Stage) -> Report:
 
 
 def _api(stage: Stage) -> Report:
-    return api.scan(stage.folder, stage.edge, stage.scene.mesh.endpoints["ca"], stage.token())
+    # As another than the one whose things are asked for next: a call may erase its caller.
+    token = stage.token(stage.scene.victims.other)
+    return api.scan(stage.folder, stage.edge, stage.scene.mesh.endpoints["ca"], token)
 
 
 OF_THE_SOURCE: Mapping[str, Callable[[Path], Report]] = {

@@ -75,6 +75,13 @@ def test_connections_that_nobody_ends_are_found() -> None:
     assert ["slow bodies: nobody hangs up"] == names(slow.read("slow bodies", table, GOES_ON))
 
 
+def test_a_slow_reader_may_go_on() -> None:
+    """It may be on a bad line; nobody else waits for it."""
+    table = f"{HEAD}0,0,1,0,0\n5,0,0,200,200\n40,0,0,200,200\n"
+
+    assert judge(slow.read("slow reading", table, GOES_ON), []).holds
+
+
 def test_an_edge_that_serves_nobody_else_is_found() -> None:
     table = f"{HEAD}0,0,1,0,0\n5,0,0,200,200\n6,0,0,200,0\n12,200,0,0,200\n"
 
