@@ -81,5 +81,6 @@ def read(name: str, table: str, said: str) -> Report:
     if ended is None:
         told.problems.append(f"{name}: it does not say how it ended")
     elif KINDS[name].cut_off and ended[1].strip() == GOES_ON:
-        told.findings.append(Finding(f"{name}: nobody hangs up", f"{rows[-1]['Connected']} after {ATTACK_SECONDS} s"))
+        held = rows[-1]["Connected"] if rows else 0
+        told.findings.append(Finding(f"{name}: nobody hangs up", f"{held} are open after {ATTACK_SECONDS} s"))
     return told
