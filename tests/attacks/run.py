@@ -194,7 +194,9 @@ async def _tried(trials: Trials, cases: Sequence[Case], scene: Scene, *, short: 
     if still:
         _say(f"{len(results)} cases were tried one by one, {len(still)} are tried side by side")
     if last:
+        await scene.begin(last[0].number)
         await leaks.plant(scene)  # what it leaves is written down meanwhile
+        await scene.end()
         trials.forget()
     results += [_told(result) for result in await trials.beside(still)]
     results += [_told(await trials.alone(case)) for case in last]
