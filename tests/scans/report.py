@@ -62,16 +62,26 @@ class Report:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A finding that is all right, how often, and why.
+    """Findings that are all right, and why.
 
-    `sometimes` says that a scanner which draws its inputs by chance may miss it.
+    Each is accepted as many `times` as it says: a further one in the same place is another. `however_often` is for
+    rules that read names and not meanings; `sometimes` says that a scanner which draws by chance may miss it.
     """
 
     scanner: str
-    finding: str
     why: str
+    findings: tuple[str, ...]
     times: int = 1
+    however_often: bool = False
     sometimes: bool = False
+
+    def covers(self, count: int) -> int:
+        """Return how many of so many are accepted."""
+        return count if self.however_often else min(count, self.times)
+
+    def missed(self, count: int) -> bool:
+        """Return whether it accepts what is not found any more."""
+        return not self.sometimes and count < (1 if self.however_often else self.times)
 
 
 @dataclass(frozen=True)
@@ -89,25 +99,26 @@ class Verdict:
 
 def read_accepted(file: Path = ACCEPTED) -> list[Accepted]:
     """Return what is accepted."""
-    return [Accepted(**row) for row in tomllib.loads(file.read_text()).get("accepted", [])]
+    rows = tomllib.loads(file.read_text()).get("accepted", [])
+    return [Accepted(**{**row, "findings": tuple(row["findings"])}) for row in rows]
 
 
 def judge(report: Report, accepted: Iterable[Accepted]) -> Verdict:
     """Hold a report against what is accepted."""
-    rows = {row.finding: row for row in accepted if row.scanner == report.scanner}
+    rows = {name: row for row in accepted if row.scanner == report.scanner for name in row.findings}
     counts = Counter(finding.name for finding in report.findings)
     told = {finding.name: finding.told for finding in report.findings}
     wrong = [*report.problems, *_too_little(report.looked)]
     covered = 0
     for name, count in sorted(counts.items()):
-        allowed = rows[name].times if name in rows else 0
-        covered += min(count, allowed)
+        allowed = rows[name].covers(count) if name in rows else 0
+        covered += allowed
         if count > allowed:
             more = f" ({count} times, {allowed} accepted)" if allowed else ""
             wrong.append(f"{name}{more}: {told[name]}".removesuffix(": "))
     for name, row in sorted(rows.items()):
-        if not row.sometimes and not report.problems and counts[name] < row.times:
-            wrong.append(f"{name}: accepted {row.times} times, and found {counts[name]}: accepted.toml says too much")
+        if not report.problems and row.missed(counts[name]):
+            wrong.append(f"{name}: accepted, and found {counts[name]} times: accepted.toml says too much")
     return Verdict(tuple(wrong), covered)
 
 

@@ -71,7 +71,7 @@ def _tls(stage: Stage) -> Report:
 def _sql(stage: Stage) -> Report:
     victims = stage.scene.victims
     names = {"order_id": victims.order_id, "sku": victims.sku}
-    return sql.scan(stage.folder, stage.edge, stage.token(), names)
+    return sql.scan(stage.folder, stage.edge, stage.token(victims.owner), names)
 
 
 def _api(stage: Stage) -> Report:

@@ -1,6 +1,8 @@
 """sslyze: how TLS is spoken at the edge, by Mozilla's "intermediate", and at a gRPC port, by "modern".
 
-https://ssl-config.mozilla.org/ has both; the report is sslyze's JSON, and its verdict on the profile, in words.
+https://ssl-config.mozilla.org/ has both; the report is sslyze's JSON, and its verdict on the profile, in words. That a
+gRPC port speaks to nobody without a certificate it cannot tell: in TLS 1.3 the refusal comes after the handshake. The
+access matrix (`tests/attacks/sweep.py`) tries that, by connections.
 """
 
 from __future__ import annotations
@@ -74,26 +76,20 @@ def scan(folder: Path, name: str, where: str, profile: str, *, pair: tuple[Path,
     said = programs.run(command, folder / f"sslyze-{name}.log", within_seconds=SECONDS, statuses=(0, 1))
     if not out.exists():
         raise Unusable(f"{name}: it left no report")
-    return read(name, out.read_text(), said, mutual=pair is not None)
+    return read(name, out.read_text(), said)
 
 
-def read(name: str, report: str, said: str, *, mutual: bool = False) -> Report:
-    """Return what the report of one server says, and what was said of the profile.
-
-    Args:
-        mutual: It should speak to nobody who shows no certificate.
-    """
+def read(name: str, report: str, said: str) -> Report:
+    """Return what the report of one server says, and what was said of the profile."""
     told = Report(SCANNER)
     servers = json.loads(report)["server_scan_results"]
     for server in servers:
         parts = server["scan_result"] or {}
         done = {part for part, each in parts.items() if each["status"] == "COMPLETED"}
-        told.problems += [f"{name}: {part} ended in {each['error_reason']}" for part, each in _broken(parts)]
+        told.findings += [Finding(f"{name}: {part} ended in {each['error_reason']}") for part, each in _broken(parts)]
         told.looked.append(Looked("examinations", len(done), LEAST_COMMANDS, name))
         told.looked.append(Looked("suites offered", _offered(parts), LEAST_SUITES, name))
         told.findings += [Finding(f"{name}: {what}") for what in _weak(parts)]
-        if mutual and (server["connectivity_result"] or {}).get("client_auth_requirement") != "REQUIRED":
-            told.findings.append(Finding(f"{name}: it speaks to whoever shows no certificate"))
     if not servers:
         told.looked.append(Looked("examinations", 0, LEAST_COMMANDS, name))
     if not COMPLIANCE.search(said):
