@@ -51,8 +51,7 @@ def scan(folder: Path, edge: str, ca: str, token: str) -> Report:
     command += ["--header", f"Authorization: Bearer {token}", f"--checks={','.join(CHECKS)}"]
     command += ["--phases=examples,coverage,fuzzing", f"--max-examples={EXAMPLES}", f"--max-time={RUN_SECONDS}"]
     command += ["--workers=2", "--continue-on-failure", "--no-shrink", "--generation-deterministic"]
-    command += ["--generation-database=none", "--suppress-health-check=all", "--no-color"]
-    command += [f"--report-json-path={out}"]
+    command += ["--suppress-health-check=all", "--no-color", f"--report-json-path={out}"]
     for pattern in LEFT_OUT:
         command += [f"--exclude-path-regex={pattern}"]
     within = RUN_SECONDS + SLACK_SECONDS
