@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tests.scans import programs
 from tests.scans.report import Finding, Looked, Report, Unusable
@@ -18,7 +17,8 @@ SCANNER = "schemathesis"
 RUN_SECONDS = 150
 SLACK_SECONDS = 90.0
 EXAMPLES = 10
-LEAST_CASES = 3_000
+LEAST_CASES, LEAST_SERVED = 3_000, 30
+"""An operation that refuses everything was asked, and its answers were not looked at."""
 
 CHECKS = (
     "not_a_server_error",
@@ -62,17 +62,19 @@ def scan(folder: Path, edge: str, ca: str, token: str) -> Report:
 
 
 def read(report: str) -> Report:
-    """Return what the report says."""
+    """Return what the report says: each kind of failure by the operation that it was met at."""
     said = json.loads(report)
-    operations = said["operations"]
-    told = Report(SCANNER, problems=[_told(each) for each in said["errors"]])
+    told = Report(SCANNER, problems=[f"{each['title']}, {each['count']} times" for each in said["errors"]])
+    if not said["complete"]:
+        told.problems.append(f"it stopped before its end: {said['stop_reason']}")
+    operations = said["operations"] or {"tested": 0, "selected": 0}
+    rates = said["valid_rates"].values()
+    accepted = sum(any(phase["accepted"] for phase in phases.values()) for phases in rates)
     told.looked = [
         Looked("operations", operations["tested"], max(1, operations["selected"])),
+        Looked("of them with requests that were served", accepted, LEAST_SERVED),
         Looked("requests", said["test_cases"]["generated"], LEAST_CASES),
     ]
-    told.findings = [Finding(f"{each['type']} {each['operation']}", _told(each)) for each in said["failures"]]
+    for each in said["failures"]:
+        told.findings += [Finding(f"{each['type']}: {operation}", each["title"]) for operation in each["operations"]]
     return told
-
-
-def _told(each: Mapping[str, Any]) -> str:
-    return " ".join(str(each.get("message") or each.get("title") or "").split())[:300]

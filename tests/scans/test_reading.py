@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.scans import components, slow, source, sql
+from tests.scans import api, components, slow, source, sql, tls
 from tests.scans.report import Report, judge
 
 
@@ -46,6 +46,80 @@ def test_bandit_names_rule_and_file() -> None:
 
 def test_a_file_that_bandit_cannot_read_is_a_failure() -> None:
     assert not judge(source.read(bandit(errors=[{"filename": "a.py", "reason": "syntax error"}])), []).holds
+
+
+# schemathesis
+
+
+def calls(*, tested: int = 100, generated: int = 5_000, complete: bool = True, **more: object) -> str:
+    rates = {f"GET /v1/{number}": {"coverage": {"accepted": 3}} for number in range(tested)}
+    document = {"operations": {"tested": tested, "selected": 100}, "test_cases": {"generated": generated}}
+    document |= {"complete": complete, "stop_reason": "completed", "errors": [], "failures": [], "valid_rates": rates}
+    return json.dumps({**document, **more})
+
+
+def test_schemathesis_has_called_every_operation() -> None:
+    assert judge(api.read(calls()), []).holds
+
+
+def test_schemathesis_that_called_nothing_or_was_served_nothing_has_failed() -> None:
+    """A run in which each request was refused says nothing about answers."""
+    assert not judge(api.read(calls(tested=0, generated=0)), []).holds
+    assert not judge(api.read(calls(tested=99)), []).holds
+    assert not judge(api.read(calls(valid_rates={})), []).holds
+    assert not judge(api.read(calls(operations=None)), []).holds
+    assert not judge(api.read(calls(complete=False)), []).holds
+    assert not judge(api.read(calls(errors=[{"title": "Network Error", "count": 2}])), []).holds
+
+
+def test_a_failure_is_named_by_its_operation() -> None:
+    failure = {"type": "ServerError", "title": "Server error", "count": 3, "operations": ["GET /v1/a", "GET /v1/b"]}
+
+    assert ["ServerError: GET /v1/a", "ServerError: GET /v1/b"] == names(api.read(calls(failures=[failure])))
+
+
+# sslyze
+
+SUITES = {"accepted_cipher_suites": [], "rejected_cipher_suites": [{}] * 30}
+EXAMINED = {f"{version}_cipher_suites": SUITES for version in ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1", "tls_1_2")}
+HELD = '    Checking results against Mozilla\'s "modern" configuration.\n\n    localhost:1: OK - Compliant.\n'
+
+
+def server(**results: object) -> str:
+    others = {name: {} for name in tls.COMMANDS[5:]}
+    parts = {
+        name: {"status": "COMPLETED", "error_reason": None, "result": result}
+        for name, result in {**EXAMINED, **others, **results}.items()
+    }
+    return json.dumps({"server_scan_results": [{"scan_result": parts}]})
+
+
+def test_a_server_that_was_examined_and_is_as_the_profile_has_it_is_all_right() -> None:
+    assert judge(tls.read("edge", server(), HELD), []).holds
+
+
+def test_sslyze_that_reached_nobody_has_failed() -> None:
+    assert not judge(tls.read("edge", json.dumps({"server_scan_results": []}), HELD), []).holds
+    assert not judge(tls.read("edge", json.dumps({"server_scan_results": [{"scan_result": None}]}), HELD), []).holds
+    assert not judge(tls.read("edge", server(), "SCANS COMPLETED\n"), []).holds
+
+
+def test_what_is_weak_in_tls_is_found() -> None:
+    old = {"accepted_cipher_suites": [{}], "rejected_cipher_suites": [{}] * 29}
+    bled = {"is_vulnerable_to_heartbleed": True}
+    said = f"{HELD}        * ciphers: Cipher suites {{'RC4'}} are supported.\n"
+
+    report = tls.read("edge", server(tls_1_0_cipher_suites=old, heartbleed=bled), said)
+
+    assert ["edge: it speaks tls_1_0", "edge: heartbleed", "edge: ciphers"] == names(report)
+
+
+def test_an_examination_that_broke_is_found() -> None:
+    broken = {
+        "server_scan_results": [{"scan_result": {"robot": {"status": "ERROR", "error_reason": "X", "result": {}}}}]
+    }
+
+    assert ["edge: robot ended in X"] == names(tls.read("edge", json.dumps(broken), HELD))
 
 
 # slowhttptest
