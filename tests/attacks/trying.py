@@ -16,7 +16,7 @@ from tests.attacks.scene import Scene
 from tests.attacks.untouched import Digest, Digester, changed
 
 LOT = 60
-AT_ONCE = 8
+AT_ONCE = 4
 """Many of them wait for the edge, which holds a connection for a second before it hangs up."""
 
 STARTS_PER_SECOND = 60
