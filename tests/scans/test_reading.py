@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.scans import api, components, slow, source, sql, tls
+from tests.scans import components, slow, source, tls
 from tests.scans.report import Report, judge
 
 
@@ -46,36 +46,6 @@ def test_bandit_names_rule_and_file() -> None:
 
 def test_a_file_that_bandit_cannot_read_is_a_failure() -> None:
     assert not judge(source.read(bandit(errors=[{"filename": "a.py", "reason": "syntax error"}])), []).holds
-
-
-# schemathesis
-
-
-def calls(*, tested: int = 100, generated: int = 5_000, complete: bool = True, **more: object) -> str:
-    rates = {f"GET /v1/{number}": {"coverage": {"accepted": 3}} for number in range(tested)}
-    document = {"operations": {"tested": tested, "selected": 100}, "test_cases": {"generated": generated}}
-    document |= {"complete": complete, "stop_reason": "completed", "errors": [], "failures": [], "valid_rates": rates}
-    return json.dumps({**document, **more})
-
-
-def test_schemathesis_has_called_every_operation() -> None:
-    assert judge(api.read(calls()), []).holds
-
-
-def test_schemathesis_that_called_nothing_or_was_served_nothing_has_failed() -> None:
-    """A run in which each request was refused says nothing about answers."""
-    assert not judge(api.read(calls(tested=0, generated=0)), []).holds
-    assert not judge(api.read(calls(tested=99)), []).holds
-    assert not judge(api.read(calls(valid_rates={})), []).holds
-    assert not judge(api.read(calls(operations=None)), []).holds
-    assert not judge(api.read(calls(complete=False)), []).holds
-    assert not judge(api.read(calls(errors=[{"title": "Network Error", "count": 2}])), []).holds
-
-
-def test_a_failure_is_named_by_its_operation() -> None:
-    failure = {"type": "ServerError", "title": "Server error", "count": 3, "operations": ["GET /v1/a", "GET /v1/b"]}
-
-    assert ["ServerError: GET /v1/a", "ServerError: GET /v1/b"] == names(api.read(calls(failures=[failure])))
 
 
 # sslyze
@@ -161,29 +131,6 @@ def test_an_edge_that_serves_nobody_else_is_found() -> None:
 
     (finding,) = slow.read("slow heads", table, ENDED).findings
     assert ("slow heads: nobody else is served", "after 6 s") == (finding.name, finding.told)
-
-
-# sqlmap
-
-SAID = "[12:00:00] [INFO] testing 'AND boolean-based blind'\n" * sql.LEAST_TESTS
-CLEAN = f"{SAID}[12:00:09] [CRITICAL] all tested parameters do not appear to be injectable.\n"
-TRAFFIC = "".join(f"HTTP request [#{number}]:\nGET / HTTP/1.1\n\n" for number in range(sql.LEAST_REQUESTS))
-
-
-def test_a_place_that_is_read_as_text_is_all_right() -> None:
-    assert judge(sql.read("an order's id", CLEAN, TRAFFIC), []).holds
-
-
-def test_a_place_that_was_not_tried_has_failed() -> None:
-    assert not judge(sql.read("an order's id", CLEAN, ""), []).holds
-    assert not judge(sql.read("an order's id", "[CRITICAL] unable to connect to the target URL\n", TRAFFIC), []).holds
-
-
-def test_a_place_that_is_read_as_sql_is_found() -> None:
-    said = f"{SAID}sqlmap identified the following injection point(s):\n---\nParameter: q (GET)\n"
-
-    (finding,) = sql.read("what is searched for", said, TRAFFIC).findings
-    assert ("what is searched for is read as SQL", "q (GET)") == (finding.name, finding.told)
 
 
 # cyclonedx-bom

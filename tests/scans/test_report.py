@@ -22,8 +22,8 @@ def test_a_scanner_that_examined_nothing_has_failed() -> None:
     assert ("0 lines were looked at, 100 are the least",) == judge(
         Report("bandit", [Looked("lines", 0, 100)]), []
     ).wrong
-    part = Looked("requests", 3, 40, of="a page's token")
-    assert ("a page's token: 3 requests were looked at, 40 are the least",) == judge(Report("sqlmap", [part]), []).wrong
+    part = Looked("connections", 3, 40, of="slow heads")
+    assert ("slow heads: 3 connections were looked at, 40 are the least",) == judge(Report("sslyze", [part]), []).wrong
 
 
 def test_a_scanner_that_could_not_do_its_work_has_failed() -> None:
@@ -40,7 +40,7 @@ def test_a_finding_that_nobody_accepted_fails() -> None:
 
 def test_a_finding_is_accepted_of_its_scanner_and_as_often_as_it_says() -> None:
     twice = Report("bandit", [ENOUGH], [Finding(NAME, "line 7"), Finding(NAME, "line 9")])
-    of_another = Accepted("sqlmap", ROW.why, ROW.findings, times=2)
+    of_another = Accepted("sslyze", ROW.why, ROW.findings, times=2)
 
     assert ("B608 mesh/a.py (2 times, 1 accepted): line 9",) == judge(twice, [ROW]).wrong
     assert not judge(twice, [of_another]).holds
