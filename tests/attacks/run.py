@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +82,12 @@ async def attack(cases: Sequence[Case], options: argparse.Namespace, *, with_mat
     """Attack a mesh with these cases, and print what came of it."""
     calm_seconds = SHORT_CALM_SECONDS if options.short else CALM_SECONDS
     _say("a mesh starts")
-    async with _mesh(options.home, options.port_base) as mesh:
+    async with _mesh(options.home, options.port_base) as mesh, AsyncExitStack() as leaving:
         scene = await opened(mesh)
         _say("it is up, and those who have something to lose are there")
         watched = mesh.home / "neighbour.jsonl"
         process = _neighbour(scene, watched)
+        leaving.callback(process.kill)  # it does not outlive an attack that breaks off
         await asyncio.sleep(WARM_UP_SECONDS)
         pids = {name: row["pid"] for name, row in (await mesh.rows()).items()}
         calm_from = time.monotonic()
