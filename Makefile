@@ -13,6 +13,7 @@
 #   make audit-verify   is the audit log of the running mesh whole? ARGS=--new reads only what came since the last time
 #   make attack    attack a mesh of its own: the access matrix, RPC by RPC, and hundreds of numbered cases (ARGS="--only 37" repeats one)
 #   make attack-short  two minutes of it
+#   make scan      what others have made to find holes, on a mesh of its own and on the source (ARGS="--only sslyze,bandit")
 #   make bench     every question of speed on a mesh of its own, each figure beside its limit: bench/results/latest.json and pictures
 #                  (ARGS="--only orders,cart" some of them, ARGS=--quick to see that it works, SCALE=10m grows that far)
 #   make bench-guard   within a minute: is any operation dearer than it was, in units of the echo? (ARGS=--keep writes what stands)
@@ -20,8 +21,8 @@
 #   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
 #                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
 #   make setup     install what requirements.lock names into .venv; the others see to it themselves
-#   make lock      write requirements.lock from requirements.in
-#   make clean     stop the mesh, and remove it, .venv and what tools have kept
+#   make lock      write requirements.lock from requirements.in, and requirements-scan.lock beside it
+#   make clean     stop the mesh, and remove it, the virtual environments and what tools have kept
 #
 #   SEED=...       repeats a proof
 #   PYTHON=...     the interpreter of .venv, else the quickest 3.11 on the PATH
@@ -29,7 +30,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify attack attack-short bench bench-guard figures replay rebuild clean
+.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify attack attack-short scan bench bench-guard figures replay rebuild clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -47,7 +48,9 @@ setup:
 	@$(if $(PYTHON),,$(error Titan needs Python 3.11 or newer: install it, or name one with PYTHON=/path/to/python3.11))"$(PYTHON)" control/install.py $(ANY)
 
 lock: setup
-	@.venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock requirements.in
+	@for name in requirements requirements-scan; do \
+	.venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file $$name.lock $$name.in || exit 1; \
+	done
 
 demo: up
 	@$(RUN) -m demo
@@ -124,6 +127,10 @@ attack: setup
 attack-short: setup
 	@$(RUN) -m tests.attacks --short $(ARGS)
 
+scan: setup
+	@"$(PYTHON)" control/install.py $(ANY) requirements-scan.lock .venv-scan
+	@$(RUN) -m tests.scans $(ARGS)
+
 # gRPC remarks on every program that is started beside it.
 bench: setup
 	@GRPC_VERBOSITY=ERROR $(RUN) -m bench $(if $(SCALE),--scale $(SCALE)) $(ARGS)
@@ -142,5 +149,5 @@ rebuild: setup
 
 clean:
 	@$(PLAIN) -m control down || true
-	@rm -rf .venv .titan .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf .venv .venv-scan .titan .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -20,6 +20,7 @@ TOOLS = Path(sys.executable).parent
 
 RELEASED_CONTRACT = ROOT / "protos" / "released.binpb"
 REQUIREMENTS = ROOT / "requirements.in"
+SCANNERS = ROOT / "requirements-scan.in"
 DEPENDENCIES = ROOT / "docs" / "DEPENDENCIES.md"
 DEPLOY = ROOT / "deploy"
 OWN_CODE = ("mesh", "control", "edge_http", "psp_sim", "demo", "bookkeeping", "replay", "rebuild", "bench")
@@ -35,7 +36,7 @@ _ENVIRONMENT = r"\bos\.(environ|getenv)\b"
 _ALSO_READS_IT = {"mesh/seams.py"}
 """Failpoints are armed before any settings are read, so that reading them can fail too."""
 
-_DESCRIBED_GROUPS = ("Runtime", "Embedded servers", "Tools")
+_DESCRIBED_GROUPS = ("Runtime", "Embedded servers", "Tools", "Scanners")
 _FOREIGN_TO_A_LOCK = r"://|^\s*--(?!hash=)|^\s*-[a-z]\b"
 
 
@@ -65,8 +66,8 @@ def checks() -> list[Check]:
         Check("compose", lambda: _fresh_compose() or _command([str(TOOLS / "docker-compose"), *compose])),
         Check("dockerfile", lambda: _command([str(TOOLS / "hadolint"), str(DEPLOY / "Dockerfile")])),
         Check("house-rules", lambda: "\n".join(_broken_house_rules())),
-        Check("dependencies", lambda: "\n".join(_undocumented(REQUIREMENTS.read_text(), DEPENDENCIES.read_text()))),
-        Check("lock", lambda: "\n".join(_foreign_lines(ROOT / "requirements.lock", REQUIREMENTS))),
+        Check("dependencies", lambda: "\n".join(_undocumented(_requirements(), DEPENDENCIES.read_text()))),
+        Check("lock", lambda: "\n".join(_foreign_lines(*_locks()))),
     ]
 
 
@@ -119,6 +120,14 @@ def _broken_house_rules() -> Iterator[str]:
                         yield f"{file.relative_to(ROOT)}:{number}: {why}"
 
 
+def _requirements() -> str:
+    return "".join(file.read_text() for file in (REQUIREMENTS, SCANNERS))
+
+
+def _locks() -> list[Path]:
+    return [each for file in (REQUIREMENTS, SCANNERS) for each in (file, file.with_suffix(".lock"))]
+
+
 def _foreign_lines(*files: Path) -> Iterator[str]:
     """Yield the lines that say where packages come from: that is a setting of a machine, not of Titan."""
     for file in files:
@@ -128,7 +137,7 @@ def _foreign_lines(*files: Path) -> Iterator[str]:
 
 
 def _undocumented(requirements: str, page: str) -> Iterator[str]:
-    """Yield the packages that stand in `requirements.in` or in its page, but not in the other one."""
+    """Yield the packages that stand in the `requirements*.in` or in their page, but not in the other one."""
     names = re.compile(r"^([A-Za-z0-9][\w.-]*)", re.MULTILINE)
     sections = re.split(r"^## ", page, flags=re.MULTILINE)
     described: set[str] = set()

@@ -1,5 +1,7 @@
 """Makes the virtual environment `.venv` from `requirements.lock`, and does nothing while the lock has not changed.
 
+Another lock and the folder of its environment may be named: `control/install.py requirements-scan.lock .venv-scan`.
+
 It runs before anything is installed, on whatever interpreter was found: standard library only. With `--any` the
 environment gets the quickest interpreter of that version on the PATH: the same source, built without the compiler's
 profile, takes a quarter more CPU for the same order.
@@ -12,10 +14,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCK = ROOT / "requirements.lock"
-VENV = ROOT / ".venv"
+USUAL = ("requirements.lock", ".venv")
 OLDEST = (3, 11)
 
 INTERRUPTED = 130
@@ -50,27 +52,58 @@ print(sys.version_info[:2] == tuple(map(int, sys.argv[1:])), min(seconds() for _
 """Says whether an interpreter is of our version and can make an environment, and how quick it is."""
 
 
+class Environment(NamedTuple):
+    """A virtual environment, and the lock that says what is in it."""
+
+    lock: Path
+    folder: Path
+
+    @property
+    def python(self) -> Path:
+        """Its interpreter."""
+        return self.folder / "bin" / "python"
+
+    @property
+    def stamp(self) -> Path:
+        """The file that says of which lock it is."""
+        return self.folder / ".titan-installed"
+
+    def fingerprint(self) -> str:
+        """Return what changes with the lock."""
+        return hashlib.sha256(self.lock.read_bytes()).hexdigest()
+
+    def is_current(self) -> bool:
+        """Return whether it is there, and of this lock."""
+        try:
+            return self.stamp.read_text() == self.fingerprint() and self.python.exists()
+        except OSError:
+            return False
+
+
 def main() -> int:
     """Install what the lock names; returns the exit status."""
     if sys.version_info < OLDEST:
         print(f"Titan needs Python {OLDEST[0]}.{OLDEST[1]} or newer; {sys.executable} is {sys.version.split()[0]}.")
         return 1
-    if not LOCK.exists():
-        print(f"{LOCK.name} is missing: there is nothing to install from.")
+    named = [word for word in sys.argv[1:] if not word.startswith("--")]
+    lock, folder = named or USUAL
+    environment = Environment(ROOT / lock, ROOT / folder)
+    if not environment.lock.exists():
+        print(f"{environment.lock.name} is missing: there is nothing to install from.")
         return 1
-    if _is_current():
+    if environment.is_current():
         return 0
     try:
-        return _install_alone("--any" in sys.argv[1:])
+        return _install_alone(environment, "--any" in sys.argv[1:])
     except KeyboardInterrupt:
         print("Interrupted; the set-up is not finished: the next make takes it up again.", file=sys.stderr)
         return INTERRUPTED
 
 
-def _install_alone(any_will_do: bool) -> int:
+def _install_alone(environment: Environment, any_will_do: bool) -> int:
     with (ROOT / ".setup.lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # a second make waits here instead of installing beside the first
-        return 0 if _is_current() else _install(any_will_do)
+        return 0 if environment.is_current() else _install(environment, any_will_do)
 
 
 def quickest(named: list) -> str:
@@ -107,44 +140,29 @@ def _on_path() -> list:
     return sorted(once.values(), key=found.index)[:MOST_INTERPRETERS]
 
 
-def _stamp() -> Path:
-    return VENV / ".titan-installed"
-
-
-def _fingerprint() -> str:
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
-
-
-def _is_current() -> bool:
-    try:
-        return _stamp().read_text() == _fingerprint() and (VENV / "bin" / "python").exists()
-    except OSError:
-        return False
-
-
-def _install(any_will_do: bool) -> int:
-    started = time.monotonic()
-    if not (VENV / "bin" / "pip").exists():
+def _install(environment: Environment, any_will_do: bool) -> int:
+    started, folder, lock = time.monotonic(), environment.folder, environment.lock
+    if not (folder / "bin" / "pip").exists():
         interpreter = quickest(_on_path()) if any_will_do else sys.executable
-        print(f"Making .venv with {interpreter}.", flush=True)
-        made = subprocess.run([interpreter, "-m", "venv", "--clear", str(VENV)], capture_output=True, text=True)
+        print(f"Making {folder.name} with {interpreter}.", flush=True)
+        made = subprocess.run([interpreter, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
         if made.returncode != 0:
             print((made.stdout + made.stderr).strip())
             print("Could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv.")
             return 1
-    wanted = sum(1 for line in LOCK.read_text().splitlines() if "==" in line and line[:1].isalpha())
-    print(f"Installing {wanted} packages into .venv; this is done once per change of {LOCK.name}.", flush=True)
+    wanted = sum(1 for line in lock.read_text().splitlines() if "==" in line and line[:1].isalpha())
+    print(f"Installing {wanted} packages into {folder.name}; this is done once per change of {lock.name}.", flush=True)
     # The lock is complete and every file in it is pinned by hash, so the resolver has nothing to decide.
-    command = [str(VENV / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    command += ["--require-hashes", "--no-deps", "--progress-bar", "off", "-r", str(LOCK)]
+    command = [str(environment.python), "-m", "pip", "install", "--disable-pip-version-check"]
+    command += ["--require-hashes", "--no-deps", "--progress-bar", "off", "-r", str(lock)]
     status, output = _run_with_progress(command, wanted)
     if status == 0:
-        status, output = _pip_check()
+        status, output = _pip_check(environment)
     if status != 0:
         print("\n".join(output[-_KEPT_LINES:]))
         print("The installation failed; what pip said last stands above.")
         return 1
-    _stamp().write_text(_fingerprint())
+    environment.stamp.write_text(environment.fingerprint())
     print(f"Installed in {time.monotonic() - started:.0f} s.", flush=True)
     return 0
 
@@ -171,8 +189,8 @@ def _run_with_progress(command: list, wanted: int) -> tuple:
     return process.wait(), lines
 
 
-def _pip_check() -> tuple:
-    done = subprocess.run([str(VENV / "bin" / "python"), "-m", "pip", "check"], capture_output=True, text=True)
+def _pip_check(environment: Environment) -> tuple:
+    done = subprocess.run([str(environment.python), "-m", "pip", "check"], capture_output=True, text=True)
     return done.returncode, (done.stdout + done.stderr).splitlines()
 
 

@@ -50,8 +50,9 @@ async def speak(
     *,
     answer_seconds: float = ANSWER_SECONDS,
     further_seconds: float = FURTHER_SECONDS,
+    most: int | None = None,
 ) -> list[tuple[int, Any]]:
-    """Send bytes over HTTP/1.1 and return each answer's status and JSON, until none follows.
+    """Send bytes over HTTP/1.1 and return each answer's status and JSON, until none follows or there are `most`.
 
     A pipelined or smuggled second request shows as a second answer. A connection that is closed without a word gives
     an empty list.
@@ -61,7 +62,7 @@ async def speak(
     try:
         writer.write(request)
         await writer.drain()
-        while True:
+        while most is None or len(answers) < most:
             async with asyncio.timeout(further_seconds if answers else answer_seconds):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 length = re.search(r"(?i)\r\ncontent-length: (\d+)", head)

@@ -38,7 +38,7 @@ class Ask:
 def add_all(group: str, rows: Mapping[str, Ask]) -> None:
     """Enter each row as a case."""
     for what, ask in rows.items():
-        add(group, what, ask.due, attack_of(ask), changes=ask.changes)
+        add(group, what, ask.due, attack_of(ask), changes=ask.changes, still=not ask.changes)
 
 
 def attack_of(ask: Ask) -> Callable[[Scene], Any]:

@@ -64,6 +64,8 @@ class Case:
         due: The answer, such as `409 IDEMPOTENCY_KEY_REUSED`, to the letter.
         changes: The tables whose rows it changes, such as `svc_auth.sessions`; it has to change each of them.
         long: It takes more than a few seconds and has no place in the short run.
+        still: It only asks. It prepares nothing and waits for nothing that others change, so that others of its kind
+            can be tried beside it.
     """
 
     number: int
@@ -73,6 +75,7 @@ class Case:
     attack: Attack = field(repr=False)
     changes: frozenset[str] = frozenset()
     long: bool = False
+    still: bool = False
 
     @property
     def name(self) -> str:
@@ -80,7 +83,7 @@ class Case:
         return f"{self.group}: {self.what}"
 
 
-_found: dict[str, list[tuple[str, str, Attack, frozenset[str], bool]]] = {}
+_found: dict[str, list[tuple[str, str, Attack, frozenset[str], bool, bool]]] = {}
 
 
 def case(what: str, due: str, *, changes: tuple[str, ...] = (), long: bool = False) -> Callable[[Attack], Attack]:
@@ -93,9 +96,19 @@ def case(what: str, due: str, *, changes: tuple[str, ...] = (), long: bool = Fal
     return enter
 
 
-def add(group: str, what: str, due: str, attack: Attack, *, changes: tuple[str, ...] = (), long: bool = False) -> None:
+def add(
+    group: str,
+    what: str,
+    due: str,
+    attack: Attack,
+    *,
+    changes: tuple[str, ...] = (),
+    long: bool = False,
+    still: bool = False,
+) -> None:
     """Enter an attack that is one of a table of such."""
-    _found.setdefault(group, []).append((what, due, attack, frozenset(changes), long))
+    assert not (still and changes), f"{what}: what changes something is not still"
+    _found.setdefault(group, []).append((what, due, attack, frozenset(changes), long, still))
 
 
 def every_case() -> list[Case]:
@@ -104,6 +117,6 @@ def every_case() -> list[Case]:
         importlib.import_module(f"tests.attacks.cases.{group}")
     entries = [(group, *entry) for group in GROUPS for entry in _found.get(group, [])]
     return [
-        Case(number, group, what, due, attack, changes, long)
-        for number, (group, what, due, attack, changes, long) in enumerate(entries, start=1)
+        Case(number, group, what, due, attack, changes, long, still)
+        for number, (group, what, due, attack, changes, long, still) in enumerate(entries, start=1)
     ]

@@ -1,6 +1,7 @@
 """`python -m tests.attacks`: attack a mesh of its own and print one table; non-zero when anything is not as it is due.
 
---short           what fits into two minutes: no case that takes long, and each port for its own methods alone
+--short           what fits into two minutes: what only asks is tried side by side, each port for its own methods alone,
+                  and no case that takes long
 --only 37         one case, or several with commas; a group's name for all of its cases
 --no-matrix       the cases alone
 --home FOLDER     a mesh that runs already; what is judged at its end is left out
@@ -17,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +29,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.attacks import aftermath, memory, neighbour
-from tests.attacks.case import GROUPS, LONGEST_SECONDS, Case, Wrong, every_case
+from tests.attacks.case import GROUPS, Case, every_case
+from tests.attacks.cases import leaks
 from tests.attacks.neighbour import Served
 from tests.attacks.scene import Scene, opened
 from tests.attacks.sweep import Part, revoked_session, sweep
-from tests.attacks.untouched import Digest, Digester, changed
+from tests.attacks.trying import Result, Trials, evenly
+from tests.attacks.untouched import Digester, changed
 from tests.faults.mesh import ROOT, Mesh, NotStarted, started
 
-CALM_SECONDS, SHORT_CALM_SECONDS = 20.0, 8.0
-WARM_UP_SECONDS = 3.0
+CALM_SECONDS, SHORT_CALM_SECONDS = 20.0, 6.0
+WARM_UP_SECONDS = 2.0
 MOST_RATIO = 2.0
 FEWEST_CALLS = 100
 """Calls of the neighbour without which a 99th percentile says nothing."""
@@ -49,22 +53,6 @@ RIGHTFUL = {"svc_auth.signing_keys", "svc_auth.passkey_challenges"}
 LOWEST_PRIORITY = 19
 FEW = 3
 POSTGRES = "postgres"
-
-
-@dataclass
-class Result:
-    """What became of a case."""
-
-    case: Case
-    got: str
-    problems: list[str] = field(default_factory=list)
-    began: float = 0.0
-    ended: float = 0.0
-
-    @property
-    def holds(self) -> bool:
-        """Whether everything was as it is due."""
-        return not self.problems
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,10 +81,13 @@ def chosen(cases: Sequence[Case], only: str, *, short: bool) -> list[Case]:
 async def attack(cases: Sequence[Case], options: argparse.Namespace, *, with_matrix: bool) -> int:
     """Attack a mesh with these cases, and print what came of it."""
     calm_seconds = SHORT_CALM_SECONDS if options.short else CALM_SECONDS
-    async with _mesh(options.home, options.port_base) as mesh:
+    _say("a mesh starts")
+    async with _mesh(options.home, options.port_base) as mesh, AsyncExitStack() as leaving:
         scene = await opened(mesh)
+        _say("it is up, and those who have something to lose are there")
         watched = mesh.home / "neighbour.jsonl"
         process = _neighbour(scene, watched)
+        leaving.callback(process.kill)  # it does not outlive an attack that breaks off
         await asyncio.sleep(WARM_UP_SECONDS)
         pids = {name: row["pid"] for name, row in (await mesh.rows()).items()}
         calm_from = time.monotonic()
@@ -108,7 +99,7 @@ async def attack(cases: Sequence[Case], options: argparse.Namespace, *, with_mat
         parts = [part async for part in _swept(scene, digester, short=options.short)] if with_matrix else []
         os.nice(LOWEST_PRIORITY)  # an attacker has a machine of their own, and takes no time from this one
         attacked_from, before = time.monotonic(), memory.of(pids)
-        results = [await _run(scene, digester, case) for case in cases]
+        results = await _tried(Trials(scene, digester), cases, scene, short=options.short)
         attacked_until, after = time.monotonic(), memory.of(pids)
         still = {name: row["pid"] for name, row in (await mesh.rows()).items()}
         died = sorted(name for name, pid in pids.items() if still.get(name) != pid)
@@ -118,6 +109,7 @@ async def attack(cases: Sequence[Case], options: argparse.Namespace, *, with_mat
         logs = aftermath.sizes(mesh.home / "log")
         home = mesh.home
         await _close(scene)
+        _say("all was tried")
     lasting = [] if options.home else aftermath.failures(home / "log", logs)
     for result in results:
         result.problems += aftermath.of_case(lasting, result.case)
@@ -130,6 +122,8 @@ async def attack(cases: Sequence[Case], options: argparse.Namespace, *, with_mat
     ]
     console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 150)
     console.print(table(parts, results, verdicts))
+    if options.short:
+        console.print(f"Left out of the short form: {left_out(every_case(), matrix=with_matrix)}.", highlight=False)
     _tell(console, parts, results, lasting)
     _write(Path(options.result) if options.result else None, parts, results, verdicts)
     if not options.home:
@@ -193,35 +187,26 @@ async def _swept(scene: Scene, digester: Digester, *, short: bool) -> AsyncItera
     await scene.end()
 
 
-async def _run(scene: Scene, digester: Digester, case: Case) -> Result:
-    """Run one case: the answer to the letter, and no table changed but those that it names."""
-    result = Result(case, "", began=time.monotonic())
-    await scene.begin(case.number)
-    digest: list[Digest] = [await digester.take()]
+async def _tried(trials: Trials, cases: Sequence[Case], scene: Scene, *, short: bool) -> list[Result]:
+    """Try all cases; in the short form those that only ask side by side, just before the leaks are looked for."""
+    still = evenly([case for case in cases if case.still]) if short else []
+    last = [case for case in cases if case.group == leaks.GROUP] if still else []
+    results = [_told(await trials.alone(case)) for case in cases if case not in still and case not in last]
+    if still:
+        _say(f"{len(results)} cases were tried one by one, {len(still)} are tried side by side")
+    if last:
+        await scene.begin(last[0].number)
+        await leaks.plant(scene)  # what it leaves is written down meanwhile
+        await scene.end()
+        trials.forget()
+    results += [_told(result) for result in await trials.beside(still)]
+    results += [_told(await trials.alone(case)) for case in last]
+    return sorted(results, key=lambda result: result.case.number)
 
-    async def begin_anew() -> None:
-        digest[0] = await digester.take()
 
-    scene.before_attack = begin_anew
-    try:
-        async with asyncio.timeout(LONGEST_SECONDS):
-            result.got = str(await case.attack(scene))
-            await scene.at_rest()
-    except Wrong as wrong:
-        result.problems.append(str(wrong))
-    except (Exception, TimeoutError) as error:
-        result.problems.append(f"{type(error).__name__}: {error}")
-    await scene.end()
-    result.ended = time.monotonic()
-    if result.got != case.due:
-        result.problems.insert(0, f"{result.got or 'no answer'}, due is {case.due}")
-    touched = changed(digest[0], await digester.take())
-    if touched != set(case.changes):
-        unwanted, missing = sorted(touched - case.changes), sorted(case.changes - touched)
-        result.problems += [f"changed {', '.join(unwanted)}"] if unwanted else []
-        result.problems += [f"did not change {', '.join(missing)}"] if missing else []
+def _told(result: Result) -> Result:
     if not result.holds:
-        _say(f"{case.number} {case.name}: {'; '.join(result.problems)}")
+        _say(f"{result.case.number} {result.case.name}: {'; '.join(result.problems)}")
     return result
 
 
@@ -313,7 +298,7 @@ def table(parts: Sequence[Part], results: Sequence[Result], verdicts: Sequence[V
         of_group = [result for result in results if result.case.group == group]
         held = sum(result.holds for result in of_group)
         numbers = f"{of_group[0].case.number}-{of_group[-1].case.number}"
-        seconds = f"{of_group[-1].ended - of_group[0].began:.1f}"
+        seconds = f"{sum(result.ended - result.began for result in of_group):.1f}"
         style = "bold red" if held < len(of_group) else ""
         rows.add_row(group.replace("_", " "), numbers, f"{len(of_group):,}", f"{held:,}", seconds, style=style)
     rows.add_section()
@@ -324,6 +309,14 @@ def table(parts: Sequence[Part], results: Sequence[Result], verdicts: Sequence[V
     cells, wrong = sum(part.cells for part in parts), sum(len(part.wrong) for part in parts)
     rows.caption = f"{held} of {count} cases exact, {cells - wrong:,} of {cells:,} cells of the matrix"
     return rows
+
+
+def left_out(cases: Sequence[Case], *, matrix: bool) -> str:
+    """Return what the short form does without."""
+    long = Counter(case.group.replace("_", " ") for case in cases if case.long)
+    told = ", ".join(f"{count} of {group}" for group, count in long.items())
+    ports = ", and at each gRPC port the methods of other packages" if matrix else ""
+    return f"{long.total()} cases that take long ({told}){ports}"
 
 
 def _tell(

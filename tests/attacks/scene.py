@@ -111,7 +111,7 @@ class Bystander:
 
 @dataclass
 class Scene:
-    """What a case may use. `number` is the case's."""
+    """What a case may use. `number` is the case's; `alone` says that no other is tried meanwhile."""
 
     mesh: Mesh
     home: Home
@@ -128,6 +128,7 @@ class Scene:
     """Sessions that were ended, and that every process knows to have."""
 
     number: int = 0
+    alone: bool = True
     before_attack: Callable[[], Awaitable[None]] | None = None
     _victims: Victims | None = None
     _bystander: Bystander | None = None
@@ -173,8 +174,19 @@ class Scene:
             await client.aclose()
         await self._things.aclose()
 
+    def beside(self, number: int) -> Scene:
+        """Return the scene of a case that is tried beside others: the same mesh and victims, addresses of its own."""
+        fresh: dict[str, Any] = {"_addresses": 0, "_things": AsyncExitStack(), "_clients": {}}
+        return replace(self, number=number, alone=False, before_attack=None, **fresh)
+
     async def ready(self) -> None:
-        """Say that all that was rightful is done: from here on nothing may change."""
+        """Say that all that was rightful is done: from here on nothing may change.
+
+        Raises:
+            Wrong: The case is tried beside others, among which nothing may change at all.
+        """
+        if not self.alone:
+            raise Wrong("it prepares something, and is tried beside others: it is not still")
         await self.at_rest()
         if self.before_attack is not None:
             await self.before_attack()
@@ -232,20 +244,21 @@ class Scene:
             raise Wrong(f"{method} {path}: {reply} {reply.body}")
         return reply.body
 
-    async def speak(
-        self, request: bytes, *, address: str = "", further_seconds: float = FURTHER_SECONDS
-    ) -> list[Reply]:
-        """Send bytes over HTTP/1.1, and return every answer to them."""
+    async def speak(self, request: bytes, *, answers: int = 0, address: str = "") -> list[Reply]:
+        """Send bytes over HTTP/1.1, and return every answer to them.
+
+        One request is followed for a moment, so that what was smuggled behind it shows. `answers` says of many, sent
+        without waiting, how many are due.
+        """
         where, port = address or self.address, self.home.ports.edge
-        answers = await speak(port, self.trust, where, request, further_seconds=further_seconds)
-        return [Reply(status, reason_in(body), body) for status, body in answers]
+        further_seconds = PIPE_SECONDS if answers else FURTHER_SECONDS
+        said = await speak(port, self.trust, where, request, further_seconds=further_seconds, most=answers or None)
+        return [Reply(status, reason_in(body), body) for status, body in said]
 
     async def pipelined(self, request: bytes, count: int) -> Counter[str]:
         """Send one request many times over a few connections, without waiting for an answer, and count the answers."""
         share = -(-count // PIPES)
-        answers = await asyncio.gather(
-            *(self.speak(request * share, further_seconds=PIPE_SECONDS) for _ in range(PIPES))
-        )
+        answers = await asyncio.gather(*(self.speak(request * share, answers=share) for _ in range(PIPES)))
         return Counter(str(reply) for replies in answers for reply in replies)
 
     async def http2(self, address: str = "") -> Http2:
@@ -364,23 +377,24 @@ class Scene:
                 await asyncio.sleep(0.02)
 
     async def _under_way(self) -> int:
-        counts = [int(await self.databases[name].fetchval(sql)) for name, sql in UNFINISHED.items()]
-        told = await self.databases["svc_order"].fetchval("SELECT count(*) FROM outbox")
-        heard = await self.databases["svc_notify"].fetchval("SELECT count(*) FROM inbox WHERE topic = 'titan.order.v1'")
+        counts = await asyncio.gather(*(self.databases[name].fetchval(sql) for name, sql in UNFINISHED.items()))
         unsaved = await self.cache.zcard(DIRTY) + await self.cache.zcard(COMMANDS)
-        return sum(counts) + int(told) - int(heard) + int(unsaved)
+        return sum(map(int, counts)) + int(unsaved)
 
 
 UNPUBLISHED = "(SELECT count(*) FROM outbox WHERE published_at IS NULL)"
 UNFINISHED = {
     "svc_order": "SELECT (SELECT count(*) FROM checkouts WHERE finished_at IS NULL AND action_url IS NULL)"
-    f" + (SELECT count(*) FROM order_effects WHERE finished_at IS NULL) + {UNPUBLISHED}",
+    f" + (SELECT count(*) FROM order_effects WHERE finished_at IS NULL) + {UNPUBLISHED}"
+    " + (SELECT count(*) FROM outbox)",
     "svc_payment": f"SELECT (SELECT count(*) FROM provider_work) + {UNPUBLISHED}",
     "svc_inventory": f"SELECT {UNPUBLISHED}",
     "svc_auth": f"SELECT {UNPUBLISHED}",
     "svc_catalog": f"SELECT {UNPUBLISHED}",
-    "svc_notify": "SELECT count(*) FROM notifications WHERE sent_at IS NULL AND status <> 'FAILED'",
+    "svc_notify": "SELECT (SELECT count(*) FROM notifications WHERE sent_at IS NULL AND status <> 'FAILED')"
+    " - (SELECT count(*) FROM inbox WHERE topic = 'titan.order.v1')",
 }
+"""What is under way, by database; the orders' outbox less what svc_notify has heard of it is what nobody told yet."""
 
 
 async def called(

@@ -6,31 +6,27 @@ Each call asks for something beyond a limit, so that whoever is admitted is refu
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import grpc
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 
 from mesh import contract
 from mesh.contract import AccessKind, Method, Route
 from tests.attacks import matrix
-from tests.attacks.case import Reply
+from tests.attacks.cells import ask, batched, http_request, outcome, outcome_for_stranger, together, too_much
 from tests.attacks.matrix import ADMITTED, DEVELOPER, IDENTITIES, OWNERSHIP, STRANGERS, Identity, Owned
-from tests.attacks.scene import MeshTopology, Scene, called
-from tests.contracts.limits import broken_requests
+from tests.attacks.scene import MeshTopology, Scene
 from tests.doors import Pair, forged, identity, misissued, shows
 
-AT_ONCE = 16
+PER_ADDRESS = 40
+"""Calls from one address: fewer than its bucket holds."""
+
 CELL_SECONDS = 15.0
 ALERT = b"\x15"
 """How TLS begins to say why it ends a connection (RFC 8446, 5.1)."""
@@ -38,8 +34,6 @@ ALERT = b"\x15"
 SILENT = ("/grpc.health.v1.Health/Check", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 NEVER_SERVED = "/grpc.channelz.v1.Channelz/GetServers"
 TICKET = "SUP-4711"
-FILLING = {"request_id": "matrix", "reason": "matrix"}
-SERVER_ERRORS = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS", "DEADLINE_EXCEEDED"})
 
 CONTRACT = contract.load()
 
@@ -146,7 +140,8 @@ async def over_http(scene: Scene) -> Part:
     await revoked_session(scene)
     routes = CONTRACT.routes()
     clients = {route.method.full_name: scene.another_address() for route in routes}
-    await together(cell(route, who) for route in routes for who in IDENTITIES)
+    # Route after route, so that each address is free again when its turn comes, and keeps its connection.
+    await together(cell(route, who) for who in IDENTITIES for route in routes)
     return part
 
 
@@ -155,7 +150,7 @@ async def over_grpc(scene: Scene) -> Part:
     part = Part("edge, gRPC: method x user")
     await revoked_session(scene)
     for who in IDENTITIES:
-        for methods in batched(list(CONTRACT.methods.values()), 40):  # no more than the bucket of an address
+        for methods in batched(list(CONTRACT.methods.values()), PER_ADDRESS):
             channel = await scene.edge_grpc(scene.another_address())
 
             async def cell(method: Method, who: Identity = who, channel: grpc.aio.Channel = channel) -> None:
@@ -171,27 +166,27 @@ async def by_owner(scene: Scene) -> Part:
     """Every RPC that names an object, by its owner and by everybody else."""
     part = Part("edge, gRPC: object x user")
     methods = {method.full_name: method for method in CONTRACT.methods.values()}
-    channel = await scene.edge_grpc(scene.another_address())
+    cells: list[Cell] = []
     for name, owned in OWNERSHIP.items():
         if owned is None:
             continue
-        method = methods[name]
-        request = naming(method, owned, getattr(scene.victims, owned.field))
+        method, victims = methods[name], scene.victims
+        request = naming(method, owned, getattr(victims, owned.field))
         for who in STRANGERS:
-            reply = await ask(scene, channel, method.path, request, token=await token_of(scene, who))
-            part.note(f"{who.name} {name}", matrix.due_of_stranger(owned, who), outcome_for_stranger(reply))
-        reply = await ask(scene, channel, method.path, request, token=scene.victims.other.token)
-        part.note(f"other customer {name}", owned.hidden or ADMITTED, outcome_for_stranger(reply))
+            due = matrix.due_of_stranger(owned, who)
+            cells.append(Cell(f"{who.name} {name}", due, method.path, request, await token_of(scene, who)))
+        due = owned.hidden or ADMITTED
+        cells.append(Cell(f"other customer {name}", due, method.path, request, victims.other.token))
         if not method.is_mutation:
-            reply = await ask(scene, channel, method.path, request, token=scene.victims.owner.token)
-            part.note(f"owner {name}", ADMITTED, outcome_for_stranger(reply))
+            cells.append(Cell(f"owner {name}", ADMITTED, method.path, request, victims.owner.token))
+    await asked(scene, part, cells)
     return part
 
 
 async def by_ticket(scene: Scene) -> Part:
     """Every RPC that takes a ticket, with one: by whom it opens something, and by everybody else; and other sellers."""
     part = Part("edge, gRPC: ticket or seller x user", ("svc_order.audit_entries",))
-    channel = await scene.edge_grpc(scene.another_address())
+    cells: list[Cell] = []
     for method in (each for each in CONTRACT.methods.values() if each.takes_ticket):
         owned = OWNERSHIP.get(method.full_name)
         for who in STRANGERS:
@@ -199,20 +194,43 @@ async def by_ticket(scene: Scene) -> Part:
                 request = naming(method, owned, getattr(scene.victims, owned.field), ticket_id=TICKET)
                 due = matrix.due_of_stranger(owned, who, ticket=True)
             else:
-                asked: Any = too_much(method)
-                asked.ticket_id = asked.ticket_id or TICKET
-                request, due = asked.SerializeToString(), matrix.due_at_edge(method, who, ticket=True)
-            reply = await ask(scene, channel, method.path, request, token=await token_of(scene, who))
-            part.note(f"{who.name} {method.full_name} with a ticket", due, outcome_for_stranger(reply))
+                broken: Any = too_much(method)
+                broken.ticket_id = broken.ticket_id or TICKET
+                request, due = broken.SerializeToString(), matrix.due_at_edge(method, who, ticket=True)
+            what = f"{who.name} {method.full_name} with a ticket"
+            cells.append(Cell(what, due, method.path, request, await token_of(scene, who)))
     seller = scene.signer.token(roles=("customer", "seller"))
     for name, hidden in matrix.SELLERS.items():
         method = next(each for each in CONTRACT.methods.values() if each.full_name == name)
         by_seller = "seller_id" in method.request_class.DESCRIPTOR.fields_by_name
         about = {"seller_id": "house"} if by_seller else {"payout_id": str(uuid4())}
         request = method.request_class(**about).SerializeToString()
-        reply = await ask(scene, channel, method.path, request, token=seller)
-        part.note(f"another seller {name}", hidden or ADMITTED, outcome_for_stranger(reply))
+        cells.append(Cell(f"another seller {name}", hidden or ADMITTED, method.path, request, seller))
+    await asked(scene, part, cells)
     return part
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A call about somebody's object, and what is due."""
+
+    what: str
+    due: str
+    path: str
+    request: bytes
+    token: str
+
+
+async def asked(scene: Scene, part: Part, cells: list[Cell]) -> None:
+    """Try calls about somebody's objects at the edge."""
+    for lot in batched(cells, PER_ADDRESS):
+        channel = await scene.edge_grpc(scene.another_address())
+
+        async def one(cell: Cell, channel: grpc.aio.Channel = channel) -> None:
+            reply = await ask(scene, channel, cell.path, cell.request, token=cell.token)
+            part.note(cell.what, cell.due, outcome_for_stranger(reply))
+
+        await together(one(cell) for cell in lot)
 
 
 def naming(method: Method, owned: Owned, thing: str, **more: str) -> bytes:
@@ -241,22 +259,30 @@ async def by_certificate(scene: Scene, *, wrong_ports: bool) -> Part:
             for method in CONTRACT.methods.values()
             if wrong_ports or MeshTopology.host_of(method.service).name == package
         ]
-        for caller in matrix.certificates(MeshTopology):
-            channel = await scene.door(package, identity(scene.home, caller))
-
-            async def cell(
-                method: Method, package: str = package, caller: str = caller, channel: grpc.aio.Channel = channel
-            ) -> None:
-                reply = await ask(scene, channel, method.path, too_much(method).SerializeToString())
-                due = matrix.due_at_port(MeshTopology, package, caller, method)
-                part.note(f"{caller} at {package}: {method.full_name}", due, outcome(reply))
-
-            await together(cell(method) for method in methods)
-            for path in (*SILENT, NEVER_SERVED):
-                reply = await ask(scene, channel, path, b"")
-                due = ADMITTED if caller == DEVELOPER and path in SILENT else "PERMISSION_DENIED"
-                part.note(f"{caller} at {package}: {path}", due, outcome(reply))
+        await at_port(scene, part, package, methods)
     return part
+
+
+async def at_port(scene: Scene, part: Part, package: str, methods: Sequence[Method]) -> None:
+    """Try these methods, and what no contract has, at the port of a package with every certificate."""
+    requests = {method.path: too_much(method).SerializeToString() for method in methods}
+    callers = matrix.certificates(MeshTopology)
+    channels = {caller: await scene.door(package, identity(scene.home, caller)) for caller in callers}
+
+    async def cell(caller: str, path: str, due: str) -> None:
+        reply = await ask(scene, channels[caller], path, requests.get(path, b""))
+        part.note(f"{caller} at {package}: {path}", due, outcome(reply))
+
+    dues = [
+        (caller, method.path, matrix.due_at_port(MeshTopology, package, caller, method))
+        for caller in callers
+        for method in methods
+    ]
+    for caller in callers:
+        for path in (*SILENT, NEVER_SERVED):
+            is_admitted = caller == DEVELOPER and path in SILENT
+            dues.append((caller, path, ADMITTED if is_admitted else "PERMISSION_DENIED"))
+    await together(cell(*due) for due in dues)
 
 
 async def by_connection(scene: Scene) -> Part:
@@ -326,86 +352,3 @@ async def _talk(port: int, context: ssl.SSLContext | None) -> str:
 def hosting() -> list[str]:
     """Return the packages that have a gRPC port."""
     return [name for name, package in MeshTopology.packages.items() if package.services]
-
-
-# Requests and answers
-
-
-def too_much(method: Method) -> Message:
-    """Return a request beyond a limit; an empty one where nothing has a limit."""
-    broken = [request for _, request in broken_requests(method.request_class)]
-    request = broken[0] if broken else method.request_class()
-    for name, text in FILLING.items():
-        found = request.DESCRIPTOR.fields_by_name.get(name)
-        if found is not None and found.cpp_type == found.CPPTYPE_STRING and not getattr(request, name):
-            setattr(request, name, text)
-    return request
-
-
-def http_request(route: Route, request: Message) -> tuple[str, Any]:
-    """Return path and query, and the body, that say a request over HTTP; ids that the path misses are made up."""
-    said: dict[str, Any] = MessageToDict(request, preserving_proto_field_name=False)
-
-    def value(found: re.Match[str]) -> str:
-        holder: Any = said
-        *outer, last = found.group(1).split(".")
-        for name in outer:
-            holder = holder.get(_camel(name), {})
-        return quote(str(holder.pop(_camel(last), "") or uuid4()), safe="")
-
-    path = re.sub(r"\{([^{}=]+)(?:=[^{}]*)?\}", value, route.rule.template)
-    if route.rule.body == "*":
-        return path, said
-    body = said.pop(_camel(route.rule.body), {}) if route.rule.body else None
-    query = urlencode([(name, each) for name, found in said.items() for each in _listed(found)])
-    return (f"{path}?{query}" if query else path), body
-
-
-def _listed(found: Any) -> list[str]:
-    values = found if isinstance(found, list) else [found]
-    return [json.dumps(each) if isinstance(each, dict | bool) else str(each) for each in values][:50]
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
-
-
-def outcome_for_stranger(reply: Reply) -> str:
-    """Return the reason of a refusal that hides somebody's object, else the outcome."""
-    told = reply.reason.endswith("_NOT_FOUND") or reply.reason == matrix.SIGN_IN_AGAIN
-    return reply.reason if told else outcome(reply)
-
-
-def outcome(reply: Reply) -> str:
-    """Return the reason of a denial, or that there was none; a server's own failure is told as it is."""
-    if reply.reason in matrix.DENIALS or reply.reason == "NOT_IMPLEMENTED":
-        return reply.reason
-    if reply.status in ("PERMISSION_DENIED", "closed", *SERVER_ERRORS):
-        return str(reply.status)
-    return str(reply) if isinstance(reply.status, int) and reply.status >= 500 else ADMITTED
-
-
-async def ask(scene: Scene, channel: grpc.aio.Channel, path: str, request: bytes, *, token: str = "") -> Reply:
-    """Call a method; of a stream the first message is enough."""
-    metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    reply, said = await called(channel, path, request, metadata)
-    if said:
-        scene.heard.append(said)
-    return reply
-
-
-async def together(cells: Iterable[Awaitable[None]]) -> None:
-    """Try cells, a few at a time."""
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def one(cell: Awaitable[None]) -> None:
-        async with places:
-            await cell
-
-    await asyncio.gather(*(one(cell) for cell in cells))
-
-
-def batched(items: list[Method], size: int) -> list[list[Method]]:
-    """Return the items in lots."""
-    return [items[start : start + size] for start in range(0, len(items), size)]

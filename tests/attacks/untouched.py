@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import asyncpg
 import redis.asyncio
+from redis.asyncio.client import Pipeline
 
 NEVER_CHANGED = b"0"
 """The version of a cart into which nothing was ever put: whoever looks leaves a note that there is none."""
@@ -79,17 +80,24 @@ class Digester:
         return {**digest, "redis": await self._cached()}
 
     async def _cached(self) -> str:
-        mark = hashlib.sha256()
-        kept = 0
-        for key in sorted([key async for key in self._cache.scan_iter(count=1000)]):
-            if key.startswith(BUCKETS):
-                continue
-            held = await self._cache.hgetall(key) if await self._cache.type(key) == b"hash" else None
-            if held is not None and held.get(b"v") == NEVER_CHANGED:
-                continue
-            kept += 1
-            mark.update(key + b"\0" + (await self._cache.dump(key) or b""))
+        mark, kept = hashlib.sha256(), 0
+        keys = sorted({key async for key in self._cache.scan_iter(count=1000) if not key.startswith(BUCKETS)})
+        kinds = await self._of_each(keys, lambda pipe, key: pipe.type(key))
+        hashes = [key for key, kind in zip(keys, kinds, strict=True) if kind == b"hash"]
+        versions = dict(zip(hashes, await self._of_each(hashes, lambda pipe, key: pipe.hget(key, "v")), strict=True))
+        dumps = await self._of_each(keys, lambda pipe, key: pipe.dump(key))
+        for key, dump in zip(keys, dumps, strict=True):
+            if versions.get(key) != NEVER_CHANGED:
+                kept += 1
+                mark.update(key + b"\0" + (dump or b""))
         return f"{kept} {mark.hexdigest()}"
+
+    async def _of_each(self, keys: list[bytes], ask: Callable[[Pipeline, bytes], Any]) -> list[Any]:
+        """Ask something of every key, in one go."""
+        async with self._cache.pipeline(transaction=False) as pipe:
+            for key in keys:
+                ask(pipe, key)
+            return list(await pipe.execute())
 
 
 def changed(before: Digest, after: Digest) -> set[str]:

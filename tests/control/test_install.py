@@ -37,3 +37,19 @@ def test_what_is_of_another_version_or_does_not_start_is_passed_over(tmp_path: P
 def test_the_trial_runs_on_this_very_interpreter() -> None:
     found = install._try(sys.executable)
     assert found is not None and 0 < found[0] < 10 and os.path.samefile(found[1], sys.executable)
+
+
+def test_an_environment_is_current_while_its_own_lock_says_what_it_said(tmp_path: Path) -> None:
+    """Two environments stand beside each other, each of its lock."""
+    lock, folder = tmp_path / "requirements-scan.lock", tmp_path / ".venv-scan"
+    lock.write_text("bandit==1.0\n")
+    environment = install.Environment(lock, folder)
+    assert not environment.is_current()
+
+    environment.python.parent.mkdir(parents=True)
+    environment.python.touch()
+    environment.stamp.write_text(environment.fingerprint())
+    assert environment.is_current()
+
+    lock.write_text("bandit==2.0\n")
+    assert not environment.is_current()

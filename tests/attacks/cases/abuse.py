@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from uuid import uuid4
 
 from tests.attacks.case import Reply, Wrong, add, case
-from tests.attacks.scene import PIPE_SECONDS, MeshTopology, Scene
+from tests.attacks.scene import MeshTopology, Scene
 
 LIMITS = MeshTopology.limits["default"]
 WATCHES_PER_USER = 5
@@ -74,12 +74,9 @@ async def reads(scene: Scene) -> str:
 async def many_addresses(scene: Scene) -> str:
     """Four addresses, none of which sends as much as the bucket of an address holds."""
     token, addresses = scene.signer.token(), [scene.another_address() for _ in range(4)]
-    request = (
-        f"GET /v1/x HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n".encode() * LIMITS.user.burst
-    )
-    answers = await asyncio.gather(
-        *(scene.speak(request, address=address, further_seconds=PIPE_SECONDS) for address in addresses)
-    )
+    lines, count = ("GET /v1/x HTTP/1.1", "host: localhost", f"authorization: Bearer {token}"), LIMITS.user.burst
+    requests = "\r\n".join((*lines, "", "")).encode() * count
+    answers = await asyncio.gather(*(scene.speak(requests, answers=count, address=address) for address in addresses))
     said = Counter(str(reply) for replies in answers for reply in replies)
     return OVERLOADED if said[OVERLOADED] and said["404 ROUTE_NOT_FOUND"] else str(said)
 
@@ -95,12 +92,12 @@ async def card_testing(scene: Scene) -> str:
     content = b'{"amount": {"currencyCode": "GBP", "minorUnits": "100"}, "cardToken": "tok_declined"}'
     lines = ("POST /v1/wallet:topUp HTTP/1.1", "host: localhost", f"authorization: Bearer {guest.token}")
     lines += ("content-type: application/json", f"content-length: {len(content)}")
+    share = LIMITS.user.burst * 2 // CARD_PIPES
     requests = b"".join(
-        "\r\n".join((*lines, f"idempotency-key: {uuid4()}", "", "")).encode() + content
-        for _ in range(LIMITS.user.burst * 2 // CARD_PIPES)
+        "\r\n".join((*lines, f"idempotency-key: {uuid4()}", "", "")).encode() + content for _ in range(share)
     )
     addresses = [scene.another_address() for _ in range(CARD_PIPES)]
-    pipes = (scene.speak(requests, address=address, further_seconds=PIPE_SECONDS) for address in addresses)
+    pipes = (scene.speak(requests, answers=share, address=address) for address in addresses)
     said = Counter(str(reply) for replies in await asyncio.gather(*pipes) for reply in replies)
     if set(said) - {"400 PAYMENT_DECLINED", OVERLOADED} or not said["400 PAYMENT_DECLINED"]:
         raise Wrong(str(said))

@@ -43,7 +43,7 @@ def _wrong_method(who: str) -> None:
     async def attack(scene: Scene) -> Reply:
         return await scene.call(await scene.door(package, identity(scene.home, who)), path)
 
-    add("certificates", f"{who}'s certificate on {path.rpartition('/')[2]} of {package}", DENIED, attack)
+    add("certificates", f"{who}'s certificate on {path.rpartition('/')[2]} of {package}", DENIED, attack, still=True)
 
 
 for _who in WRONG_METHODS:
@@ -65,7 +65,7 @@ def _forged_metadata(name: str) -> None:
         metadata = ((name, FORGED_METADATA[name]),) if not name.startswith(":") else ()
         return await scene.call(channel, VOID, void(), metadata=metadata)
 
-    add("certificates", f"svc_cart's certificate with {name} of svc_order", DENIED, attack)
+    add("certificates", f"svc_cart's certificate with {name} of svc_order", DENIED, attack, still=True)
 
 
 for _name in FORGED_METADATA:
@@ -86,7 +86,7 @@ def _writing(what: str) -> None:
             await scene.door("svc_payment", identity(scene.home, "svc_cart")), WRITINGS[what], void()
         )
 
-    add("certificates", f"svc_cart's certificate on a path with {what}", DENIED, attack)
+    add("certificates", f"svc_cart's certificate on a path with {what}", DENIED, attack, still=True)
 
 
 for _what in WRITINGS:
@@ -143,7 +143,7 @@ def _stranger(what: str) -> None:
     async def attack(scene: Scene) -> str:
         return await sweep.handshake(scene, scene.inbound("svc_payment"), _strangers(scene)[what])
 
-    add("certificates", what, "closed", attack)
+    add("certificates", what, "closed", attack, still=True)
 
 
 for _what in (

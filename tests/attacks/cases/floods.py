@@ -170,8 +170,8 @@ def _flood(what: str) -> None:
         said = await flood(await scene.http2_inside("svc_order", "edge_http"), batch, INSIDE_PATH, deaf=deaf)
         return await _still_there(scene, said)
 
-    add("floods", f"{what}, at the edge", due, at_edge)
-    add("floods", f"{what}, at a gRPC port", due, inside, long=True)
+    add("floods", f"{what}, at the edge", due, at_edge, still=True)
+    add("floods", f"{what}, at a gRPC port", due, inside, long=True, still=True)
 
 
 async def _still_there(scene: Scene, said: str) -> str:

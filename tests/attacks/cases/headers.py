@@ -50,7 +50,7 @@ def _stripped(name: str) -> None:
             raise Wrong(f"over gRPC: {inside}")
         return reply
 
-    add("headers", f"{name}, over HTTP and gRPC", DENIED, attack, long=True)
+    add("headers", f"{name}, over HTTP and gRPC", DENIED, attack, long=True, still=True)
 
 
 def _refused(what: str) -> None:
@@ -58,14 +58,14 @@ def _refused(what: str) -> None:
         request = b"POST /v1/x HTTP/1.1\r\nhost: localhost\r\n" + REFUSED_HEADS[what] + b"\r\n" + SMUGGLED
         return await one(scene, request)
 
-    add("headers", what, "501 NOT_IMPLEMENTED" if what in UNKNOWN_CODINGS else REFUSED, attack)
+    add("headers", what, "501 NOT_IMPLEMENTED" if what in UNKNOWN_CODINGS else REFUSED, attack, still=True)
 
 
 def _harmless(what: str) -> None:
     async def attack(scene: Scene) -> Reply:
         return await one(scene, head(scene)[:-2] + HARMLESS_HEADS[what] + b"\r\n")
 
-    add("headers", what, "401 TOKEN_INVALID" if "token" in what else DENIED, attack)
+    add("headers", what, "401 TOKEN_INVALID" if "token" in what else DENIED, attack, still=True)
 
 
 def _line(what: str) -> None:
@@ -74,7 +74,7 @@ def _line(what: str) -> None:
     async def attack(scene: Scene) -> Reply:
         return await one(scene, line + b"\r\nhost: localhost\r\n\r\n")
 
-    add("headers", f"a request line with {what}", CODES[code], attack)
+    add("headers", f"a request line with {what}", CODES[code], attack, still=True)
 
 
 def _path(path: str) -> None:
@@ -82,14 +82,14 @@ def _path(path: str) -> None:
         return await one(scene, f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
 
     due = "401 UNAUTHENTICATED" if PATHS[path] == "/v1/cart" else "404 ROUTE_NOT_FOUND"
-    add("headers", f"the path {path}", due, attack)
+    add("headers", f"the path {path}", due, attack, still=True)
 
 
 def _host(host: str) -> None:
     async def attack(scene: Scene) -> Reply:
         return await one(scene, head(scene).replace(b"host: localhost", f"host: {host}".encode()))
 
-    add("headers", f"the host {host}", REFUSED if "," in host else DENIED, attack)
+    add("headers", f"the host {host}", REFUSED if "," in host else DENIED, attack, still=True)
 
 
 def _framed(what: str) -> None:
@@ -101,7 +101,7 @@ def _framed(what: str) -> None:
         how, said = await connection.ask([*((f":{name}", value) for name, value in fields.items()), token, *more])
         return "refused" if how in ("reset", "closed") or said["error"]["code"] == 400 else f"{how} {said}"
 
-    add("headers", f"over HTTP/2, {what}", "refused", attack)
+    add("headers", f"over HTTP/2, {what}", "refused", attack, still=True)
 
 
 for _name in STRIPPED:

@@ -156,7 +156,7 @@ def _bad_key(key: str) -> None:
         return await place(scene, key)
 
     name = next(name for name, value in BAD_KEYS.items() if value == key)
-    add("idempotency", f"a key {name}", "400 INVALID_INPUT", attack)
+    add("idempotency", f"a key {name}", "400 INVALID_INPUT", attack, still=True)
 
 
 for _key in BAD_KEYS.values():

@@ -90,7 +90,8 @@ def _made_up(what: str) -> None:
         return await refresh(scene, MADE_UP[what])
 
     refused_early = what in ("empty", "of 513 characters", "with NUL")
-    add("refresh", f"one {what}", "400 INVALID_INPUT" if refused_early else "401 REFRESH_TOKEN_INVALID", attack)
+    due = "400 INVALID_INPUT" if refused_early else "401 REFRESH_TOKEN_INVALID"
+    add("refresh", f"one {what}", due, attack, still=True)
 
 
 for _what in MADE_UP:

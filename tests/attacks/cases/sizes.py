@@ -37,7 +37,7 @@ add_all(
             "415 INVALID_INPUT",
             "POST",
             "/v1/orders",
-            gzip.compress(b"0" * (50 * MEBIBYTE)),
+            lambda scene: gzip.compress(b"0" * (50 * MEBIBYTE)),
             keyed=True,
             headers={"content-encoding": "gzip"},
         ),

@@ -41,7 +41,7 @@ def _searched(what: str) -> None:
             raise Wrong("a header was written")
         return reply
 
-    add("strings", f"to search for {what}", "200", attack)
+    add("strings", f"to search for {what}", "200", attack, still=True)
 
 
 for _what in SEARCHED:

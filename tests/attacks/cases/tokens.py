@@ -159,8 +159,8 @@ def _forged(what: str, forge: Forge) -> None:
         return await scene.call(await scene.developer(), READ, token=forge(scene.signer))
 
     reason = "TOKEN_EXPIRED" if what.startswith("expired") else "TOKEN_INVALID"
-    add("tokens", f"{what}, at the edge", f"401 {reason}", at_edge)
-    add("tokens", f"{what}, at the service", f"UNAUTHENTICATED {reason}", at_service)
+    add("tokens", f"{what}, at the edge", f"401 {reason}", at_edge, still=True)
+    add("tokens", f"{what}, at the service", f"UNAUTHENTICATED {reason}", at_service, still=True)
 
 
 for _what, _forge in {**FORGED, **FORGED_FOR_THE_SERVICE}.items():
@@ -193,7 +193,7 @@ def _scheme(what: str) -> None:
         sent = {name: value.replace("{}", token) for name, value in headers.items()}
         return await scene.send("GET", path.replace("{}", token), headers=sent)
 
-    add("tokens", f"a good token {what}", due, attack)
+    add("tokens", f"a good token {what}", due, attack, still=True)
 
 
 for _what in SCHEMES:

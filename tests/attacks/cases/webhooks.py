@@ -68,7 +68,7 @@ def _bad(what: str) -> None:
         body = notice(scene)
         return await tell(scene, body, BAD_SIGNATURES[what](scene, body))
 
-    add("webhooks", what, "400 INVALID_INPUT" if what == "a thousand signatures" else UNSIGNED, attack)
+    add("webhooks", what, "400 INVALID_INPUT" if what == "a thousand signatures" else UNSIGNED, attack, still=True)
 
 
 for _what in BAD_SIGNATURES:
@@ -86,7 +86,7 @@ def _bad_notice(what: str) -> None:
     async def attack(scene: Scene) -> Reply:
         return await tell(scene, BAD_NOTICES[what], signed(scene, BAD_NOTICES[what]))
 
-    add("webhooks", what, INVALID, attack)
+    add("webhooks", what, INVALID, attack, still=True)
 
 
 for _what in BAD_NOTICES:
