@@ -204,14 +204,16 @@ async def by_ticket(scene: Scene) -> Part:
                 request, due = asked.SerializeToString(), matrix.due_at_edge(method, who, ticket=True)
             reply = await ask(scene, channel, method.path, request, token=await token_of(scene, who))
             part.note(f"{who.name} {method.full_name} with a ticket", due, outcome_for_stranger(reply))
-    seller = scene.signer.token(roles=("customer", "seller"))
+    victims, seller = scene.victims, ("customer", "seller")
+    another, itself = scene.signer.token(roles=seller), scene.signer.token(roles=seller, sub=victims.seller_id)
     for name, hidden in matrix.SELLERS.items():
         method = next(each for each in CONTRACT.methods.values() if each.full_name == name)
         by_seller = "seller_id" in method.request_class.DESCRIPTOR.fields_by_name
-        about = {"seller_id": "house"} if by_seller else {"payout_id": str(uuid4())}
+        about = {"seller_id": victims.seller_id} if by_seller else {"payout_id": victims.payout_id}
         request = method.request_class(**about).SerializeToString()
-        reply = await ask(scene, channel, method.path, request, token=seller)
-        part.note(f"another seller {name}", hidden or ADMITTED, outcome_for_stranger(reply))
+        for who, token, due in (("another seller", another, hidden or ADMITTED), ("the seller", itself, ADMITTED)):
+            reply = await ask(scene, channel, method.path, request, token=token)
+            part.note(f"{who} {name}", due, outcome_for_stranger(reply))
     return part
 
 
