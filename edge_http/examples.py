@@ -132,6 +132,7 @@ _STORY: Mapping[str, Any] = {
     "order.v1.Order.etag": "2-3",
     "payment.v1.CreatePayoutRequest.seller_id": "tea_ltd",
     "payment.v1.CreatePayoutRequest.period": "2026-11",
+    "payment.v1.CreatePayoutBatchRequest.period": "2026-11",
     "order.v1.OrderLine.quantity": 2,
     "order.v1.OrderLine.unit_price": _PRICE,
     "order.v1.OrderLine.line_total": _SUM,

@@ -56,7 +56,7 @@ class RowInvalid(Refusal):
 
 
 class RowUnreconciled(Refusal):
-    """The shop has nothing, or another amount, for what begins with a row."""
+    """The shop has nothing, or another amount, for what begins with a row; or for a provider's day."""
 
 
 class FeedNotAllowed(Refusal):

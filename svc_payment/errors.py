@@ -139,3 +139,21 @@ class NothingPayable(Refusal):
     """The seller is owed nothing that could be paid out."""
 
     code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PayoutNotSent(Refusal):
+    """No bank was told of the payout, so none can have paid it."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class NoPayoutPending(Refusal):
+    """No payout of the period waits for a bank."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class PayoutBatchNotFound(Refusal):
+    """No such batch of payouts."""
+
+    code = grpc.StatusCode.NOT_FOUND

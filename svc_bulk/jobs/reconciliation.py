@@ -2,13 +2,17 @@
 
 The rules are those of `bookkeeping`, which a replay closes its books by, so both come to the same figures. It changes
 nothing and holds the file in memory, so a worker that takes over begins again.
+
+Books of a time are closed over what the shop has of that time, whatever lines the file has; and with what both had
+before it, for goods go back of what was bought then.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any, TextIO
@@ -17,16 +21,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from bookkeeping import books, invoices, matching
 from bookkeeping import report as book_report
-from bookkeeping.books import Books
+from bookkeeping.books import Books, Row
 from bookkeeping.file import COLUMNS, FileLine, parse
-from bookkeeping.invoices import CreditNote
-from bookkeeping.matching import Held, ShopOrder, ShopRefund
+from bookkeeping.invoices import CreditNote, Invoice
+from bookkeeping.matching import Held, ShopOrder, ShopRefund, Window
 from mesh.database import Database
 from mesh.seams import failpoint
 from svc_bulk.errors import ReportTooLarge, RowInvalid, RowUnreconciled
 from svc_bulk.file.store import Format
 from svc_bulk.jobs import rows
-from svc_bulk.jobs.rows import Row
 from svc_bulk.jobs.table import CALL_SECONDS, copied
 from svc_bulk.operation.rules import RowProblem
 from svc_bulk.operation.store import MAX_PROBLEMS, Step
@@ -49,10 +52,11 @@ _MOMENT = timedelta(microseconds=1)
 
 @dataclass
 class Read:
-    """The lines of a file that can be read and belong to the time, the row at which each document begins, and the rows
-    that can't be read."""
+    """The lines of a file that can be read and belong to the time, those from before it, the row at which each document
+    of the time begins, and the rows that can't be read."""
 
     lines: list[FileLine] = field(default_factory=list)
+    earlier: list[FileLine] = field(default_factory=list)
     begins: dict[str, int] = field(default_factory=dict)
     problems: list[RowProblem] = field(default_factory=list)
     rows: int = 0
@@ -60,6 +64,14 @@ class Read:
     def row_of(self, document: str) -> int:
         """Return the row at which a document begins; the second part of a very long invoice begins where that does."""
         return self.begins.get(document) or self.begins[document.rpartition("-")[0]]
+
+
+@dataclass
+class Kept:
+    """What the shop has that the books need, and how many orders it has of the time in each other currency."""
+
+    orders: list[ShopOrder] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
 
 
 class Reconciliation:
@@ -78,12 +90,13 @@ class Reconciliation:
         """
         if work.operation.place == _WRITTEN:
             return
-        source, belongs = await work.source(dry_run=False), _belongs(work.job.reconciliation)
+        source, window = await work.source(dry_run=False), _window(work.job.reconciliation)
         async with copied(self._db, source.file_id) as file:
-            read = await asyncio.to_thread(read_lines, file, source.format, belongs)
+            read = await asyncio.to_thread(read_lines, file, source.format, window)
         await work.save(Step(0, rows_total=read.rows))
-        orders = await self._orders(work, read) if read.lines else []
-        held, closed = await asyncio.to_thread(_close, read.lines, orders)
+        earlier = await asyncio.to_thread(invoices.documents, read.earlier)
+        kept = await self._kept(work, read, {each.key for each in earlier if isinstance(each, Invoice)}, window)
+        held, closed = await asyncio.to_thread(_close, read.lines, earlier, kept, window)
         outputs = await asyncio.to_thread(_outputs, read, held, closed)
         await failpoint("bulk.reconciliation.closed")
         doubts = [RowProblem.of(read.row_of(each.document), RowUnreconciled(each.why)) for each in held.doubts]
@@ -98,27 +111,44 @@ class Reconciliation:
         )
         await work.save(step, outputs=outputs)
 
-    async def _orders(self, work: Work, read: Read) -> list[ShopOrder]:
-        request, found, number = pb.ListImportedOrdersRequest(), list[ShopOrder](), 0
-        request.from_time.FromDatetime(min(line.at for line in read.lines))
-        request.to_time.FromDatetime(max(line.at for line in read.lines) + _MOMENT)
+    async def _kept(self, work: Work, read: Read, earlier: Set[str], window: Window) -> Kept:
+        """Return what the shop has of the time, and what of earlier orders matters to it.
+
+        Where the time has no beginning or no end, the file's own is taken.
+        """
+        request, kept, number = pb.ListImportedOrdersRequest(), Kept(), 0
+        if window == Window() and not read.lines:
+            return kept
+        if window.since is None and read.lines:
+            request.from_time.FromDatetime(min(line.at for line in read.lines))
+        if window.until is not None:
+            request.to_time.FromDatetime(window.until)
+        elif read.lines:
+            request.to_time.FromDatetime(max(line.at for line in read.lines) + _MOMENT)
         while True:
             with work.timed(REST_SHARE) as rest:
                 answer = await self._sales.ListImportedOrders(request, timeout=CALL_SECONDS)
-                found += [_order(each) for each in answer.orders if each.total.currency_code == CURRENCY]
-            if len(found) > MAX_ORDERS:
+                for wired in answer.orders:
+                    order = _order(wired)
+                    if not (_is_of(order, window) or order.key in earlier):
+                        continue
+                    if wired.total.currency_code == CURRENCY:
+                        kept.orders.append(order)
+                    elif _is_of(order, window):
+                        kept.others[wired.total.currency_code] += 1
+            if len(kept.orders) > MAX_ORDERS:
                 raise ReportTooLarge(f"more than {MAX_ORDERS:,} orders of this time: ask for a shorter one")
             request.page_token, number = answer.next_page_token, number + 1
             if not request.page_token:
-                return found
+                return kept
             if number % SAVED_EVERY_PAGES == 0:
                 await work.save(Step(0, rows_total=read.rows))
             await rest()
 
 
-def read_lines(file: TextIO, format: Format, belongs: Callable[[datetime], bool]) -> Read:
-    """Return what a file holds."""
-    read = Read()
+def read_lines(file: TextIO, format: Format, window: Window) -> Read:
+    """Return what a file holds up to the end of a time; a document belongs where it begins, with all of its lines."""
+    read, began = Read(), dict[str, datetime]()
     for row in _rows(file, format):
         read.rows += 1
         try:
@@ -126,19 +156,22 @@ def read_lines(file: TextIO, format: Format, belongs: Callable[[datetime], bool]
         except RowInvalid as problem:
             read.problems.append(RowProblem.of(row.number, problem))
             continue
-        if belongs(line.at):
+        at = began.setdefault(line.invoice, line.at)
+        if window.has(at):
             read.lines.append(line)
             read.begins.setdefault(line.invoice, row.number)
+        elif window.since is not None and at < window.since:
+            read.earlier.append(line)
     return read
 
 
-def _rows(file: TextIO, format: Format) -> Iterator[Row]:
+def _rows(file: TextIO, format: Format) -> Iterator[rows.Row]:
     if format is Format.CSV:
         return rows.read_csv(file, required=COLUMNS, known=COLUMNS)
     return rows.read_ndjson(file)
 
 
-def _line(row: Row) -> FileLine:
+def _line(row: rows.Row) -> FileLine:
     if row.values is None:
         raise row.problem or RowInvalid("can't be read")
     rows.only(row.values, COLUMNS)
@@ -157,10 +190,16 @@ def _text(value: Any) -> str:
     raise RowInvalid("a value is no text and no whole number")
 
 
-def _belongs(wanted: operation_pb2.Reconciliation) -> Callable[[datetime], bool]:
-    since = wanted.from_time.ToDatetime(tzinfo=UTC) if wanted.HasField("from_time") else None
-    until = wanted.to_time.ToDatetime(tzinfo=UTC) if wanted.HasField("to_time") else None
-    return lambda at: (since is None or at >= since) and (until is None or at < until)
+def _window(wanted: operation_pb2.Reconciliation) -> Window:
+    return Window(
+        _at(wanted.from_time) if wanted.HasField("from_time") else None,
+        _at(wanted.to_time) if wanted.HasField("to_time") else None,
+    )
+
+
+def _is_of(order: ShopOrder, window: Window) -> bool:
+    """Return whether an order, or something that went back of it, is of a time."""
+    return window.has(order.at) or any(window.has(each.at) for each in order.refunds)
 
 
 def _order(wired: pb.ImportedOrder) -> ShopOrder:
@@ -176,9 +215,16 @@ def _at(stamp: Timestamp) -> datetime:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
-def _close(lines: Sequence[FileLine], orders: Sequence[ShopOrder]) -> tuple[Held, Books]:
+def _close(
+    lines: Sequence[FileLine], earlier: Sequence[Invoice | CreditNote], kept: Kept, window: Window
+) -> tuple[Held, Books]:
     documents = invoices.documents(lines)
-    held = matching.hold(documents, orders)
+    held = matching.hold(documents, kept.orders, earlier=earlier, window=window)
+    others = tuple(
+        Row("beyond", f"orders in {currency}, which the file is not in", count, 0)
+        for currency, count in sorted(kept.others.items())
+    )
+    held = replace(held, beyond=held.beyond + others)
     notes = [each for each in documents if isinstance(each, CreditNote)]
     return held, books.reconcile(lines, notes, held.placed, held.returned, held.leftovers, held.beyond)
 
@@ -186,11 +232,12 @@ def _close(lines: Sequence[FileLine], orders: Sequence[ShopOrder]) -> tuple[Held
 def _outputs(read: Read, held: Held, closed: Books) -> list[Output]:
     tables = book_report.tables(read.lines, closed, held.placed, held.returned, held.leftovers)
     outputs: list[Output] = [(name, Format.CSV, content) for name, content in tables]
-    whole = closed.closed and not read.problems and not held.doubts
+    whole = closed.closed and not read.problems and not held.doubts and not held.beyond
     about = (
         f"The books {'close' if whole else 'do not close'}: {closed.file_lines:,} lines,"
         f" {len(read.problems):,} rows that can't be read,"
-        f" {len(held.doubts):,} documents of which the shop has nothing, or something else"
+        f" {len(held.doubts):,} documents of which the shop has nothing, or something else,"
+        f" {sum(row.count for row in held.beyond):,} orders and refunds of the shop that the file does not have"
     )
     text = f"<pre>{escape(book_report.text(closed))}</pre>"
     outputs.append(("reconciliation.html", Format.PAGE, page.document("Reconciliation", about, [text])))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mesh.refusals import Refusal
+from svc_bulk.errors import RowUnreconciled
 from svc_bulk.file.store import Format
 from svc_bulk.operation.rules import RowProblem
 from svc_bulk.operation.store import Step
@@ -45,7 +46,7 @@ class ProviderSettlement:
         self._settlements = settlements
 
     async def run(self, work: Work) -> None:
-        """Settle the days that are not settled yet."""
+        """Settle the days that are not settled yet, and tell of those that do not reconcile."""
         wanted, position = work.job.provider_settlement, work.operation.position
         days = settled_days(wanted.first_date, wanted.last_date)
         for number, day in enumerate(days[position:], start=position + 1):
@@ -55,6 +56,8 @@ class ProviderSettlement:
                 try:
                     answer = await self._settlements.ResettleDay(request, timeout=CALL_SECONDS)
                     lines = list(_rows(answer.settlement))
+                    if not answer.settlement.reconciled:
+                        problems = [RowProblem.of(number, RowUnreconciled(f"{day}: the log and the ledger differ"))]
                 except Refusal as refusal:
                     if refusal.reason not in OF_THE_DAY:
                         raise

@@ -57,6 +57,7 @@ INSERT INTO transfers (transfer_id, group_id, kind, pending, debit_account, cred
 SELECT t.*, $10
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::uuid[], $6::uuid[], $7::bigint[], $8::text[],
             $9::uuid[]) AS t
+WHERE (SELECT count(*) FROM moved) > 0
 """
 _INSERT_RESOLUTIONS = """
 INSERT INTO resolutions (transfer_id, outcome, recorded_at)
@@ -128,6 +129,7 @@ async def post(
 ) -> dict[Account, Balance]:
     """Write transfers and resolutions and move the balances, all in the caller's transaction.
 
+    A transfer gets its `seq` after its balances were locked, so the entries of an account are committed in that order.
     `wallet_events` adds to the event counters of wallets; `also` is what the caller has to write beside it, elsewhere.
     Returns the balances after it, of every account touched.
 
@@ -156,9 +158,9 @@ async def post(
     rows = await write(
         tx,
         *also,
+        moving,
         _transferring(transfers, at=at),
         _resolving(resolutions, at=at),
-        moving,
         returning="SELECT * FROM moved",
     )
     if len(rows) != len(by_id):

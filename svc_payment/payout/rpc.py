@@ -16,14 +16,13 @@ from mesh.refusals import PageTokenInvalid
 from mesh.seams import Clock, Ids, failpoint
 from svc_payment.errors import AccountNotFound, PayoutNotFound
 from svc_payment.payout import store
-from svc_payment.payout.rules import Payout, PayoutStatus, Wanted
+from svc_payment.payout.rules import Batch, Payout, PayoutStatus, Wanted
 from svc_payment.payout.store import Entry, Payable
 from svc_payment.split.rpc import check_owner
 from titan.payment.v1 import payout_pb2
 from titan.payment.v1 import payout_service_pb2 as pb
 from titan.type.v1 import money_pb2
 
-MAX_FILE_PAYOUTS = 5_000
 COLUMNS = ("payout_id", "seller_id", "currency_code", "amount_minor", "period")
 _LIST, _LINES, _PAYABLE = (
     "PayoutService.ListPayouts",
@@ -50,8 +49,26 @@ class PayoutService:
         await failpoint("payment.payout.after_commit")
         return pb.CreatePayoutResponse(payout=_to_wire(made))
 
+    async def CreatePayoutBatch(
+        self, request: pb.CreatePayoutBatchRequest, context: Any
+    ) -> pb.CreatePayoutBatchResponse:
+        """Refuses with NO_PAYOUT_PENDING or IDEMPOTENCY_KEY_REUSED."""
+        batch_id = self._ids.new()
+        made = await self._db.transact(
+            lambda tx: store.send(tx, batch_id, request.request_id, request.period, at=self._clock.now())
+        )
+        await failpoint("payment.payout.after_commit")
+        return pb.CreatePayoutBatchResponse(batch=_batch(made))
+
+    async def ReadBankFile(self, request: pb.ReadBankFileRequest, context: Any) -> pb.ReadBankFileResponse:
+        """Refuses with PAYOUT_BATCH_NOT_FOUND."""
+        async with self._db.hot_read() as connection:
+            found = await store.list_sent(connection, uuid.UUID(request.batch_id))
+        body = httpbody_pb2.HttpBody(content_type="text/csv; charset=utf-8", data=_file(found))
+        return pb.ReadBankFileResponse(body=body)
+
     async def SettlePayout(self, request: pb.SettlePayoutRequest, context: Any) -> pb.SettlePayoutResponse:
-        """Refuses with PAYOUT_NOT_FOUND or PAYOUT_SETTLED."""
+        """Refuses with PAYOUT_NOT_FOUND, PAYOUT_NOT_SENT or PAYOUT_SETTLED."""
         payout_id = uuid.UUID(request.payout_id)
         status = next(each for each, number in _STATUSES.items() if number == request.status)
         settled = await self._db.transact(
@@ -95,14 +112,6 @@ class PayoutService:
         token = pages.encode(_LINES, [shown[-1].seq], payout_id) if len(found) > size else ""
         return pb.ListPayoutLinesResponse(lines=[_line(each, payout.currency) for each in shown], next_page_token=token)
 
-    async def ReadBankFile(self, request: pb.ReadBankFileRequest, context: Any) -> pb.ReadBankFileResponse:
-        """Has no refusals of its own."""
-        after = uuid.UUID(request.after_payout_id) if request.after_payout_id else None
-        async with self._db.hot_read() as connection:
-            found = await store.list_pending(connection, request.period, after=after, limit=MAX_FILE_PAYOUTS)
-        body = httpbody_pb2.HttpBody(content_type="text/csv; charset=utf-8", data=_file(found))
-        return pb.ReadBankFileResponse(body=body)
-
 
 def _check_owner(payout: Payout) -> None:
     """Let sellers read of themselves alone.
@@ -142,12 +151,18 @@ def _to_wire(payout: Payout) -> payout_pb2.Payout:
         period=payout.period,
         amount=_money(payout.amount_minor, payout.currency),
         status=_STATUSES[payout.status],
-        lines=payout.line_count,
+        batch_id=str(payout.batch_id or ""),
         bank_reference=payout.bank_reference,
     )
     wire.create_time.FromDatetime(payout.created_at)
     if payout.settled_at is not None:
         wire.settle_time.FromDatetime(payout.settled_at)
+    return wire
+
+
+def _batch(batch: Batch) -> payout_pb2.PayoutBatch:
+    wire = payout_pb2.PayoutBatch(batch_id=str(batch.batch_id), period=batch.period, payouts=batch.payouts)
+    wire.create_time.FromDatetime(batch.created_at)
     return wire
 
 

@@ -1,8 +1,8 @@
 """What may be paid out to a seller: pure decisions.
 
-A payout takes entries of the seller's account, each into one payout that did not fail, so it can't pay anything twice;
-and never more than the account holds. It is a two-phase transfer: pending when it is made, posted once a bank has sent
-it, voided where it has not.
+A payout is all that the seller's account holds and that is not set aside, never more, so nothing is paid twice. It is a
+two-phase transfer: pending when it is made, posted once a bank has sent it, voided where it has not. A bank hears of it
+once: it is handed over with one batch, and can't be paid before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from svc_payment.errors import NothingPayable, PayoutSettled
+from svc_payment.errors import NothingPayable, PayoutNotSent, PayoutSettled
 from svc_payment.ledger import rules as ledger
 from svc_payment.ledger.rules import Outcome, Resolution, Transfer, TransferKind
 
@@ -21,6 +21,7 @@ class PayoutStatus(StrEnum):
     """Where a payout stands; the twin of `titan.payment.v1.PayoutStatus`."""
 
     PENDING = "PENDING"
+    SENT = "SENT"
     PAID = "PAID"
     FAILED = "FAILED"
 
@@ -46,10 +47,10 @@ class Payout:
     currency: str
     period: str
     amount_minor: int
-    line_count: int
     status: PayoutStatus
     bank_reference: str
     created_at: datetime
+    batch_id: uuid.UUID | None = None
     settled_at: datetime | None = None
 
     @property
@@ -67,21 +68,22 @@ class Payout:
 
 
 @dataclass(frozen=True, slots=True)
-class Entries:
-    """The entries of a seller's account that no payout has: how many they are, and what they come to."""
+class Batch:
+    """Payouts that a bank is told of together."""
 
-    count: int
-    amount_minor: int
+    batch_id: uuid.UUID
+    period: str
+    payouts: int
+    created_at: datetime
 
 
-def draw(payout_id: uuid.UUID, wanted: Wanted, entries: Entries, available_minor: int, *, at: datetime) -> Payout:
-    """Return the payout of all these entries.
+def draw(payout_id: uuid.UUID, wanted: Wanted, available_minor: int, *, at: datetime) -> Payout:
+    """Return the payout of all that is available.
 
     Raises:
-        NothingPayable: They come to nothing, or to less, or to more than the account holds.
+        NothingPayable: It is nothing, or the seller owes something.
     """
-    amount_minor = entries.amount_minor
-    if not 0 < amount_minor <= available_minor:
+    if available_minor <= 0:
         raise NothingPayable(
             "the seller is owed nothing that could be paid out", payable_minor=available_minor, currency=wanted.currency
         )
@@ -90,8 +92,7 @@ def draw(payout_id: uuid.UUID, wanted: Wanted, entries: Entries, available_minor
         seller_id=wanted.seller_id,
         currency=wanted.currency,
         period=wanted.period,
-        amount_minor=amount_minor,
-        line_count=entries.count,
+        amount_minor=available_minor,
         status=PayoutStatus.PENDING,
         bank_reference="",
         created_at=at,
@@ -103,11 +104,14 @@ def settle(payout: Payout, status: PayoutStatus, bank_reference: str, *, at: dat
 
     Raises:
         PayoutSettled: It ended the other way.
+        PayoutNotSent: It is said to be paid, and no bank was told of it. To fail it may: no bank is told of it then.
     """
     if payout.status is status:
         return payout
-    if payout.status is not PayoutStatus.PENDING:
+    if payout.status in OUTCOMES:
         raise PayoutSettled(f"the payout is {payout.status.value}", status=payout.status.value)
+    if status is PayoutStatus.PAID and payout.status is not PayoutStatus.SENT:
+        raise PayoutNotSent("no bank was told of the payout", status=payout.status.value)
     return replace(payout, status=status, bank_reference=bank_reference, settled_at=at)
 
 

@@ -1,7 +1,9 @@
-"""The only writer of payouts and their lines. Order of locks: a payout, then balances.
+"""The only writer of payouts, their batches and their spans. Order of locks: a batch, payouts, then balances.
 
-Whoever books on a seller's account holds its balance until the commit, so under that lock the account's entries are all
-there, and a twin of a payout finds the first one.
+Whoever books on a seller's account holds its balance from before the entry has its number until the commit
+(`ledger.store.post`), so under that lock all entries up to the last number are there, no later one comes below it, and
+a twin of a payout finds the first one. So a payout names its lines by where they begin and end in the account, and
+takes no longer for a seller of many sales.
 """
 
 from __future__ import annotations
@@ -13,31 +15,55 @@ from datetime import datetime
 import asyncpg
 
 from mesh import audit
+from mesh.refusals import IdempotencyKeyReused
 from mesh.seams import failpoint
-from svc_payment.errors import AccountNotFound, PayoutNotFound
+from svc_payment.errors import AccountNotFound, NoPayoutPending, PayoutBatchNotFound, PayoutNotFound
 from svc_payment.ledger import rules as ledger_rules
 from svc_payment.ledger import store as ledger
 from svc_payment.payout import rules
-from svc_payment.payout.rules import Entries, Payout, PayoutStatus, Wanted
+from svc_payment.payout.rules import Batch, Payout, PayoutStatus, Wanted
+
+MAX_BATCH_PAYOUTS = 5_000
+"""What a bank's portal takes in one file without trouble, and one transaction locks in well under a second."""
 
 _COLUMNS = (
-    "payout_id, seller_id, currency, period, amount_minor, line_count, status, bank_reference, created_at, settled_at"
+    "payout_id, seller_id, currency, period, amount_minor, status, bank_reference, batch_id, created_at, settled_at"
 )
-_OPEN = """
-SELECT t.transfer_id, CASE WHEN t.credit_account = $1 THEN t.amount_minor ELSE -t.amount_minor END AS amount_minor
-FROM transfers t
-WHERE (t.credit_account = $1 OR t.debit_account = $1) AND t.kind <> 'payout'
-  AND NOT EXISTS (SELECT FROM payout_lines l WHERE l.transfer_id = t.transfer_id AND l.live)
+# All entries since the last payout, and what payouts that failed have left.
+_SAVE_SPANS = """
+INSERT INTO payout_spans (payout_id, account_id, after_seq, last_seq)
+SELECT DISTINCT $2::uuid, account_id, after_seq, last_seq FROM payout_spans failed
+WHERE account_id = $1 AND NOT live
+  AND NOT EXISTS (SELECT FROM payout_spans again
+                  WHERE again.account_id = $1 AND again.last_seq = failed.last_seq AND again.live)
+UNION ALL
+SELECT $2, $1, before.seq, latest.seq
+FROM (SELECT COALESCE(max(last_seq), 0) AS seq FROM payout_spans WHERE account_id = $1) AS before,
+     (SELECT greatest((SELECT max(seq) FROM transfers WHERE credit_account = $1),
+                      (SELECT max(seq) FROM transfers WHERE debit_account = $1)) AS seq) AS latest
+WHERE latest.seq > before.seq
 """
-_SUM_OPEN = f"SELECT count(*), COALESCE(sum(amount_minor), 0)::bigint FROM ({_OPEN}) AS open"
-_SAVE_LINES = f"""
-INSERT INTO payout_lines (payout_id, transfer_id, amount_minor)
-SELECT $2, transfer_id, amount_minor FROM ({_OPEN}) AS open
+_SEND = """
+WITH due AS MATERIALIZED (
+    SELECT payout_id FROM payouts WHERE status = 'PENDING' AND period = $2 ORDER BY payout_id LIMIT $3 FOR UPDATE
+)
+UPDATE payouts p SET status = 'SENT', batch_id = $1 FROM due WHERE p.payout_id = due.payout_id RETURNING p.payout_id
 """
-_LINES = """
-SELECT t.seq, t.transfer_id, t.kind, t.order_id, l.amount_minor, t.recorded_at
-FROM payout_lines l JOIN transfers t USING (transfer_id) WHERE l.payout_id = $1 AND t.seq > $2 ORDER BY t.seq LIMIT $3
+_BATCH = """
+SELECT b.batch_id, b.period, (SELECT count(*) FROM payouts p WHERE p.batch_id = b.batch_id) AS payouts, b.created_at
+FROM payout_batches b WHERE
 """
+_LINES_BY = """
+SELECT l.* FROM payout_spans s CROSS JOIN LATERAL (
+    SELECT seq, transfer_id, kind, order_id, {sign}amount_minor AS amount_minor, recorded_at FROM transfers
+    WHERE {side}_account = s.account_id AND seq > greatest(s.after_seq, $2) AND seq <= s.last_seq AND kind <> 'payout'
+    ORDER BY seq LIMIT $3
+) AS l WHERE s.payout_id = $1 AND s.last_seq > $2
+"""
+_LINES = (
+    f"{_LINES_BY.format(side='credit', sign='')} UNION ALL {_LINES_BY.format(side='debit', sign='-')}"
+    " ORDER BY seq LIMIT $3"
+)
 _PAYABLE = """
 SELECT a.seller_id, a.currency, b.posted_credits - b.posted_debits - b.pending_debits AS available_minor
 FROM accounts a JOIN balances b USING (account_id)
@@ -92,9 +118,7 @@ async def create(tx: asyncpg.Connection, payout_id: uuid.UUID, wanted: Wanted, *
     )
     if known is not None:
         return _payout(known)
-    entries = Entries(*await tx.fetchrow(_SUM_OPEN, account.account_id))
-    available_minor = balance.posted_credits - balance.posted_debits - balance.pending_debits
-    made = rules.draw(payout_id, wanted, entries, available_minor, at=at)
+    made = rules.draw(payout_id, wanted, balance.available_minor, at=at)
     await tx.execute(
         f"INSERT INTO payouts ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         made.payout_id,
@@ -102,18 +126,49 @@ async def create(tx: asyncpg.Connection, payout_id: uuid.UUID, wanted: Wanted, *
         made.currency,
         made.period,
         made.amount_minor,
-        made.line_count,
         made.status.value,
         made.bank_reference,
+        made.batch_id,
         made.created_at,
         made.settled_at,
     )
-    await tx.execute(_SAVE_LINES, account.account_id, made.payout_id)
+    await tx.execute(_SAVE_SPANS, account.account_id, made.payout_id)
     await audit.accept(tx, resource(made.payout_id))
     await ledger.let_owe(tx, account)
     await ledger.post(tx, [made.transfer], at=at)
     await failpoint("payment.payout.before_commit")
     return made
+
+
+async def send(tx: asyncpg.Connection, batch_id: uuid.UUID, request_id: str, period: str, *, at: datetime) -> Batch:
+    """Put the oldest payouts of a period that no bank was told of into a batch, or return the one of this key.
+
+    Which they are is decided by what they are, never by their place: one that was begun earlier and is stored later
+    waits for the next batch.
+
+    Raises:
+        NoPayoutPending: There are none; the key stays free.
+        IdempotencyKeyReused: The key was used for another period.
+    """
+    made = await tx.fetchval(
+        "INSERT INTO payout_batches (batch_id, request_id, period, created_at) VALUES ($1, $2, $3, $4)"
+        " ON CONFLICT (request_id) DO NOTHING RETURNING batch_id",
+        batch_id,
+        request_id,
+        period,
+        at,
+    )
+    if made is None:
+        known = Batch(*await tx.fetchrow(f"{_BATCH} b.request_id = $1", request_id))
+        if known.period != period:
+            raise IdempotencyKeyReused("this idempotency key was used before, with another body")
+        return known
+    sent = await tx.fetch(_SEND, batch_id, period, MAX_BATCH_PAYOUTS)
+    if not sent:
+        raise NoPayoutPending("no payout of the period waits for a bank", period=period)
+    await audit.accept(tx, f"payoutBatches/{batch_id}", audit.command(request_id))
+    await failpoint("payment.payout.before_commit")
+    return Batch(batch_id, period, len(sent), at)
 
 
 async def settle(
@@ -123,7 +178,7 @@ async def settle(
 
     Raises:
         PayoutNotFound: There is none.
-        PayoutSettled: It ended the other way.
+        PayoutNotSent, PayoutSettled: As `rules.settle` says.
     """
     row = await tx.fetchrow(f"SELECT {_COLUMNS} FROM payouts WHERE payout_id = $1 FOR UPDATE", payout_id)
     if row is None:
@@ -140,7 +195,7 @@ async def settle(
         after.settled_at,
     )
     if after.status is PayoutStatus.FAILED:
-        await tx.execute("UPDATE payout_lines SET live = false WHERE payout_id = $1", payout_id)
+        await tx.execute("UPDATE payout_spans SET live = false WHERE payout_id = $1", payout_id)
     await audit.accept(tx, resource(payout_id))
     await ledger.post(tx, [], [rules.resolution(after)], at=at)
     await failpoint("payment.payout.before_commit")
@@ -173,17 +228,15 @@ async def list_newest(
     return [_payout(row) for row in rows]
 
 
-async def list_pending(
-    connection: asyncpg.Connection, period: str, *, after: uuid.UUID | None, limit: int
-) -> list[Payout]:
-    """Return at most `limit` payouts of a period that no bank has sent, made after one, the oldest first."""
-    rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM payouts WHERE status = 'PENDING' AND period = $1"
-        " AND ($2::uuid IS NULL OR payout_id > $2) ORDER BY payout_id LIMIT $3",
-        period,
-        after,
-        limit,
-    )
+async def list_sent(connection: asyncpg.Connection, batch_id: uuid.UUID) -> list[Payout]:
+    """Return the payouts of a batch, at most `MAX_BATCH_PAYOUTS`, in the order in which they were made.
+
+    Raises:
+        PayoutBatchNotFound: There is none; no batch is empty.
+    """
+    rows = await connection.fetch(f"SELECT {_COLUMNS} FROM payouts WHERE batch_id = $1 ORDER BY payout_id", batch_id)
+    if not rows:
+        raise PayoutBatchNotFound("no such batch", batch_id=batch_id)
     return [_payout(row) for row in rows]
 
 

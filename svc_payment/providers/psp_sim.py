@@ -74,7 +74,7 @@ class PspSim:
         """Prepare the adapter; it connects with its first call.
 
         Args:
-            url: Where the provider is, as ``http://host:port``.
+            url: Where the provider is, as ``http://host:port``; a path there comes before the provider's own.
             api_key: The merchant's key.
             webhook_secrets: Returns the secrets that are valid now; asked for each notice.
             max_running: Calls at once, each with a connection.
@@ -84,7 +84,7 @@ class PspSim:
         self._turns = asyncio.Semaphore(max_running)
         self._calls = 0
         self._max_calls = max_running + max_waiting
-        self._url, self._api_key, self._max_running = url, api_key, max_running
+        self._url, self._api_key, self._max_running = url.rstrip("/"), api_key, max_running
         self._session: aiohttp.ClientSession | None = None
 
     async def authorize(
@@ -241,7 +241,7 @@ class PspSim:
             async with asyncio.timeout(timeout_seconds), self._turn():
                 sent = True
                 # A provider that sends us elsewhere, with the card token and the key in hand, is not followed.
-                async with self._http.request(method, path, json=content, allow_redirects=False) as reply:
+                async with self._http.request(method, self._url + path, json=content, allow_redirects=False) as reply:
                     return _success(reply.status, await _bounded(reply.content))
         except TimeoutError as problem:
             raise ProviderUnavailable("no answer in time", sent=sent) from problem
@@ -254,7 +254,6 @@ class PspSim:
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                self._url,
                 headers={"authorization": f"Bearer {self._api_key}", "accept-encoding": "identity"},
                 connector=aiohttp.TCPConnector(limit=self._max_running, keepalive_timeout=KEPT_SECONDS),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),  # every call has its own deadline

@@ -44,7 +44,7 @@ class Daily:
         self._currencies = currencies
 
     async def settle(self, provider_name: str, day: date, by: Command | None = None) -> Settled:
-        """Settle a day that is over, again if it was settled before; returns what was found.
+        """Settle a day that is over, again if it was settled before; returns what was found, and logs it.
 
         `by` is the command that asks for it, where somebody does.
 
@@ -72,7 +72,9 @@ class Daily:
         await self._db.transact(keep)
         await failpoint("payment.settlement.after_commit")
         async with self._db.hot_read() as connection:
-            return await store.get(connection, provider_name, day)
+            settled = await store.get(connection, provider_name, day)
+        _tell(provider_name, settled)
+        return settled
 
     async def run(self) -> None:
         """Settle every day that is over, once, for ever; one process of the package at a time."""
@@ -90,11 +92,10 @@ class Daily:
         settled = 0
         while day is not None and rules.is_over(day, self._clock.now() - GRACE):
             try:
-                found = await self.settle(provider_name, day)
+                await self.settle(provider_name, day)
             except ProviderUnavailable:
                 log.warning("a day waits for its provider's log", provider=provider_name, day=day.isoformat())
                 break
-            self._tell(provider_name, found)
             day, settled = day + timedelta(days=1), settled + 1
         return settled
 
@@ -118,11 +119,11 @@ class Daily:
                 known.setdefault(each.logged.payment_id, []).append(each)
         return known
 
-    def _tell(self, provider_name: str, settled: Settled) -> None:
-        open_ones = {kind: number for kind, number in settled.counts.items() if kind not in rules.HARMLESS}
-        say = log.error if open_ones else log.info
-        counts = {kind.lower(): number for kind, number in settled.counts.items()}
-        say("a day was settled", provider=provider_name, day=settled.day.isoformat(), **counts)
+
+def _tell(provider_name: str, settled: Settled) -> None:
+    say = log.info if is_reconciled(settled) else log.error
+    counts = {kind.lower(): number for kind, number in settled.counts.items()}
+    say("a day was settled", provider=provider_name, day=settled.day.isoformat(), **counts)
 
 
 def is_reconciled(settled: Settled) -> bool:

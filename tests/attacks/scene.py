@@ -86,6 +86,10 @@ class Victims:
     identity_id: str = field(default_factory=lambda: str(uuid4()))
     """A passkey and an identity elsewhere, which need a device and a provider: nobody has these."""
 
+    seller_id: str = ""
+    payout_id: str = ""
+    """A seller who sold something that has arrived, and what was set aside of it."""
+
     def lasting(self, signer: Signer) -> Victims:
         """Return the same with tokens that outlive the attack: theirs would end in the middle of it."""
         people = {name: getattr(self, name) for name in ("admin", "owner", "other", "guest")}
@@ -357,14 +361,27 @@ class Scene:
         answer = await self.ok("POST", "/v1/orders", body, token=person.token, key=str(uuid4()))
         return str(answer["order"]["orderId"])
 
-    async def product(self, units: int = STOCK_UNITS) -> tuple[str, str]:
+    async def product(self, units: int = STOCK_UNITS, **more: Any) -> tuple[str, str]:
         """Put a new product on the shelf, and return its SKU and its id."""
         sku, admin = f"ATK-{uuid4().hex[:10]}", self.victims.admin.token
-        product = {"title": f"Attacked {sku}", "variants": [{"sku": sku, "price": gbp(PRICE_MINOR)}]}
+        product = {"title": f"Attacked {sku}", "variants": [{"sku": sku, "price": gbp(PRICE_MINOR)}], **more}
         made = await self.ok("POST", "/v1/products", {"product": product}, token=admin)
         delivery = {"delta": units, "reason": "delivery", "requestId": str(uuid4())}
         await self.ok("POST", f"/v1/inventory/{sku}:adjust", delivery, token=admin)
         return sku, str(made["product"]["productId"])
+
+    async def paid_out(self, seller_id: str) -> str:
+        """Sell something of a seller, let it arrive, and return the payout of what is owed for it."""
+        sku, _ = await self.product(sellerId=seller_id)
+        admin = self.victims.admin.token
+        order_id = await self.order(await self.guest(PRICE_MINOR), lines=[{"sku": sku, "quantity": 1}])
+        for step in ("ship", "deliver"):
+            await self.at_rest()
+            await self.ok("POST", f"/v1/orders/{order_id}:{step}", {}, token=admin)
+        await self.at_rest()
+        body = {"sellerId": seller_id, "currencyCode": "GBP", "period": "2026-11"}
+        made = await self.ok("POST", "/v1/payouts", body, token=admin)
+        return str(made["payout"]["payoutId"])
 
     async def at_rest(self) -> None:
         """Wait until nothing of what was begun is under way.
@@ -435,6 +452,8 @@ async def opened(mesh: Mesh) -> Scene:
     order_id = await scene.order(owner, payment={"card": {"token": "tok_visa"}})
     saved = await scene.ok("POST", "/v1/users/me/addresses", {"address": ADDRESS}, token=owner.token)
     payment = await databases["svc_payment"].fetchval("SELECT payment_id FROM payments WHERE order_id = $1", order_id)
+    seller_id = str(uuid4())
+    payout_id = await scene.paid_out(seller_id)
     scene._victims = Victims(
         admin,
         owner,
@@ -446,6 +465,8 @@ async def opened(mesh: Mesh) -> Scene:
         str(payment),
         saved["address"]["addressId"],
         str(owner.claims["sid"]),
+        seller_id=seller_id,
+        payout_id=payout_id,
     )
     scene._victims = scene.victims.lasting(scene.signer)
     shopper = await scene.customer(POCKET_MINOR)

@@ -199,13 +199,15 @@ async def by_ticket(scene: Scene) -> Part:
                 request, due = broken.SerializeToString(), matrix.due_at_edge(method, who, ticket=True)
             what = f"{who.name} {method.full_name} with a ticket"
             cells.append(Cell(what, due, method.path, request, await token_of(scene, who)))
-    seller = scene.signer.token(roles=("customer", "seller"))
+    victims, seller = scene.victims, ("customer", "seller")
+    another, itself = scene.signer.token(roles=seller), scene.signer.token(roles=seller, sub=victims.seller_id)
     for name, hidden in matrix.SELLERS.items():
         method = next(each for each in CONTRACT.methods.values() if each.full_name == name)
         by_seller = "seller_id" in method.request_class.DESCRIPTOR.fields_by_name
-        about = {"seller_id": "house"} if by_seller else {"payout_id": str(uuid4())}
+        about = {"seller_id": victims.seller_id} if by_seller else {"payout_id": victims.payout_id}
         request = method.request_class(**about).SerializeToString()
-        cells.append(Cell(f"another seller {name}", hidden or ADMITTED, method.path, request, seller))
+        for who, token, due in (("another seller", another, hidden or ADMITTED), ("the seller", itself, ADMITTED)):
+            cells.append(Cell(f"{who} {name}", due, method.path, request, token))
     await asked(scene, part, cells)
     return part
 

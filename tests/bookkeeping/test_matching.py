@@ -11,7 +11,7 @@ import pytest
 from bookkeeping import books
 from bookkeeping.books import Books, Row
 from bookkeeping.invoices import CreditNote, Invoice, documents
-from bookkeeping.matching import NOT_IN_THE_SHOP, Held, ShopOrder, ShopRefund, hold
+from bookkeeping.matching import NOT_IN_THE_SHOP, Held, ShopOrder, ShopRefund, Window, hold
 from bookkeeping.returns import Purchases
 from tests.bookkeeping.files import AT, line
 
@@ -112,3 +112,65 @@ def test_an_invoice_of_nothing_is_looked_for_nowhere() -> None:
     assert isinstance(made[0], Invoice) and not made[0].orderable
     held = hold(made, [])
     assert (("NOTHING_TO_PAY",), ()) == (tuple(each.refusal for each in held.placed), held.doubts)
+
+
+MAY = AT + timedelta(days=30)
+BOUGHT = documents([line("1", quantity=10)])
+GIVEN_BACK = documents([line("C3", quantity=-4, at=MAY)])
+
+
+def of_may(*refunds: ShopRefund, file_begins_in_may: bool = False) -> Held:
+    """The books of May, with an order of April that the shop refunded like this."""
+    april = ShopOrder("one", "invoice-1", AT, 1500, refunds=refunds)
+    earlier = [] if file_begins_in_may else BOUGHT
+    return hold(GIVEN_BACK, [april], earlier=earlier, window=Window(since=MAY))
+
+
+def test_goods_go_back_of_what_was_bought_before_the_time():
+    """The order is none of the time, and its refund is."""
+    held = of_may(ShopRefund(MAY, 600))
+    assert ([], [600]) == ([*held.placed], [each.amount_minor for each in held.returned])
+    assert ((), (), ()) == (held.leftovers, held.doubts, held.beyond)
+
+
+@pytest.mark.parametrize(
+    ("refunds", "doubts", "beyond"),
+    [
+        ([], ["C3"], ()),
+        ([600, 600, 600], [], (Row("beyond", "refunds that the file does not have", 2, -12_000),)),
+        ([599], ["C3"], ()),
+    ],
+)
+def test_how_often_and_how_much_the_shop_refunded_of_an_earlier_order_is_seen(refunds, doubts, beyond):
+    """Never, three times, or a penny less."""
+    held = of_may(*(ShopRefund(MAY, amount) for amount in refunds))
+    assert (doubts, beyond) == ([each.document for each in held.doubts], held.beyond)
+
+
+@pytest.mark.parametrize("refunds", [0, 1, 3])
+def test_a_file_that_begins_with_the_time_leaves_a_doubt(refunds):
+    """It can't say what was bought before, and the shop's refunds are not its own."""
+    held = of_may(*[ShopRefund(MAY, 600)] * refunds, file_begins_in_may=True)
+    assert ["C3"] == [each.document for each in held.doubts]
+    assert refunds == sum(row.count for row in held.beyond)
+
+
+def test_what_was_refunded_outside_of_the_time_is_none_of_it():
+    """Nor is what went back before taken for what goes back now: it is gone."""
+    before = ShopRefund(MAY - timedelta(days=1), 900)
+    assert () == of_may(ShopRefund(MAY, 600), before).beyond
+
+    earlier = [*BOUGHT, *documents([line("C2", quantity=-8, at=before.at)])]
+    april = ShopOrder("one", "invoice-1", AT, 1500, refunds=(before, ShopRefund(MAY, 300)))
+    held = hold(GIVEN_BACK, [april], earlier=earlier, window=Window(since=MAY))
+    assert ([300], ["C3"]) == ([each.amount_minor for each in held.returned], [each.document for each in held.doubts])
+
+
+def test_an_order_that_was_imported_twice_is_told():
+    """One of the two is the file's, and what went back of the other is none of it."""
+    twin = replace(shop_of()[0], order_id="twin")
+    held = hold(MADE, [*shop_of(), twin])
+    assert (
+        Row("beyond", "orders that the file does not have", 1, 19_000),
+        Row("beyond", "refunds that the file does not have", 2, -7_000),
+    ) == held.beyond

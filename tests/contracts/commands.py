@@ -487,10 +487,16 @@ async def create_payout(world: World) -> Asked:
     return await a_payout(world)
 
 
+@accepted(PAYOUTS, "CreatePayoutBatch")
+async def create_payout_batch(world: World) -> Asked:
+    await (await a_payout(world)).send(world)
+    return asked(PAYOUTS, "CreatePayoutBatch", ADMIN, period="2026-11", request_id=uuid4().hex)
+
+
 @accepted(PAYOUTS, "SettlePayout")
 async def settle_payout(world: World) -> Asked:
     made = (await (await a_payout(world)).send(world)).payout
-    return asked(PAYOUTS, "SettlePayout", ADMIN, payout_id=made.payout_id, status=2)
+    return asked(PAYOUTS, "SettlePayout", ADMIN, payout_id=made.payout_id, status=4)
 
 
 @accepted(WALLETS, "TopUpWallet")

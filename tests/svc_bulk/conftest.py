@@ -56,11 +56,18 @@ class Sold(sales_service_pb2_grpc.SalesServiceServicer):
         self.imported_asked: list[sales_service_pb2.ListImportedOrdersRequest] = []
 
     async def ListImportedOrders(self, request: Any, context: Any) -> sales_service_pb2.ListImportedOrdersResponse:
-        """One order a page."""
+        """One order of the time a page."""
         self.imported_asked.append(request)
+        since, until = request.from_time.ToDatetime(), request.to_time.ToDatetime()
+        found = [
+            each
+            for each in self.imported
+            if since <= each.effective_time.ToDatetime()
+            and (each.effective_time.ToDatetime() < until or not request.HasField("to_time"))
+        ]
         here = int(request.page_token or 0)
-        more = str(here + 1) if here + 1 < len(self.imported) else ""
-        return sales_service_pb2.ListImportedOrdersResponse(orders=self.imported[here : here + 1], next_page_token=more)
+        more = str(here + 1) if here + 1 < len(found) else ""
+        return sales_service_pb2.ListImportedOrdersResponse(orders=found[here : here + 1], next_page_token=more)
 
     async def SumSales(self, request: Any, context: Any) -> sales_service_pb2.SumSalesResponse:
         self.asked.append(request)

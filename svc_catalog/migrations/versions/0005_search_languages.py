@@ -24,8 +24,8 @@ STATEMENTS = (
     """,
     "CREATE UNIQUE INDEX search_languages_one_is_current ON search_languages (is_current) WHERE is_current",
     "INSERT INTO search_languages (language, is_current) VALUES ('english', true)",
-    # Immutable as far as a generated column asks: what a dictionary makes of a word changes with a new Postgres at
-    # most, and then the data is made again.
+    # Immutable but for its dictionaries: what one makes of a word changes with a new Postgres at most, and then the
+    # data is made again.
     """
     CREATE FUNCTION search_document(language text, title text, description text) RETURNS tsvector
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
@@ -33,14 +33,27 @@ STATEMENTS = (
             || setweight(to_tsvector(('pg_catalog.' || language)::regconfig, description), 'B')
     $$
     """,
+    # The data stays as it is, with its index: it was made in English, by the same words. Now a trigger makes it:
+    # another expression of the column would have every product written anew, and none read meanwhile. Nor is any
+    # looked at for the foreign key: all are in the language of the default.
     """
     ALTER TABLE products
-        ADD COLUMN search_language text COLLATE "C" NOT NULL DEFAULT 'english' REFERENCES search_languages
+        ADD COLUMN search_language text COLLATE "C" NOT NULL DEFAULT 'english',
+        ADD CONSTRAINT products_search_language_fkey
+            FOREIGN KEY (search_language) REFERENCES search_languages NOT VALID
     """,
-    # The same data as before: the table is written anew, and has its index all the while.
+    "ALTER TABLE products ALTER COLUMN search DROP EXPRESSION",
     """
-    ALTER TABLE products ALTER COLUMN search
-        SET EXPRESSION AS (search_document(search_language, title, description))
+    CREATE FUNCTION make_search_data() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        NEW.search := search_document(NEW.search_language, NEW.title, NEW.description);
+        RETURN NEW;
+    END
+    $$
+    """,
+    """
+    CREATE TRIGGER products_search_data BEFORE INSERT OR UPDATE OF search_language, title, description ON products
+        FOR EACH ROW EXECUTE FUNCTION make_search_data()
     """,
 )
 

@@ -75,11 +75,11 @@ add_all(
         "support watches an order with a ticket": Ask(
             HIDDEN, "GET", f"{ORDER}:watch", who="role:support", headers=with_ticket(TICKET)
         ),
-        "a seller reads the balance of the house": Ask(
-            "404 ACCOUNT_NOT_FOUND", "GET", "/v1/sellers/house/balance", who="role:seller"
+        "a seller reads the balance of another": Ask(
+            "404 ACCOUNT_NOT_FOUND", "GET", "/v1/sellers/{seller_id}/balance", who="role:seller"
         ),
-        "a seller reads the shares of the house": Ask(
-            "404 ACCOUNT_NOT_FOUND", "GET", "/v1/sellers/house/shares", who="role:seller"
+        "a seller reads the shares of another": Ask(
+            "404 ACCOUNT_NOT_FOUND", "GET", "/v1/sellers/{seller_id}/shares", who="role:seller"
         ),
         "a seller reads the stock": Ask("403 ACCESS_DENIED", "GET", "/v1/inventory/{sku}", who="role:seller"),
     },

@@ -7,6 +7,8 @@ from csv import reader
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from bookkeeping.file import COLUMNS
 from mesh.refusals import Refusal
 from mesh.seams import failpoints
@@ -35,14 +37,13 @@ def gbp(minor: int) -> money_pb2.Money:
     return money_pb2.Money(currency_code="GBP", minor_units=minor)
 
 
-def order(number: str, minor: int, refunds: Sequence[int] = (), **more: Any) -> pb.ImportedOrder:
+def order(number: str, minor: int, refunds: Sequence[int] = (), at: datetime = AT, **more: Any) -> pb.ImportedOrder:
     wired = pb.ImportedOrder(
         order_id=f"order {number}",
         request_id=f"invoice-{number}",
-        total=gbp(minor),
-        **{"status": order_pb2.ORDER_STATUS_CONFIRMED, **more},
+        **{"status": order_pb2.ORDER_STATUS_CONFIRMED, "total": gbp(minor), **more},
     )
-    wired.effective_time.FromDatetime(AT)
+    wired.effective_time.FromDatetime(at)
     for amount in refunds:
         wired.refunds.add(amount=gbp(amount)).effective_time.FromDatetime(LATER)
     return wired
@@ -118,7 +119,77 @@ async def test_a_part_of_a_file_is_a_time_of_it(bulk: Bulk):
     rows = await table_of(bulk, done)
     assert "-2.500" == rows["returns unmatched: goods, more came back than was bought here"]
     assert "-2.500" == rows["cancellation of an earlier invoice: goods"]
-    assert [(5, "ROW_INVALID")] == await bulk.problems(done.operation_id)
+    assert [(3, "ROW_UNRECONCILED"), (5, "ROW_INVALID")] == await bulk.problems(done.operation_id)
+
+
+async def sentence_of(bulk: Bulk, operation: Any) -> str:
+    """What the page says of the books."""
+    [page] = [each for each in operation.files if each.name == "reconciliation.html"]
+    return (await bulk.read(page)).partition("<p>The books ")[2].partition("</p>")[0]
+
+
+async def test_books_of_a_time_close_over_what_the_shop_has_of_it(bulk: Bulk):
+    """A file that was cut off is held against all of the time that was asked for, and not of what is left of it."""
+    evening = AT + timedelta(hours=9)
+    bulk.sold.imported = [order("1", 500), order("2", 26), order("8", 900, at=evening), order("9", 1, at=LATER)]
+    bulk.sold.imported_asked = []
+    file = {"file_id": await bulk.file(csv(COLUMNS, *ROWS[:2]))}
+    alone = await bulk.do(reconciliation=file)
+    assert (await sentence_of(bulk, alone)).startswith("close: 2 lines")
+
+    midnight = AT.replace(hour=0, minute=0)
+    done = await bulk.do(reconciliation={**file, "from_time": midnight, "to_time": midnight + timedelta(1)})
+    said = await sentence_of(bulk, done)
+    assert said.startswith("do not close: 2 lines") and said.endswith(
+        "1 orders and refunds of the shop that the file does not have"
+    )
+    assert "9.000" == (await table_of(bulk, done))["orders that the file does not have"]
+
+    nothing = {"from_time": midnight + timedelta(2), "to_time": midnight + timedelta(3)}
+    assert (await sentence_of(bulk, await bulk.do(reconciliation={**file, **nothing}))).startswith("close: 0 lines")
+    bulk.sold.imported.append(order("10", 1, at=midnight + timedelta(2, 60)))
+    lost = await bulk.do(reconciliation={**file, **nothing})
+    assert (await sentence_of(bulk, lost)).startswith("do not close: 0 lines")
+
+
+async def test_an_order_that_was_imported_twice_keeps_the_books_open(bulk: Bulk):
+    """Its twin has its key and its time."""
+    first = order("1", 500, [250])
+    twin = order("1", 500)
+    twin.order_id = "order 1 again"
+    bulk.sold.imported = [first, twin, order("2", 26)]
+    done = await bulk.do(reconciliation={"file_id": await bulk.file(csv(COLUMNS, *ROWS))})
+    assert (await sentence_of(bulk, done)).startswith("do not close: 4 lines")
+    assert "5.000" == (await table_of(bulk, done))["orders that the file does not have"]
+
+
+async def test_orders_in_another_currency_are_told(bulk: Bulk):
+    """They are none of the file's, and no sum of pounds has them."""
+    euros = money_pb2.Money(currency_code="EUR", minor_units=500)
+    bulk.sold.imported = [order("1", 500, [250]), order("2", 26), order("7", 0, total=euros)]
+    done = await bulk.do(reconciliation={"file_id": await bulk.file(csv(COLUMNS, *ROWS))})
+    assert (await sentence_of(bulk, done)).startswith("do not close: 4 lines")
+    [table] = [each for each in done.files if each.name == "reconciliation.csv"]
+    assert ["beyond", "orders in EUR, which the file is not in", "1", "0.000"] in list(
+        reader((await bulk.read(table)).splitlines())
+    )
+
+
+@pytest.mark.parametrize(("refunds", "said"), [([250], "close"), ([], "do not close"), ([250] * 3, "do not close")])
+async def test_the_books_of_a_time_know_what_was_bought_before(bulk: Bulk, refunds: list[int], said: str):
+    """A credit note of the time is held against the order of before, and what the shop refunded of it in the time."""
+    bulk.sold.imported = [order("1", 500, refunds), order("2", 26)]
+    done = await bulk.do(
+        reconciliation={
+            "file_id": await bulk.file(csv(COLUMNS, *ROWS)),
+            "from_time": LATER,
+            "to_time": LATER + timedelta(1),
+        }
+    )
+    assert (await sentence_of(bulk, done)).startswith(f"{said}: 1 lines")
+    rows = await table_of(bulk, done)
+    assert ("0.000", "0.000") == (rows["orders"], rows["difference"])
+    assert ("-2.500" if refunds else "0.000") == rows["refunds"]
 
 
 async def test_a_file_that_is_none_of_a_shop_ends_the_operation(bulk: Bulk):

@@ -23,9 +23,10 @@ def gbp(minor: int) -> money_pb2.Money:
 
 
 class Settlements:
-    """Answers each day, and refuses those that a test says."""
+    """Answers each day, refuses those that a test says, and finds a difference on others."""
 
-    def __init__(self, **refusals: Refusal) -> None:
+    def __init__(self, *differing: str, **refusals: Refusal) -> None:
+        self.differing = differing
         self.refusals = refusals
         self.asked: list[str] = []
 
@@ -34,6 +35,11 @@ class Settlements:
         if refusal := self.refusals.pop(f"day{request.date[-1]}", None):
             raise refusal
         side = settlement_pb2.SettlementSide(captured=gbp(500), refunded=gbp(20))
+        if request.date not in self.differing:
+            same = settlement_pb2.SettlementTotals(theirs=side, ours=side, difference=gbp(0))
+            return pb.ResettleDayResponse(
+                settlement=settlement_pb2.Settlement(date=request.date, totals=[same], reconciled=True)
+            )
         ours = settlement_pb2.SettlementSide(captured=gbp(400), refunded=gbp(20))
         totals = settlement_pb2.SettlementTotals(theirs=side, ours=ours, difference=gbp(100))
         count = settlement_pb2.SettlementCount(kind=1, differences=1)
@@ -53,19 +59,20 @@ async def settled(bulk: Bulk, settlements: Settlements, tries: int = 1) -> Any:
 
 
 async def test_each_day_is_a_row_and_one_that_is_not_over_is_told(bulk: Bulk):
-    """With the number of the day; the next one goes on."""
-    done = await settled(bulk, Settlements(day3=SettlementDayOpen("2026-05-03 is not over")))
+    """With the number of the day; the next one goes on. So is one that was settled and does not reconcile."""
+    done = await settled(bulk, Settlements("2026-05-02", day3=SettlementDayOpen("2026-05-03 is not over")))
 
-    assert (State.OPERATION_STATE_SUCCEEDED, 4, 3, 1) == (
+    assert (State.OPERATION_STATE_SUCCEEDED, 4, 2, 2) == (
         done.state,
         done.progress.rows_done,
         done.progress.updated,
         done.progress.refused,
     )
-    assert [(3, "SETTLEMENT_DAY_OPEN")] == await bulk.problems(done.operation_id)
+    assert [(2, "ROW_UNRECONCILED"), (3, "SETTLEMENT_DAY_OPEN")] == await bulk.problems(done.operation_id)
     header, *rows = (await bulk.read(done.files[0])).splitlines()
     assert ",".join(COLUMNS) == header
-    assert [f"2026-05-0{day},GBP,500,20,400,20,100,1,no" for day in (1, 2, 4)] == rows
+    same = "GBP,500,20,500,20,0,0,yes"
+    assert [f"2026-05-01,{same}", "2026-05-02,GBP,500,20,400,20,100,1,no", f"2026-05-04,{same}"] == rows
 
 
 async def test_a_provider_that_is_away_is_asked_again_and_a_worker_that_died_goes_on(bulk: Bulk):

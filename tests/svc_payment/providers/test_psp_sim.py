@@ -201,9 +201,12 @@ GOOD_REPLY = {
 
 @contextlib.asynccontextmanager
 async def liar(
-    replies: list[str], *, status_code: int = 200, asked_for: list[str] | None = None, **headers: str
+    replies: list[str], *, status_code: int = 200, asked_for: list[str] | None = None, path: str = "", **headers: str
 ) -> AsyncIterator[PspSim]:
-    """Serve a provider that answers the first of `replies` to everything; what it was asked for is kept."""
+    """Serve a provider that answers the first of `replies` to everything; what it was asked for is kept.
+
+    `path` stands in its address, before its own.
+    """
 
     async def answer(request: Request) -> Response:
         if asked_for is not None:
@@ -214,7 +217,8 @@ async def liar(
     server = uvicorn.Server(
         uvicorn.Config(Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])]), log_config=None)
     )
-    provider = PspSim(f"http://127.0.0.1:{bound.getsockname()[1]}", api_key=API_KEY, webhook_secrets=lambda: SECRETS)
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}{path}"
+    provider = PspSim(url, api_key=API_KEY, webhook_secrets=lambda: SECRETS)
     async with running.serve(server, bound):
         yield provider
         await provider.close()
@@ -240,6 +244,16 @@ async def test_nobody_is_followed_elsewhere():
             await provider.authorize(asked("p1"))
     assert unknown.value.sent
     assert ["/v1/payments"] == seen
+
+
+@pytest.mark.parametrize("path", ["", "/", "/acme/psp", "/acme/psp/"])
+async def test_a_provider_behind_a_gateway_is_asked_below_its_path(path):
+    """With or without the last stroke."""
+    seen: list[str] = []
+    async with liar([""], status_code=503, asked_for=seen, path=path) as provider:
+        with pytest.raises(ProviderUnavailable):
+            await provider.authorize(asked("p1"))
+    assert [f"{path.rstrip('/')}/v1/payments"] == seen
 
 
 async def test_a_reply_without_an_end_is_none():

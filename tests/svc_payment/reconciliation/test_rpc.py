@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ from uuid import uuid4
 import grpc
 import pytest
 
-from mesh import pages
+from mesh import pages, telemetry
 from mesh.seams import ManualClock
 from svc_payment.providers.interface import Logged, LoggedKind
 from svc_payment.reconciliation import store
@@ -118,6 +120,20 @@ async def refunds(db, order_id: str) -> int:
         return await connection.fetchval(
             "SELECT count(*) FROM refunds WHERE status = 'DONE' AND order_id = $1", order_id
         )
+
+
+@pytest.mark.parametrize("differs", [False, True])
+async def test_a_day_is_logged_whoever_settles_it(tomorrow, provider, monkeypatch, differs):
+    """As an error where it does not reconcile: a job that settles days again hides nothing."""
+    lines: list[str] = []
+    monkeypatch.setattr(telemetry.SINK, "stream", SimpleNamespace(write=lines.append, flush=lambda: None))
+    monkeypatch.setattr(telemetry.SINK, "level", logging.INFO)  # another test's process may have set its own
+    if differs:
+        monkeypatch.setattr(provider, "log", [*provider.log, strange(77)])
+    request = pb.ResettleDayRequest(provider="psp_sim", date=str(today()))
+    await tomorrow.settlements.ResettleDay(request, metadata=as_service("svc_bulk"))
+    [said] = [json.loads(line) for line in "".join(lines).splitlines() if "a day was settled" in line]
+    assert ("ERROR" if differs else "INFO") == said["level"].upper()
 
 
 async def test_every_difference_is_listed_with_its_kind(till, tomorrow, provider):

@@ -26,19 +26,21 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from titan.type.v1 import money_pb2 as titan_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtitan/payment/v1/payout.proto\x12\x10titan.payment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\x9d\x02\n\x06Payout\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x11\n\tseller_id\x18\x02 \x01(\t\x12\x0e\n\x06period\x18\x03 \x01(\t\x12$\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12.\n\x06status\x18\x05 \x01(\x0e\x32\x1e.titan.payment.v1.PayoutStatus\x12\r\n\x05lines\x18\x06 \x01(\x05\x12\x16\n\x0e\x62\x61nk_reference\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bsettle_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\nPayoutLine\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12$\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\rPayableSeller\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12%\n\x07payable\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money*z\n\x0cPayoutStatus\x12\x1d\n\x19PAYOUT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15PAYOUT_STATUS_PENDING\x10\x01\x12\x16\n\x12PAYOUT_STATUS_PAID\x10\x02\x12\x18\n\x14PAYOUT_STATUS_FAILED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtitan/payment/v1/payout.proto\x12\x10titan.payment.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19titan/type/v1/money.proto\"\xa0\x02\n\x06Payout\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x11\n\tseller_id\x18\x02 \x01(\t\x12\x0e\n\x06period\x18\x03 \x01(\t\x12$\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12.\n\x06status\x18\x05 \x01(\x0e\x32\x1e.titan.payment.v1.PayoutStatus\x12\x10\n\x08\x62\x61tch_id\x18\x06 \x01(\t\x12\x16\n\x0e\x62\x61nk_reference\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bsettle_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x0bPayoutBatch\x12\x10\n\x08\x62\x61tch_id\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x0f\n\x07payouts\x18\x03 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x98\x01\n\nPayoutLine\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x10\n\x08order_id\x18\x03 \x01(\t\x12$\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x14.titan.type.v1.Money\x12/\n\x0brecord_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\rPayableSeller\x12\x11\n\tseller_id\x18\x01 \x01(\t\x12%\n\x07payable\x18\x02 \x01(\x0b\x32\x14.titan.type.v1.Money*\x92\x01\n\x0cPayoutStatus\x12\x1d\n\x19PAYOUT_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15PAYOUT_STATUS_PENDING\x10\x01\x12\x16\n\x12PAYOUT_STATUS_SENT\x10\x02\x12\x16\n\x12PAYOUT_STATUS_PAID\x10\x03\x12\x18\n\x14PAYOUT_STATUS_FAILED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'titan.payment.v1.payout_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PAYOUTSTATUS']._serialized_start=629
-  _globals['_PAYOUTSTATUS']._serialized_end=751
+  _globals['_PAYOUTSTATUS']._serialized_start=748
+  _globals['_PAYOUTSTATUS']._serialized_end=894
   _globals['_PAYOUT']._serialized_start=112
-  _globals['_PAYOUT']._serialized_end=397
-  _globals['_PAYOUTLINE']._serialized_start=400
-  _globals['_PAYOUTLINE']._serialized_end=552
-  _globals['_PAYABLESELLER']._serialized_start=554
-  _globals['_PAYABLESELLER']._serialized_end=627
+  _globals['_PAYOUT']._serialized_end=400
+  _globals['_PAYOUTBATCH']._serialized_start=402
+  _globals['_PAYOUTBATCH']._serialized_end=515
+  _globals['_PAYOUTLINE']._serialized_start=518
+  _globals['_PAYOUTLINE']._serialized_end=670
+  _globals['_PAYABLESELLER']._serialized_start=672
+  _globals['_PAYABLESELLER']._serialized_end=745
 # @@protoc_insertion_point(module_scope)

@@ -14,21 +14,23 @@ class PayoutStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PAYOUT_STATUS_UNSPECIFIED: _ClassVar[PayoutStatus]
     PAYOUT_STATUS_PENDING: _ClassVar[PayoutStatus]
+    PAYOUT_STATUS_SENT: _ClassVar[PayoutStatus]
     PAYOUT_STATUS_PAID: _ClassVar[PayoutStatus]
     PAYOUT_STATUS_FAILED: _ClassVar[PayoutStatus]
 PAYOUT_STATUS_UNSPECIFIED: PayoutStatus
 PAYOUT_STATUS_PENDING: PayoutStatus
+PAYOUT_STATUS_SENT: PayoutStatus
 PAYOUT_STATUS_PAID: PayoutStatus
 PAYOUT_STATUS_FAILED: PayoutStatus
 
 class Payout(_message.Message):
-    __slots__ = ("payout_id", "seller_id", "period", "amount", "status", "lines", "bank_reference", "create_time", "settle_time")
+    __slots__ = ("payout_id", "seller_id", "period", "amount", "status", "batch_id", "bank_reference", "create_time", "settle_time")
     PAYOUT_ID_FIELD_NUMBER: _ClassVar[int]
     SELLER_ID_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
-    LINES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_ID_FIELD_NUMBER: _ClassVar[int]
     BANK_REFERENCE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     SETTLE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -37,11 +39,23 @@ class Payout(_message.Message):
     period: str
     amount: _money_pb2.Money
     status: PayoutStatus
-    lines: int
+    batch_id: str
     bank_reference: str
     create_time: _timestamp_pb2.Timestamp
     settle_time: _timestamp_pb2.Timestamp
-    def __init__(self, payout_id: _Optional[str] = ..., seller_id: _Optional[str] = ..., period: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., status: _Optional[_Union[PayoutStatus, str]] = ..., lines: _Optional[int] = ..., bank_reference: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, payout_id: _Optional[str] = ..., seller_id: _Optional[str] = ..., period: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., status: _Optional[_Union[PayoutStatus, str]] = ..., batch_id: _Optional[str] = ..., bank_reference: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settle_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PayoutBatch(_message.Message):
+    __slots__ = ("batch_id", "period", "payouts", "create_time")
+    BATCH_ID_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    PAYOUTS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    batch_id: str
+    period: str
+    payouts: int
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, batch_id: _Optional[str] = ..., period: _Optional[str] = ..., payouts: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PayoutLine(_message.Message):
     __slots__ = ("transfer_id", "kind", "order_id", "amount", "record_time")

@@ -29,7 +29,7 @@ from titan.options.v1 import options_pb2 as titan_dot_options_dot_v1_dot_options
 from titan.payment.v1 import payout_pb2 as titan_dot_payment_dot_v1_dot_payout__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/payment/v1/payout_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1dtitan/payment/v1/payout.proto\"\xbe\x01\n\x13\x43reatePayoutRequest\x12.\n\tseller_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\r^[!-~]{1,64}$Z\x05house\x12(\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12M\n\x06period\x18\x03 \x01(\tB=\xbaH:r826^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$\"@\n\x14\x43reatePayoutResponse\x12(\n\x06payout\x18\x01 \x01(\x0b\x32\x18.titan.payment.v1.Payout\"\x9e\x01\n\x13SettlePayoutRequest\x12\x1b\n\tpayout_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x06status\x18\x02 \x01(\x0e\x32\x1e.titan.payment.v1.PayoutStatusB\x0c\xbaH\t\x82\x01\x06\x10\x01\x18\x02\x18\x03\x12,\n\x0e\x62\x61nk_reference\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"@\n\x14SettlePayoutResponse\x12(\n\x06payout\x18\x01 \x01(\x0b\x32\x18.titan.payment.v1.Payout\"W\n\x19ListPayableSellersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"g\n\x1aListPayableSellersResponse\x12\x30\n\x07sellers\x18\x01 \x03(\x0b\x32\x1f.titan.payment.v1.PayableSeller\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"y\n\x12ListPayoutsRequest\x12\'\n\tseller_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[!-~]{1,64}$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"Y\n\x13ListPayoutsResponse\x12)\n\x07payouts\x18\x01 \x03(\x0b\x32\x18.titan.payment.v1.Payout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"q\n\x16ListPayoutLinesRequest\x12\x1b\n\tpayout_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"_\n\x17ListPayoutLinesResponse\x12+\n\x05lines\x18\x01 \x03(\x0b\x32\x1c.titan.payment.v1.PayoutLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x13ReadBankFileRequest\x12M\n\x06period\x18\x01 \x01(\tB=\xbaH:r826^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$\x12$\n\x0f\x61\x66ter_payout_id\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\":\n\x14ReadBankFileResponse\x12\"\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody2\xd5\x07\n\rPayoutService\x12\x8c\x01\n\x0c\x43reatePayout\x12%.titan.payment.v1.CreatePayoutRequest\x1a&.titan.payment.v1.CreatePayoutResponse\"-\x90\x02\x02\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/payouts:\x01*\x12\x9f\x01\n\x0cSettlePayout\x12%.titan.payment.v1.SettlePayoutRequest\x1a&.titan.payment.v1.SettlePayoutResponse\"@\x90\x02\x02\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02#\"\x1e/v1/payouts/{payout_id}:settle:\x01*\x12\xa3\x01\n\x12ListPayableSellers\x12+.titan.payment.v1.ListPayableSellersRequest\x1a,.titan.payment.v1.ListPayableSellersResponse\"2\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/payouts:payable\x12\xa2\x01\n\x0bListPayouts\x12$.titan.payment.v1.ListPayoutsRequest\x1a%.titan.payment.v1.ListPayoutsResponse\"F\x90\x02\x01\xaa\xbb\x18\x18\x1a\x05\x61\x64min\x1a\x07\x66inance\x1a\x06seller\x82\xd3\xe4\x93\x02!\x12\x1f/v1/sellers/{seller_id}/payouts\x12\xac\x01\n\x0fListPayoutLines\x12(.titan.payment.v1.ListPayoutLinesRequest\x1a).titan.payment.v1.ListPayoutLinesResponse\"D\x90\x02\x01\xaa\xbb\x18\x18\x1a\x05\x61\x64min\x1a\x07\x66inance\x1a\x06seller\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/payouts/{payout_id}/lines\x12\x98\x01\n\x0cReadBankFile\x12%.titan.payment.v1.ReadBankFileRequest\x1a&.titan.payment.v1.ReadBankFileResponse\"9\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02\x1c\x12\x14/v1/payouts:bankFileb\x04\x62odyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%titan/payment/v1/payout_service.proto\x12\x10titan.payment.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1etitan/options/v1/options.proto\x1a\x1dtitan/payment/v1/payout.proto\"\xbe\x01\n\x13\x43reatePayoutRequest\x12.\n\tseller_id\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\r^[!-~]{1,64}$Z\x05house\x12(\n\rcurrency_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[A-Z]{3}$\x12M\n\x06period\x18\x03 \x01(\tB=\xbaH:r826^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$\"@\n\x14\x43reatePayoutResponse\x12(\n\x06payout\x18\x01 \x01(\x0b\x32\x18.titan.payment.v1.Payout\"\x93\x01\n\x18\x43reatePayoutBatchRequest\x12M\n\x06period\x18\x01 \x01(\tB=\xbaH:r826^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$\x12(\n\nrequest_id\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x10\x01\x18\x80\x01\x32\x08^[!-~]*$\"I\n\x19\x43reatePayoutBatchResponse\x12,\n\x05\x62\x61tch\x18\x01 \x01(\x0b\x32\x1d.titan.payment.v1.PayoutBatch\"1\n\x13ReadBankFileRequest\x12\x1a\n\x08\x62\x61tch_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\":\n\x14ReadBankFileResponse\x12\"\n\x04\x62ody\x18\x01 \x01(\x0b\x32\x14.google.api.HttpBody\"\x9e\x01\n\x13SettlePayoutRequest\x12\x1b\n\tpayout_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12<\n\x06status\x18\x02 \x01(\x0e\x32\x1e.titan.payment.v1.PayoutStatusB\x0c\xbaH\t\x82\x01\x06\x10\x01\x18\x03\x18\x04\x12,\n\x0e\x62\x61nk_reference\x18\x03 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[ -~]{0,64}$\"@\n\x14SettlePayoutResponse\x12(\n\x06payout\x18\x01 \x01(\x0b\x32\x18.titan.payment.v1.Payout\"W\n\x19ListPayableSellersRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"g\n\x1aListPayableSellersResponse\x12\x30\n\x07sellers\x18\x01 \x03(\x0b\x32\x1f.titan.payment.v1.PayableSeller\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"y\n\x12ListPayoutsRequest\x12\'\n\tseller_id\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[!-~]{1,64}$\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"Y\n\x13ListPayoutsResponse\x12)\n\x07payouts\x18\x01 \x03(\x0b\x32\x18.titan.payment.v1.Payout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"q\n\x16ListPayoutLinesRequest\x12\x1b\n\tpayout_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\tpage_size\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04\"_\n\x17ListPayoutLinesResponse\x12+\n\x05lines\x18\x01 \x03(\x0b\x32\x1c.titan.payment.v1.PayoutLine\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x9f\t\n\rPayoutService\x12\x96\x01\n\x0c\x43reatePayout\x12%.titan.payment.v1.CreatePayoutRequest\x1a&.titan.payment.v1.CreatePayoutResponse\"7\x90\x02\x02\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x06\x08\x88\'\x10\x90N\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/payouts:\x01*\x12\xac\x01\n\x11\x43reatePayoutBatch\x12*.titan.payment.v1.CreatePayoutBatchRequest\x1a+.titan.payment.v1.CreatePayoutBatchResponse\">\x90\x02\x02\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\xb2\xbb\x18\x07\x08\x90N\x10\xb0\xea\x01\x82\xd3\xe4\x93\x02\x16\"\x11/v1/payoutBatches:\x01*\x12\xa9\x01\n\x0cReadBankFile\x12%.titan.payment.v1.ReadBankFileRequest\x1a&.titan.payment.v1.ReadBankFileResponse\"J\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02-\x12%/v1/payoutBatches/{batch_id}:bankFileb\x04\x62ody\x12\x9f\x01\n\x0cSettlePayout\x12%.titan.payment.v1.SettlePayoutRequest\x1a&.titan.payment.v1.SettlePayoutResponse\"@\x90\x02\x02\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02#\"\x1e/v1/payouts/{payout_id}:settle:\x01*\x12\xa3\x01\n\x12ListPayableSellers\x12+.titan.payment.v1.ListPayableSellersRequest\x1a,.titan.payment.v1.ListPayableSellersResponse\"2\x90\x02\x01\xaa\xbb\x18\x10\x1a\x05\x61\x64min\x1a\x07\x66inance\x82\xd3\xe4\x93\x02\x15\x12\x13/v1/payouts:payable\x12\xa2\x01\n\x0bListPayouts\x12$.titan.payment.v1.ListPayoutsRequest\x1a%.titan.payment.v1.ListPayoutsResponse\"F\x90\x02\x01\xaa\xbb\x18\x18\x1a\x05\x61\x64min\x1a\x07\x66inance\x1a\x06seller\x82\xd3\xe4\x93\x02!\x12\x1f/v1/sellers/{seller_id}/payouts\x12\xac\x01\n\x0fListPayoutLines\x12(.titan.payment.v1.ListPayoutLinesRequest\x1a).titan.payment.v1.ListPayoutLinesResponse\"D\x90\x02\x01\xaa\xbb\x18\x18\x1a\x05\x61\x64min\x1a\x07\x66inance\x1a\x06seller\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/payouts/{payout_id}/linesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,10 +42,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPAYOUTREQUEST'].fields_by_name['currency_code']._serialized_options = b'\272H\016r\0142\n^[A-Z]{3}$'
   _globals['_CREATEPAYOUTREQUEST'].fields_by_name['period']._loaded_options = None
   _globals['_CREATEPAYOUTREQUEST'].fields_by_name['period']._serialized_options = b'\272H:r826^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$'
+  _globals['_CREATEPAYOUTBATCHREQUEST'].fields_by_name['period']._loaded_options = None
+  _globals['_CREATEPAYOUTBATCHREQUEST'].fields_by_name['period']._serialized_options = b'\272H:r826^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$'
+  _globals['_CREATEPAYOUTBATCHREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEPAYOUTBATCHREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\021r\017\020\001\030\200\0012\010^[!-~]*$'
+  _globals['_READBANKFILEREQUEST'].fields_by_name['batch_id']._loaded_options = None
+  _globals['_READBANKFILEREQUEST'].fields_by_name['batch_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_SETTLEPAYOUTREQUEST'].fields_by_name['payout_id']._loaded_options = None
   _globals['_SETTLEPAYOUTREQUEST'].fields_by_name['payout_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_SETTLEPAYOUTREQUEST'].fields_by_name['status']._loaded_options = None
-  _globals['_SETTLEPAYOUTREQUEST'].fields_by_name['status']._serialized_options = b'\272H\t\202\001\006\020\001\030\002\030\003'
+  _globals['_SETTLEPAYOUTREQUEST'].fields_by_name['status']._serialized_options = b'\272H\t\202\001\006\020\001\030\003\030\004'
   _globals['_SETTLEPAYOUTREQUEST'].fields_by_name['bank_reference']._loaded_options = None
   _globals['_SETTLEPAYOUTREQUEST'].fields_by_name['bank_reference']._serialized_options = b'\272H\021r\0172\r^[ -~]{0,64}$'
   _globals['_LISTPAYABLESELLERSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -64,12 +70,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPAYOUTLINESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\006\032\004\030d(\000'
   _globals['_LISTPAYOUTLINESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTPAYOUTLINESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200\004'
-  _globals['_READBANKFILEREQUEST'].fields_by_name['period']._loaded_options = None
-  _globals['_READBANKFILEREQUEST'].fields_by_name['period']._serialized_options = b'\272H:r826^[0-9]{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?$'
-  _globals['_READBANKFILEREQUEST'].fields_by_name['after_payout_id']._loaded_options = None
-  _globals['_READBANKFILEREQUEST'].fields_by_name['after_payout_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_PAYOUTSERVICE'].methods_by_name['CreatePayout']._loaded_options = None
-  _globals['_PAYOUTSERVICE'].methods_by_name['CreatePayout']._serialized_options = b'\220\002\002\252\273\030\020\032\005admin\032\007finance\202\323\344\223\002\020\"\013/v1/payouts:\001*'
+  _globals['_PAYOUTSERVICE'].methods_by_name['CreatePayout']._serialized_options = b'\220\002\002\252\273\030\020\032\005admin\032\007finance\262\273\030\006\010\210\'\020\220N\202\323\344\223\002\020\"\013/v1/payouts:\001*'
+  _globals['_PAYOUTSERVICE'].methods_by_name['CreatePayoutBatch']._loaded_options = None
+  _globals['_PAYOUTSERVICE'].methods_by_name['CreatePayoutBatch']._serialized_options = b'\220\002\002\252\273\030\020\032\005admin\032\007finance\262\273\030\007\010\220N\020\260\352\001\202\323\344\223\002\026\"\021/v1/payoutBatches:\001*'
+  _globals['_PAYOUTSERVICE'].methods_by_name['ReadBankFile']._loaded_options = None
+  _globals['_PAYOUTSERVICE'].methods_by_name['ReadBankFile']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\202\323\344\223\002-\022%/v1/payoutBatches/{batch_id}:bankFileb\004body'
   _globals['_PAYOUTSERVICE'].methods_by_name['SettlePayout']._loaded_options = None
   _globals['_PAYOUTSERVICE'].methods_by_name['SettlePayout']._serialized_options = b'\220\002\002\252\273\030\020\032\005admin\032\007finance\202\323\344\223\002#\"\036/v1/payouts/{payout_id}:settle:\001*'
   _globals['_PAYOUTSERVICE'].methods_by_name['ListPayableSellers']._loaded_options = None
@@ -78,32 +84,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYOUTSERVICE'].methods_by_name['ListPayouts']._serialized_options = b'\220\002\001\252\273\030\030\032\005admin\032\007finance\032\006seller\202\323\344\223\002!\022\037/v1/sellers/{seller_id}/payouts'
   _globals['_PAYOUTSERVICE'].methods_by_name['ListPayoutLines']._loaded_options = None
   _globals['_PAYOUTSERVICE'].methods_by_name['ListPayoutLines']._serialized_options = b'\220\002\001\252\273\030\030\032\005admin\032\007finance\032\006seller\202\323\344\223\002\037\022\035/v1/payouts/{payout_id}/lines'
-  _globals['_PAYOUTSERVICE'].methods_by_name['ReadBankFile']._loaded_options = None
-  _globals['_PAYOUTSERVICE'].methods_by_name['ReadBankFile']._serialized_options = b'\220\002\001\252\273\030\020\032\005admin\032\007finance\202\323\344\223\002\034\022\024/v1/payouts:bankFileb\004body'
   _globals['_CREATEPAYOUTREQUEST']._serialized_start=209
   _globals['_CREATEPAYOUTREQUEST']._serialized_end=399
   _globals['_CREATEPAYOUTRESPONSE']._serialized_start=401
   _globals['_CREATEPAYOUTRESPONSE']._serialized_end=465
-  _globals['_SETTLEPAYOUTREQUEST']._serialized_start=468
-  _globals['_SETTLEPAYOUTREQUEST']._serialized_end=626
-  _globals['_SETTLEPAYOUTRESPONSE']._serialized_start=628
-  _globals['_SETTLEPAYOUTRESPONSE']._serialized_end=692
-  _globals['_LISTPAYABLESELLERSREQUEST']._serialized_start=694
-  _globals['_LISTPAYABLESELLERSREQUEST']._serialized_end=781
-  _globals['_LISTPAYABLESELLERSRESPONSE']._serialized_start=783
-  _globals['_LISTPAYABLESELLERSRESPONSE']._serialized_end=886
-  _globals['_LISTPAYOUTSREQUEST']._serialized_start=888
-  _globals['_LISTPAYOUTSREQUEST']._serialized_end=1009
-  _globals['_LISTPAYOUTSRESPONSE']._serialized_start=1011
-  _globals['_LISTPAYOUTSRESPONSE']._serialized_end=1100
-  _globals['_LISTPAYOUTLINESREQUEST']._serialized_start=1102
-  _globals['_LISTPAYOUTLINESREQUEST']._serialized_end=1215
-  _globals['_LISTPAYOUTLINESRESPONSE']._serialized_start=1217
-  _globals['_LISTPAYOUTLINESRESPONSE']._serialized_end=1312
-  _globals['_READBANKFILEREQUEST']._serialized_start=1315
-  _globals['_READBANKFILEREQUEST']._serialized_end=1453
-  _globals['_READBANKFILERESPONSE']._serialized_start=1455
-  _globals['_READBANKFILERESPONSE']._serialized_end=1513
-  _globals['_PAYOUTSERVICE']._serialized_start=1516
-  _globals['_PAYOUTSERVICE']._serialized_end=2497
+  _globals['_CREATEPAYOUTBATCHREQUEST']._serialized_start=468
+  _globals['_CREATEPAYOUTBATCHREQUEST']._serialized_end=615
+  _globals['_CREATEPAYOUTBATCHRESPONSE']._serialized_start=617
+  _globals['_CREATEPAYOUTBATCHRESPONSE']._serialized_end=690
+  _globals['_READBANKFILEREQUEST']._serialized_start=692
+  _globals['_READBANKFILEREQUEST']._serialized_end=741
+  _globals['_READBANKFILERESPONSE']._serialized_start=743
+  _globals['_READBANKFILERESPONSE']._serialized_end=801
+  _globals['_SETTLEPAYOUTREQUEST']._serialized_start=804
+  _globals['_SETTLEPAYOUTREQUEST']._serialized_end=962
+  _globals['_SETTLEPAYOUTRESPONSE']._serialized_start=964
+  _globals['_SETTLEPAYOUTRESPONSE']._serialized_end=1028
+  _globals['_LISTPAYABLESELLERSREQUEST']._serialized_start=1030
+  _globals['_LISTPAYABLESELLERSREQUEST']._serialized_end=1117
+  _globals['_LISTPAYABLESELLERSRESPONSE']._serialized_start=1119
+  _globals['_LISTPAYABLESELLERSRESPONSE']._serialized_end=1222
+  _globals['_LISTPAYOUTSREQUEST']._serialized_start=1224
+  _globals['_LISTPAYOUTSREQUEST']._serialized_end=1345
+  _globals['_LISTPAYOUTSRESPONSE']._serialized_start=1347
+  _globals['_LISTPAYOUTSRESPONSE']._serialized_end=1436
+  _globals['_LISTPAYOUTLINESREQUEST']._serialized_start=1438
+  _globals['_LISTPAYOUTLINESREQUEST']._serialized_end=1551
+  _globals['_LISTPAYOUTLINESRESPONSE']._serialized_start=1553
+  _globals['_LISTPAYOUTLINESRESPONSE']._serialized_end=1648
+  _globals['_PAYOUTSERVICE']._serialized_start=1651
+  _globals['_PAYOUTSERVICE']._serialized_end=2834
 # @@protoc_insertion_point(module_scope)

@@ -27,6 +27,32 @@ class CreatePayoutResponse(_message.Message):
     payout: _payout_pb2.Payout
     def __init__(self, payout: _Optional[_Union[_payout_pb2.Payout, _Mapping]] = ...) -> None: ...
 
+class CreatePayoutBatchRequest(_message.Message):
+    __slots__ = ("period", "request_id")
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    period: str
+    request_id: str
+    def __init__(self, period: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreatePayoutBatchResponse(_message.Message):
+    __slots__ = ("batch",)
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    batch: _payout_pb2.PayoutBatch
+    def __init__(self, batch: _Optional[_Union[_payout_pb2.PayoutBatch, _Mapping]] = ...) -> None: ...
+
+class ReadBankFileRequest(_message.Message):
+    __slots__ = ("batch_id",)
+    BATCH_ID_FIELD_NUMBER: _ClassVar[int]
+    batch_id: str
+    def __init__(self, batch_id: _Optional[str] = ...) -> None: ...
+
+class ReadBankFileResponse(_message.Message):
+    __slots__ = ("body",)
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    body: _httpbody_pb2.HttpBody
+    def __init__(self, body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...
+
 class SettlePayoutRequest(_message.Message):
     __slots__ = ("payout_id", "status", "bank_reference")
     PAYOUT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -94,17 +120,3 @@ class ListPayoutLinesResponse(_message.Message):
     lines: _containers.RepeatedCompositeFieldContainer[_payout_pb2.PayoutLine]
     next_page_token: str
     def __init__(self, lines: _Optional[_Iterable[_Union[_payout_pb2.PayoutLine, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
-
-class ReadBankFileRequest(_message.Message):
-    __slots__ = ("period", "after_payout_id")
-    PERIOD_FIELD_NUMBER: _ClassVar[int]
-    AFTER_PAYOUT_ID_FIELD_NUMBER: _ClassVar[int]
-    period: str
-    after_payout_id: str
-    def __init__(self, period: _Optional[str] = ..., after_payout_id: _Optional[str] = ...) -> None: ...
-
-class ReadBankFileResponse(_message.Message):
-    __slots__ = ("body",)
-    BODY_FIELD_NUMBER: _ClassVar[int]
-    body: _httpbody_pb2.HttpBody
-    def __init__(self, body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...

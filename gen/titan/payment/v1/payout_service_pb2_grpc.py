@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class PayoutServiceStub:
-    """What sellers are owed, paid out: set aside in the ledger, sent by a bank from a file, and booked when it was sent.
+    """What sellers are owed, paid out: set aside in the ledger, handed to a bank in a batch with a file, and booked when it
+    was sent.
     """
 
     def __init__(self, channel):
@@ -39,6 +40,16 @@ class PayoutServiceStub:
                 '/titan.payment.v1.PayoutService/CreatePayout',
                 request_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutRequest.SerializeToString,
                 response_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutResponse.FromString,
+                _registered_method=True)
+        self.CreatePayoutBatch = channel.unary_unary(
+                '/titan.payment.v1.PayoutService/CreatePayoutBatch',
+                request_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutBatchRequest.SerializeToString,
+                response_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutBatchResponse.FromString,
+                _registered_method=True)
+        self.ReadBankFile = channel.unary_unary(
+                '/titan.payment.v1.PayoutService/ReadBankFile',
+                request_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileRequest.SerializeToString,
+                response_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileResponse.FromString,
                 _registered_method=True)
         self.SettlePayout = channel.unary_unary(
                 '/titan.payment.v1.PayoutService/SettlePayout',
@@ -60,15 +71,11 @@ class PayoutServiceStub:
                 request_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ListPayoutLinesRequest.SerializeToString,
                 response_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ListPayoutLinesResponse.FromString,
                 _registered_method=True)
-        self.ReadBankFile = channel.unary_unary(
-                '/titan.payment.v1.PayoutService/ReadBankFile',
-                request_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileRequest.SerializeToString,
-                response_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileResponse.FromString,
-                _registered_method=True)
 
 
 class PayoutServiceServicer:
-    """What sellers are owed, paid out: set aside in the ledger, sent by a bank from a file, and booked when it was sent.
+    """What sellers are owed, paid out: set aside in the ledger, handed to a bank in a batch with a file, and booked when it
+    was sent.
     """
 
     def CreatePayout(self, request, context):
@@ -82,11 +89,35 @@ class PayoutServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreatePayoutBatch(self, request, context):
+        """Hands payouts of a period that are PENDING to a bank: they are SENT from then on, and in the file of this batch.
+
+        At most 5,000, in the order in which they were made; asked again under another key until NO_PAYOUT_PENDING, all are
+        handed over. A payout is in one batch for ever, so no two files have the same one, whoever asks and whenever.
+        The same request id gives the same batch, whoever sends it.
+        Fails with NO_PAYOUT_PENDING, IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadBankFile(self, request, context):
+        """Returns the payouts of a batch as a CSV file for a bank; over HTTP the body is the file.
+
+        Columns: payout_id, seller_id, currency_code, amount_minor, period. It is the same file, byte for byte, whenever it
+        is read and whatever became of its payouts.
+        Fails with PAYOUT_BATCH_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SettlePayout(self, request, context):
         """Books what became of a payout: PAID, and the money is gone; or FAILED, and the seller is owed it again.
 
+        Only one that is SENT can be PAID; one that is PENDING can be FAILED, and is in no file then.
         The same again is safe and changes nothing, not even the reference.
-        Fails with PAYOUT_NOT_FOUND, or PAYOUT_SETTLED where it ended the other way.
+        Fails with PAYOUT_NOT_FOUND, PAYOUT_NOT_SENT, or PAYOUT_SETTLED where it ended the other way.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,17 +152,6 @@ class PayoutServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ReadBankFile(self, request, context):
-        """Returns the payouts of a period that no bank has sent yet, as a CSV file for a bank; over HTTP the body is the
-        file.
-
-        Columns: payout_id, seller_id, currency_code, amount_minor, period. At most 5,000 payouts, in the order in which
-        they were made; ask again after the last one until none comes. It has no refusals of its own.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_PayoutServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -139,6 +159,16 @@ def add_PayoutServiceServicer_to_server(servicer, server):
                     servicer.CreatePayout,
                     request_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutRequest.FromString,
                     response_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutResponse.SerializeToString,
+            ),
+            'CreatePayoutBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePayoutBatch,
+                    request_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutBatchRequest.FromString,
+                    response_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutBatchResponse.SerializeToString,
+            ),
+            'ReadBankFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadBankFile,
+                    request_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileRequest.FromString,
+                    response_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileResponse.SerializeToString,
             ),
             'SettlePayout': grpc.unary_unary_rpc_method_handler(
                     servicer.SettlePayout,
@@ -160,11 +190,6 @@ def add_PayoutServiceServicer_to_server(servicer, server):
                     request_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ListPayoutLinesRequest.FromString,
                     response_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ListPayoutLinesResponse.SerializeToString,
             ),
-            'ReadBankFile': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReadBankFile,
-                    request_deserializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileRequest.FromString,
-                    response_serializer=titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileResponse.SerializeToString,
-            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'titan.payment.v1.PayoutService', rpc_method_handlers)
@@ -174,7 +199,8 @@ def add_PayoutServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PayoutService:
-    """What sellers are owed, paid out: set aside in the ledger, sent by a bank from a file, and booked when it was sent.
+    """What sellers are owed, paid out: set aside in the ledger, handed to a bank in a batch with a file, and booked when it
+    was sent.
     """
 
     @staticmethod
@@ -194,6 +220,60 @@ class PayoutService:
             '/titan.payment.v1.PayoutService/CreatePayout',
             titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutRequest.SerializeToString,
             titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePayoutBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.payment.v1.PayoutService/CreatePayoutBatch',
+            titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutBatchRequest.SerializeToString,
+            titan_dot_payment_dot_v1_dot_payout__service__pb2.CreatePayoutBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadBankFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/titan.payment.v1.PayoutService/ReadBankFile',
+            titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileRequest.SerializeToString,
+            titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -302,33 +382,6 @@ class PayoutService:
             '/titan.payment.v1.PayoutService/ListPayoutLines',
             titan_dot_payment_dot_v1_dot_payout__service__pb2.ListPayoutLinesRequest.SerializeToString,
             titan_dot_payment_dot_v1_dot_payout__service__pb2.ListPayoutLinesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReadBankFile(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/titan.payment.v1.PayoutService/ReadBankFile',
-            titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileRequest.SerializeToString,
-            titan_dot_payment_dot_v1_dot_payout__service__pb2.ReadBankFileResponse.FromString,
             options,
             channel_credentials,
             insecure,
