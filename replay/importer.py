@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
+from bookkeeping.countries import code_of
 from bookkeeping.invoices import Invoice, ShelfItem
 from bookkeeping.returns import Part, Refund
 from replay.deliveries import Delivery
@@ -24,7 +26,9 @@ DECIDED_TRIES = 12
 """How often an order is asked for that is still being decided; each time its key waits for seconds."""
 SETTLED_TRIES, SETTLED_PAUSE_SECONDS = 60, 0.5
 """How often an order is looked at until its money is back."""
-ADDRESS = {"fullName": "Invoice customer", "line1": "As on the invoice", "city": "Unknown", "countryCode": "GB"}
+ADDRESS = {"fullName": "Invoice customer", "line1": "As on the invoice", "city": "Unknown"}
+"""All that a file knows of an address but its country."""
+MAILBOX = re.compile("[A-Za-z0-9-]{1,64}")
 OVER = "ORDER_NOT_SHIPPABLE"
 """What an order says to a shipment that is over, or was never confirmed."""
 REFUNDED = frozenset({"PARTIALLY_REFUNDED", "REFUNDED"})
@@ -99,8 +103,8 @@ class Importer:
         """Place an invoice as one order; a refusal is an answer like any other."""
         body = {
             "expectedTotal": _gbp(invoice.total_minor),
-            "shippingAddress": ADDRESS,
-            "contactEmail": f"{invoice.buyer}@example.com",
+            "shippingAddress": {**ADDRESS, "countryCode": code_of(invoice.country)},
+            "contactEmail": f"{_mailbox(invoice.buyer)}@example.com",
             "payment": {"wallet": {}},
             "lines": [
                 {"sku": line.stock_code, "quantity": line.quantity, "agreedPrice": _gbp(line.price_minor)}
@@ -166,6 +170,11 @@ class Importer:
 
 def _time(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
+
+
+def _mailbox(buyer: str) -> str:
+    """Return a name that a mailbox may have; a shop may number its customers as it likes."""
+    return buyer if MAILBOX.fullmatch(buyer) else f"buyer-{hashlib.sha256(buyer.encode()).hexdigest()[:32]}"
 
 
 def _gbp(minor: int) -> dict[str, Any]:
