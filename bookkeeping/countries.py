@@ -59,9 +59,7 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
 NAMES: dict[str, str] = dict(_pairs(_NAMES))
 """Code -> name, of every country."""
-_CODES = {
-    name.casefold(): code for code, name in [*_pairs(_NAMES), *_pairs(_ALSO), *((code, code) for code in NAMES)]
-}
+_CODES = {name.casefold(): code for code, name in [*_pairs(_NAMES), *_pairs(_ALSO), *((code, code) for code in NAMES)]}
 
 
 def code_of(name: str) -> str:

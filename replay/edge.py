@@ -142,8 +142,8 @@ class Edge:
         token: str = "",
         key: str = "",
     ) -> httpx.Response:
-        told = {"authorization": f"Bearer {token}" if token else "", "idempotency-key": key, "content-type": content_type}
-        headers = {name: value for name, value in told.items() if value}
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers |= {name: value for name, value in (("idempotency-key", key), ("content-type", content_type)) if value}
         problem = ""
         async with self._turns:
             for pause in (*PAUSES_SECONDS, None):

@@ -110,7 +110,7 @@ class Importer:
                 {"sku": line.stock_code, "quantity": line.quantity, "agreedPrice": _gbp(line.price_minor)}
                 for line in invoice.lines
             ],
-            "effectiveTime": _time(invoice.at),
+            "effectiveTime": wire_time(invoice.at),
         }
         if invoice.shipping_minor:
             body["agreedShipping"] = _gbp(invoice.shipping_minor)
@@ -132,7 +132,7 @@ class Importer:
         body: dict[str, Any] = {
             "amount": _gbp(refund.amount_minor),
             "reason": f"credit note {refund.note}",
-            "effectiveTime": _time(refund.at),
+            "effectiveTime": wire_time(refund.at),
         }
         try:
             if refund.units:
@@ -161,14 +161,15 @@ class Importer:
         """
         if refund.order_id not in self._shipped:
             try:
-                await self.edge.call(f"/v1/orders/{refund.order_id}:ship", {"effectiveTime": _time(refund.at)})
+                await self.edge.call(f"/v1/orders/{refund.order_id}:ship", {"effectiveTime": wire_time(refund.at)})
             except Refused as refusal:
                 if str(refusal) != OVER:
                     raise
             self._shipped.add(refund.order_id)
 
 
-def _time(at: datetime) -> str:
+def wire_time(at: datetime) -> str:
+    """Return a time as JSON has it."""
     return at.isoformat().replace("+00:00", "Z")
 
 

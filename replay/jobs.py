@@ -10,6 +10,8 @@ from uuid import uuid4
 
 from replay.edge import Edge, Refused, ReplayFailed
 
+MOST_LINES = 500_000
+"""Of a file that an operation takes."""
 PART_BYTES = 1_000_000
 """Of a file that is sent, in one call."""
 WAIT_SECONDS = 20
