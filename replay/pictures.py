@@ -21,6 +21,7 @@ LEADER_SHARE = 0.5
 BOUNDS_POUNDS = (0, 100, 300, 1_000, 3_000, 10_000)
 """Customers are counted by what they spent: from each of these on, below the next."""
 LARGEST_SHARE = 0.1
+NOTHING = (("nothing", 0.0),)
 
 Row = Mapping[str, str]
 
@@ -34,13 +35,9 @@ def drawn(tables: Mapping[str, bytes]) -> Iterator[tuple[str, str]]:
         yield "sales_by_day.svg", svg(_by_day(days), note=note)
     yield "sales_by_country.svg", _by_country(_rows(tables["sales_by_country.csv"]))
     products = _rows(tables["sales_by_product.csv"])
-    yield (
-        "sales_by_product.svg",
-        svg(
-            Bars("Sold by product", "GBP", tuple((row["sku"], _pounds(row)) for row in _largest(products)[:SHOWN])),
-            note=f"the largest {min(SHOWN, len(products))} of {len(products):,}, by stock code, without postage",
-        ),
-    )
+    shown = tuple((row["sku"], _pounds(row)) for row in _largest(products)[:SHOWN])
+    of_all = f"the largest {len(shown)} of {len(products):,}, by stock code, without postage"
+    yield "sales_by_product.svg", svg(Bars("Sold by product", "GBP", shown or NOTHING), note=of_all)
     yield "sales_by_customer.svg", _by_customer(_rows(tables["sales_by_customer.csv"]))
     yield "reconciliation.svg", _reconciled(_rows(tables[report.TABLE]))
 
@@ -63,7 +60,7 @@ def _by_country(countries: list[Row]) -> str:
             f" here the largest {min(SHOWN, len(every))} of the {len(every)} others"
         )
     shown = tuple((_country(row), _pounds(row)) for row in every[:SHOWN])
-    return svg(Bars("Sold by country", "GBP", shown or (("nothing", 0.0),)), note=note)
+    return svg(Bars("Sold by country", "GBP", shown or NOTHING), note=note)
 
 
 def _by_customer(customers: list[Row]) -> str:

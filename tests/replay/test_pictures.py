@@ -92,3 +92,11 @@ def test_the_parts_of_the_books_are_summed_by_what_became_of_them(tables: dict[s
     said = texts(dict(drawn(tables))["reconciliation.svg"])
     assert ["orders", "+100 GBP", "refunds", "−40 GBP", "returns unmatched", "−5 GBP"] == said[2:8]
     assert ["rounding", "+0.001 GBP", "the file", "55 GBP"] == said[8:]
+
+
+def test_a_replay_that_sold_nothing_is_drawn_too(tables: dict[str, bytes]) -> None:
+    """Every order may have been refused; there is no day to draw then."""
+    none = {name: content.splitlines(keepends=True)[0] for name, content in tables.items() if name.startswith("sales")}
+    found = dict(drawn({**tables, **none}))
+    assert set(ALT) - {"sales_by_day.svg"} == set(found)
+    assert "nothing" in texts(found["sales_by_product.svg"]) and "nothing" in texts(found["sales_by_country.svg"])
