@@ -14,6 +14,7 @@ MOST_LINES = 500_000
 """Of a file that an operation takes."""
 PART_BYTES = 1_000_000
 """Of a file that is sent, in one call."""
+SUCCEEDED = "SUCCEEDED"
 WAIT_SECONDS = 20
 MOST_WAITS = 30
 """Of `WAIT_SECONDS` each: an operation that takes longer, or stands behind others for as long, is given up."""
@@ -74,8 +75,9 @@ class Jobs:
         for _ in range(MOST_WAITS):
             operation: dict[str, Any] = (await self.edge.call(path, method="GET"))["operation"]
             if operation["done"]:
-                if "error" in operation:
-                    raise ReplayFailed(f"the operation {name} failed: {operation['error'].get('message', 'unknown')}")
+                if (state := operation["state"]) != SUCCEEDED:
+                    why = operation.get("error", {}).get("message", "without a word")
+                    raise ReplayFailed(f"the operation {name} is {state}: {why}")
                 return operation
         raise ReplayFailed(f"the operation {name} has not ended after {MOST_WAITS * WAIT_SECONDS} s")
 

@@ -170,7 +170,8 @@ class Shop:
         self._written |= made
         files = [{"name": name, "fileId": name, "sizeBytes": str(len(content))} for name, content in made.items()]
         rows = len(self.lines.splitlines()) - 1 if self.lines else len(self.orders)
-        return {"operationId": "o", "done": True, "files": files, "progress": {"rowsDone": str(rows)}}
+        progress = {"rowsDone": str(rows)}
+        return {"operationId": "o", "done": True, "state": "SUCCEEDED", "files": files, "progress": progress}
 
     def _sums(self) -> dict[str, bytes]:
         counts = [each for each in self.orders.values() if not each.refusal]

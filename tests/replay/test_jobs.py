@@ -32,7 +32,7 @@ async def test_what_an_operation_wrote_is_read_to_its_end(shop: Shop) -> None:
     content = bytes(range(256)) * 10
     shop.keep("long", content)
     file = {"name": "long.csv", "fileId": "long", "sizeBytes": str(len(content))}
-    ended = {"operation": {"done": True, "files": [file], "progress": {"rowsDone": "7"}}}
+    ended = {"operation": {"done": True, "state": "SUCCEEDED", "files": [file], "progress": {"rowsDone": "7"}}}
     waiting = {"operation": {"done": False}}
     shop.say("/v1/operations/o:wait", httpx.Response(200, json=waiting), httpx.Response(200, json=ended))
     done = await Jobs(shop.edge()).run(salesReport={})
@@ -42,7 +42,7 @@ async def test_what_an_operation_wrote_is_read_to_its_end(shop: Shop) -> None:
 
 async def test_each_run_is_an_operation_of_its_own(shop: Shop) -> None:
     """A replay that is repeated asks for the sums of then."""
-    ended = {"operation": {"done": True, "progress": {}}}
+    ended = {"operation": {"done": True, "state": "SUCCEEDED", "progress": {}}}
     for _ in range(2):
         shop.say("/v1/operations/o:wait", httpx.Response(200, json=ended))
         await Jobs(shop.edge()).run(salesReport={})
@@ -51,10 +51,12 @@ async def test_each_run_is_an_operation_of_its_own(shop: Shop) -> None:
 
 async def test_an_operation_that_did_not_succeed_ends_the_replay(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused, failed, or not ended after a time: the message names it."""
-    failed = {"operation": {"done": True, "error": {"message": "too much to sum"}, "progress": {}}}
-    shop.say("/v1/operations/o:wait", httpx.Response(200, json=failed))
-    with pytest.raises(ReplayFailed, match="salesReport failed: too much to sum"):
-        await Jobs(shop.edge()).run(salesReport={})
+    failed = {"operation": {"done": True, "state": "FAILED", "error": {"message": "too much to sum"}}}
+    stopped = {"operation": {"done": True, "state": "CANCELLED"}}
+    for ended, said in ((failed, "FAILED: too much to sum"), (stopped, "CANCELLED")):
+        shop.say("/v1/operations/o:wait", httpx.Response(200, json=ended))
+        with pytest.raises(ReplayFailed, match=f"salesReport is {said}"):
+            await Jobs(shop.edge()).run(salesReport={})
     shop.say("/v1/operations", refusal(403, "ACCESS_DENIED"))
     with pytest.raises(ReplayFailed, match="salesReport was refused: ACCESS_DENIED"):
         await Jobs(shop.edge()).run(salesReport={})
