@@ -269,8 +269,9 @@ def _steps(picture: Steps) -> tuple[int, list[str]]:
     def across(value: float) -> float:
         return left + (right - left) * (value - least) / span
 
-    rows = [(name, value, *sorted(pair)) for (name, value), pair in zip(picture.parts, pairwise(levels), strict=True)]
-    rows.append((picture.total, levels[-1], *sorted((0.0, levels[-1]))))
+    spans = zip(picture.parts, pairwise(levels), strict=True)
+    rows = [(name, value, min(begin, end), max(begin, end)) for (name, value), (begin, end) in spans]
+    rows.append((picture.total, levels[-1], min(0.0, levels[-1]), max(0.0, levels[-1])))
     out = []
     for number, (name, value, low, high) in enumerate(rows):
         y = top + number * (BAR + GAP)
