@@ -9,6 +9,8 @@ import pytest
 
 from replay.page import ALT, MOST_PICTURE_BYTES
 from replay.pictures import drawn
+from svc_bulk.report import rules
+from svc_bulk.report.rules import Group, Report, SkuSales
 from tests.replay.shop import table
 
 SUMS = ("currency_code", "orders", "units", "total_minor", "refunded_minor", "net_minor")
@@ -100,3 +102,14 @@ def test_a_replay_that_sold_nothing_is_drawn_too(tables: dict[str, bytes]) -> No
     found = dict(drawn({**tables, **none}))
     assert set(ALT) - {"sales_by_day.svg"} == set(found)
     assert "nothing" in texts(found["sales_by_product.svg"]) and "nothing" in texts(found["sales_by_country.svg"])
+
+
+def test_the_tables_that_the_bulk_worker_writes_are_drawn(tables: dict[str, bytes]) -> None:
+    """By the names and the columns that it gives them."""
+    made = Report()
+    of = [Group(name, "GBP", 2, 3, 12_300, 0) for name in ("2011-02-01", "IE", "somebody")]
+    made.add(days=of[:1], countries=of[1:2], customers=of[2:], skus=[SkuSales("85A", "Cup", "GBP", 2, 3, 0, 12_300)])
+    found = dict(drawn({**tables, **dict(rules.tables(made))}))
+    assert set(ALT) == set(found)
+    assert "Ireland" in texts(found["sales_by_country.svg"]) and "85A" in texts(found["sales_by_product.svg"])
+    assert "2 orders, GBP 123 before anything went back" in texts(found["sales_by_day.svg"])
