@@ -117,15 +117,15 @@ class Jobs:
         """Have operations of a kind done one after the other meanwhile; the last one is stopped.
 
         Raises:
-            Unmeasured: One did not succeed, or nothing was done.
+            Unmeasured: One did not succeed, or none was begun.
         """
-        numbers, stopping, rows, operations = count(), False, 0, 0
+        numbers, stopping, begun, operations = count(), False, 0, 0
         under_way = await self._start(KINDS[kind](material, next(numbers)))
 
         async def one_after_the_other() -> None:
-            nonlocal under_way, rows, operations
+            nonlocal under_way, begun, operations
             while True:
-                rows += await self._ended(under_way)
+                begun += await self._ended(under_way)
                 operations += 1
                 if stopping:
                     return
@@ -140,8 +140,8 @@ class Jobs:
             stopping = True
             await self._stop(under_way)
             await task
-        if not rows:
-            raise Unmeasured(f"no {kind} got anywhere beside the orders")
+        if not begun:
+            raise Unmeasured(f"no {kind} was begun beside the orders")
         self.done[kind] = self.done.get(kind, 0) + operations
 
     async def _stop(self, operation_id: str) -> None:
@@ -152,14 +152,17 @@ class Jobs:
         operation_id: str = started["operation"]["operationId"]
         return operation_id
 
-    async def _ended(self, operation_id: str) -> int:
-        """Wait for an operation's end without asking again and again; returns how many rows it went through."""
+    async def _ended(self, operation_id: str) -> bool:
+        """Wait for an operation's end without asking again and again; returns whether a worker had begun with it.
+
+        One that is stopped early may have no row to show: a re-pricing reckons all of them before it writes the first.
+        """
         path = f"/v1/operations/{operation_id}:wait?timeoutSeconds={WAIT_SECONDS}"
         while not (operation := (await self.wire.get(path, token=self.token))["operation"])["done"]:
             pass
         if operation["state"] not in ("SUCCEEDED", "CANCELLED"):
             raise Unmeasured(f"{operation['job']} ended as {operation['state']}: {operation.get('error')}")
-        return int(operation["progress"].get("rowsDone", 0))
+        return "startTime" in operation
 
     async def _pair(self, columns: Sequence[str], of: Sequence[Sequence[Sequence[Any]]]) -> tuple[str, str]:
         first, second = [await self.send(columns, rows) for rows in of]
