@@ -20,6 +20,7 @@
 #   make figures   what the running mesh costs (start it with PROFILE=load)
 #   make replay CSV=file   replay a real shop's file to the penny, and go on where it was interrupted
 #                  (FROM=2010-12-01 DAYS=1 for a part; STOCK=ample or purchased; SPEED=3600 for an hour in a second)
+#   make replay-page   write what the last whole replay came to into docs/REPLAY.md, with its pictures
 #   make setup     install what requirements.lock names into .venv; the others see to it themselves
 #   make lock      write requirements.lock from requirements.in, and requirements-scan.lock beside it
 #   make clean     stop the mesh, and remove it, the virtual environments and what tools have kept
@@ -30,7 +31,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify attack attack-short scan bench bench-guard figures replay rebuild clean
+.PHONY: help setup lock profile demo up down status logs test check gen compose proof proof-short proof-long proof-harness audit-verify attack attack-short scan bench bench-guard figures replay replay-page rebuild clean
 
 ifeq ($(origin PYTHON), undefined)
 PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && break; done)
@@ -143,6 +144,9 @@ figures: setup
 
 replay: setup
 	@$(if $(CSV),,$(error name the file: make replay CSV=file.csv.gz))$(RUN) -m replay --csv "$(CSV)" $(if $(FROM),--from "$(FROM)") $(if $(DAYS),--days "$(DAYS)") $(if $(STOCK),--stock "$(STOCK)") $(if $(SPEED),--speed "$(SPEED)")
+
+replay-page: setup
+	@$(RUN) -m replay.page $(ARGS)
 
 rebuild: setup
 	@$(RUN) -m rebuild $(ARGS)

@@ -20,7 +20,7 @@ from typing import Any
 
 import uvloop
 
-from bench import events, growth, hops, hot, ledger, orders, orders_open, page, pages, rest, runtime, storefront
+from bench import bulk, events, growth, hops, hot, ledger, orders, orders_open, page, pages, rest, runtime, storefront
 from bench.rig import result
 from bench.rig.cpu import Ended
 from bench.rig.picture import svg
@@ -57,6 +57,7 @@ QUESTIONS: tuple[Question, ...] = (
     Question(ledger.TERMS, ledger.measure),
     Question(events.RELAY, events.relay),
     Question(events.CONSUMER, events.consumer),
+    Question(bulk.TERMS, bulk.measure, alone=True),
     Question(growth.WORKERS, growth.processes),
     Question(growth.PRODUCTS, growth.products),
     Question(growth.ORDERS, growth.stored_orders, alone=True),

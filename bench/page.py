@@ -47,6 +47,15 @@ def filled(page: str, found: Mapping[str, Any]) -> str:
     questions = found["questions"]
     places = {"where": where(questions), "figures": figures(questions), "order": costs(questions)}
     places["pictures"] = pictures([name for name in questions if (RESULTS / f"{name}.svg").exists()], questions)
+    return with_places(page, places)
+
+
+def with_places(page: str, places: Mapping[str, str]) -> str:
+    """Return a page with another text in each of its places.
+
+    Raises:
+        ValueError: It lacks one.
+    """
     for name, text in places.items():
         pattern = re.compile(re.escape(f"<!-- {name} -->") + ".*?" + re.escape(f"<!-- /{name} -->"), re.DOTALL)
         if not pattern.search(page):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -76,6 +77,19 @@ def read(path: Path, *, first: date = date.min, days: int | None = None) -> Iter
                 raise ValueError(f"{path}, line {reader.line_num}: {error}") from error
             if first <= line.at.date() < last:
                 yield line
+
+
+def written(lines: Iterable[FileLine]) -> bytes:
+    """Return lines as a file that reads as the same lines."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for line in lines:
+        price = Decimal(line.price_mills) / MILLS_PER_POUND
+        at = line.at.replace(tzinfo=None).isoformat(" ")
+        numbers = (line.quantity, at, f"{price:f}", line.customer, line.country)
+        writer.writerow((line.invoice, line.stock_code, line.description, *numbers))
+    return text.getvalue().encode()
 
 
 def parse(values: Sequence[str]) -> FileLine:

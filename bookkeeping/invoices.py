@@ -11,6 +11,8 @@ from bookkeeping.kinds import SOLD, Kind, LineClass, classify, kind_of
 
 LINES_PER_ORDER = 1000
 """What the contract lets an order have; a longer invoice is as many orders as it takes."""
+TITLE_CHARACTERS = 200
+"""What the contract lets a product be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Invoice:
     shipping_minor: int = 0
     discount_minor: int = 0
     mills: int = 0
+    country: str = ""
+    """As the file has it."""
 
     @property
     def total_minor(self) -> int:
@@ -143,6 +147,7 @@ def _orders(group: Sequence[FileLine]) -> Iterator[Invoice]:
             shipping_minor=_pence(shipping) if start == 0 else 0,
             discount_minor=-_pence(discounts) if start == 0 else 0,
             mills=sum(each.mills for each in [*part, *beside]),
+            country=first.country,
         )
 
 
@@ -176,6 +181,11 @@ def shelf(lines: Iterable[FileLine], orders: Iterable[Invoice]) -> list[ShelfIte
             continue
         known = items.get(line.stock_code)
         if known is None or (known.title == known.stock_code and line.description):
-            title = line.description or line.stock_code
+            title = _title(line.description) or line.stock_code
             items[line.stock_code] = ShelfItem(line.stock_code, title, line.price_minor)
     return list(items.values())
+
+
+def _title(description: str) -> str:
+    """Return what a description can be called a product by: without control characters, and no longer than may be."""
+    return "".join(each for each in description if each.isprintable())[:TITLE_CHARACTERS].strip()

@@ -1,7 +1,7 @@
-"""What each line of the file is: two small tables, and nothing else in the replay knows a stock code.
+"""What each line of the file is: three small tables, and nothing else in the replay knows a stock code.
 
-The first says what a stock code stands for, the second what becomes of a line. A line that neither knows is
-UNCLASSIFIED: it is listed and counted, and no order holds it.
+The first says what a stock code stands for, the second what a document's number is one of, the third what becomes of a
+line. A line that they do not know is UNCLASSIFIED: it is listed and counted, and no order holds it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class LineClass(enum.StrEnum):
 @lru_cache(maxsize=65536)
 def kind_of(stock_code: str) -> Kind:
     """Return what a stock code stands for."""
-    fits = (kind for pattern, kind in CODES if re.fullmatch(pattern, stock_code, re.IGNORECASE))
+    fits = (kind for pattern, kind in CODES if re.fullmatch(pattern, stock_code, re.IGNORECASE | re.ASCII))
     return next(fits, Kind.UNKNOWN)
 
 
@@ -83,12 +83,21 @@ class _Series(enum.Enum):
     INVOICE = enum.auto()
     CREDIT_NOTE = enum.auto()
     BOOKKEEPER = enum.auto()
+    UNKNOWN = enum.auto()
 
 
+SERIES: tuple[tuple[str, _Series], ...] = (
+    (r"\d+", _Series.INVOICE),
+    (r"C\d+", _Series.CREDIT_NOTE),
+    (r"A\d+", _Series.BOOKKEEPER),
+)
+"""Numbers of documents, whole -> what they number."""
+
+
+@lru_cache(maxsize=65536)
 def _series(number: str) -> _Series:
-    if number.isdigit():
-        return _Series.INVOICE
-    return _Series.CREDIT_NOTE if number.startswith("C") else _Series.BOOKKEEPER
+    fits = (series for pattern, series in SERIES if re.fullmatch(pattern, number, re.ASCII))
+    return next(fits, _Series.UNKNOWN)
 
 
 def _sign(of: int) -> int:
@@ -101,6 +110,7 @@ def _class_of(kind: Kind, series: _Series, quantity: int, price: int) -> LineCla
     adds, takes_off = (quantity, price) == (1, 1), (quantity, price) == (-1, 1)
     fits = (
         (price == 0, LineClass.FREE if quantity > 0 else LineClass.STOCK_CORRECTION),
+        (series is _Series.UNKNOWN, LineClass.UNCLASSIFIED),
         (series is _Series.BOOKKEEPER, LineClass.ADJUSTMENT),
         (kind is Kind.UNKNOWN, LineClass.UNCLASSIFIED),
         (kind in BOOKED, LineClass.BOOKED),

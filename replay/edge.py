@@ -80,7 +80,26 @@ class Edge:
             ReplayFailed: Nobody knows what the mesh says.
         """
         token = await self._token_for(user_id) if user_id else await self._own_token()
-        return await self._send(method, path, body, token=token, key=key)
+        return (await self._send(method, path, body, token=token, key=key)).json()
+
+    async def send_content(self, path: str, content: bytes, content_type: str) -> Any:
+        """Return the answer to a body that is sent as it is.
+
+        Raises:
+            Refused: The mesh said no.
+            ReplayFailed: Nobody knows what the mesh says.
+        """
+        token = await self._own_token()
+        return (await self._send("POST", path, content=content, content_type=content_type, token=token)).json()
+
+    async def read_content(self, path: str) -> bytes:
+        """Return an answer's body as it is.
+
+        Raises:
+            Refused: The mesh said no.
+            ReplayFailed: Nobody knows what the mesh says.
+        """
+        return (await self._send("GET", path, token=await self._own_token())).content
 
     async def needed(self, path: str, body: Any, *, key: str = "") -> Any:
         """Return the answer to a call that a replay can't do without.
@@ -101,32 +120,42 @@ class Edge:
         async with self._signing_in:
             if self._own is None or not self._own.fresh:
                 body = {"email": self.email, "password": self.password}
-                self._own = _token(await self._send("POST", "/v1/sessions", body))
+                self._own = _token((await self._send("POST", "/v1/sessions", body)).json())
             return self._own.text
 
     async def _token_for(self, user_id: str) -> str:
         held = self._acting.get(user_id)
         if held is None or not held.fresh:
             own, body = await self._own_token(), {"subjectUserId": user_id}
-            self._acting[user_id] = held = _token(await self._send("POST", "/v1/sessions:exchange", body, token=own))
+            exchanged = await self._send("POST", "/v1/sessions:exchange", body, token=own)
+            self._acting[user_id] = held = _token(exchanged.json())
         return held.text
 
-    async def _send(self, method: str, path: str, body: Any, *, token: str = "", key: str = "") -> Any:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content: bytes | None = None,
+        content_type: str = "",
+        token: str = "",
+        key: str = "",
+    ) -> httpx.Response:
         headers = {"authorization": f"Bearer {token}"} if token else {}
-        if key:
-            headers["idempotency-key"] = key
+        headers |= {name: value for name, value in (("idempotency-key", key), ("content-type", content_type)) if value}
         problem = ""
         async with self._turns:
             for pause in (*PAUSES_SECONDS, None):
                 try:
-                    response = await self.http.request(method, path, json=body, headers=headers)
+                    response = await self.http.request(method, path, json=body, content=content, headers=headers)
                 except httpx.ConnectError as error:
                     raise ReplayFailed(f"{method} {path}: the edge does not answer") from error
                 except httpx.TransportError as error:
                     problem = f"the edge does not answer ({type(error).__name__})"
                 else:
                     if response.status_code == 200:
-                        return response.json()
+                        return response
                     problem = reason_of(response)
                     busy = response.status_code == 429 and problem == "OVERLOADED"
                     if response.status_code == 429 and not busy:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
+from bookkeeping.countries import code_of
 from bookkeeping.invoices import Invoice, ShelfItem
 from bookkeeping.returns import Part, Refund
 from replay.deliveries import Delivery
@@ -24,7 +26,9 @@ DECIDED_TRIES = 12
 """How often an order is asked for that is still being decided; each time its key waits for seconds."""
 SETTLED_TRIES, SETTLED_PAUSE_SECONDS = 60, 0.5
 """How often an order is looked at until its money is back."""
-ADDRESS = {"fullName": "Invoice customer", "line1": "As on the invoice", "city": "Unknown", "countryCode": "GB"}
+ADDRESS = {"fullName": "Invoice customer", "line1": "As on the invoice", "city": "Unknown"}
+"""All that a file knows of an address but its country."""
+MAILBOX = re.compile("[A-Za-z0-9-]{1,64}")
 OVER = "ORDER_NOT_SHIPPABLE"
 """What an order says to a shipment that is over, or was never confirmed."""
 REFUNDED = frozenset({"PARTIALLY_REFUNDED", "REFUNDED"})
@@ -99,14 +103,14 @@ class Importer:
         """Place an invoice as one order; a refusal is an answer like any other."""
         body = {
             "expectedTotal": _gbp(invoice.total_minor),
-            "shippingAddress": ADDRESS,
-            "contactEmail": f"{invoice.buyer}@example.com",
+            "shippingAddress": {**ADDRESS, "countryCode": code_of(invoice.country)},
+            "contactEmail": f"{_mailbox(invoice.buyer)}@example.com",
             "payment": {"wallet": {}},
             "lines": [
                 {"sku": line.stock_code, "quantity": line.quantity, "agreedPrice": _gbp(line.price_minor)}
                 for line in invoice.lines
             ],
-            "effectiveTime": _time(invoice.at),
+            "effectiveTime": wire_time(invoice.at),
         }
         if invoice.shipping_minor:
             body["agreedShipping"] = _gbp(invoice.shipping_minor)
@@ -128,7 +132,7 @@ class Importer:
         body: dict[str, Any] = {
             "amount": _gbp(refund.amount_minor),
             "reason": f"credit note {refund.note}",
-            "effectiveTime": _time(refund.at),
+            "effectiveTime": wire_time(refund.at),
         }
         try:
             if refund.units:
@@ -157,15 +161,21 @@ class Importer:
         """
         if refund.order_id not in self._shipped:
             try:
-                await self.edge.call(f"/v1/orders/{refund.order_id}:ship", {"effectiveTime": _time(refund.at)})
+                await self.edge.call(f"/v1/orders/{refund.order_id}:ship", {"effectiveTime": wire_time(refund.at)})
             except Refused as refusal:
                 if str(refusal) != OVER:
                     raise
             self._shipped.add(refund.order_id)
 
 
-def _time(at: datetime) -> str:
+def wire_time(at: datetime) -> str:
+    """Return a time as JSON has it."""
     return at.isoformat().replace("+00:00", "Z")
+
+
+def _mailbox(buyer: str) -> str:
+    """Return a name that a mailbox may have; a shop may number its customers as it likes."""
+    return buyer if MAILBOX.fullmatch(buyer) else f"buyer-{hashlib.sha256(buyer.encode()).hexdigest()[:32]}"
 
 
 def _gbp(minor: int) -> dict[str, Any]:

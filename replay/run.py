@@ -7,10 +7,10 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -19,12 +19,16 @@ from rich.table import Table
 
 from bookkeeping import books, file, invoices, report
 from bookkeeping.books import Books
+from bookkeeping.countries import UNKNOWN, code_of
 from bookkeeping.file import FileLine, mills, pounds
 from bookkeeping.invoices import CreditNote, Invoice
 from replay import deliveries
 from replay.edge import Edge, ReplayFailed, read_endpoints
-from replay.importer import Importer
+from replay.figures import Figures, ShopSays
+from replay.importer import Importer, wire_time
+from replay.jobs import MOST_LINES, Jobs
 from replay.journal import Journal, digest
+from replay.pictures import drawn
 from replay.walk import Pace, Walk
 
 MOST_DAYS = 3660
@@ -34,6 +38,8 @@ MOST_LISTED_LINES = 500
 STOCK = {"ample": deliveries.ample, "purchased": deliveries.purchased}
 SHORTAGE = "OUT_OF_STOCK"
 ORDERS = "orders and returns"
+OWN_TABLE = f"own_{report.TABLE}"
+"""The same table, as the shop closes the books by its own orders."""
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -147,7 +153,7 @@ async def _replay(edge: Edge, journal: Journal, plan: Plan, lines: Sequence[File
     orders = [each for each in documents if isinstance(each, Invoice) and each.orderable]
     if not orders:
         raise ReplayFailed("the file has no sales on these days")
-    walk = Walk(Importer(edge), journal, Pace(plan.speed))
+    walk, folder = Walk(Importer(edge), journal, Pace(plan.speed)), journal.folder
     async with edge.http:
         with _progress() as progress:
             with watch.on("goods, customers, money"):
@@ -157,24 +163,55 @@ async def _replay(edge: Edge, journal: Journal, plan: Plan, lines: Sequence[File
                 await walk.through(documents, STOCK[plan.stocked](orders), lambda: progress.advance(placing))
             with watch.on("refunds looked at"):
                 unsettled = await walk.unsettled(orders)
-    notes = [each for each in documents if isinstance(each, CreditNote)]
-    closed = books.reconcile(lines, notes, walk.placed, walk.returned, walk.leftovers)
-    _write(journal.folder, lines, closed, walk)
-    console.print()
-    console.print(report.text(closed), markup=False)
-    console.print()
-    _print_other_lines(lines)
-    _print_orders(walk, began_at)
-    _print_times(watch, fresh=len(journal.orders) - heard)
-    console.print(f"written          {journal.folder}")
-    return _status(closed, walk, plan, unsettled)
+        notes = [each for each in documents if isinstance(each, CreditNote)]
+        closed = books.reconcile(lines, notes, walk.placed, walk.returned, walk.leftovers)
+        tables = _write(folder, lines, closed, walk)
+        console.print()
+        console.print(report.text(closed), markup=False)
+        console.print()
+        _print_other_lines(lines)
+        _print_orders(walk, orders, began_at)
+        _print_times(watch, fresh=len(journal.orders) - heard)
+        shop = await _ask_the_shop(Jobs(edge), lines, tables, folder)
+    if not heard:
+        Figures.of(plan.stocked, len(lines), len(journal.orders), watch.seconds, shop).write(folder)
+    console.print(f"written          {folder}")
+    return _status(closed, walk, plan, unsettled, shop)
 
 
-def _write(folder: Path, lines: Sequence[FileLine], closed: Books, walk: Walk) -> None:
-    """Write the reconciliation, the same as tables, and everything that did not go through."""
+def _write(folder: Path, lines: Sequence[FileLine], closed: Books, walk: Walk) -> dict[str, bytes]:
+    """Write the reconciliation, the same as tables, and everything that did not go through; returns the tables."""
     (folder / report.TEXT).write_text(report.text(closed) + "\n", encoding="utf-8")
-    for name, content in report.tables(lines, closed, walk.placed, walk.returned, walk.leftovers):
+    tables = dict(report.tables(lines, closed, walk.placed, walk.returned, walk.leftovers))
+    for name, content in tables.items():
         (folder / name).write_bytes(content)
+    return tables
+
+
+async def _ask_the_shop(jobs: Jobs, lines: Sequence[FileLine], tables: Mapping[str, bytes], folder: Path) -> ShopSays:
+    """Have the shop sum what it sold in the file's time, and close the books of the file by its own orders."""
+    bounds = {"fromTime": wire_time(min(line.at for line in lines))}
+    bounds["toTime"] = wire_time(max(line.at for line in lines) + timedelta(seconds=1))
+    sold = await jobs.run(salesReport=bounds)
+    console.print(f"sales report     {sold.rows:,} orders in {sold.seconds:.1f} s")
+    for name, content in sold.files.items():
+        (folder / name).write_bytes(content)
+    for name, picture in drawn({**sold.files, **tables}):
+        (folder / name).write_text(picture, encoding="utf-8")
+    if len(lines) > MOST_LINES:
+        console.print(f"the shop's books were not asked for: an operation takes {MOST_LINES:,} lines at most")
+        return ShopSays(sold.seconds)
+    own = await jobs.run(reconciliation={"fileId": await jobs.send("shop.csv", file.written(lines))})
+    (folder / OWN_TABLE).write_bytes(own.files[report.TABLE])
+    alike = _of_the_file(own.files[report.TABLE]) == _of_the_file(tables[report.TABLE])
+    says, style = ("the same, line by line", "") if alike else (f"DIFFERENT, see {OWN_TABLE}", "red")
+    console.print(f"the shop's books {says}; {own.rows:,} lines in {own.seconds:.1f} s", style=style)
+    return ShopSays(sold.seconds, own.seconds, alike)
+
+
+def _of_the_file(table: bytes) -> list[str]:
+    """Return the rows of a reconciliation but for what the shop has beyond the file."""
+    return [row for row in table.decode().splitlines() if not row.startswith("beyond,")]
 
 
 async def _prepare(importer: Importer, lines: Sequence[FileLine], orders: Sequence[Invoice]) -> None:
@@ -204,7 +241,7 @@ def _print_other_lines(lines: Sequence[FileLine]) -> None:
         console.print(f"  {count:6}  {kind}")
 
 
-def _print_orders(walk: Walk, began_at: datetime) -> None:
+def _print_orders(walk: Walk, orders: Sequence[Invoice], began_at: datetime) -> None:
     """Print what became of the invoices; an order is new when the mesh placed it after the replay began."""
     placed = [each for each in walk.placed if not each.refusal]
     confirmed = sum(walk.orders[each.invoice.number].status == "CONFIRMED" for each in placed)
@@ -216,6 +253,10 @@ def _print_orders(walk: Walk, began_at: datetime) -> None:
     console.print(f"                 {new} placed now, {len(placed) - new} were there already")
     for reason, count in Counter(each.refusal for each in walk.placed if each.refusal).most_common():
         console.print(f"orders refused   {count}  {reason}", style="red")
+    nowhere = Counter(each.country or "(none)" for each in orders if code_of(each.country) == UNKNOWN)
+    if nowhere:
+        named = ", ".join(f"{name} {count}" for name, count in nowhere.most_common())
+        console.print(f"of no country    {sum(nowhere.values())} invoices: {named}", markup=False)
     console.print(f"lines            {sum(len(each.invoice.lines) for each in placed)}")
     console.print(f"sum of orders    {pounds(of_orders)}")
     console.print(f"sum of the file  {pounds(of_file)}" + ("" if of_orders == of_file else "   DIFFERENT"))
@@ -227,7 +268,7 @@ def _print_times(watch: Stopwatch, *, fresh: int) -> None:
     console.print(f"rate             {fresh / max(watch.seconds[ORDERS], 0.001):.0f} orders answered/s")
 
 
-def _status(closed: Books, walk: Walk, plan: Plan, unsettled: Sequence[str]) -> int:
+def _status(closed: Books, walk: Walk, plan: Plan, unsettled: Sequence[str], shop: ShopSays) -> int:
     expected = {SHORTAGE} if plan.stocked == "purchased" else set()
     refusals = {each.refusal for each in walk.placed} | {each.refusal for each in walk.returned}
     for number in unsettled:
@@ -236,4 +277,4 @@ def _status(closed: Books, walk: Walk, plan: Plan, unsettled: Sequence[str]) -> 
         console.print(f"refused, and not for a shortage: {reason}", style="red")
     if not closed.closed:
         console.print("the books do not close", style="red")
-    return 0 if closed.closed and not refusals and not unsettled else 1
+    return 0 if closed.closed and not refusals and not unsettled and shop.alike is not False else 1

@@ -1,7 +1,8 @@
 """Pictures of figures as plain SVG, readable on a light and on a dark page. Pure: what goes in comes out as text.
 
-Two kinds: `Lines`, something against a load or a size, and `Bars`, one value for each of several things. Lines carry
-their names at their ends, so there is no legend to decode; what a line is compared with is dashed.
+Four kinds: `Lines`, something against a load or a size; `Bars`, one value for each of several things; `Columns`, one
+value for each of many days, and the mean of some around it; `Steps`, how parts come to a total. Lines carry their names
+at their ends, so there is no legend to decode; what a line is compared with is dashed.
 """
 
 from __future__ import annotations
@@ -72,9 +73,42 @@ class Bars:
     values: tuple[tuple[str, float], ...]
 
 
-def svg(picture: Lines | Bars, *, note: str = "") -> str:
+@dataclass(frozen=True)
+class Columns:
+    """One value for each of many days, in their order; the marks name some of them by their place."""
+
+    title: str
+    y: str
+    values: tuple[float, ...]
+    marks: tuple[tuple[int, str], ...]
+    around: int = 7
+    """Of so many the mean is drawn as a line: a week has its quiet days."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How parts come to a total, one after the other; what takes away has the second colour, the total the third."""
+
+    title: str
+    unit: str
+    parts: tuple[tuple[str, float], ...]
+    total: str
+
+
+Picture = Lines | Bars | Columns | Steps
+
+
+def svg(picture: Picture, *, note: str = "") -> str:
     """Return a picture as a whole SVG document; the note stands below its title."""
-    height, body = _lines(picture) if isinstance(picture, Lines) else _bars(picture)
+    match picture:
+        case Lines():
+            height, body = _lines(picture)
+        case Bars():
+            height, body = _bars(picture)
+        case Columns():
+            height, body = _columns(picture)
+        case Steps():
+            height, body = _steps(picture)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         f'role="img" aria-label="{escape(picture.title)}"><style>{STYLE}</style>'
@@ -186,3 +220,73 @@ def _bars(picture: Bars) -> tuple[int, list[str]]:
         worth = f"{short(float(f'{value:.3g}'))} {escape(picture.unit)}"
         out.append(f'<text x="{left + length + 8:.1f}" y="{y + 15}">{worth}</text>')
     return TOP + len(picture.values) * (BAR + GAP) + 20, out
+
+
+def means(values: Sequence[float], around: int) -> list[float]:
+    """Return for each value the mean of those around it, so many as there are, itself in the middle."""
+    reach = around // 2
+    windows = [values[max(0, n - reach) : n + reach + 1] for n in range(len(values))]
+    return [sum(window) / len(window) for window in windows]
+
+
+def _columns(picture: Columns) -> tuple[int, list[str]]:
+    marks = ticks(max(picture.values, default=0.0))
+    right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
+    width = (right - LEFT) / max(1, len(picture.values))
+
+    def up(y: float) -> float:
+        return bottom - (bottom - TOP) * y / marks[-1]
+
+    out = [f'<text x="{LEFT}" y="{TOP - 12}">{escape(picture.y)}</text>']
+    for mark in marks:
+        out.append(f'<path class="{"grid" if mark else "axis"}" d="M{LEFT} {up(mark):.1f}H{right}"/>')
+        out.append(f'<text x="{LEFT - 8}" y="{up(mark) + 4:.1f}" text-anchor="end">{short(mark)}</text>')
+    # One path for all of them: a rectangle each would be ten times the file.
+    columns = "".join(
+        f"M{LEFT + (n + 0.1) * width:.1f} {bottom}V{up(value):.1f}h{width * 0.8:.1f}V{bottom}Z"
+        for n, value in enumerate(picture.values)
+        if value > 0
+    )
+    out.append(f'<path class="column f0" opacity=".55" d="{columns}"/>')
+    middle = [(LEFT + (n + 0.5) * width, up(mean)) for n, mean in enumerate(means(picture.values, picture.around))]
+    out.append(f'<path class="line s1" d="M{"L".join(f"{x:.1f} {y:.1f}" for x, y in middle)}"/>')
+    name = f"mean of {picture.around} days"
+    out.append(f'<text class="name f1" x="{right + 12}" y="{middle[-1][1] + 4:.1f}">{name}</text>')
+    for place, text in picture.marks:
+        out.append(f'<path class="axis" d="M{LEFT + place * width:.1f} {bottom}v5"/>')
+        out.append(f'<text x="{LEFT + place * width:.1f}" y="{bottom + 20}">{escape(text)}</text>')
+    return HEIGHT, out
+
+
+def _steps(picture: Steps) -> tuple[int, list[str]]:
+    left, right, top = 250, WIDTH - 130, TOP - 16
+    levels = [0.0]
+    for _, value in picture.parts:
+        levels.append(levels[-1] + value)
+    least, most = min(levels), max(levels)
+    span = (most - least) or 1.0
+
+    def across(value: float) -> float:
+        return left + (right - left) * (value - least) / span
+
+    spans = zip(picture.parts, pairwise(levels), strict=True)
+    rows = [(name, value, min(begin, end), max(begin, end)) for (name, value), (begin, end) in spans]
+    rows.append((picture.total, levels[-1], min(0.0, levels[-1]), max(0.0, levels[-1])))
+    out = []
+    for number, (name, value, low, high) in enumerate(rows):
+        y = top + number * (BAR + GAP)
+        is_total = number == len(rows) - 1
+        kind = 2 if is_total else int(value < 0)
+        style = ' class="name"' if is_total else ""
+        out.append(f'<text{style} x="{left - 10}" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
+        wide = max(across(high) - across(low), 1.0)
+        place = f'x="{across(low):.1f}" y="{y}" width="{wide:.1f}" height="{BAR}"'
+        out.append(f'<rect class="bar f{kind}" {place} rx="2"/>')
+        digits = 0 if abs(value) >= 1 else 3
+        worth = f"{value:,.{digits}f}" if is_total else f"{value:+,.{digits}f}"
+        text = f"{worth} {escape(picture.unit)}".replace("-", "−")
+        out.append(f'<text{style} x="{across(high) + 8:.1f}" y="{y + 15}">{text}</text>')
+        if not is_total:
+            after = across(levels[number + 1])
+            out.append(f'<path class="grid" d="M{after:.1f} {y + BAR}v{GAP}"/>')
+    return top + len(rows) * (BAR + GAP) + 20, out

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.rig.picture import Bars, Lines
+from bench.rig.picture import Picture
 from bench.rig.samples import paired_ratio, spread
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ class Outcome:
     limits: tuple[float, ...]
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)
     more: Mapping[str, float | str] = field(default_factory=dict)
-    picture: Lines | Bars | None = None
+    picture: Picture | None = None
     conditions: tuple[Condition, ...] = ()
     limit_is: str = ""
     """What the limit is, where only the measurement knows; else the terms say it."""
@@ -216,7 +216,10 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    found = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    try:
+        found = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
     return found.stdout.strip()
 
 

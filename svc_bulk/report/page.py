@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from html import escape
 
+from bookkeeping.countries import name_of
 from svc_bulk.report.rules import Report, Sums, largest
 
 BARS = 12
@@ -80,7 +81,8 @@ def _section(report: Report, currency: str, sums: Sums) -> Iterator[str]:
         of = len([None for _, each in groups if each == currency])
         shown = f"the largest {len(found)} of {of:,}" if of > len(found) else f"all {of:,}"
         yield f"<h2>{title}</h2><p>{shown}</p>"
-        yield _bar_chart([(f"{name} {each.title}".strip(), each.total_minor) for name, each in found], currency)
+        bars = ((f"{name} {name_of(name) if groups is report.countries else each.title}", each) for name, each in found)
+        yield _bar_chart([(name.strip(), each.total_minor) for name, each in bars], currency)
 
 
 def _columns(report: Report, currency: str) -> tuple[str, list[tuple[str, int]]]:

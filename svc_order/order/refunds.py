@@ -59,6 +59,8 @@ def returned(request: pb.CreateRefundRequest) -> dict[int, int]:
         raise InvalidInput.of("lines", "a line stands twice")
     if request.restock and not units:
         raise InvalidInput.of("restock", "needs the lines that came back")
+    if request.of_shipping and units:
+        raise InvalidInput.of("of_shipping", "is no refund of lines: ask for each")
     return units
 
 

@@ -235,6 +235,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 return pb.CreateRefundResponse.FromString(stored), None
             order = await store.lock_order(tx, order_id, owner_id=reach.owner_id)
             by_owner = refunds.is_owners_wish(order, reach)
+            has_sellers = split.has_sellers(order)
+            entries = await store.list_entries(tx, order_id) if has_sellers or request.of_shipping else []
             change = rules.refund(
                 order,
                 self._ids.new(),
@@ -244,13 +246,14 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
                 at=self._clock.now(),
                 effective_at=effective_at,
                 units=units,
+                shipping_left_minor=rules.shipping_left(order, entries) if request.of_shipping else None,
             )
             if not by_owner:
                 refunds.check_limit(change.order)
             sellers: tuple[split.SellerPart, ...] = ()
             so_far: split.Parts = {split.HOUSE: order.refunded_minor}
-            if split.has_sellers(order):
-                so_far = split.borne_so_far(order, await store.list_entries(tx, order_id))
+            if has_sellers:
+                so_far = split.borne_so_far(order, entries)
                 change = split.divided(order, change, units, so_far)
                 sellers = split.bearing(order, change)
             if order.status in rules.LEFT:

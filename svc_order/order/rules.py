@@ -219,10 +219,12 @@ def refund(
     at: datetime,
     effective_at: datetime | None = None,
     units: Units | None = None,
+    shipping_left_minor: int | None = None,
 ) -> Change:
-    """Return the order with a refund decided on it, for units that came back or for money alone.
+    """Return the order with a refund decided on it, for units that came back, for shipping or for money alone.
 
-    Without an amount it is what the units cost, or without units all that has not gone back yet.
+    Without an amount it is what the units cost, or without units all that has not gone back yet. One of shipping says
+    what of that is left, and is never more.
 
     Raises:
         OrderNotRefundable: It is pending, cancelled or refunded, or has had too many refunds of a part.
@@ -231,7 +233,7 @@ def refund(
         SupportRequired: Its owner asks, and the parcel has left, or it would leave with a part of its price taken back:
             they could keep the goods and the money.
         RefundAmountInvalid: The amount is not more than zero, or in another currency.
-        RefundExceedsOrder: It is more than what has not gone back yet.
+        RefundExceedsOrder: It is more than what has not gone back yet, or than what is left of the shipping.
         InvalidInput: It would count as decided before the order was placed.
     """
     counts_from = _effective(order, at, effective_at)
@@ -242,16 +244,21 @@ def refund(
             f"the order is {order.status.lower()}: our support decides on its refunds", status=order.status
         )
     left_minor = order.total_minor - order.refunded_minor
+    of_shipping = shipping_left_minor is not None
+    most_minor = left_minor if shipping_left_minor is None else min(left_minor, shipping_left_minor)
     if units:
         _check_returned(order, units)
+    if of_shipping and not most_minor:
+        raise RefundExceedsOrder("nothing is left of the shipping", left_minor=0, currency=order.currency)
     if amount_minor is None:
-        amount_minor, currency = (cost_of(order, units) if units else left_minor), order.currency
+        amount_minor, currency = (cost_of(order, units) if units else most_minor), order.currency
     if currency != order.currency:
         raise RefundAmountInvalid(f"the order is in {order.currency}, not {currency}", currency=order.currency)
     if amount_minor <= 0:
         raise RefundAmountInvalid(f"a refund is more than zero {order.currency}")
-    if amount_minor > left_minor:
-        raise RefundExceedsOrder("more than is left of the order", left_minor=left_minor, currency=order.currency)
+    if amount_minor > most_minor:
+        of = "shipping" if of_shipping else "order"
+        raise RefundExceedsOrder(f"more than is left of the {of}", left_minor=most_minor, currency=order.currency)
     full = amount_minor == left_minor
     if by_owner and not full:
         raise SupportRequired(
@@ -262,8 +269,22 @@ def refund(
     # Goods that never left go back on the shelf with the last penny; returned goods are another decision.
     release = full and order.status is OrderStatus.CONFIRMED
     return _refunded(
-        order, refund_id, amount_minor, full=full, release=release, at=at, effective_at=counts_from, units=units
+        order,
+        refund_id,
+        amount_minor,
+        full=full,
+        release=release,
+        at=at,
+        effective_at=counts_from,
+        units=units,
+        of_shipping=of_shipping,
     )
+
+
+def shipping_left(order: Order, entries: Iterable[Entry]) -> int:
+    """Return what of an order's shipping has not gone back as such, as its journal has it."""
+    gone = (entry.payload["amount_minor"] for entry in entries if entry.payload.get("of_shipping"))
+    return order.shipping_minor - sum(gone)
 
 
 def cost_of(order: Order, units: Units) -> int:
@@ -315,10 +336,18 @@ def _refunded(
     at: datetime,
     effective_at: datetime | None = None,
     units: Units | None = None,
+    of_shipping: bool = False,
 ) -> Change:
-    payload = {"refund_id": str(refund_id), "amount_minor": amount_minor, "full": full, "release": release}
+    payload: dict[str, Any] = {
+        "refund_id": str(refund_id),
+        "amount_minor": amount_minor,
+        "full": full,
+        "release": release,
+    }
     if units:
         payload["units"] = units_to_json(units)
+    if of_shipping:
+        payload["of_shipping"] = True
     after = replace(
         order,
         status=status_after_refund(order.status, full=full),

@@ -67,7 +67,8 @@ def refunds(order: Order, entries: Iterable[Entry]) -> list[tuple[str, Parts]]:
             continue
         payload = entry.payload
         units = units_from_json(payload.get("units"))
-        parts = payload.get("shares") or divide(before, payload["amount_minor"], units, borne)
+        of_shipping = payload.get("of_shipping", False)
+        parts = payload.get("shares") or divide(before, payload["amount_minor"], units, borne, of_shipping=of_shipping)
         before = replace(before, returned=_added(before.returned, units))
         borne = both(borne, parts)
         found.append((payload["refund_id"], parts))
@@ -79,11 +80,11 @@ def both(parts: Parts, more: Parts) -> Parts:
     return {seller: parts.get(seller, 0) + more.get(seller, 0) for seller in sorted({*parts, *more})}
 
 
-def divide(order: Order, amount_minor: int, units: Units, borne: Parts) -> dict[str, int]:
+def divide(order: Order, amount_minor: int, units: Units, borne: Parts, *, of_shipping: bool = False) -> dict[str, int]:
     """Return who bears what of a refund, by seller: no more than is left of what they sold.
 
-    Who sold units that came back bears what these cost; what is more than that, all of it for money alone, all bear in
-    proportion to what is left.
+    Who sold units that came back bears what these cost, and the house what shipping did, for it alone was paid for it;
+    what is more than that, all of it for money alone, all bear in proportion to what is left.
     """
     sellers = shares(order)
     lines: dict[str, list[int]] = {each.seller_id: [] for each in sellers}
@@ -94,6 +95,8 @@ def divide(order: Order, amount_minor: int, units: Units, borne: Parts) -> dict[
         min(has, cost_of(order, {number: units.get(number, 0) for number in lines[each.seller_id]}))
         for has, each in zip(left, sellers, strict=True)
     ]
+    if of_shipping:
+        costs = [has if each.seller_id == HOUSE else 0 for has, each in zip(left, sellers, strict=True)]
     parts = apportion(min(amount_minor, sum(costs)), costs)
     still = [has - part for has, part in zip(left, parts, strict=True)]
     rest = apportion(amount_minor - sum(parts), still)
@@ -104,7 +107,8 @@ def divided(order: Order, change: Change, units: Units, borne: Parts) -> Change:
     """Return a refund of an order that several sold, its entry saying who bears what; `order` is from before it."""
     assert change.entry is not None, "a refund is always a new decision"
     payload = change.entry.payload
-    parts = divide(order, payload["amount_minor"], units, borne)
+    of_shipping = payload.get("of_shipping", False)
+    parts = divide(order, payload["amount_minor"], units, borne, of_shipping=of_shipping)
     return replace(change, entry=replace(change.entry, payload={**payload, "shares": parts}))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from bench.__main__ import QUESTIONS, Results, meshes, million
+from bench.bulk import INVOICE_COLUMNS, KINDS, Material, invented, order_of
 from bench.echo import METHOD, message
 from bench.orders import CARDS, SWEEP, WALLETS
 from bench.orders_open import is_overloaded
@@ -16,6 +18,10 @@ from bench.rig.loads import Window
 from bench.rig.result import Unmeasured
 from bench.runtime import echo_contract
 from bench.storefront import DECK, deck, judged_rate
+from bookkeeping.file import COLUMNS, parse
+from bookkeeping.invoices import documents
+from bookkeeping.kinds import LineClass, classify
+from titan.bulk.v1.operation_pb2 import Job
 
 
 def test_each_question_has_a_name_of_its_own_and_says_how_it_is_answered() -> None:
@@ -37,10 +43,9 @@ def test_what_leaves_the_mesh_larger_comes_last() -> None:
 
 
 def test_what_counts_what_is_stored_has_a_mesh_on_which_nothing_was_asked_before() -> None:
-    """Earlier questions store some 40,000 orders: 10,000 would never be there."""
-    *_, alone = groups = meshes(QUESTIONS)
-    assert len(groups) == 2
-    assert [question.terms.name for question in alone] == ["growth-orders"]
+    """Earlier questions store some 40,000 orders, where 10,000 are asked for; long jobs leave thousands of products."""
+    _, *alone = groups = meshes(QUESTIONS)
+    assert [["bulk"], ["growth-orders"]] == [[question.terms.name for question in group] for group in alone]
     assert sum(map(len, groups)) == len(QUESTIONS)
     assert meshes(QUESTIONS[-1:]) == [[QUESTIONS[-1]]]
 
@@ -97,6 +102,30 @@ def test_each_order_of_a_window_has_a_cart() -> None:
     for plan in (WALLETS, CARDS):
         assert [plan.at(shoppers) for shoppers in SWEEP] == sorted(plan.at(shoppers) for shoppers in SWEEP)
         assert all(plan.at(shoppers) >= shoppers for shoppers in SWEEP)
+
+
+def test_every_kind_of_long_job_runs_beside_orders_but_those_that_ask_somebody_else() -> None:
+    """Each has something to do again, however often it was done before."""
+    material = Material(("a", "b"), ("c", "d"), "e", "f", ("sku",))
+    of_contract = {field.json_name for field in Job.DESCRIPTOR.oneofs_by_name["work"].fields}
+    made = [(kind(material, 0), kind(material, 1)) for kind in KINDS.values()]
+    assert of_contract - {"feedSync", "providerSettlement"} == {work for first, _ in made for work in first}
+    unlike = {work for first, second in made for work in first if first != second}
+    assert {"productImport", "priceUpdate", "repricing", "searchReindex"} == unlike
+
+
+def test_rest_comes_first_every_other_time() -> None:
+    assert [(False, True), (True, False)] == [order_of(turn) for turn in (0, 1)]
+
+
+def test_invented_lines_are_lines_of_a_shops_file() -> None:
+    """They end at the time that is asked for, and some go back."""
+    until = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    lines = [parse([str(value) for value in row]) for row in invented(3_000, until=until)]
+    assert list(COLUMNS) == list(INVOICE_COLUMNS)
+    assert until - timedelta(hours=1) < min(line.at for line in lines) <= max(line.at for line in lines) < until
+    assert {LineClass.SALE, LineClass.CANCELLATION} == {classify(line) for line in lines}
+    assert 350 < len(documents(lines)) <= 500
 
 
 @pytest.mark.parametrize(("text", "millions"), [("1m", 1.0), ("10M", 10.0), ("500k", 0.5)])

@@ -26,6 +26,7 @@ def line(
     price: str = "1.5",
     customer: str = "7",
     at: datetime = AT,
+    country: str = "United Kingdom",
 ) -> FileLine:
     mills = int(Decimal(price) * MILLS_PER_POUND)
-    return FileLine(invoice, code, f"NAME OF {code}", quantity, at, mills, customer, "United Kingdom")
+    return FileLine(invoice, code, f"NAME OF {code}", quantity, at, mills, customer, country)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bookkeeping import books, file
 from bookkeeping.books import Books, Placed, Returned, Row
 from bookkeeping.file import FileLine
-from bookkeeping.invoices import CreditNote, Invoice, documents, invoices
+from bookkeeping.invoices import LINES_PER_ORDER, TITLE_CHARACTERS, CreditNote, Invoice, documents, invoices, shelf
 from bookkeeping.kinds import LineClass, classify
 from bookkeeping.returns import Leftover, Purchases
 from tests.bookkeeping.files import REAL, line, needs_the_real_file
@@ -100,6 +104,49 @@ def test_one_unclassified_line_in_a_thousand_is_enough() -> None:
     known, unknown = [line("1")] * 1999, [line("1", code="what")] * 2
     assert booked(known + unknown).closed and not booked(known[1:-1] + unknown).closed
     assert tuple(unknown) == booked(known + unknown).unclassified
+
+
+CODES = st.sampled_from("101A 101a 102 PADS DCGS7 gift_1 M POST DOT D AMAZONFEE S CRUK B new".split())
+ROWS = st.builds(
+    FileLine,
+    invoice=st.builds("{}{}".format, st.sampled_from(["", "", "C", "C", "A", "X", "c"]), st.integers(1, 12)),
+    stock_code=CODES | st.text(max_size=6),
+    description=st.text(max_size=8),
+    quantity=st.integers(-12, 12) | st.integers(-(10**5), 10**5),
+    at=st.datetimes(datetime(1999, 1, 1), datetime(2031, 1, 1), timezones=st.just(UTC)),
+    price_mills=st.integers(0, 3000) | st.integers(-(10**7), 10**7),
+    customer=st.sampled_from(["", "7", "8"]) | st.text(max_size=4),
+    country=st.sampled_from(["EIRE", ""]) | st.text(max_size=6),
+)
+"""Rows of no shop: other codes, other months, other signs."""
+
+
+@given(st.lists(ROWS, max_size=40), st.integers(1, 5), st.sampled_from(["", "", "ORDER_NOT_RETURNABLE"]))
+def test_the_books_of_any_file_close_whatever_the_shop_refuses(rows: list[FileLine], every: int, deny: str) -> None:
+    """Each line has one class; the difference is nothing; what nobody knows is told line by line."""
+    refused = (number for number in itertools.count(1))
+    made = booked(rows, lambda invoice: accept(invoice) or ("NO" if next(refused) % every == 0 else ""), deny=deny)
+    assert (len(rows), sum(each.mills for each in rows)) == (made.file_lines, made.file_mills)
+    assert 0 == made.difference_mills
+    assert [each for each in rows if classify(each) is LineClass.UNCLASSIFIED] == list(made.unclassified)
+
+
+@given(st.lists(ROWS, max_size=40))
+def test_an_order_can_be_placed_as_the_contract_has_it(rows: list[FileLine]) -> None:
+    """Whatever rows say: keys of plain characters, codes and names that a product may have, money that adds up."""
+    made = documents(rows)
+    orders = [each for each in made if isinstance(each, Invoice) and each.orderable]
+    assert [each.at for each in made] == sorted(each.at for each in made)
+    for order in orders:
+        assert re.fullmatch("invoice-[0-9]+(-[0-9]+)?", order.key) and 1 <= len(order.lines) <= LINES_PER_ORDER
+        assert all(each.quantity > 0 and each.price_minor >= 0 for each in order.lines)
+        assert 0 <= order.discount_minor <= order.goods_minor and order.shipping_minor >= 0 < order.total_minor
+    for item in shelf(rows, orders):
+        assert re.fullmatch("[!-~]+", item.stock_code) and 1 <= len(item.title) <= TITLE_CHARACTERS
+        assert item.title.isprintable() and item.price_minor >= 0
+    assert {each.stock_code for order in orders for each in order.lines} == {
+        each.stock_code for each in shelf(rows, orders)
+    }
 
 
 @needs_the_real_file

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
+import csv
+import io
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bookkeeping import file
+from bookkeeping.file import FileLine
 from tests.bookkeeping.files import line
 
 HEAD = ",".join(file.COLUMNS)
@@ -63,3 +68,28 @@ def test_a_line_is_summed_in_tenths_of_a_penny_and_charged_in_pence(quantity, pr
 
 def test_amounts_are_written_as_people_read_them() -> None:
     assert ("GBP 1,234.05", "-1,234.056", "0.001") == (file.pounds(123405), file.mills(-1234056), file.mills(1))
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8).map(str.strip)
+
+
+@given(
+    st.lists(
+        st.builds(
+            FileLine,
+            invoice=TEXT,
+            stock_code=TEXT,
+            description=TEXT,
+            quantity=st.integers(-file.MOST_UNITS, file.MOST_UNITS),
+            at=st.datetimes(datetime(1900, 1, 1), datetime(2999, 1, 1), timezones=st.just(UTC)),
+            price_mills=st.integers(-file.MOST_MILLS, file.MOST_MILLS),
+            customer=TEXT,
+            country=TEXT,
+        ),
+        max_size=5,
+    )
+)
+def test_lines_that_are_written_are_read_as_they_were(lines: list[FileLine]) -> None:
+    """Whatever they say, to the tenth of a penny."""
+    header, *rows = csv.reader(io.StringIO(file.written(lines).decode(), newline=""))
+    assert (list(file.COLUMNS), lines) == (header, [file.parse(row) for row in rows])

@@ -32,6 +32,8 @@ from tests.bookkeeping.files import line
         ("TEST", Kind.UNKNOWN),
         ("", Kind.UNKNOWN),
         ("POSTER", Kind.UNKNOWN),
+        ("٣٤", Kind.UNKNOWN),
+        ("ſ", Kind.UNKNOWN),
     ],
 )
 def test_a_stock_code_stands_for_one_kind(code: str, kind: Kind) -> None:
@@ -64,6 +66,12 @@ def test_a_stock_code_stands_for_one_kind(code: str, kind: Kind) -> None:
         (line(price="-1"), LineClass.NEGATIVE),
         (line(code="TEST"), LineClass.UNCLASSIFIED),
         (line("C1", code="TEST", quantity=-1), LineClass.UNCLASSIFIED),
+        (line("A1"), LineClass.ADJUSTMENT),
+        (line("X1"), LineClass.UNCLASSIFIED),
+        (line("1b"), LineClass.UNCLASSIFIED),
+        (line("C"), LineClass.UNCLASSIFIED),
+        (line("²"), LineClass.UNCLASSIFIED),
+        (line("", code="AMAZONFEE"), LineClass.UNCLASSIFIED),
     ],
 )
 def test_every_line_has_a_class(of: FileLine, kind: LineClass) -> None:

@@ -88,6 +88,7 @@ def test_a_small_shops_file_is_played_with_its_returns_shortages_and_charges(mes
         assert ["1", "0.003"] == rows["rounding: prices of tenths of a penny"]
         assert replay.stdout.partition("\ndifference ")[2].splitlines()[0].strip() == "0.000"
         assert ("0 placed now, 2 were there already" in replay.stdout) == again
+        assert "sales report     2 orders in " in replay.stdout and "the same, line by line; 9 lines" in replay.stdout
     assert books_of(mesh, file) == books_in(replay.stdout)
     on_hand = FIRST_DELIVERY_UNITS - 17 + 5
     until(lambda: mesh.stock(sku) == (on_hand, 0, on_hand))

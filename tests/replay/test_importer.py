@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import httpx
@@ -64,6 +65,18 @@ async def test_each_invoice_is_one_order_at_its_prices_and_time(importer: Import
         (line["sku"], line["quantity"], line["agreedPrice"]["minorUnits"]) for line in body["lines"]
     ]
     assert "agreedShipping" not in guest.body and "agreedDiscount" not in guest.body
+
+
+async def test_a_customers_number_may_be_anything(importer: Importer, shop: Shop) -> None:
+    """The address that a letter would go to is one all the same."""
+    customers = ("501", "J. Aberg, 2nd floor", "9" * 64)
+    orders = invoices([line(f"100{number}", customer=customer) for number, customer in enumerate(customers)])
+    await importer.make_buyers(orders)
+    for each in orders:
+        await importer.place(each)
+    mailboxes = [call.body["contactEmail"].removesuffix("@example.com") for call in shop.to("/v1/orders")]
+    assert "customer-501" == mailboxes[0] and 3 == len(set(mailboxes))
+    assert all(re.fullmatch("[a-z0-9-]{1,64}", each) for each in mailboxes)
 
 
 async def test_the_goods_and_the_buyers_come_in_batches(importer: Importer, shop: Shop) -> None:

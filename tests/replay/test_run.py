@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bookkeeping import file
 from bookkeeping.file import FileLine
+from bookkeeping.matching import ShopOrder
 from replay import edge as edge_module
 from replay import run
+from replay.figures import Figures
 from replay.journal import Journal
 from replay.run import Plan, Stopwatch
 from tests.bookkeeping.files import line
@@ -114,6 +117,63 @@ async def test_money_that_no_order_shows_is_told(shop: Shop, printed: io.StringI
     shop.refunded["order of invoice-1001"] = -1
     assert 1 == await replay(shop, tmp_path, LINES[:4])
     assert "invoice 1001: its order does not show what was given back" in printed.getvalue()
+
+
+async def test_the_shop_sums_and_closes_the_books_itself(shop: Shop, printed: io.StringIO, tmp_path: Path) -> None:
+    """Of the file's own time, and of the very lines that were played; both are printed with their seconds and drawn."""
+    assert 0 == await replay(shop, tmp_path, LINES[:4])
+    bounds, _ = shop.jobs[0]["salesReport"], shop.jobs[1]["reconciliation"]
+    assert {"fromTime": "2010-12-01T08:26:00Z", "toTime": "2010-12-01T08:26:01Z"} == bounds
+    _, *rows = csv.reader(io.StringIO(shop.lines.decode()))
+    assert LINES[:4] == [file.parse(row) for row in rows]
+    text = printed.getvalue()
+    assert "sales report     2 orders in 0." in text and "the same, line by line; 4 lines in 0." in text
+    (folder,) = (tmp_path / "replay").iterdir()
+    assert (folder / "own_reconciliation.csv").read_bytes() == (folder / "reconciliation.csv").read_bytes()
+    assert {"sales_by_day.svg", "reconciliation.svg"} <= {each.name for each in folder.iterdir()}
+
+
+async def test_only_a_whole_run_has_figures(shop: Shop, printed: io.StringIO, tmp_path: Path) -> None:
+    """One that goes on where another was interrupted took only what was left."""
+    await replay(shop, tmp_path, LINES[:4])
+    (folder,) = (tmp_path / "replay").iterdir()
+    kept = Figures.read(folder)
+    assert (4, 2, True) == (kept.lines, kept.orders_answered, kept.shop.alike)
+    assert kept.whole_seconds == sum(kept.seconds.values()) > 0
+    await replay(shop, tmp_path, LINES[:4])
+    assert kept == Figures.read(folder)
+    (folder / "figures.json").unlink()
+    await replay(shop, tmp_path, LINES[:4])
+    assert not (folder / "figures.json").exists()
+
+
+async def test_books_of_the_shop_that_differ_are_told(shop: Shop, printed: io.StringIO, tmp_path: Path) -> None:
+    """What the shop has beyond the file is no difference; an order that it lost is one."""
+    await replay(shop, tmp_path, LINES[:1])
+    at = LINES[0].at
+    shop.orders["stranger"] = ShopOrder("stranger", "invoice-9", at, 100)
+    assert 0 == await replay(shop, tmp_path, LINES[:1])
+    shop.orders.pop("order of invoice-1001")
+    assert 1 == await replay(shop, tmp_path, LINES[:1])
+    assert 1 == printed.getvalue().count("DIFFERENT, see own_reconciliation.csv")
+
+
+async def test_a_file_that_no_operation_takes_is_played_all_the_same(
+    shop: Shop, printed: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its books are closed by what was heard alone, and that is said."""
+    monkeypatch.setattr(run, "MOST_LINES", 3)
+    assert 0 == await replay(shop, tmp_path, LINES[:4])
+    assert "were not asked for: an operation takes 3 lines" in printed.getvalue() and not shop.lines
+
+
+async def test_countries_that_are_none_are_told(shop: Shop, printed: io.StringIO, tmp_path: Path) -> None:
+    """With how many invoices name them; the others are where the orders go."""
+    countries = ("EIRE", "Channel Islands", "", "Channel Islands")
+    await replay(shop, tmp_path, [line(f"10{n}", country=country) for n, country in enumerate(countries)])
+    assert "of no country    3 invoices: Channel Islands 2, (none) 1" in printed.getvalue()
+    sent = [each.body["shippingAddress"]["countryCode"] for each in shop.to("/v1/orders")]
+    assert ["IE", "ZZ", "ZZ", "ZZ"] == sent
 
 
 async def test_a_file_without_sales_is_no_replay(shop: Shop, tmp_path: Path) -> None:

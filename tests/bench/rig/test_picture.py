@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
-from bench.rig.picture import HEIGHT, LABEL, WIDTH, Bars, Lines, Series, apart, decades, short, svg, ticks
+from bench.rig.picture import (
+    HEIGHT,
+    LABEL,
+    WIDTH,
+    Bars,
+    Columns,
+    Lines,
+    Series,
+    Steps,
+    apart,
+    decades,
+    means,
+    short,
+    svg,
+    ticks,
+)
 
 SPACE = "{http://www.w3.org/2000/svg}"
 LINES = Lines(
@@ -65,7 +81,37 @@ def test_bars_have_the_lengths_of_their_values() -> None:
     assert "120 MB" in [text.text for text in drawn.findall(f"{SPACE}text")]
 
 
+def test_columns_stand_on_the_axis_and_days_without_any_are_left_out() -> None:
+    values = (100.0, 0.0, 50.0) * 20
+    columns = Columns("Sold", "GBP a day", values, ((0, "May"), (31, "June")))
+    drawn = ElementTree.fromstring(svg(columns, note="60 days"))
+    (path,) = [each.get("d") for each in drawn.findall(f"{SPACE}path") if "column" in each.get("class")]
+    tops = [float(top) for top in re.findall(r"V([0-9.]+)h", path)]
+    assert len(tops) == 40 and tops[0] < tops[1] < HEIGHT
+    assert {"May", "June", "mean of 7 days"} <= {text.text for text in drawn.findall(f"{SPACE}text")}
+    assert len(svg(Columns("Year", "GBP a day", (123.4,) * 366, ()))) < 20_000
+
+
+def test_a_mean_is_of_the_days_around_and_of_those_that_there_are_at_the_ends() -> None:
+    assert means([1, 2, 3, 10], 3) == [1.5, 2, 5, 6.5]
+
+
+def test_steps_begin_where_the_one_before_ended_and_end_at_the_total() -> None:
+    steps = Steps("Books", "GBP", (("orders", 100.0), ("refunds & more", -40.0), ("rounding", 0.001)), "the file")
+    drawn = ElementTree.fromstring(svg(steps))
+    bars = [each for each in drawn.findall(f"{SPACE}rect") if "bar" in each.get("class")]
+    begin, width = ([float(bar.get(name)) for bar in bars] for name in ("x", "width"))
+    assert [bar.get("class") for bar in bars] == ["bar f0", "bar f1", "bar f0", "bar f2"]
+    assert begin[1] + width[1] == pytest.approx(begin[0] + width[0], abs=0.11)
+    assert width[3] == pytest.approx(0.6 * width[0], abs=0.2) and begin[3] == begin[0]
+    texts = {text.text for text in drawn.findall(f"{SPACE}text")}
+    assert {"+100 GBP", "−40 GBP", "+0.001 GBP", "60 GBP", "refunds & more"} <= texts
+    assert all(0 < float(bar.get("x")) and float(bar.get("x")) + float(bar.get("width")) < WIDTH for bar in bars)
+
+
 def test_a_single_point_and_only_zeros_are_drawn_too() -> None:
+    ElementTree.fromstring(svg(Columns("none", "y", (0.0,), ())))
+    ElementTree.fromstring(svg(Steps("none", "y", (("a", 0.0),), "all")))
     ElementTree.fromstring(svg(Lines("one", "x", "y", (Series("a", ((5.0, 3.0),)),))))
     ElementTree.fromstring(svg(Lines("none", "x", "y", (Series("a", ((1.0, 0.0), (2.0, 0.0))),), logarithmic=True)))
     ElementTree.fromstring(svg(Bars("none", "y", (("a", 0.0),))))

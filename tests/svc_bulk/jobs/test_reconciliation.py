@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from csv import reader
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 
-from bookkeeping.file import COLUMNS
+from bookkeeping.file import COLUMNS, parse, written
 from mesh.refusals import Refusal
 from mesh.seams import failpoints
+from svc_bulk.file.store import Format
+from svc_bulk.jobs.reconciliation import read_lines
 from tests.svc_bulk.conftest import NDJSON, Bulk, State, csv
 from titan.order.v1 import order_pb2
 from titan.order.v1 import sales_service_pb2 as pb
@@ -214,3 +218,12 @@ async def test_a_reconciliation_that_was_interrupted_begins_again_and_is_written
     done = await bulk.get(started.operation_id)
     assert (State.OPERATION_STATE_SUCCEEDED, 4) == (done.state, len(done.files))
     assert "0.000" == (await table_of(bulk, done))["difference"]
+
+
+def test_a_file_that_a_replay_has_written_is_read_line_by_line():
+    """With whatever quotes and commas a description has; the numbers of the rows are those of a spreadsheet."""
+    lines = [parse([str(value) for value in values]) for values in (*ROWS, row("5", 1, "1.001"))]
+    lines[1] = replace(lines[1], description='A "cup", white', customer="", country="Côte d'Ivoire")
+    read = read_lines(StringIO(written(lines).decode(), newline=""), Format.CSV, lambda at: True)
+    assert (lines, [], 5) == (read.lines, read.problems, read.rows)
+    assert {"1": 2, "2": 3, "C3": 4, "4": 5, "5": 6} == read.begins

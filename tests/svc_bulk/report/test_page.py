@@ -51,6 +51,14 @@ def test_a_page_shows_the_sums_and_a_column_a_day():
     assert [True, False, True, False, True] == [float(attrs["height"] or 0) > 0 for attrs in columns]
 
 
+def test_a_country_is_named():
+    """Beside its code; what has no code of a country has its letters alone."""
+    made = report(1)
+    made.add(countries=[Group("ZZ", "GBP", 1, 1, 100, 0), Group("IE", "GBP", 1, 1, 200, 0)])
+    text = read(made).text
+    assert "GB United Kingdom" in text and "IE Ireland" in text and "ZZ" in text
+
+
 def test_a_long_time_is_drawn_by_months():
     """Thousands of columns say nothing."""
     assert "Sold by month" in read(report(1000)).text and "Sold by day" in read(report(10)).text

@@ -321,6 +321,50 @@ def test_the_shop_may_give_back_another_amount_for_units() -> None:
         back(three(refunded_minor=900), {1: 1})
 
 
+def of_shipping(of: Order, left_minor: int, amount_minor: int | None = None) -> Change:
+    currency = None if amount_minor is None else "GBP"
+    return rules.refund(
+        of,
+        REFUND_ID,
+        amount_minor=amount_minor,
+        currency=currency,
+        by_owner=False,
+        at=LATER,
+        shipping_left_minor=left_minor,
+    )
+
+
+def test_shipping_goes_back_in_parts_and_then_the_rest_of_it_alone() -> None:
+    """Without an amount all that is left of it, and never the goods; the journal says what it was for."""
+    bought = replace(order(OrderStatus.SHIPPED), shipping_minor=300)
+    part = of_shipping(bought, rules.shipping_left(bought, []), 100)
+    assert part.entry is not None and part.entry.payload["of_shipping"] is True
+    goods = refund(part.order, 50)
+    assert goods.entry is not None and "of_shipping" not in goods.entry.payload
+    entries = [part.entry, goods.entry]
+    rest = of_shipping(goods.order, rules.shipping_left(bought, entries))
+    assert rest.entry is not None
+    assert (350, OrderStatus.SHIPPED) == (rest.order.refunded_minor, rest.order.status)
+    assert 0 == rules.shipping_left(bought, [*entries, rest.entry])
+
+
+@pytest.mark.parametrize(
+    ("left_of_shipping", "refunded", "amount", "left"),
+    [(300, 0, 301, "300"), (0, 0, 1, "0"), (0, 0, None, "0"), (300, 900, 200, "100"), (300, 900, None, None)],
+)
+def test_no_more_shipping_goes_back_than_was_paid_for_it(
+    left_of_shipping: int, refunded: int, amount: int | None, left: str | None
+) -> None:
+    """Nor than is left of the order, of which money may have gone back for anything."""
+    bought = order(OrderStatus.SHIPPED, refunded_minor=refunded)
+    if left is None:
+        assert 1000 == of_shipping(bought, left_of_shipping, amount).order.refunded_minor
+        return
+    with pytest.raises(RefundExceedsOrder) as refusal:
+        of_shipping(bought, left_of_shipping, amount)
+    assert left == refusal.value.metadata["left_minor"]
+
+
 @pytest.mark.parametrize(
     ("units", "left"), [({1: 3}, "2"), ({2: 1}, "0")], ids=["more than were bought", "a line that there is not"]
 )

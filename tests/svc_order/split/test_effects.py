@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from grpc.aio import AioRpcError
 
 from mesh.seams import failpoints
 from tests import harness
-from tests.svc_order.conftest import Shop
-from tests.svc_order.order.test_rpc import captured, ship
+from tests.harness import reason_of
+from tests.svc_order.conftest import Shop, order_request
+from tests.svc_order.order.test_rpc import captured, refused, ship
 from tests.svc_order.world import World, until
 from titan.order.v1 import order_service_pb2 as pb
 from titan.type.v1 import money_pb2
@@ -74,6 +77,31 @@ async def test_a_refund_says_who_bears_it(shop: Shop, world: World) -> None:
         refund_id = await refund(shop, order.order_id, amount_minor, *lines)
         await until(lambda refund_id=refund_id: refund_id in world.refunds)
         assert {"tea_ltd": borne} == world.borne[refund_id]
+
+
+async def test_shipping_goes_back_once_and_the_house_bears_it(shop: Shop, world: World) -> None:
+    """However many ask at once; what lines cost is another refund, and no refund is of both."""
+    request = order_request(expected=1250 + 300)
+    request.agreed_shipping.CopyFrom(money_pb2.Money(currency_code="GBP", minor_units=300))
+    order = (await shop.checkout.PlaceOrder(request, metadata=harness.as_user(roles=("importer",)))).order
+    await until(lambda: world.held.get(order.order_id) == SOLD)
+    await ship(shop, order.order_id)
+
+    def asked(**fields: Any) -> Any:
+        wanted = pb.CreateRefundRequest(order_id=order.order_id, request_id=str(uuid4()), of_shipping=True, **fields)
+        return shop.orders.CreateRefund(wanted, metadata=CLERK)
+
+    answers = await asyncio.gather(*(asked() for _ in range(4)), return_exceptions=True)
+    (given,) = [each.refund for each in answers if not isinstance(each, BaseException)]
+    assert 300 == given.amount.minor_units
+    assert ["REFUND_EXCEEDS_ORDER"] * 3 == [reason_of(each) for each in answers if isinstance(each, AioRpcError)]
+    await until(lambda: given.refund_id in world.refunds)
+    assert {"tea_ltd": 0} == world.borne[given.refund_id]
+    assert "REFUND_EXCEEDS_ORDER" == await refused(asked(amount=money_pb2.Money(currency_code="GBP", minor_units=1)))
+    assert "INVALID_INPUT" == await refused(asked(lines=[pb.ReturnedLine(line_number=1, quantity=1)]))
+    tea = await refund(shop, order.order_id, None, 2)
+    await until(lambda: tea in world.refunds)
+    assert {"tea_ltd": 250} == world.borne[tea]
 
 
 @pytest.mark.parametrize("point", ["saga.hold_shares.before", "saga.hold_shares.after"])

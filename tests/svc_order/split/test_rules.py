@@ -38,6 +38,21 @@ def test_money_alone_is_borne_in_proportion_and_nobody_bears_more_than_they_sold
     assert {"house": 100, "pots": 0, "tea ltd": 0} == rules.divide(SHARED, 100, {1: 1}, {"pots": 60, "tea ltd": 600})
 
 
+def test_the_house_bears_shipping_and_no_other_seller() -> None:
+    """It alone was paid for it; what it has not left, all bear in proportion."""
+    assert {"house": 300, "pots": 0, "tea ltd": 0} == rules.divide(SHARED, 300, {}, {}, of_shipping=True)
+    gone = {"house": 1300, "pots": 0, "tea ltd": 0}
+    assert {"house": 200, "pots": 9, "tea ltd": 91} == rules.divide(SHARED, 300, {}, gone, of_shipping=True)
+    bought = replace(SHARED, status=OrderStatus.SHIPPED)
+    change = orders.refund(
+        bought, UUID(int=1), amount_minor=300, currency="GBP", by_owner=False, at=AT, shipping_left_minor=300
+    )
+    divided = rules.divided(bought, change, {}, {})
+    assert divided.entry is not None and change.entry is not None
+    assert {"house": 300, "pots": 0, "tea ltd": 0} == divided.entry.payload["shares"]
+    assert rules.refunds(bought, [divided.entry]) == rules.refunds(bought, [change.entry])
+
+
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 2160), st.sets(st.integers(1, 3))), max_size=6))
 def test_the_journal_says_who_bore_what_to_the_last_penny(steps: list[tuple[int, set[int]]]) -> None:

@@ -154,7 +154,7 @@ class DeliverOrderResponse(_message.Message):
     def __init__(self, order: _Optional[_Union[_order_pb2.Order, _Mapping]] = ...) -> None: ...
 
 class CreateRefundRequest(_message.Message):
-    __slots__ = ("order_id", "amount", "reason", "request_id", "lines", "restock", "effective_time", "ticket_id")
+    __slots__ = ("order_id", "amount", "reason", "request_id", "lines", "restock", "effective_time", "ticket_id", "of_shipping")
     ORDER_ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
@@ -163,6 +163,7 @@ class CreateRefundRequest(_message.Message):
     RESTOCK_FIELD_NUMBER: _ClassVar[int]
     EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
     TICKET_ID_FIELD_NUMBER: _ClassVar[int]
+    OF_SHIPPING_FIELD_NUMBER: _ClassVar[int]
     order_id: str
     amount: _money_pb2.Money
     reason: str
@@ -171,7 +172,8 @@ class CreateRefundRequest(_message.Message):
     restock: bool
     effective_time: _timestamp_pb2.Timestamp
     ticket_id: str
-    def __init__(self, order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[ReturnedLine, _Mapping]]] = ..., restock: _Optional[bool] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ticket_id: _Optional[str] = ...) -> None: ...
+    of_shipping: bool
+    def __init__(self, order_id: _Optional[str] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., lines: _Optional[_Iterable[_Union[ReturnedLine, _Mapping]]] = ..., restock: _Optional[bool] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ticket_id: _Optional[str] = ..., of_shipping: _Optional[bool] = ...) -> None: ...
 
 class ReturnedLine(_message.Message):
     __slots__ = ("line_number", "quantity")

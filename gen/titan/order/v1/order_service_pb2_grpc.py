@@ -211,7 +211,8 @@ class OrderServiceServicer:
         SHIPPED or DELIVERED order, and its owner hears SUPPORT_REQUIRED. Support needs a ticket for it. Support and finance
         have a limit each, for all that goes back of one order; above it admin decides. On an order of their own these two
         are its owner and no more. With lines it is for units that came back, never more than were bought and have not come
-        back yet; they go on the shelf again where `restock` says so. The same request id gives the same answer.
+        back yet; they go on the shelf again where `restock` says so. With `of_shipping` it is for shipping, never more than
+        was paid for that and has not gone back. The same request id gives the same answer.
         Fails with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, ORDER_NOT_RETURNABLE, RETURN_EXCEEDS_LINE, SUPPORT_REQUIRED,
         REFUND_EXCEEDS_ORDER, REFUND_AMOUNT_INVALID, REFUND_LIMIT_EXCEEDED, TICKET_REQUIRED, IMPORTER_REQUIRED,
         IDEMPOTENCY_KEY_REQUIRED or IDEMPOTENCY_KEY_REUSED.
