@@ -156,7 +156,7 @@ class Preparation:
     def _hand_out(self, home: Home, secrets: Sequence[str]) -> None:
         for secret in secrets:
             lines = self._secrets.read_all(secret)
-            replace_text(home.secrets / secret, "".join(f"{line}\n" for line in lines))
+            replace_text(home.secrets / secret, "".join(f"{line}\n" for line in lines), durable=True)
 
     def _environment(self, package: Package) -> dict[str, str]:
         """Return what a process is told; the rest is in the image, or the default."""

@@ -43,4 +43,4 @@ class SecretFiles:
         self._write(name, self.read_all(name)[-1])
 
     def _write(self, name: str, *lines: str) -> None:
-        replace_text(self._folder / name, "".join(f"{line}\n" for line in lines))
+        replace_text(self._folder / name, "".join(f"{line}\n" for line in lines), durable=True)
