@@ -67,10 +67,14 @@ class Preparation:
         self._secrets = SecretFiles(own.secrets)
 
     def write(self) -> None:
-        """Write every home."""
+        """Write every home, while no password is being replaced."""
+        self._own.create()
+        with self._secrets.held(wait=True):
+            self._write()
+
+    def _write(self) -> None:
         from mesh import contract
 
-        self._own.create()
         methods = contract.load()
         self._topology.check_against(methods.services)
         authority = Authority(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,21 @@ def test_preparing_again_keeps_the_secrets(shipped: Topology, homes: Path):
 
     assert before == (homes / "svc_order" / "secrets" / "database_svc_order").read_text()
     assert certificate != (homes / "svc_order" / "run" / "sds" / "svc_order.json").read_text()
+
+
+def test_nothing_is_prepared_while_a_password_is_replaced(shipped: Topology, tmp_path: Path):
+    """It would hand out again what goes."""
+    for name in (*shipped.packages, compose.PSP, compose.REDIS, compose.POSTGRES):
+        (tmp_path / "homes" / name).mkdir(parents=True)
+    own = Home(tmp_path / "own", Ports())
+    with ThreadPoolExecutor(1) as another:
+        with SecretFiles(own.secrets).held():
+            preparing = another.submit(Preparation(shipped, own, tmp_path / "homes").write)
+            with pytest.raises(TimeoutError):
+                preparing.result(timeout=0.2)
+            assert not list((tmp_path / "homes").glob("*/*"))
+        preparing.result()
+    assert {"database_svc_order"} == names_in(tmp_path / "homes" / "svc_order")
 
 
 def test_the_image_installs_what_runs_and_no_tool():
