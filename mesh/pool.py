@@ -71,7 +71,6 @@ class Pool:
         if knocking is not None and not knocking.done():
             knocking.cancel()
             await asyncio.wait([knocking])
-            self._refuse(ConnectionAbortedError("the pool was closed"))
         idle, self._idle = self._idle, []
         closing = (each.close(timeout=CLOSE_TIMEOUT_SECONDS) for each in idle)
         await asyncio.gather(*closing, return_exceptions=True)
@@ -88,6 +87,7 @@ class Pool:
             raise self._refusal.with_traceback(None)
         if self._knocking is None or self._knocking.done():
             self._knocking = asyncio.create_task(self._knock(), name="making connections")
+            self._knocking.add_done_callback(self._tell_end)
         turn: asyncio.Future[asyncpg.Connection] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -109,6 +109,10 @@ class Pool:
         except Exception as error:
             self._refusal, self._refused_at = error, time.monotonic()
             self._refuse(error)
+
+    def _tell_end(self, knock: asyncio.Task[None]) -> None:
+        if knock.cancelled():
+            self._refuse(ConnectionAbortedError("the pool was closed"))
 
     def _hand_over(self, connection: asyncpg.Connection) -> None:
         """Give a connection to the first who waits for one, or keep it."""

@@ -202,11 +202,12 @@ async def test_every_master_key_that_wraps_anything_is_asked_for_at_the_start(em
     kms = Kms()
     here = Vault(empty, kms)
     await here.check()
-    damaged, *_ = await users(3, here)
-    kms.replace("2")
     await users(1, here)
     async with empty.hot() as tx:
-        await tx.execute("UPDATE user_keys SET wrapped_key = 'nonsense' WHERE user_id = $1", damaged)
+        await tx.execute("UPDATE user_keys SET wrapped_key = 'nonsense'")
+    await users(2, here)
+    kms.replace("2")
+    await users(1, here)
     await here.check()
     async with empty.hot() as tx:
         await tx.execute("UPDATE user_keys SET wrapped_by = 'gone' WHERE wrapped_by = '1'")
