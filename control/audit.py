@@ -17,7 +17,6 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
 from rich.console import Console
@@ -27,6 +26,7 @@ from control.home import Home, HomeUnusable
 from mesh import audit
 from mesh.audit import Findings
 from mesh.sealing import Head
+from mesh.settings import has_password
 
 SEALED = '"message":"audit block sealed"'
 """What stands in the line of a service's log that says which block it sealed."""
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         home = Home.from_environment()
         databases = dict(each.partition("=")[::2] for each in options.database) or _databases(home)
-        if any(urlsplit(url).password for url in databases.values() if options.database):
+        if options.database and any(has_password(url) for url in databases.values()):
             parser.error("an argument is seen by every account: no password in a DSN, but ?passfile=FILE, as for psql")
     except (HomeUnusable, OSError, ValueError) as problem:
         print(f"no mesh to verify: {problem}", file=sys.stderr)

@@ -233,7 +233,7 @@ class Authority:
 
     def _store(self, signer: Signer) -> None:
         # Key and certificate in one file: they are replaced together or not at all.
-        replace_text(self._home.pki / "authority.pem", _key_pem(signer.key) + _pem(signer.certificate))
+        replace_text(self._home.pki / "authority.pem", _key_pem(signer.key) + _pem(signer.certificate), durable=True)
 
     def _publish_trust(self, *certificates: x509.Certificate) -> None:
         bundle = "".join(_pem(certificate) for certificate in certificates)

@@ -67,10 +67,14 @@ class Preparation:
         self._secrets = SecretFiles(own.secrets)
 
     def write(self) -> None:
-        """Write every home."""
+        """Write every home, while no password is being replaced."""
+        self._own.create()
+        with self._secrets.held(wait=True):
+            self._write()
+
+    def _write(self) -> None:
         from mesh import contract
 
-        self._own.create()
         methods = contract.load()
         self._topology.check_against(methods.services)
         authority = Authority(
@@ -156,7 +160,7 @@ class Preparation:
     def _hand_out(self, home: Home, secrets: Sequence[str]) -> None:
         for secret in secrets:
             lines = self._secrets.read_all(secret)
-            replace_text(home.secrets / secret, "".join(f"{line}\n" for line in lines))
+            replace_text(home.secrets / secret, "".join(f"{line}\n" for line in lines), durable=True)
 
     def _environment(self, package: Package) -> dict[str, str]:
         """Return what a process is told; the rest is in the image, or the default."""

@@ -19,6 +19,7 @@ from control.home import Home
 from control.membership import Membership
 from control.probes import grpc_health, http_health
 from control.public_certificate import PublicCertificate
+from control.remote import Refused
 from control.render import Options, Surface
 from control.rotation import Learn, Rotation
 from control.secrets import SecretFiles
@@ -159,6 +160,7 @@ class Mesh:
     async def _migrate(self) -> None:
         """Make the databases and bring each to its newest schema, in a process that ends: it needs much memory."""
         await self.postgres.create_databases(self._with_database(), readable=self._readable())
+        await self._finish_rotations()
         program = self._migration()
         migration = spawn.start(program)
         try:
@@ -169,6 +171,13 @@ class Mesh:
             migration.wait()
         if migration.returncode != 0:
             raise StartFailed(f"the migrations failed. {spawn.last_words(program.log)}")
+
+    async def _finish_rotations(self) -> None:
+        """End what was broken off, before anybody outside is told an address with a password that goes."""
+        try:
+            await self.rotation.finish()
+        except Refused as problem:
+            raise StartFailed(str(problem)) from problem
 
     # The processes
 

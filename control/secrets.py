@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from control.atomic_file import replace_text
@@ -33,6 +37,24 @@ class SecretFiles:
         """Return the secret that is in use, and behind it the one that is to replace it, if somebody is about it."""
         return self.file(name).read_all()
 
+    @contextmanager
+    def held(self, *, wait: bool = False) -> Iterator[None]:
+        """Keep the secrets from being replaced by anybody else, in this container or in another one.
+
+        Raises:
+            BlockingIOError: Somebody else holds them, and this one does not wait.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BlockingIOError("somebody else is about the secrets") from None
+            yield
+        finally:
+            os.close(descriptor)
+
     def add_successor(self, name: str) -> None:
         """Put the secret that comes below the one that goes; one that stands there already stays."""
         current, *coming = self.read_all(name)
@@ -43,4 +65,4 @@ class SecretFiles:
         self._write(name, self.read_all(name)[-1])
 
     def _write(self, name: str, *lines: str) -> None:
-        replace_text(self._folder / name, "".join(f"{line}\n" for line in lines))
+        replace_text(self._folder / name, "".join(f"{line}\n" for line in lines), durable=True)

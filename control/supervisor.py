@@ -233,12 +233,15 @@ class Supervisor:
         """Replace a password under the running processes.
 
         Raises:
-            Refused: There is no such password, its server does not answer, or the mesh is not ready.
+            Refused: There is no such password, its server does not answer, another process replaces
+                one, or the mesh is not ready.
         """
         if self.plan.replace_password is None or self.phase != "ready":
             raise Refused("this mesh has no passwords, or is not ready")
-        await self.plan.replace_password(name)
-        self._publish()
+        try:
+            await self.plan.replace_password(name)
+        finally:
+            self._publish()  # one that was broken off has changed what is told as well
 
     def _named(self, name: str) -> Supervised:
         try:

@@ -87,22 +87,28 @@ def read_or_make(file: Path, make: Callable[[], str] = lambda: secrets.token_url
 def _create(file: Path, value: str) -> None:
     """Write a secret whole or not at all; whoever comes second, in any process, keeps the first's."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    scratch = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    scratch = scratch_of(file)
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as stream:
             stream.write(value + "\n")
             stream.flush()
             os.fsync(stream.fileno())
         os.link(scratch, file)
-        _sync_folder(file.parent)  # before anything is sealed with it
+        sync_folder(file.parent)  # before anything is sealed with it
     except FileExistsError:
         pass
     finally:
         scratch.unlink()
 
 
-def _sync_folder(folder: Path) -> None:
+def scratch_of(file: Path) -> Path:
+    """Return where to write what is to become a file: nobody else writes there, in this container or in another."""
+    return file.with_name(f".{file.name}.{secrets.token_hex(8)}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names of a folder's files to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -102,16 +102,26 @@ def secret_file(environment: Mapping[str, str], name: str, otherwise: Path) -> S
     return file
 
 
+def has_password(address: str) -> bool:
+    """Say whether there is a password in the address of a server, in either of the places where drivers look for one.
+
+    Raises:
+        ValueError: It is no address.
+    """
+    parts = urlsplit(address)
+    return parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True)
+
+
 def _server(env: Mapping[str, str], name: str, otherwise: Path) -> tuple[str, SecretFile | None]:
     """Return where a server is, and the file with the password for it; nothing where the environment names none."""
     url, password_setting = env.get(f"{name}_URL", ""), f"{name}_PASSWORD_FILE"
     if not url:
         return "", None
     try:
-        parts = urlsplit(url)
+        told = has_password(url)
     except ValueError:
         raise SettingProblem(f"{name}_URL: not an address") from None
-    if parts.password is not None or "password" in parse_qs(parts.query):
+    if told:
         raise SettingProblem(f"{name}_URL: there is a password in it; it belongs into the file of {password_setting}")
     return url, secret_file(env, password_setting, otherwise)
 

@@ -11,7 +11,6 @@ from mesh import housekeeping, relay
 from mesh.database import Database
 from mesh.runtime import Background, Hosted, Runtime
 from mesh.seams import Clock
-from mesh.vault.master_keys import MasterKeyFile
 from mesh.vault.vault import Vault
 from svc_auth import settings as auth_settings
 from svc_auth.auth.feed import RevocationFeed
@@ -76,7 +75,7 @@ async def build(runtime: Runtime) -> Hosted:
         cell=mesh.cell,
         password_roles=settings.password_roles,
     )
-    vault = Vault(db, MasterKeyFile.of_folder(secrets_dir, MASTER_KEYS_FILE))
+    vault = await Vault.of_folder(db, secrets_dir, MASTER_KEYS_FILE)
     personal, index = Personal(vault), BlindIndex.of_folder(secrets_dir)
     profiles, plain = Profiles(db, personal), await Plain.load(db, personal, index, clock)
     trials = PasswordTrials(db, passwords, index, clock)

@@ -6,7 +6,6 @@ from functools import partial
 
 from mesh import housekeeping, relay
 from mesh.runtime import Hosted, Runtime
-from mesh.vault.master_keys import MasterKeyFile
 from mesh.vault.vault import Vault
 from svc_order.checkout import store as checkouts
 from svc_order.checkout.effects import Effects
@@ -27,7 +26,7 @@ async def build(runtime: Runtime) -> Hosted:
     """Return what the package hosts."""
     assert runtime.db is not None, "svc_order needs its database"
     settings = OrderSettings(secrets_dir=runtime.settings.secrets_dir)
-    vault = Vault(runtime.db, MasterKeyFile.of_folder(settings.secrets_dir, MASTER_KEYS_FILE))
+    vault = await Vault.of_folder(runtime.db, settings.secrets_dir, MASTER_KEYS_FILE)
     participants = Participants(runtime.clients)
     tasks, steps = Tasks(), Steps(participants)
     effects = Effects(runtime.db, steps, tasks, runtime.clock, lease_seconds=settings.lease_seconds)

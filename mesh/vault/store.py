@@ -34,6 +34,10 @@ _NOT_WRAPPED_BY = f"""
 SELECT {_KEY} FROM user_keys
 WHERE wrapped_by <> $1 AND ($2::uuid IS NULL OR user_id > $2) ORDER BY user_id LIMIT $3
 """
+_SOME_OF_EACH = f"""
+SELECT k.* FROM (SELECT DISTINCT wrapped_by FROM user_keys) AS m,
+LATERAL (SELECT {_KEY} FROM user_keys WHERE wrapped_by = m.wrapped_by LIMIT $1) AS k
+"""
 _SAVE_REWRAPPED = """
 UPDATE user_keys k SET wrapped_by = n.wrapped_by, wrapped_key = n.wrapped_key
 FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::bytea[]) AS n (user_id, before, wrapped_by, wrapped_key)
@@ -81,6 +85,16 @@ async def list_not_wrapped_by(
 ) -> list[WrappedKey]:
     """Return the next keys after this user, at most `limit`, that another master key wraps."""
     return [_key(row) for row in await connection.fetch(_NOT_WRAPPED_BY, master_key_id, after, limit)]
+
+
+async def has_keys(connection: asyncpg.Connection) -> bool:
+    """Return whether any user has a key."""
+    return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM user_keys)"))
+
+
+async def list_some_of_each(connection: asyncpg.Connection, *, limit: int) -> list[WrappedKey]:
+    """Return keys that each master key wraps, at most `limit` of each."""
+    return [_key(row) for row in await connection.fetch(_SOME_OF_EACH, limit)]
 
 
 async def save_rewrapped(connection: asyncpg.Connection, changes: Sequence[tuple[WrappedKey, WrappedKey]]) -> None:

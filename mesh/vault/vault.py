@@ -13,6 +13,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -20,9 +21,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mesh.database import Database
 from mesh.refusals import Unavailable
+from mesh.secret_files import SecretUnusable
 from mesh.telemetry import get_logger
 from mesh.vault import store
-from mesh.vault.master_keys import MasterKeys, WrappedKey
+from mesh.vault.master_keys import MasterKeyFile, MasterKeys, WrappedKey
 
 log = get_logger("mesh.vault")
 
@@ -35,6 +37,8 @@ REWRAP_KEYS = 500
 """At most so many keys are wrapped anew in one statement."""
 REWRAP_EVERY_SECONDS = 600.0
 """How often keys are looked for that an older master key wraps: a process may not have seen the new one in time."""
+CHECKED_KEYS = 10
+"""So many keys of each master key are tried at the start: one that is damaged is its user's harm alone."""
 _NONCE_BYTES = 12
 
 
@@ -53,6 +57,41 @@ class Vault:
         self._db = db
         self._master_keys = master_keys
         self._keys: OrderedDict[UUID, AESGCM | None] = OrderedDict()  # None for whoever was erased
+
+    @classmethod
+    async def of_folder(cls, db: Database, folder: Path, name: str) -> Vault:
+        """Return the vault of a database under the master keys of a file, which is made while they wrap nothing yet.
+
+        Raises:
+            SecretUnusable: The file is gone, or is not the one that wrapped what is stored; or as `MasterKeyFile`.
+            ValueError, OSError: As `MasterKeyFile.of_folder`.
+            Unavailable: The database does not answer.
+        """
+        async with db.hot_read() as connection:
+            in_use = await store.has_keys(connection)
+        # Looked for after that: a process that starts beside this one makes the file before it wraps anything.
+        if in_use and not (folder / name).exists():
+            raise SecretUnusable(f"the secret file {folder / name} is gone, and its keys wrap users' keys: restore it")
+        vault = cls(db, MasterKeyFile.of_folder(folder, name))
+        await vault.check()
+        return vault
+
+    async def check(self) -> None:
+        """Try the master keys on what is stored, before anything is sealed under others that have their ids.
+
+        Raises:
+            SecretUnusable: One that wraps users' keys is not among them, or is another one now.
+            Unavailable: The database, or what has the master keys, does not answer.
+        """
+        async with self._db.hot_read() as connection:
+            keys = await store.list_some_of_each(connection, limit=CHECKED_KEYS)
+        unwrapped = await self._master_keys.unwrap(keys)
+        opened = {key.wrapped_by for key, content in zip(keys, unwrapped, strict=True) if content is not None}
+        if lost := {key.wrapped_by for key in keys} - opened:
+            raise SecretUnusable(
+                f"no master key opens users' keys that are wrapped by {', '.join(sorted(lost))}: bring back the one"
+                " that does"
+            )
 
     async def prepare(self, user_ids: Iterable[UUID]) -> None:
         """Have the keys of these users at hand, made where there are none; `seal` and `open` then need no wait.

@@ -17,14 +17,15 @@ RETRY_AFTER = "retry-after"
 class RateLimitServicer:
     """Serves envoy.service.ratelimit.v3.RateLimitService."""
 
-    def __init__(self, buckets: Buckets, limits: Mapping[str, Limits]) -> None:
+    def __init__(self, buckets: Buckets, limits: Mapping[str, Limits], secret: bytes) -> None:
         self._buckets = buckets
         self._limits = limits
+        self._secret = secret
 
     async def ShouldRateLimit(self, request: pb.RateLimitRequest, context: Any) -> pb.RateLimitResponse:
         """Refuses with INVALID_INPUT or UNAVAILABLE."""
         descriptors = [[(entry.key, entry.value) for entry in each.entries] for each in request.descriptors]
-        wanted = [rules.drained(self._limits, request.domain, entries) for entries in descriptors]
+        wanted = [rules.drained(self._limits, request.domain, each, secret=self._secret) for each in descriptors]
         taken = await self._buckets.take(wanted)
         answer = pb.RateLimitResponse(overall_code=pb.RateLimitResponse.OK)
         for each in taken:

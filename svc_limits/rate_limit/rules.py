@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 from mesh.refusals import InvalidInput
 from mesh.topology import Bucket, Limits
@@ -47,10 +47,11 @@ class Taken:
         return self.wait_microseconds == 0
 
 
-def drained(limits: Mapping[str, Limits], profile: str, entries: Sequence[Entry]) -> Drained:
+def drained(limits: Mapping[str, Limits], profile: str, entries: Sequence[Entry], *, secret: bytes) -> Drained:
     """Return the bucket that a descriptor means: its first entry names it, the others say whose it is.
 
-    The key is a digest: of one length whoever it is about, and it shows nobody's address.
+    Its key is a keyed digest: of one length whoever it is about, and who sees it finds no address by trying them all.
+    Processes with one `secret` mean one bucket.
 
     Raises:
         InvalidInput: The profile's limits share no bucket of this name.
@@ -60,8 +61,8 @@ def drained(limits: Mapping[str, Limits], profile: str, entries: Sequence[Entry]
     if bucket is None:
         raise InvalidInput(f"the edges share no bucket {name!r} in the profile {profile!r}")
     telling = [entry for entry in entries if entry[0] != SPEAKS]
-    digest = blake2b(json.dumps([profile, *telling]).encode(), digest_size=_DIGEST_BYTES).hexdigest()
-    return Drained(f"limits:{digest}", bucket)
+    digest = hmac.digest(secret, json.dumps([profile, *telling]).encode(), "sha256")
+    return Drained(f"limits:{digest[:_DIGEST_BYTES].hex()}", bucket)
 
 
 def seconds_to_wait(taken: Sequence[Taken]) -> int:

@@ -95,10 +95,13 @@ async def test_nothing_verified_is_no_success(tmp_path: Path, monkeypatch: pytes
     assert 2 == await verify("postgresql://nobody@127.0.0.1:1/nothing", tmp_path)
 
 
-def test_a_password_is_no_argument(capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize(
+    "dsn", ["postgresql://a:swordfish@h/d", "postgresql://a@h/d?sslmode=prefer&password=swordfish"]
+)
+def test_a_password_is_no_argument(capsys: pytest.CaptureFixture[str], dsn: str):
     """Every account of the machine can read the arguments of a process."""
     with pytest.raises(SystemExit) as ended:
-        verifying.main(["--database", "svc_order=postgresql://a:swordfish@h/d"])
+        verifying.main(["--database", f"svc_order={dsn}"])
 
     printed = capsys.readouterr().err
     assert 2 == ended.value.code and "passfile" in printed and "swordfish" not in printed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,28 @@ def test_preparing_again_keeps_the_secrets(shipped: Topology, homes: Path):
 
     assert before == (homes / "svc_order" / "secrets" / "database_svc_order").read_text()
     assert certificate != (homes / "svc_order" / "run" / "sds" / "svc_order.json").read_text()
+
+
+def test_nothing_is_prepared_while_a_password_is_replaced(shipped: Topology, tmp_path: Path):
+    """It would hand out again what goes."""
+    for name in (*shipped.packages, compose.PSP, compose.REDIS, compose.POSTGRES):
+        (tmp_path / "homes" / name).mkdir(parents=True)
+    own = Home(tmp_path / "own", Ports())
+    with ThreadPoolExecutor(1) as another:
+        with SecretFiles(own.secrets).held():
+            preparing = another.submit(Preparation(shipped, own, tmp_path / "homes").write)
+            while not waited_for(own.secrets):
+                assert not preparing.done()
+                time.sleep(0.005)
+            assert not list((tmp_path / "homes").glob("*/*"))
+        preparing.result()
+    assert {"database_svc_order"} == names_in(tmp_path / "homes" / "svc_order")
+
+
+def waited_for(folder: Path) -> bool:
+    """Say whether somebody waits until a folder is held no more."""
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if "-> FLOCK" in line]
+    return any(f":{folder.stat().st_ino} " in line for line in waiting)
 
 
 def test_the_image_installs_what_runs_and_no_tool():

@@ -11,6 +11,7 @@ import pytest
 
 from control.home import Home, Ports
 from control.processes import Mesh, plan
+from control.remote import Refused
 from control.spawn import StartFailed
 from control.supervised import Supervised
 from control.topology_file import ROOT, TOPOLOGY
@@ -132,6 +133,26 @@ async def test_a_start_that_is_cut_short_leaves_no_migration_behind(a_mesh: Mesh
 
     assert migrating.cancelled()
     assert not any(child.is_running() for child in started)
+
+
+async def test_a_password_whose_replacement_was_broken_off_is_not_told_to_anybody(a_mesh: Mesh):
+    """The start ends it when the roles are there and before anything serves; then the address is right."""
+    told: list[str] = []
+
+    class Databases:
+        async def create_databases(self, packages: Sequence[str], *, readable: Sequence[str]) -> None:
+            told.append("databases")
+
+    class Rotation:
+        async def finish(self) -> None:
+            told.append("finish")
+            raise Refused("redis is not replaced yet")
+
+    a_mesh.postgres, a_mesh.rotation = Databases(), Rotation()  # type: ignore[assignment]
+    with pytest.raises(StartFailed, match="redis is not replaced yet"):
+        await a_mesh._migrate()
+
+    assert ["databases", "finish"] == told
 
 
 def test_an_unknown_profile_stops_the_start_with_those_that_there_are(tmp_path: Path):

@@ -183,6 +183,44 @@ async def test_a_rotation_that_breaks_off_leaves_a_door_that_opens_and_goes_on(
     assert (file.read() == coming) == (broken_at == 1)
 
 
+async def test_the_start_of_a_mesh_ends_what_was_broken_off(tmp_path: Path):
+    """With the password that its server may know already; whoever has one alone keeps it."""
+    secrets, learned = SecretFiles(tmp_path), []
+
+    async def learn(name: str) -> None:
+        learned.append((name, secrets.read_all(name)))
+
+    kept = secrets.read("redis")
+    secrets.add_successor("database_svc_order")
+    both = secrets.read_all("database_svc_order")
+
+    await Rotation(secrets, {each: partial(learn, each) for each in ("redis", "database_svc_order")}).finish()
+
+    assert [("database_svc_order", both), ("database_svc_order", both[1:])] == learned
+    assert (both[1:], (kept,)) == (secrets.read_all("database_svc_order"), secrets.read_all("redis"))
+
+
+async def test_two_do_not_replace_at_once(tmp_path: Path):
+    """In another container as well: the second says so, and changes nothing."""
+    first, second, seen = SecretFiles(tmp_path), SecretFiles(tmp_path), []
+
+    async def learn() -> None:
+        with pytest.raises(Refused, match="run it again: somebody else is about the secrets"):
+            await Rotation(second, {"redis": unheard}).replace("redis")
+        seen.append(first.read_all("redis"))
+
+    async def unheard() -> None:
+        raise AssertionError("it has changed nothing")
+
+    old = first.read("redis")
+    await Rotation(first, {"redis": learn}).replace("redis")
+
+    new = first.read("redis")
+    assert [(old, new), (new,)] == seen
+    with second.held():
+        pass
+
+
 async def test_whoever_has_copies_is_told_of_every_step(tmp_path: Path):
     """First both, then the new one alone; each time before the server is told."""
     secrets, steps = SecretFiles(tmp_path), []

@@ -35,18 +35,20 @@ class Connection:
 
 
 class Server:
-    """Makes connections, numbered; while `refuses` it says no, and while `busy` it lets callers wait."""
+    """Makes connections, numbered; while `refuses` it says no, and while it is not `free` it lets callers wait."""
 
     def __init__(self) -> None:
         self.made: list[Connection] = []
         self.knocks = 0
+        self.turns = 1
+        """How long a connection takes."""
         self.refuses = False
         self.free = asyncio.Event()
         self.free.set()
 
     async def connect(self) -> Any:
         self.knocks += 1
-        await asyncio.sleep(0)
+        await turns(self.turns)
         await self.free.wait()
         if self.refuses:
             raise Away
@@ -96,13 +98,9 @@ async def test_a_knock_in_vain_does_not_hide_one_that_is_idle(server: Server, mo
     pool = Pool(server.connect, 2)
     first = await pool.take()
     server.refuses = True
-    server.free.clear()
-    knocking = asyncio.create_task(pool.take())
-    await turns()
-    pool.give_back(first, usable=True)
-    server.free.set()
     with pytest.raises(Away):
-        await knocking
+        await pool.take()
+    pool.give_back(first, usable=True)
     async with taken(pool) as again:
         assert again is first
         with pytest.raises(Away):
@@ -133,34 +131,88 @@ async def test_one_knocks_for_all(server: Server):
     await asyncio.gather(*(number(pool) for _ in range(20)))
 
 
-async def test_who_waits_behind_a_knock_takes_what_is_given_back(server: Server):
-    """A server that is slow to let somebody in holds up nobody for whom there is a connection."""
+async def test_who_waits_for_a_knock_takes_what_is_given_back(server: Server):
+    """A server that is slow to let somebody in holds up nobody for whom there is a connection: first who came first."""
     pool = Pool(server.connect, 3)
     first = await pool.take()
     server.free.clear()
     knocking, behind = asyncio.create_task(pool.take()), asyncio.create_task(pool.take())
     await turns()
     pool.give_back(first, usable=True)
+    late = asyncio.create_task(pool.take())
     await turns()
-    assert behind.done() and behind.result() is first and not knocking.done()
+    assert knocking.done() and knocking.result() is first and not behind.done() and not late.done()
     server.free.set()
-    assert 1 == (await knocking).number
-    assert 2 == server.knocks
+    assert [1, 2] == [(await each).number for each in (behind, late)]
+    assert 3 == server.knocks
 
 
-async def test_a_knock_that_is_given_up_is_taken_over(server: Server):
-    """By the first of those behind it."""
+async def test_a_knock_outlives_whoever_asked_for_it(server: Server):
+    """What it hears is for those behind, and if nobody waits any more, for the next one."""
     pool = Pool(server.connect, 2)
     server.free.clear()
     knocking, behind = asyncio.create_task(pool.take()), asyncio.create_task(pool.take())
     await turns()
     knocking.cancel()
     await turns()
-    assert knocking.cancelled() and 2 == server.knocks
+    assert knocking.cancelled() and 1 == server.knocks
     server.free.set()
     async with asyncio.timeout(1):
         pool.give_back(await behind, usable=True)
-        await asyncio.gather(number(pool), number(pool))
+        server.free.clear()
+        async with taken(pool):
+            leaving = asyncio.create_task(pool.take())
+            await turns()
+            leaving.cancel()
+            await turns()
+            server.free.set()
+            await turns()
+            assert 1 == await number(pool)
+    assert 2 == server.knocks
+
+
+async def test_callers_with_less_time_than_a_connection_takes_are_served_once_there_is_one(server: Server):
+    """As after a server hung: were each knock its caller's own, it would end with them, and none would be heard."""
+    pool, server.turns = Pool(server.connect, 3), 40
+    calls: list[asyncio.Task[int]] = []
+    for _ in range(30):
+        calls.append(asyncio.create_task(number(pool)))
+        await turns(5)
+        if len(calls) >= 3:
+            calls[-3].cancel()
+    served = [isinstance(each, int) for each in await asyncio.gather(*calls, return_exceptions=True)]
+    assert [False] * 6 + [True] * 20 == served[:6] + served[10:]
+
+
+async def test_what_comes_at_the_moment_of_giving_up_is_for_the_next_one(server: Server):
+    """No connection is lost, and no place with it."""
+    pool = Pool(server.connect, 2)
+    first = await pool.take()
+    server.free.clear()
+    leaving = asyncio.create_task(pool.take())
+    await turns()
+    pool.give_back(first, usable=True)
+    leaving.cancel()
+    await turns()
+    assert leaving.cancelled()
+    async with asyncio.timeout(1), taken(pool) as again:
+        assert again is first
+        server.free.set()
+        assert 1 == await number(pool)
+
+
+async def test_whoever_waits_for_a_pool_that_is_closed_hears_so(server: Server):
+    """Its knock is given up; the next one to ask gets a new connection."""
+    pool = Pool(server.connect, 1)
+    server.free.clear()
+    waiting = asyncio.create_task(pool.take())
+    await turns()
+    await pool.close()
+    async with asyncio.timeout(1):
+        with pytest.raises(ConnectionAbortedError):
+            await waiting
+        server.free.set()
+        assert 0 == await number(pool)
 
 
 async def test_first_come_first_served(server: Server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -117,14 +118,23 @@ async def password(valkey: Valkey) -> AsyncIterator[str]:
 
 
 async def test_redis_is_told_the_password_of_the_file_as_it_is_then(valkey: Valkey, password: str):
-    """Also when it was replaced between the reading and the answer; the user is the one of the address."""
-    for readings in ([[password]], [["last"], [password]]):
+    """Also when it was replaced between the reading and the answer, or stands second; the user is the one of the
+    address."""
+    for readings in ([[password]], [["last"], [password]], [["last", password]], [["last"], ["last", password]]):
         for address in (valkey.address, valkey.address.replace("//", "//default@")):
             async with open_redis(address, Turning(*readings)) as client:
                 assert await client.ping()
     async with open_redis(valkey.address, Turning(["last"], ["next"], [password])) as client:
         with pytest.raises(AuthenticationError):
             await client.ping()
+
+
+async def test_each_connection_to_redis_tries_both_passwords_of_the_file(valkey: Valkey, password: str):
+    """However many are made at once: none takes another one's turn."""
+    async with open_redis(valkey.address, Turning(["last", password])) as client:
+        assert [True] * 9 == await asyncio.gather(*(client.ping() for _ in range(9)))
+        await client.connection_pool.disconnect()
+        assert [True] * 9 == await asyncio.gather(*(client.ping() for _ in range(9)))
 
 
 async def test_redis_is_away_while_the_file_cannot_be_used(valkey: Valkey, password: str, tmp_path: Path):

@@ -21,6 +21,7 @@ import pytest
 
 from control import render
 from control.authority import Authority
+from control.edge_limits import SHARED_SECONDS
 from control.envoy_names import EDGE, MESH, admin_socket, config_file
 from control.home import Home, Ports
 from control.membership import Membership
@@ -50,18 +51,21 @@ PATIENCE_SECONDS = 2.0
 SECOND = "second"
 """What the second edge is called; in another container it would have the same name."""
 
+THIRD = "third"
+"""An edge that waits as long as the shipped one. It is started by the test that is about that."""
+
 TOP_UP, TOP_UP_GRPC = "/v1/wallet:topUp", "/titan.payment.v1.WalletService/TopUpWallet"
 ASKED = "envoy.service.ratelimit.v3.RateLimitService.ShouldRateLimit"
-BOTH = (0, 1)
+BOTH, AS_LONG_AS_SHIPPED = (0, 1), 2
 
 
 @dataclass
 class Edges:
-    """Two edges, and what stands behind them."""
+    """Two edges, the ports of a third, and what stands behind them."""
 
     home: Home
     authority: Authority
-    ports: tuple[int, int]
+    ports: list[int]
     valkey: Valkey
     limits: Process
     things: AsyncExitStack
@@ -131,15 +135,17 @@ async def edges() -> AsyncIterator[Edges]:
         yield running
 
 
-def _configure(mesh: topology.Topology, home: Home) -> tuple[int, int]:
-    """Write the configurations of the mesh and of two edges that differ in their port, and return the ports."""
-    options, surface = Options(shared_seconds=PATIENCE_SECONDS), Surface.of(contract.load())
-    for name, text in render.render(mesh, home, surface, options).items():
+def _configure(mesh: topology.Topology, home: Home) -> list[int]:
+    """Write the configurations of the mesh and of three edges, and return the ports of those."""
+    patient, surface, ports = Options(shared_seconds=PATIENCE_SECONDS), Surface.of(contract.load()), [home.ports.edge]
+    for name, text in render.render(mesh, home, surface, patient).items():
         config_file(home, name).write_text(text)
-    elsewhere = Home(home.path, Ports(claim_block()))
-    text = render.render(mesh, elsewhere, surface, options)[EDGE]
-    config_file(home, SECOND).write_text(text.replace(str(admin_socket(home, EDGE)), str(admin_socket(home, SECOND))))
-    return home.ports.edge, elsewhere.ports.edge
+    for name, options in ((SECOND, patient), (THIRD, Options())):
+        elsewhere = Home(home.path, Ports(claim_block()))
+        text = render.render(mesh, elsewhere, surface, options)[EDGE]
+        config_file(home, name).write_text(text.replace(str(admin_socket(home, EDGE)), str(admin_socket(home, name))))
+        ports.append(elsewhere.ports.edge)
+    return ports
 
 
 async def _limits(home: Home, file: Path, valkey: Valkey) -> Process:
@@ -201,7 +207,7 @@ async def test_over_grpc_the_same_bucket_is_empty_and_the_details_say_how_long(e
     """What was drained over HTTP is not there over gRPC."""
     await edges.drain("127.0.0.1")
     credentials = grpc.ssl_channel_credentials(edges.authority.ca_file.read_bytes())
-    for port in edges.ports:
+    for port in (edges.ports[which] for which in BOTH):
         async with grpc.aio.secure_channel(f"localhost:{port}", credentials) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await channel.unary_unary(TOP_UP_GRPC)(b"", timeout=10)
@@ -254,12 +260,18 @@ async def test_without_redis_each_edge_counts_for_itself_and_then_they_count_tog
 
 
 async def test_without_svc_limits_nobody_waits_longer_than_the_edge_does(edges: Edges) -> None:
-    """The last test: the process is gone afterwards."""
-    loop = asyncio.get_running_loop()
-    exhausted = edges.address()
+    """Neither while it is gone nor while it hears everything and says nothing. The last test: it stays gone."""
+    loop, waits = asyncio.get_running_loop(), []
+    exhausted, shopper = edges.address(), edges.address()
     await edges.drain(exhausted)
     await edges.limits.stop()
-    began = loop.time()
-
     assert 200 == await edges.send(0, exhausted)
-    assert loop.time() - began < 2 * PATIENCE_SECONDS + 1
+
+    await _start(edges.things, edges.home, THIRD)
+    silent = await asyncio.start_unix_server(lambda reader, writer: None, edges.home.app_socket("svc_limits"))
+    edges.things.callback(silent.close)
+    for _ in range(BURST):
+        began = loop.time()
+        assert 200 == await edges.send(AS_LONG_AS_SHIPPED, shopper)
+        waits.append(loop.time() - began)
+    assert SHARED_SECONDS <= min(waits) < 3 * SHARED_SECONDS

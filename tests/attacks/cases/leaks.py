@@ -35,6 +35,7 @@ SECRETS = (
     "auth_vault_key",
     "auth_index_key",
     "order_master_key",
+    "limits_key",
     "psp_webhook_secret",
     "psp_api_key",
     "admin_password",

@@ -11,6 +11,7 @@ import pytest
 
 from mesh.database import Database
 from mesh.refusals import Unavailable
+from mesh.secret_files import SecretUnusable
 from mesh.vault import store, vault
 from mesh.vault.master_keys import MasterKeyFile
 from mesh.vault.vault import Erased, Unreadable, Vault
@@ -166,6 +167,52 @@ async def test_a_master_key_is_replaced_and_the_old_one_retired(
     after = Vault(db, MasterKeyFile(path))
     await after.prepare(user_ids)
     assert {TEXT} == {after.open(each, ROW, sealed[each]) for each in user_ids}
+
+
+@pytest.fixture
+async def empty(db: Database) -> Database:
+    """The database, without a key."""
+    async with db.hot() as tx:
+        await tx.execute("TRUNCATE user_keys")
+    return db
+
+
+async def test_a_lost_file_of_master_keys_is_not_made_anew(empty: Database, tmp_path: Path):
+    """Only while it wraps nothing; nor is another one taken that has its id. With it back, all opens."""
+    first = await Vault.of_folder(empty, tmp_path, "master_key")
+    (ada,) = await users(1, first)
+    sealed, file = first.seal(ada, ROW, TEXT), tmp_path / "master_key"
+    kept = file.read_text()
+    file.unlink()
+    with pytest.raises(SecretUnusable, match=f"the secret file {file} is gone"):
+        await Vault.of_folder(empty, tmp_path, "master_key")
+    assert not file.exists()
+    file.touch(mode=0o600)
+    file.write_text("b" * 64)
+    with pytest.raises(SecretUnusable, match="wrapped by 1: bring back the one that does"):
+        await Vault.of_folder(empty, tmp_path, "master_key")
+    file.write_text(kept)
+    again = await Vault.of_folder(empty, tmp_path, "master_key")
+    await again.prepare([ada])
+    assert TEXT == again.open(ada, ROW, sealed)
+
+
+async def test_every_master_key_that_wraps_anything_is_asked_for_at_the_start(empty: Database):
+    """One that was retired too early is named. A user's key that is damaged keeps nobody from starting."""
+    kms = Kms()
+    here = Vault(empty, kms)
+    await here.check()
+    await users(1, here)
+    async with empty.hot() as tx:
+        await tx.execute("UPDATE user_keys SET wrapped_key = 'nonsense'")
+    await users(2, here)
+    kms.replace("2")
+    await users(1, here)
+    await here.check()
+    async with empty.hot() as tx:
+        await tx.execute("UPDATE user_keys SET wrapped_by = 'gone' WHERE wrapped_by = '1'")
+    with pytest.raises(SecretUnusable, match="wrapped by gone: "):
+        await here.check()
 
 
 async def test_a_key_that_was_wrapped_anew_meanwhile_stays_as_it_is(db: Database):

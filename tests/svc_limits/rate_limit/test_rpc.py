@@ -41,7 +41,7 @@ async def ask(buckets: Buckets) -> AsyncIterator[Any]:
 @asynccontextmanager
 async def asking_over(buckets: Buckets) -> AsyncIterator[Any]:
     """Serve buckets, and yield what asks for them."""
-    servicer = RateLimitServicer(buckets, LIMITS)
+    servicer = RateLimitServicer(buckets, LIMITS, b"a secret of these tests")
     async with serve({SERVICE: servicer}, callers={SERVICE: frozenset({EDGE})}) as channel:
         stub = rate_limit_service_pb2_grpc.RateLimitServiceStub(channel)
 

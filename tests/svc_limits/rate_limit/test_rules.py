@@ -18,8 +18,8 @@ ADA: Entry = ("user", "ada")
 TOP_UP: Entry = ("payments", "top_up")
 
 
-def drained(*entries: Entry, profile: str = "default") -> Drained:
-    return rules.drained(LIMITS, profile, entries)
+def drained(*entries: Entry, profile: str = "default", secret: bytes = b"shared by the replicas") -> Drained:
+    return rules.drained(LIMITS, profile, entries, secret=secret)
 
 
 def test_the_first_entry_names_the_bucket_and_the_topology_its_size():
@@ -55,6 +55,14 @@ def test_a_key_is_as_long_for_everybody_and_shows_nobody():
 
     assert len(long) == len(short) == len("limits:") + 32
     assert "192.0.2.7" not in short
+
+
+def test_whoever_lacks_the_secret_finds_no_address_by_trying_them():
+    """There are four thousand million of the short ones, which is not many."""
+    ours = drained(TOP_UP, ADA)
+
+    assert ours == drained(TOP_UP, ADA)
+    assert ours.key != drained(TOP_UP, ADA, secret=b"").key != drained(TOP_UP, ADA, secret=b"another").key
 
 
 @pytest.mark.parametrize(
