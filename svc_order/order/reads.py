@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -77,9 +78,9 @@ class Reads:
         return {view.order.order_id: order for view, order in zip(views, await self.opened(views), strict=True)}
 
     async def opened_for(self, view: View, reader_id: UUID) -> order_pb2.Order:
-        """Return the public order of a stored one; address and e-mail for its owner alone."""
+        """Return the public order of a stored one; address, e-mail and the page to pay on for its owner alone."""
         if view.order.user_id != reader_id:
-            return wire.view_to_wire(view, b"")
+            return wire.view_to_wire(replace(view, action_url=None), b"")
         return (await self.opened([view]))[0]
 
     async def opened(self, views: Sequence[View]) -> list[order_pb2.Order]:
