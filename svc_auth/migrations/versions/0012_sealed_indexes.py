@@ -31,6 +31,7 @@ def upgrade() -> None:
         " OR (email IS NOT NULL AND email_index IS NULL) OR (external_id IS NOT NULL AND external_index IS NULL)",
     )
     schema.build_index(op, "addresses_plain", "addresses (address_id) WHERE sealed IS NULL")
+    schema.build_index(op, "addresses_kept", "addresses (address_id) WHERE country_code <> ''")
     schema.build_index(op, "sessions_plain", "sessions (session_id) WHERE client_name <> ''")
     schema.build_index(op, "passkeys_plain", "passkeys (passkey_id) WHERE name <> ''")
     schema.build_index(
