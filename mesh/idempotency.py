@@ -20,6 +20,7 @@ from mesh.database import Database
 from mesh.refusals import IdempotencyKeyInProgress, IdempotencyKeyReused, Refusal
 
 KEPT_DAYS = 30
+FINGERPRINT_BYTES = 32
 
 _CLAIM = """
 INSERT INTO idempotency (user_id, method, request_id, fingerprint)
@@ -58,7 +59,7 @@ class Claim:
 
 
 def fingerprint(message: Message, *, ignore: Sequence[str] = ("request_id",)) -> bytes:
-    """Return a hash (32 bytes) of what a request asks for: its known fields without the ignored ones.
+    """Return a hash (SHA-256) of what a request asks for: its known fields without the ignored ones.
 
     Two bodies that differ in the order of fields or map entries, or in fields that this contract does not know, have
     the same fingerprint.

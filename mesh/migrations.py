@@ -1,8 +1,9 @@
 """Brings a package's database to the newest schema that the package's code knows: Alembic, without its ini file.
 
-One history per package, in `<package>/migrations/versions/`. Each migration is a transaction of its own; replicas that
-start together take turns; a migration that would have to wait for a lock longer than three seconds gives up and is
-tried again, so that it never makes the calls behind it wait. A migration expands first and contracts in a later
+One history per package, in `<package>/migrations/versions/`. Each migration is a transaction of its own, but for those
+that build indexes (`mesh.schema.build_index`); replicas that start together take turns; a migration that would have to
+wait for a lock longer than three seconds, or that calls hold locks against, gives up and is tried again, so that it
+never makes the calls behind it wait. A migration expands first and contracts in a later
 release, so code that is older than the schema keeps running: a history that is ahead of the code is left alone.
 """
 
@@ -32,7 +33,8 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 LOCK_TIMEOUT_MS = 3_000
 ATTEMPTS = 5
 TURN_TIMEOUT_SECONDS = 120.0
-_LOCK_NOT_AVAILABLE = "55P03"
+_IN_EACH_OTHERS_WAY = ("55P03", "40P01")
+"""A lock that others held for too long; a deadlock with a call, which takes its locks in an order of its own."""
 
 # Alembic's `op` belongs to the whole process, so two packages of one process migrate one after the other.
 _one_at_a_time = asyncio.Lock()
@@ -105,7 +107,7 @@ async def _upgrade_all(package: str, admin_url: str, password: SecretFile | None
                     await connection.run_sync(_upgrade, package, script)
                 return
             except sqlalchemy.exc.DBAPIError as error:
-                if sqlstate_of(error) != _LOCK_NOT_AVAILABLE:
+                if sqlstate_of(error) not in _IN_EACH_OTHERS_WAY:
                     raise
                 if attempt == ATTEMPTS:
                     raise MigrationBlocked(f"{package}: a migration waits for locks that others hold") from error

@@ -6,6 +6,7 @@ function (`upgrade_outbox_to_2`) that packages call from a new migration. Nothin
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 
@@ -14,6 +15,22 @@ class Operations(Protocol):
 
     def execute(self, sqltext: str) -> object:
         """Run one statement."""
+        ...
+
+
+class Transactions(Protocol):
+    """The transactions of a migration."""
+
+    def autocommit_block(self) -> AbstractContextManager[None]:
+        """Commit, run what follows statement by statement, and begin again."""
+        ...
+
+
+class ManyTransactions(Operations, Protocol):
+    """What is used of `alembic.op` where one transaction does not do."""
+
+    def get_context(self) -> Transactions:
+        """Return the transactions of the migration that runs."""
         ...
 
 
@@ -186,3 +203,14 @@ def create_vault(op: Operations) -> None:
     """Create the vault, version 1: the users' keys, and who was erased."""
     for statement in _VAULT_1:
         op.execute(statement)
+
+
+def build_index(op: ManyTransactions, name: str, on: str, *, unique: bool = False) -> None:
+    """Build an index of a table that has rows, `on` such as `users (email) WHERE email <> ''`, while it is written to.
+
+    It is a migration's only work: what went before is committed first, and one that is broken off is run again from its
+    start. A build that was broken off leaves an index that counts for nothing, under its name.
+    """
+    with op.get_context().autocommit_block():
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        op.execute(f"CREATE {'UNIQUE INDEX' if unique else 'INDEX'} CONCURRENTLY {name} ON {on}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -29,7 +30,11 @@ DELETE FROM user_keys k USING erased_users e WHERE k.user_id = e.user_id AND k.u
 RETURNING k.user_id
 """
 _ERASED = "SELECT user_id FROM erased_users WHERE user_id = ANY($1::uuid[])"
-_ERASED_LATELY = "SELECT user_id FROM erased_users WHERE erased_at > now() - make_interval(secs => $1)"
+_ERASED_SINCE = """
+SELECT now() AS looked_at, ARRAY(
+    SELECT user_id FROM erased_users WHERE erased_at > $1::timestamptz - make_interval(secs => $2)
+) AS user_ids
+"""
 _NOT_WRAPPED_BY = f"""
 SELECT {_KEY} FROM user_keys
 WHERE wrapped_by <> $1 AND ($2::uuid IS NULL OR user_id > $2) ORDER BY user_id LIMIT $3
@@ -75,9 +80,18 @@ async def list_erased(connection: asyncpg.Connection, user_ids: Sequence[UUID]) 
     return {row["user_id"] for row in await connection.fetch(_ERASED, list(user_ids))}
 
 
-async def list_erased_lately(connection: asyncpg.Connection, *, seconds: float) -> list[UUID]:
-    """Return the users who were erased within this time."""
-    return [row["user_id"] for row in await connection.fetch(_ERASED_LATELY, seconds)]
+async def get_now(connection: asyncpg.Connection) -> datetime:
+    """Return the time of the database, by which erasures are dated."""
+    now: datetime = await connection.fetchval("SELECT now()")
+    return now
+
+
+async def list_erased_since(
+    connection: asyncpg.Connection, looked_at: datetime, *, before_seconds: float
+) -> tuple[datetime, list[UUID]]:
+    """Return the time of the database, and the users who were erased since a look before, or so long before that."""
+    row = await connection.fetchrow(_ERASED_SINCE, looked_at, before_seconds)
+    return row["looked_at"], row["user_ids"]
 
 
 async def list_not_wrapped_by(

@@ -13,6 +13,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -32,11 +33,13 @@ CACHED_KEYS = 20_000
 FOLLOW_SECONDS = 1.0
 """How often a process looks for users who were erased elsewhere, and for master keys that were added."""
 LOOK_BACK_SECONDS = 60.0
-"""An erasure that was committed late still counts from its beginning; twice what any transaction may take."""
+"""How long before the last look it asks from: an erasure counts from its beginning, and may be committed after a look.
+Twice what any transaction may take."""
 REWRAP_KEYS = 500
 """At most so many keys are wrapped anew in one statement."""
-REWRAP_EVERY_SECONDS = 600.0
-"""How often keys are looked for that an older master key wraps: a process may not have seen the new one in time."""
+REWRAP_AFTER_SECONDS = 600.0
+"""How long a master key has to be the newest before users' keys are wrapped anew with it, and how often that is looked
+after: a host whose file has not got it by then can read nobody's data."""
 CHECKED_KEYS = 10
 """So many keys of each master key are tried at the start: one that is damaged is its user's harm alone."""
 _NONCE_BYTES = 12
@@ -57,6 +60,7 @@ class Vault:
         self._db = db
         self._master_keys = master_keys
         self._keys: OrderedDict[UUID, AESGCM | None] = OrderedDict()  # None for whoever was erased
+        self._looked_at: datetime | None = None  # when erased users were looked for, by the database's clock
 
     @classmethod
     async def of_folder(cls, db: Database, folder: Path, name: str) -> Vault:
@@ -105,6 +109,8 @@ class Vault:
         if not missing:
             return
         async with self._db.hot_read() as connection:
+            if self._looked_at is None:  # before the first key: `forget_erased` finds whoever is erased from here on
+                self._looked_at = await store.get_now(connection)
             found = await store.find_keys(connection, missing)
         if len(found) < len(missing):
             known = {key.user_id for key in found}
@@ -124,13 +130,17 @@ class Vault:
             try:
                 await self.forget_erased()
             except Unavailable:
-                pass  # nobody can be erased meanwhile either
+                pass  # others may erase somebody meanwhile: the next look asks from the last one on
             await asyncio.sleep(FOLLOW_SECONDS)
 
     async def forget_erased(self) -> None:
-        """Forget the keys of users who were erased in the last minute."""
+        """Forget the keys of users who were erased since the last look, however long ago that was."""
+        if self._looked_at is None:
+            return  # no key is at hand yet
         async with self._db.hot_read() as connection:
-            erased = await store.list_erased_lately(connection, seconds=LOOK_BACK_SECONDS)
+            self._looked_at, erased = await store.list_erased_since(
+                connection, self._looked_at, before_seconds=LOOK_BACK_SECONDS
+            )
         for user_id in erased:
             if self._keys.get(user_id) is not None:
                 self.forget(user_id)
@@ -140,8 +150,15 @@ class Vault:
 
         What is sealed for an erased user gets a key that nobody keeps: a call of theirs that was under way is carried
         out, and what it says is as unreadable as the rest.
+
+        Raises:
+            Unavailable: The user has a key that no master key opens here.
         """
-        nonce, key = os.urandom(_NONCE_BYTES), self._key(user_id) or AESGCM(AESGCM.generate_key(256))
+        try:
+            key = self._key(user_id) or AESGCM(AESGCM.generate_key(256))
+        except KeyError:
+            raise Unavailable("what the user's data is sealed with does not open") from None
+        nonce = os.urandom(_NONCE_BYTES)
         return nonce + key.encrypt(nonce, text, row_id.bytes + column)
 
     def open(self, user_id: UUID, row_id: UUID, sealed: bytes, column: bytes = b"") -> bytes:
@@ -193,24 +210,32 @@ class Vault:
         if unopened:
             log.error("no master key opens some users' keys: bring back the one that does", keys=unopened)
         elif count:
-            log.info("this master key wraps every user's key: older ones may be retired", key=newest, keys=count)
+            log.info(
+                "this master key wraps every user's key: keep older ones until the last backup from before has expired",
+                key=newest,
+                keys=count,
+            )
         return count
 
     async def keep_wrapped(self) -> None:
-        """Rewrap now, whenever a master key was added, and every ten minutes; until cancelled.
+        """Rewrap every ten minutes with what was the newest master key ten minutes ago already; until cancelled.
 
         Every process does: whoever comes second finds nothing left, and a lock would cost each package a connection.
         """
+        newest = ""
         while True:
-            done = self._master_keys.newest
+            newest = await self.rewrap_if_still(newest)
+            await asyncio.sleep(REWRAP_AFTER_SECONDS)
+
+    async def rewrap_if_still(self, newest: str) -> str:
+        """Rewrap where this is still the newest master key, and what has the master keys answers; returns which is."""
+        now = self._master_keys.newest
+        if now == newest:
             try:
                 await self.rewrap()
             except Unavailable:
-                done = ""  # once more as soon as it is back
-            for _ in range(int(REWRAP_EVERY_SECONDS / FOLLOW_SECONDS)):
-                await asyncio.sleep(FOLLOW_SECONDS)
-                if self._master_keys.newest != done:
-                    break
+                pass  # the next time, then
+        return now
 
     def _at_hand(self, user_id: UUID) -> bool:
         if user_id not in self._keys:

@@ -110,7 +110,7 @@ class AuthServicer:
         return pb.DeleteSessionResponse()
 
     async def EndOtherSessions(self, request: pb.EndOtherSessionsRequest, context: Any) -> pb.EndOtherSessionsResponse:
-        """Refuses with RECENT_SIGN_IN_REQUIRED, USER_NOT_FOUND or ACCESS_DENIED."""
+        """Refuses with RECENT_SIGN_IN_REQUIRED, SESSION_REVOKED, USER_NOT_FOUND or ACCESS_DENIED."""
         caller = in_person(caller_of(context))
         await self._sessions.end_others(caller.require_user_id(), caller.session_id)
         return pb.EndOtherSessionsResponse()

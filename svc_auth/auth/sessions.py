@@ -257,18 +257,22 @@ class Sessions:
         Raises:
             RecentSignInRequired: It is older than a moment, or has ended.
             UserNotFound: The user is gone.
+            SessionRevoked: The session has ended meanwhile.
         """
         await self.require_recent(user_id, session_id)
         await self.end_all(user_id, but_for=session_id)
 
     async def end_all(self, user_id: UUID, *, but_for: UUID | None = None) -> None:
-        """End every session of a user, or every other one, and all that is half done.
+        """End every session of a user, or every one but that which asks for it, and all that is half done.
 
         Raises:
             UserNotFound: There is no such user.
+            SessionRevoked: The session that asks has ended.
         """
         async with self._db.hot() as tx:
             await user_store.lock_user(tx, user_id)
+            if but_for is not None:
+                await store.hold_session(tx, user_id, but_for, at=self._clock.now())
             if await end_sessions(tx, user_id, reason=SIGNED_OUT, but_for=but_for):
                 await audit.accept(tx, user_store.resource(user_id))
         self._feed.wake()

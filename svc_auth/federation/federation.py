@@ -223,9 +223,13 @@ class Federation:
         Raises:
             RecentSignInRequired: The session is older than a moment.
             IdentityNotFound: There is none, or it is somebody else's.
+            UserNotFound: The user is gone.
+            SessionRevoked: The session has ended meanwhile.
         """
         await self._sessions.require_recent(user_id, session_id)
         async with self._db.hot() as tx:
+            await user_store.lock_user(tx, user_id)
+            await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
             if not await store.remove_identity(tx, user_id, identity_id):
                 raise IdentityNotFound("there is no such identity")
             await audit.accept(tx, _resource(identity_id))

@@ -90,8 +90,8 @@ class FederationServicer:
     async def DeleteFederatedIdentity(
         self, request: pb.DeleteFederatedIdentityRequest, context: Any
     ) -> pb.DeleteFederatedIdentityResponse:
-        """Refuses with IDENTITY_NOT_FOUND or RECENT_SIGN_IN_REQUIRED, and with ACCESS_DENIED whoever acts for
-        somebody."""
+        """Refuses with IDENTITY_NOT_FOUND, RECENT_SIGN_IN_REQUIRED, SESSION_REVOKED or USER_NOT_FOUND, and with
+        ACCESS_DENIED whoever acts for somebody."""
         caller = in_person(caller_of(context))
         await self._federation.unlink(caller.require_user_id(), caller.session_id, UUID(request.identity_id))
         return pb.DeleteFederatedIdentityResponse()

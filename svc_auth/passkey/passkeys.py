@@ -185,9 +185,13 @@ class Passkeys:
         Raises:
             RecentSignInRequired: The session is older than a moment.
             PasskeyNotFound: There is none, or it is somebody else's.
+            UserNotFound: The user is gone.
+            SessionRevoked: The session has ended meanwhile.
         """
         await self._sessions.require_recent(user_id, session_id)
         async with self._db.hot() as tx:
+            await user_store.lock_user(tx, user_id)
+            await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
             if not await store.remove_passkey(tx, user_id, passkey_id):
                 raise PasskeyNotFound("there is no such passkey")
             await audit.accept(tx, _resource(passkey_id))

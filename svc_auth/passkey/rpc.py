@@ -61,7 +61,7 @@ class PasskeyServicer:
         return pb.ListPasskeysResponse(passkeys=[to_wire(passkey) for passkey in found])
 
     async def DeletePasskey(self, request: pb.DeletePasskeyRequest, context: Any) -> pb.DeletePasskeyResponse:
-        """Refuses with PASSKEY_NOT_FOUND, RECENT_SIGN_IN_REQUIRED or ACCESS_DENIED."""
+        """Refuses with PASSKEY_NOT_FOUND, RECENT_SIGN_IN_REQUIRED, SESSION_REVOKED, USER_NOT_FOUND or ACCESS_DENIED."""
         caller = in_person(caller_of(context))
         await self._passkeys.remove(caller.require_user_id(), caller.session_id, UUID(request.passkey_id))
         return pb.DeletePasskeyResponse()

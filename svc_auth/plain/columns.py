@@ -1,10 +1,11 @@
 """The plain columns: sealed before a process serves, and emptied when their time is over.
 
-Three steps, each in bounded batches that may be stopped anywhere and run by several processes at once. Migration 0012
+Three steps, each in bounded batches that may be stopped anywhere and run by several processes at once. Migration 0011
 added the columns. Before a process serves, it seals all that is plain, so that nothing else in this package reads a
 plain column; what a replica of the release before writes later is sealed a second after. Such replicas look users up by
 address, by subject at a provider and by id in another system: those three stay in plain beside their hashes, and are
-written so for new users, until an hour after the migration; then they are emptied.
+written so for new users, until an hour after the migration; then they are emptied. So are the addresses to send to that
+were there. Names are blank to such replicas at once: by that one tells which they have changed since.
 """
 
 from __future__ import annotations

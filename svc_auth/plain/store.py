@@ -39,7 +39,7 @@ ADDRESSES = Table(
     "addresses",
     "address_id",
     "sealed IS NULL",
-    f"UPDATE addresses SET sealed = $2, {_BLANK} WHERE address_id = $1",
+    "UPDATE addresses SET sealed = $2 WHERE address_id = $1",
 )
 SESSIONS = Table(
     "sessions",
@@ -60,7 +60,8 @@ IDENTITIES = Table(
     "UPDATE identities SET subject_index = $2 WHERE identity_id = $1",
 )
 
-# What the release before looks users up by. In the order of its indexes, which are how the rows are found.
+# What the release before looks users up by, and the addresses that it shows them; nobody changes one. In the order of
+# indexes, which are how the rows are found.
 _EMPTY = (
     """
     UPDATE users SET email = NULL WHERE user_id IN (
@@ -77,6 +78,11 @@ _EMPTY = (
     UPDATE identities SET subject = NULL WHERE identity_id IN (
         SELECT identity_id FROM identities WHERE subject IS NOT NULL AND subject_index IS NOT NULL
         ORDER BY issuer, subject LIMIT $1
+    )
+    """,
+    f"""
+    UPDATE addresses SET {_BLANK} WHERE address_id IN (
+        SELECT address_id FROM addresses WHERE country_code <> '' AND sealed IS NOT NULL ORDER BY address_id LIMIT $1
     )
     """,
 )

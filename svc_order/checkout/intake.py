@@ -14,14 +14,15 @@ from uuid import UUID
 
 import asyncpg
 
+from mesh import idempotency
 from mesh.audit import Command
 from mesh.batcher import Batcher
 from mesh.clients import Clients
 from mesh.database import Database
-from mesh.refusals import IdempotencyKeyReused, Refusal
+from mesh.refusals import IdempotencyKeyReused, Refusal, Unavailable
 from mesh.seams import Clock, Ids, failpoint
 from mesh.vault import store as keys
-from mesh.vault.vault import Vault
+from mesh.vault.vault import Erased, Unreadable, Vault
 from svc_order.checkout import rules, store
 from svc_order.checkout.rules import NOTHING_AGREED, Agreed, Quote, Sold, Wanted
 from svc_order.checkout.store import Key, Known, Recorded
@@ -36,6 +37,8 @@ from titan.catalog.v1 import product_service_pb2, product_service_pb2_grpc
 MAX_SKUS_PER_CALL = 4096
 CART_WEIGHT_LINES = 16
 """What an order from a cart weighs in a batch, in lines, before anybody knows its lines."""
+FINGERPRINT = b"fingerprint"
+"""What fingerprints are sealed as: hashes of name, address and e-mail too, which whoever guesses these could try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Intake:
         found = (await self._find([key])).get((key.user_id, key.request_id))
         if found is None:
             return None
-        same = _same(found, key)
+        same = self._same(found, key)
         if isinstance(same, Exception):
             raise same
         return same
@@ -126,7 +129,7 @@ class Intake:
             self._read_variants(line.sku for ask in asks for line in ask.lines),
         )
         # What is stored under a key is answered whatever else is away.
-        results: list[Known | Priced | Exception | None] = [_stored(ask, known) for ask in asks]
+        results: list[Known | Priced | Exception | None] = [self._stored(ask, known) for ask in asks]
         wanted: dict[int, tuple[UUID | None, tuple[Wanted, ...]]] = {}
         for place, ask in enumerate(asks):
             if results[place] is not None:
@@ -148,7 +151,8 @@ class Intake:
 
     async def _record(self, placements: list[Placement]) -> Sequence[Known | Order | Exception]:
         await self._vault.prepare(p.key.user_id for p in placements)
-        items = [self._recorded(p) for p in placements]
+        made = [self._recorded(p) for p in placements]
+        items = [each for each in made if isinstance(each, Recorded)]
         first: dict[tuple[UUID, str], Recorded] = {}
         for item in items:
             first.setdefault((item.key.user_id, item.key.request_id), item)
@@ -169,7 +173,7 @@ class Intake:
         await failpoint("order.record.before")
         placed, known, live, gone = await self._db.transact(write)
         await failpoint("order.record.after")
-        return [self._outcome(item, placed, known, live, gone) for item in items]
+        return [self._outcome(each, placed, known, live, gone) if isinstance(each, Recorded) else each for each in made]
 
     def _outcome(
         self,
@@ -184,13 +188,14 @@ class Intake:
             return order
         found = known.get((item.key.user_id, item.key.request_id))
         if found is not None:
-            return _same(found, item.key)
+            return self._same(found, item.key)
         if item.key.user_id in gone:
             return UserErased("the user was erased")
         other = live.get(order.cart_id) if order.cart_id else None
         return CartAlreadyOrdered("the cart was ordered before", order_id=other or "")
 
-    def _recorded(self, placement: Placement) -> Recorded:
+    def _recorded(self, placement: Placement) -> Recorded | Unavailable:
+        """Return what to store of an order. A user whose key does not open is refused alone, and nobody beside them."""
         quote, key = placement.priced.quote, placement.key
         now, order_id = self._clock.now(), self._ids.new()
         order = Order(
@@ -207,19 +212,47 @@ class Intake:
             effective_at=placement.effective_at or now,
             updated_at=now,
         )
-        return Recorded(
-            change=order_rules.place(order),
-            key=key,
-            sealed=self._vault.seal(key.user_id, order_id, placement.personal),
-            method=self._vault.seal(key.user_id, order_id, placement.method),
-            by=placement.by,
-        )
+        try:
+            return Recorded(
+                change=order_rules.place(order),
+                key=key,
+                fingerprint=self._vault.seal(key.user_id, order_id, key.fingerprint, FINGERPRINT),
+                sealed=self._vault.seal(key.user_id, order_id, placement.personal),
+                method=self._vault.seal(key.user_id, order_id, placement.method),
+                by=placement.by,
+            )
+        except Unavailable as unavailable:
+            return unavailable
 
     async def _find(self, keys: Sequence[Key]) -> dict[tuple[UUID, str], Known]:
         if not keys:
             return {}
         async with self._db.hot_read() as connection:
-            return await store.find_known(connection, keys)
+            known = await store.find_known(connection, keys)
+        await self._vault.prepare(each.user_id for each in known.values())
+        return known
+
+    def _stored(self, ask: Ask, known: Mapping[tuple[UUID, str], Known]) -> Known | Exception | None:
+        if ask.key is None:
+            return None
+        found = known.get((ask.user_id, ask.key.request_id))
+        return None if found is None else self._same(found, ask.key)
+
+    def _same(self, found: Known, key: Key) -> Known | Exception:
+        """Return what is stored under a key if the same was asked for; its user's key is prepared."""
+        try:
+            fingerprint = found.fingerprint
+            if len(fingerprint) != idempotency.FINGERPRINT_BYTES:  # else it was stored before they were sealed
+                fingerprint = self._vault.open(found.user_id, found.order_id, fingerprint, FINGERPRINT)
+        except Erased:
+            return UserErased("the user was erased")
+        except Unreadable as unreadable:
+            return unreadable  # of this user alone
+        if fingerprint != key.fingerprint:
+            return IdempotencyKeyReused(
+                "this idempotency key was used before, with another body", order_id=found.order_id
+            )
+        return found
 
     async def _read_carts(self, user_ids: set[UUID]) -> dict[UUID, tuple[UUID | None, tuple[Wanted, ...]]] | Refusal:
         if not user_ids:
@@ -265,13 +298,6 @@ class Intake:
         }
 
 
-def _stored(ask: Ask, known: Mapping[tuple[UUID, str], Known]) -> Known | Exception | None:
-    if ask.key is None:
-        return None
-    found = known.get((ask.user_id, ask.key.request_id))
-    return None if found is None else _same(found, ask.key)
-
-
 def _priced(
     cart_id: UUID | None, lines: Sequence[Wanted], sold: Mapping[str, Sold], agreed: Agreed
 ) -> Priced | Refusal:
@@ -279,9 +305,3 @@ def _priced(
         return Priced(rules.quote(lines, sold, agreed), cart_id)
     except Refusal as refusal:
         return refusal
-
-
-def _same(found: Known, key: Key) -> Known | Exception:
-    if found.fingerprint != key.fingerprint:
-        return IdempotencyKeyReused("this idempotency key was used before, with another body", order_id=found.order_id)
-    return found

@@ -80,7 +80,7 @@ RETURNING e.effect_id, e.order_id, e.kind, e.amount_minor, e.currency, e.release
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Whose request it is, and what it asks for; scoped to PlaceOrder, whose table this is."""
+    """Whose request it is, and what it asks for, as a hash; scoped to PlaceOrder, whose table this is."""
 
     user_id: UUID
     request_id: str
@@ -91,7 +91,7 @@ class Key:
 class Known:
     """What is stored under a key: the order, and its answer once there is one (sealed, or a serialized refusal).
 
-    An order `rests` while it waits for its customer.
+    The fingerprint is sealed too. An order `rests` while it waits for its customer.
     """
 
     order_id: UUID
@@ -110,6 +110,7 @@ class Recorded:
 
     change: Change
     key: Key
+    fingerprint: bytes
     sealed: bytes
     method: bytes
     by: Command
@@ -186,7 +187,7 @@ async def record(tx: asyncpg.Connection, items: Sequence[Recorded], *, lease_sec
             [i.change.order.order_id for i in items],
             [i.key.user_id for i in items],
             [i.key.request_id for i in items],
-            [i.key.fingerprint for i in items],
+            [i.fingerprint for i in items],
             [i.method for i in items],
             lease_seconds,
         ),
@@ -367,10 +368,15 @@ async def finish_effect(tx: asyncpg.Connection, effect: Effect, *, payment_statu
         )
 
 
+async def forget_fingerprints(tx: asyncpg.Connection, user_id: UUID) -> None:
+    """Forget what a user asked for, also where it was stored before fingerprints were sealed."""
+    await tx.execute("UPDATE checkouts SET fingerprint = '' WHERE user_id = $1 AND fingerprint <> ''", user_id)
+
+
 async def prune(tx: asyncpg.Connection) -> int:
     """Forget the keys and answers of checkouts that finished long ago: the keys may be used again. Returns how many."""
     result: str = await tx.execute(
-        "UPDATE checkouts SET request_id = 'forgotten:' || order_id,"
+        "UPDATE checkouts SET request_id = 'forgotten:' || order_id, fingerprint = '',"
         " response = CASE WHEN response IS NOT NULL THEN ''::bytea END"
         " WHERE order_id IN (SELECT order_id FROM checkouts"
         " WHERE finished_at < now() - make_interval(days => $1) AND request_id NOT LIKE 'forgotten:%'"

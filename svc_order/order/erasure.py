@@ -7,6 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from mesh.vault import store as keys
+from svc_order.checkout import store as checkouts
 from svc_order.errors import OrdersUnderWay
 
 # An order needs its address until the parcel is there; its saga and its effects need what it sealed until they end.
@@ -41,3 +42,4 @@ async def erase(tx: asyncpg.Connection, user_id: UUID) -> None:
     await keys.lock_key(tx, user_id)
     await check(tx, user_id)
     await keys.destroy_key(tx, user_id)
+    await checkouts.forget_fingerprints(tx, user_id)

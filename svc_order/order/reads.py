@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import asyncpg
@@ -10,11 +11,14 @@ import asyncpg
 from mesh.batcher import Batcher
 from mesh.database import Database
 from mesh.powers import Reach
-from mesh.vault.vault import Erased, Vault
+from mesh.telemetry import get_logger
+from mesh.vault.vault import Erased, Unreadable, Vault
 from svc_order.errors import OrderNotFound
 from svc_order.order import store, wire
 from svc_order.order.view import Mark, View
 from titan.order.v1 import order_pb2
+
+log = get_logger("order.reads")
 
 
 async def view_within(connection: asyncpg.Connection, order_id: UUID, reach: Reach) -> View:
@@ -77,13 +81,13 @@ class Reads:
         return {view.order.order_id: order for view, order in zip(views, await self.opened(views), strict=True)}
 
     async def opened_for(self, view: View, reader_id: UUID) -> order_pb2.Order:
-        """Return the public order of a stored one; address and e-mail for its owner alone."""
+        """Return the public order of a stored one; address, e-mail and the page to pay on for its owner alone."""
         if view.order.user_id != reader_id:
-            return wire.view_to_wire(view, b"")
+            return wire.view_to_wire(replace(view, action_url=None), b"")
         return (await self.opened([view]))[0]
 
     async def opened(self, views: Sequence[View]) -> list[order_pb2.Order]:
-        """Return the public orders of stored ones, in their order; without address and e-mail of erased users."""
+        """Return the public orders of stored ones, in their order; address and e-mail of those alone that open."""
         await self._vault.prepare(view.order.user_id for view in views)
         return [wire.view_to_wire(view, self._opened(view)) for view in views]
 
@@ -91,4 +95,8 @@ class Reads:
         try:
             return self._vault.open(view.order.user_id, view.order.order_id, view.sealed)
         except Erased:
+            return b""
+        except Unreadable as unreadable:
+            # Of this order alone: its neighbours in a page or a set of receipts are read as ever.
+            log.exception("an order's personal data can't be opened", unreadable, order_id=str(view.order.order_id))
             return b""

@@ -15,6 +15,7 @@ import asyncpg
 from mesh import audit, idempotency, pages, powers
 from mesh.database import Database
 from mesh.identity import Caller, caller_of
+from mesh.powers import Reach
 from mesh.refusals import Overloaded
 from mesh.seams import Clock, Ids, failpoint
 from mesh.vault.vault import Vault
@@ -173,7 +174,8 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
 
     async def ShipOrder(self, request: pb.ShipOrderRequest, context: Any) -> pb.ShipOrderResponse:
         """Refuses with ORDER_NOT_FOUND, ORDER_NOT_SHIPPABLE, TRACKING_CODE_CONFLICT or IMPORTER_REQUIRED."""
-        order_id, effective_at = UUID(request.order_id), self._effective(request, caller_of(context))
+        order_id, caller = UUID(request.order_id), caller_of(context)
+        effective_at = self._effective(request, caller)
 
         async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id)
@@ -190,12 +192,14 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             await checkouts.add_effect(tx, effect, lease_seconds=self._lease_seconds)
             return effect
 
-        self._run(await self._change(write))
-        return pb.ShipOrderResponse(order=await self._reads.get(order_id, owner_id=None))
+        effect = await self._change(write)
+        self._run(effect)
+        return pb.ShipOrderResponse(order=await self._shown(order_id, caller, sent_off=effect is not None))
 
     async def DeliverOrder(self, request: pb.DeliverOrderRequest, context: Any) -> pb.DeliverOrderResponse:
         """Refuses with ORDER_NOT_FOUND, ORDER_NOT_DELIVERABLE or IMPORTER_REQUIRED."""
-        order_id, effective_at = UUID(request.order_id), self._effective(request, caller_of(context))
+        order_id, caller = UUID(request.order_id), caller_of(context)
+        effective_at = self._effective(request, caller)
 
         async def write(tx: asyncpg.Connection) -> Effect | None:
             order = await store.lock_order(tx, order_id)
@@ -210,7 +214,7 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
             return effect
 
         self._run(await self._change(write))
-        return pb.DeliverOrderResponse(order=await self._reads.get(order_id, owner_id=None))
+        return pb.DeliverOrderResponse(order=await self._shown(order_id, caller))
 
     async def CreateRefund(self, request: pb.CreateRefundRequest, context: Any) -> pb.CreateRefundResponse:
         """Refuses with ORDER_NOT_FOUND, ORDER_NOT_REFUNDABLE, ORDER_NOT_RETURNABLE, RETURN_EXCEEDS_LINE,
@@ -308,6 +312,13 @@ class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
         await self._db.transact(lambda tx: erasure.erase(tx, user_id))
         self._vault.forget(user_id)
         return pb.EraseUserResponse()
+
+    async def _shown(self, order_id: UUID, caller: Caller, *, sent_off: bool = False) -> order_pb2.Order:
+        """Return an order to whoever handles its parcel. Where that goes they read in the one call that sends it off,
+        which the audit log has; a call that repeats it changes nothing, leaves no row there, and tells nothing."""
+        if sent_off:
+            return await self._reads.get(order_id, owner_id=None)
+        return await self._reads.get_within(order_id, Reach(caller.require_user_id(), anybodys=True))
 
     def _effective(self, request: _Dated, caller: Caller) -> datetime | None:
         """Return when an importer says that something happened; None for now."""

@@ -41,6 +41,20 @@ def upgrade():
     op.execute("INSERT INTO ran VALUES (3)")
     op.execute("SELECT 1 / 0")
 """
+DEADLOCKED_ONCE = """
+DO $$ BEGIN
+    IF nextval('tries') = 1 THEN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END IF;
+END $$
+"""
+INDEX = """
+from alembic import op
+from mesh import schema
+revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+
+def upgrade():
+    schema.build_index(op, "ran_once", "ran (n)", unique=True)
+"""
+IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ran_once'::regclass"
 
 
 class Package:
@@ -136,6 +150,37 @@ async def test_waits_for_no_lock_long(package, monkeypatch):
     await later
 
     assert [1, 2] == await package.ran()
+
+
+async def test_one_that_met_a_deadlock_is_tried_again(package):
+    """Postgres ends whoever it likes of those who wait for each other, and that may be the migration."""
+    package.write("0001_first", FIRST + '    op.execute("CREATE SEQUENCE tries")\n')
+    await upgrade(package.name, package.url)
+    package.write("0002_second", SECOND + f"    op.execute({DEADLOCKED_ONCE!r})\n")
+    await upgrade(package.name, package.url)
+
+    assert [1, 2] == await package.ran()
+    assert "0002" == await current(package.url)
+
+
+async def test_an_index_that_was_broken_off_is_built_again(package):
+    """It is no transaction, and what it left under its name counts for nothing."""
+    await upgrade(package.name, package.url)
+    package.write("0002_index", INDEX)
+    connection = await asyncpg.connect(package.url)
+    try:
+        await connection.execute("INSERT INTO ran VALUES (1)")
+        with pytest.raises(Exception, match="could not create unique index"):
+            await upgrade(package.name, package.url)
+        left = await connection.fetchval(IS_VALID)
+        await connection.execute("UPDATE ran SET n = 2 WHERE ctid = (SELECT max(ctid) FROM ran)")
+
+        await upgrade(package.name, package.url)
+
+        assert [False, True] == [left, await connection.fetchval(IS_VALID)]
+    finally:
+        await connection.close()
+    assert "0002" == await current(package.url)
 
 
 async def test_no_history_no_work(package):

@@ -48,9 +48,10 @@ _STATEMENTS = (
             'payment', 'refund', 'top_up', 'credit', 'hold', 'release', 'fee', 'take_back', 'payout')) NOT VALID
     """,
     # What was paid out may have to come back: a seller who was paid out may owe something until the next release.
-    "ALTER TABLE balances ADD COLUMN may_owe boolean NOT NULL DEFAULT false CHECK (NOT (house AND may_owe))",
     """
     ALTER TABLE balances
+        ADD COLUMN may_owe boolean NOT NULL DEFAULT false,
+        ADD CONSTRAINT balances_house_owes_nobody CHECK (NOT (house AND may_owe)) NOT VALID,
         DROP CONSTRAINT balances_no_overdraft,
         ADD CONSTRAINT balances_no_overdraft
             CHECK (house OR may_owe OR posted_credits - posted_debits - pending_debits >= 0) NOT VALID

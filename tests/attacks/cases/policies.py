@@ -15,6 +15,7 @@ READ = ("svc_order.audit_entries",)
 ORDER, TICKET = "/v1/orders/{order_id}", "SUP-4711"
 FINANCE_MINOR = 100_000
 MANY = FINANCE_MINOR // PRICE_MINOR + 1
+NOBODYS, PERSONAL = "nobody's address", ("shippingAddress", "contactEmail")
 
 
 def with_ticket(ticket: str) -> dict[str, str]:
@@ -110,3 +111,29 @@ async def above_the_limit(scene: Scene) -> Reply:
     await scene.ok("POST", path, {"amount": gbp(FINANCE_MINOR)}, token=finance, key=str(uuid4()))
     await scene.ready()
     return await scene.send("POST", path, {"amount": gbp(1)}, token=finance, key=str(uuid4()))
+
+
+@case("a warehouse ships what has arrived, to read where it went", f"DELIVERED, {NOBODYS}")
+async def shipped_again(scene: Scene) -> str:
+    return await _told_again(scene, "ship")
+
+
+@case("a warehouse delivers what has arrived, to read where it went", f"DELIVERED, {NOBODYS}")
+async def delivered_again(scene: Scene) -> str:
+    return await _told_again(scene, "deliver")
+
+
+async def _told_again(scene: Scene, verb: str) -> str:
+    """Say of a parcel what was said before; return what the answer tells."""
+    guest = await scene.guest(PRICE_MINOR)
+    path, admin = f"/v1/orders/{await scene.order(guest)}", scene.victims.admin.token
+    await scene.at_rest()
+    sent_off = (await scene.ok("POST", f"{path}:ship", {}, token=admin))["order"]
+    if not all(sent_off.get(field) for field in PERSONAL):
+        raise Wrong(f"whoever sends it off reads {sorted(sent_off)}")
+    await scene.ok("POST", f"{path}:deliver", {}, token=admin)
+    await scene.ready()
+    warehouse = scene.signer.token(roles=("customer", "warehouse"))
+    told = (await scene.ok("POST", f"{path}:{verb}", {}, token=warehouse))["order"]
+    shown = [each for each in PERSONAL if told.get(each)]
+    return f"{told['status']}, {', '.join(shown) or NOBODYS}"

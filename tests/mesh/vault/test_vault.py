@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -116,6 +117,40 @@ async def test_an_erased_user_has_no_key_anywhere_and_is_given_none(db: Database
         assert TEXT not in each.seal(ada, ROW, TEXT)
 
 
+class Unsteady:
+    """A database that is away when a test says so."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self.away = False
+
+    def hot_read(self) -> Any:
+        if self.away:
+            raise Unavailable("the database does not answer")
+        return self._db.hot_read()
+
+
+async def test_an_erasure_is_found_however_long_nobody_could_look(db: Database, monkeypatch: pytest.MonkeyPatch):
+    """A process that was cut off from the database asks from its last look on, not from a minute ago."""
+    monkeypatch.setattr(vault, "LOOK_BACK_SECONDS", 0.0)  # whatever has happened is longer ago than that
+    unsteady = Unsteady(db)
+    cut_off: Vault = Vault(unsteady, Kms())  # type: ignore[arg-type]
+    ada, eve = await users(2, cut_off)
+    sealed = cut_off.seal(ada, ROW, TEXT)
+    await cut_off.forget_erased()
+    unsteady.away = True
+    await erase(db, ada)
+    with pytest.raises(Unavailable):
+        await cut_off.forget_erased()
+    unsteady.away = False
+
+    await cut_off.forget_erased()
+
+    with pytest.raises(Erased):
+        cut_off.open(ada, ROW, sealed)
+    assert TEXT == cut_off.open(eve, ROW, cut_off.seal(eve, ROW, TEXT))
+
+
 async def test_one_key_that_does_not_open_harms_no_other(db: Database):
     """Of its user alone nothing is read."""
     ada, eve = await users(2, Vault(db, Kms()))
@@ -127,6 +162,8 @@ async def test_one_key_that_does_not_open_harms_no_other(db: Database):
     assert TEXT == other.open(ada, ROW, other.seal(ada, ROW, TEXT))
     with pytest.raises(Unreadable):
         other.open(eve, ROW, b"x" * 40)
+    with pytest.raises(Unavailable):
+        other.seal(eve, ROW, TEXT)
 
 
 async def test_what_was_asked_for_lately_is_kept(db: Database, monkeypatch: pytest.MonkeyPatch):
@@ -241,20 +278,33 @@ async def test_a_key_that_no_master_key_opens_stays_and_stops_no_other(db: Datab
     assert ["2", "gone", "2", "2"] == await wrapped_by(db, user_ids)
 
 
-async def test_a_new_master_key_is_taken_up_by_itself(db: Database, monkeypatch: pytest.MonkeyPatch):
-    """Whoever adds one restarts nothing."""
-    monkeypatch.setattr(vault, "FOLLOW_SECONDS", 0.01)
+async def test_nothing_is_wrapped_anew_before_every_host_has_the_new_master_key(db: Database):
+    """One whose file gets the line a moment later would read nobody. A process that has just started waits as well."""
     kms = Kms()
     here = Vault(db, kms)
     user_ids = await users(3, here)
-    kms.away, kms.asked = True, []
+    kms.replace("2")
+
+    seen = await here.rewrap_if_still("1")
+    assert "2" == seen == await Vault(db, kms).rewrap_if_still("")
+    kms.away = True
+    await here.rewrap_if_still(seen)
+    kms.away = False
+    assert {"1"} == set(await wrapped_by(db, user_ids))
+    await here.rewrap_if_still(seen)
+
+    assert {"2"} == set(await wrapped_by(db, user_ids))
+
+
+async def test_a_new_master_key_is_taken_up_by_itself(db: Database, monkeypatch: pytest.MonkeyPatch):
+    """Whoever adds one restarts nothing."""
+    monkeypatch.setattr(vault, "REWRAP_AFTER_SECONDS", 0.01)
+    kms = Kms()
+    here = Vault(db, kms)
+    user_ids = await users(3, here)
     work = asyncio.create_task(here.keep_wrapped())
     try:
         async with asyncio.timeout(10):
-            await asyncio.sleep(0.02)  # it is not there at first
-            kms.away = False
-            while "unwrap" not in {what for what, _ in kms.asked}:
-                await asyncio.sleep(0.01)
             kms.replace("2")
             while {"2"} != set(await wrapped_by(db, user_ids)):
                 await asyncio.sleep(0.01)

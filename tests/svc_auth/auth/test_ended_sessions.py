@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import grpc
+import pytest
 
 from svc_auth.auth.rules import RECENT_SIGN_IN_SECONDS
+from svc_auth.user import store as user_store
 from tests.harness import reason_of
 from tests.svc_auth.conftest import Replica, bearer, nobody, refused
 from tests.svc_auth.factor.test_rpc import someone_careful
@@ -39,6 +42,18 @@ async def ended(titan: Replica, pair: Any) -> bool:
         assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(pair.refresh_token)))
         return True
     return False
+
+
+def before_the_lock(monkeypatch: pytest.MonkeyPatch, happen: Callable[[], Awaitable[Any]]) -> None:
+    """Let something happen once a call has looked at its session, and has not locked its user yet."""
+    lock_user = user_store.lock_user
+
+    async def lock_late(tx: Any, user_id: UUID) -> Any:
+        monkeypatch.undo()
+        await happen()
+        return await lock_user(tx, user_id)
+
+    monkeypatch.setattr(user_store, "lock_user", lock_late)
 
 
 async def test_a_user_signs_out_everywhere_else(titan: Replica):
@@ -75,6 +90,32 @@ async def test_a_session_that_is_old_signs_nobody_out(titan: Replica):
         await titan.refresh(other.refresh_token)
     finally:
         await titan.later(-RECENT_SIGN_IN_SECONDS - 1)
+
+
+async def test_a_session_that_ends_meanwhile_signs_nobody_out(titan: Replica, monkeypatch: pytest.MonkeyPatch):
+    """The one that ends the other is the one that stays: a thief who asks at the same moment hears that theirs has
+    ended."""
+    email, _ = await titan.register()
+    owner, thief = await titan.sign_in(email), await titan.sign_in(email)
+    before_the_lock(monkeypatch, lambda: end_others(titan, owner))
+
+    error = await refused(end_others(titan, thief))
+
+    assert ("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED) == (reason_of(error), error.code())
+    assert [False, True] == [await ended(titan, each) for each in (owner, thief)]
+
+
+async def test_a_session_that_ends_meanwhile_ends_no_passkey(titan: Replica, monkeypatch: pytest.MonkeyPatch):
+    """Its owner may have no other way in."""
+    email, _ = await titan.register()
+    owner, thief = await titan.sign_in(email), await titan.sign_in(email)
+    made = await passkey.register(titan, owner, Authenticator())
+    before_the_lock(monkeypatch, lambda: end_others(titan, owner))
+
+    error = await refused(passkey.delete(titan, thief, made.passkey_id))
+
+    assert ("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED) == (reason_of(error), error.code())
+    assert [made.passkey_id] == [each.passkey_id for each in await passkey.passkeys(titan, owner)]
 
 
 async def test_an_empty_call_signs_nobody_out(titan: Replica):

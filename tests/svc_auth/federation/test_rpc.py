@@ -17,6 +17,7 @@ from svc_auth.factor import rules as factor_rules
 from svc_auth.federation import store
 from svc_auth.user import store as user_store
 from tests.harness import reason_of
+from tests.svc_auth.auth.test_ended_sessions import before_the_lock, end_others
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, nobody, refused
 from tests.svc_auth.federation.issuer import REDIRECT_URI, Issuer, Person
 from titan.auth.v1 import (
@@ -295,6 +296,19 @@ async def test_an_identity_is_unlinked(titan: Replica, issuer: Issuer):
     assert "IDENTITY_NOT_FOUND" == reason_of(await refused(unlink(titan, pair, identity_id)))
     assert [] == await identities(titan, pair)
     assert pair.user_id != (await sign_in(titan, issuer, grace)).user_id
+
+
+async def test_a_session_that_ends_meanwhile_unlinks_nothing(titan: Replica, issuer: Issuer, monkeypatch):
+    """Its owner may have no other way in."""
+    email, _ = await titan.register()
+    owner, thief = await titan.sign_in(email), await titan.sign_in(email)
+    linked = await link(titan, issuer, owner)
+    before_the_lock(monkeypatch, lambda: end_others(titan, owner))
+
+    error = await refused(unlink(titan, thief, linked.identity_id))
+
+    assert ("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED) == (reason_of(error), error.code())
+    assert [linked.identity_id] == [each.identity_id for each in await identities(titan, owner)]
 
 
 async def test_linking_and_unlinking_want_a_recent_sign_in(titan: Replica, issuer: Issuer):

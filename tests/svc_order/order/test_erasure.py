@@ -9,11 +9,13 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 
+from mesh import idempotency
 from mesh.seams import failpoints
 from mesh.vault import store as keys
+from svc_order.checkout import store as checkouts
 from svc_order.order.rules import OrderStatus
 from tests import harness
-from tests.svc_order.conftest import Shop
+from tests.svc_order.conftest import Shop, order_request
 from titan.order.v1 import order_service_pb2 as pb
 
 AUTH, NOTIFY = harness.as_service("svc_auth"), harness.as_service("svc_notify")
@@ -177,6 +179,42 @@ async def test_what_is_personal_is_gone_and_every_row_stays(shop: Shop) -> None:
     assert "ada@example.com" == kept.contact_email
     (listed,) = (await orders_of(shop, user_id)).orders
     assert not listed.HasField("shipping_address")
+
+
+async def test_what_was_asked_for_cannot_be_tried_out(shop: Shop) -> None:
+    """Who has an address could hash it, and see whose order it was: the fingerprint of a request is sealed, and goes
+    with its user, or once the key may be used again. One from before is told apart, and goes too."""
+    user_id, earlier, other_id = uuid4(), uuid4(), uuid4()
+    request = order_request(key="once")
+    plain = idempotency.fingerprint(request)
+
+    async def ask(who: UUID) -> Any:
+        return (await shop.checkout.PlaceOrder(request, metadata=harness.as_user(who))).order
+
+    async def stored_of(who: UUID) -> bytes:
+        async with shop.db.hot_read() as connection:
+            return await connection.fetchval("SELECT fingerprint FROM checkouts WHERE user_id = $1", who)
+
+    first = {who: await ask(who) for who in (user_id, earlier, other_id)}
+    async with shop.db.hot() as tx:
+        await tx.execute("UPDATE checkouts SET fingerprint = $2 WHERE user_id = $1", earlier, plain)
+    assert first == {who: await ask(who) for who in first}
+    assert plain not in await stored_of(user_id)
+
+    for who, order in first.items():
+        await finished(shop, order.order_id)
+        if who != other_id:
+            await shop.orders.ShipOrder(pb.ShipOrderRequest(order_id=order.order_id), metadata=CLERK)
+            await finished(shop, order.order_id)
+            await shop.orders.DeliverOrder(pb.DeliverOrderRequest(order_id=order.order_id), metadata=CLERK)
+            await erase(shop, who)
+    async with shop.db.hot() as tx:
+        await tx.execute(
+            "UPDATE checkouts SET finished_at = now() - interval '31 days' WHERE order_id = $1",
+            UUID(first[other_id].order_id),
+        )
+        assert await checkouts.prune(tx)
+    assert [b""] * 3 == [await stored_of(who) for who in first]
 
 
 async def test_another_process_forgets_the_key_too(start: Any) -> None:

@@ -645,6 +645,25 @@ async def test_receipts_are_for_packages(shop: Shop) -> None:
     assert await refused(shop.orders.BatchGetReceipts(request, metadata=harness.as_user())) == "ACCESS_DENIED"
 
 
+async def test_a_user_whose_key_does_not_open_stops_nobody_else(start: Any) -> None:
+    """It is answered without what can't be opened: its neighbours' letters wait for the same call. Nor does its owner
+    stop an order that is recorded beside theirs."""
+    user, other = uuid4(), uuid4()
+    shop = await start()
+    broken, order = await captured(shop, user), await captured(shop, other)
+    async with shop.db.hot() as tx:
+        await tx.execute("UPDATE user_keys SET wrapped_key = 'nonsense' WHERE user_id = $1", user)
+    fresh = await start()  # it has nobody's key at hand
+
+    placed = await asyncio.gather(*(fresh.place(who) for who in (user, other)), return_exceptions=True)
+    assert [True, False] == [isinstance(each, grpc.aio.AioRpcError) for each in placed]
+    request = pb.BatchGetReceiptsRequest(order_ids=[broken.order_id, order.order_id])
+    receipts = (await fresh.orders.BatchGetReceipts(request, metadata=harness.as_service("svc_notify"))).receipts
+
+    assert ["", "ada@example.com"] == [receipt.order.contact_email for receipt in receipts]
+    assert [broken.total, order.total] == [receipt.order.total for receipt in receipts]
+
+
 async def test_receipts_that_have_no_room_in_an_answer_are_named(shop: Shop) -> None:
     """Orders of a thousand lines with long titles are more than a message may have; asked again, all of them come."""
     ids = [(await shop.place()).order_id for _ in range(4)]

@@ -107,6 +107,39 @@ async def test_what_is_personal_stays_with_the_owner(shop: Shop) -> None:
     assert list(own.lines) == list(seen.lines) and own.total == seen.total
 
 
+async def test_the_page_to_pay_on_is_its_customers(shop: Shop) -> None:
+    """Whoever has it could pay with their own card, or see what the provider shows of the customer's."""
+    user = uuid4()
+    order = await shop.place(user, card="tok_action")
+    request = pb.GetOrderRequest(order_id=order.order_id, ticket_id=TICKET)
+    seen = (await shop.orders.GetOrder(request, metadata=harness.as_user(roles=SUPPORT))).order
+    own = (await shop.orders.GetOrder(request, metadata=harness.as_user(user))).order
+
+    assert own.next_action.url and not seen.HasField("next_action")
+    assert order_pb2.ORDER_STATUS_PENDING == seen.status == own.status
+
+
+@pytest.mark.parametrize("role", ["admin", "warehouse", "importer"])
+async def test_where_a_parcel_goes_is_told_in_the_call_that_sends_it_off(shop: Shop, role: str) -> None:
+    """The log has that call. One that repeats it changes nothing and leaves no row, so it tells nothing either."""
+    order, clerk = await captured(shop, uuid4()), uuid4()
+    me, order_id = harness.as_user(clerk, roles=(role,)), order.order_id
+
+    async def shipped(code: str = "") -> Any:
+        request = pb.ShipOrderRequest(order_id=order_id, tracking_code=code)
+        return (await shop.orders.ShipOrder(request, metadata=me)).order
+
+    async def delivered() -> Any:
+        return (await shop.orders.DeliverOrder(pb.DeliverOrderRequest(order_id=order_id), metadata=me)).order
+
+    sent_off = await shipped()
+    later = [await shipped(), await shipped("T1"), await delivered(), await delivered(), await shipped()]
+
+    assert ("ada@example.com", "1 Mill Lane") == (sent_off.contact_email, sent_off.shipping_address.line1)
+    assert [("", False)] * 5 == [(each.contact_email, each.HasField("shipping_address")) for each in later]
+    assert ["ShipOrder", "ShipOrder", "DeliverOrder"] == [method for method, _, _ in await logged(shop, clerk)]
+
+
 @pytest.mark.parametrize("ticket", ["SUP 4711", "4711 Ada", "ada@example.com", "-1", "SUP-", "4" * 13, "S" * 13 + "-1"])
 async def test_a_ticket_is_a_short_number_and_no_text(shop: Shop, ticket: str) -> None:
     """Nothing personal fits into it, nor the number of a card: it stays in the log for ever."""

@@ -181,8 +181,8 @@ class AuthServiceServicer:
         sign-ins that wait for a second factor, passkeys and identities that are being added.
 
         Their access tokens stop counting within a second. Ending twice is safe.
-        Fails with RECENT_SIGN_IN_REQUIRED where the current session is older than ten minutes, with USER_NOT_FOUND, or with
-        ACCESS_DENIED for a token that acts for somebody else.
+        Fails with RECENT_SIGN_IN_REQUIRED where the current session is older than ten minutes, with SESSION_REVOKED where it
+        ended meanwhile, with USER_NOT_FOUND, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

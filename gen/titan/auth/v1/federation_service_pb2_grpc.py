@@ -151,8 +151,8 @@ class FederationServiceServicer:
     def DeleteFederatedIdentity(self, request, context):
         """Ends one of the caller's identities here; a user without any other way to sign in has the password reset.
 
-        Fails with IDENTITY_NOT_FOUND, also the second time, RECENT_SIGN_IN_REQUIRED, or with ACCESS_DENIED for a token that
-        acts for somebody else.
+        Fails with IDENTITY_NOT_FOUND, also the second time, RECENT_SIGN_IN_REQUIRED, SESSION_REVOKED where the session ended
+        meanwhile, USER_NOT_FOUND, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

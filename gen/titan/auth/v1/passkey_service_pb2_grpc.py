@@ -130,7 +130,8 @@ class PasskeyServiceServicer:
         """Ends one of the caller's passkeys; a user without any other way to sign in has the password reset.
 
         Sessions that it opened go on: see AuthService.DeleteSession. Fails with PASSKEY_NOT_FOUND, also the second time,
-        RECENT_SIGN_IN_REQUIRED, or with ACCESS_DENIED for a token that acts for somebody else.
+        RECENT_SIGN_IN_REQUIRED, SESSION_REVOKED where the session ended meanwhile, USER_NOT_FOUND, or with ACCESS_DENIED for a
+        token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

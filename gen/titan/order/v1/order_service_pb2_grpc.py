@@ -186,7 +186,8 @@ class OrderServiceServicer:
         """Records that the parcel of a confirmed order has left; each of its sellers issues an invoice with it.
 
         Shipping twice is safe: the second call returns the order unchanged, with the same tracking code or with none. A code
-        for a parcel that left without one is added; another one than it left with is refused.
+        for a parcel that left without one is added; another one than it left with is refused. Where the parcel goes stands in
+        the answer to the call that sends it off, which the audit log has, and in no other.
         Fails with ORDER_NOT_FOUND, ORDER_NOT_SHIPPABLE, TRACKING_CODE_CONFLICT or IMPORTER_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -196,7 +197,7 @@ class OrderServiceServicer:
     def DeliverOrder(self, request, context):
         """Records that the parcel of a shipped order has arrived.
 
-        Delivering twice is safe: the second call returns the order unchanged.
+        Delivering twice is safe: the second call returns the order unchanged. The answer says nothing of where it went.
         Fails with ORDER_NOT_FOUND, ORDER_NOT_DELIVERABLE or IMPORTER_REQUIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
