@@ -33,7 +33,6 @@ _STATEMENTS = (
             WHEN 'FAILED' THEN true
             ELSE batch_id IS NOT NULL END) NOT VALID
     """,
-    "CREATE INDEX payouts_of_batch ON payouts (batch_id, payout_id) WHERE batch_id IS NOT NULL",
     # The entries of an account from behind one `seq` up to another. A span is in one payout that did not fail.
     """
     CREATE TABLE payout_spans (
