@@ -57,7 +57,7 @@ class PasswordChanges:
         if user.email_index is None:
             raise NotRegistered("register first: a guest has no password")
         # The present one first: whoever does not know it hears nothing about the new one.
-        passed = await self._trials.of(user.email_index, password)
+        passed = await self._trials.of_user(user, password)
         profile = await self._profiles.of(user)
         self._policy.check(new_password, email=profile.email or "", display_name=profile.display_name)
         encoded = await self._passwords.hash(normalise_password(new_password))
@@ -68,7 +68,8 @@ class PasswordChanges:
                 raise CredentialsInvalid("the password was changed meanwhile")
             await store.save_new_password(tx, held, encoded)
             await tell(tx, self._ids.new(), held, SignInChange.PASSWORD_CHANGED)
-            await attempt_store.forget_attempts(tx, user.email_index)
+            if passed.tries_hash is not None:
+                await attempt_store.forget_attempts(tx, passed.tries_hash)
             await end_sessions(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
             await audit.accept(tx, store.resource(user_id))
         self._feed.wake()
