@@ -15,7 +15,7 @@ from svc_auth.blind_index import BlindIndex, Hashed
 from svc_auth.errors import CredentialsInvalid
 from svc_auth.passwords import Passwords
 from svc_auth.user.profiles import Profiles
-from svc_auth.user.rules import User, normalise_password
+from svc_auth.user.rules import User
 
 
 class Turns:
@@ -85,16 +85,15 @@ class PasswordTrials:
         return await self.of_address((await self._profiles.of(user)).email or "", password)
 
     async def _try(self, email: Hashed, password: str) -> Passed:
-        secret = normalise_password(password)
         async with self._turns.of(email.newest):
             async with self._db.hot_read() as connection:
                 found, attempts = await attempt_store.find_credentials(connection, email)
             rules.admit_attempt(attempts, at=self._clock.now())
             known = found.password_hash if found is not None else None
-            if not await self._passwords.verify(known, secret) or found is None or known is None:
+            if not await self._passwords.verify(known, password) or found is None or known is None:
                 await self._count_failure(email.newest)
                 raise CredentialsInvalid("address and password do not belong together")
-        stronger = await self._passwords.hash(secret) if self._passwords.outdated(known) else None
+        stronger = await self._passwords.hash(password) if self._passwords.outdated(known) else None
         return Passed(found, known, None if attempts is None else email.newest, stronger)
 
     async def _count_failure(self, hashed: bytes) -> None:

@@ -35,7 +35,6 @@ from svc_auth.user import store as user_store
 from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.profiles import Profiles
-from svc_auth.user.rules import normalise_password
 
 BATCH_REQUESTS = 100
 POLL_SECONDS = 2.0
@@ -154,7 +153,7 @@ class Links:
             raise LinkInvalid("the user of the link is gone")
         profile = await self._profiles.of(found)
         self._policy.check(password, email=profile.email or "", display_name=profile.display_name)
-        encoded = await self._passwords.hash(normalise_password(password))
+        encoded = await self._passwords.hash(password)
         async with self._db.hot() as tx:
             # The lock comes first: a sign-in with the old password holds the user too, until its session is stored.
             user, at = await user_store.lock_user(tx, link.user_id), self._clock.now()

@@ -24,7 +24,7 @@ from svc_auth.factor import store as factor_store
 from svc_auth.passwords import Passwords
 from svc_auth.user import store
 from svc_auth.user.profiles import Profiles
-from svc_auth.user.rules import HOUSE_ACCOUNTS, Profile, User, normalise_password
+from svc_auth.user.rules import HOUSE_ACCOUNTS, Profile, User
 
 log = get_logger("svc_auth.accounts")
 
@@ -53,7 +53,7 @@ async def ensure_accounts(
             await index.settled(partial(_close, db, index, email, role))
             continue
         try:
-            password = normalise_password(read_or_make(secrets_dir / file))
+            password = read_or_make(secrets_dir / file)
         except OSError as error:
             log.warning("an account has no secret file", role=role, file=file, error=type(error).__name__)
             continue

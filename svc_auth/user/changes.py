@@ -18,7 +18,6 @@ from svc_auth.user import store
 from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.profiles import Profiles
-from svc_auth.user.rules import normalise_password
 
 
 class PasswordChanges:
@@ -60,7 +59,7 @@ class PasswordChanges:
         passed = await self._trials.of_user(user, password)
         profile = await self._profiles.of(user)
         self._policy.check(new_password, email=profile.email or "", display_name=profile.display_name)
-        encoded = await self._passwords.hash(normalise_password(new_password))
+        encoded = await self._passwords.hash(new_password)
         async with self._db.hot() as tx:
             # The locks of a reset, in its order: what the old password is opening meanwhile ends as well.
             held = await store.lock_user(tx, user_id)

@@ -63,7 +63,7 @@ class UserServicer:
         profile = Profile(rules.normalise_email(request.email), name)
         await self._refuse_early(caller, request.email)
         # The hash takes long, so it is made before the transaction; the constraint has the last word on the address.
-        password_hash = await self._passwords.hash(rules.normalise_password(request.password))
+        password_hash = await self._passwords.hash(request.password)
         guest_id = caller.user_id
         user, profile = await self._index.settled(
             lambda: (
