@@ -170,7 +170,8 @@ def _psp_sim(version: str) -> dict[str, Any]:
     port = HOME.ports.psp
     probe = f"import urllib.request; urllib.request.urlopen('http://127.0.0.1:{port}/healthz', timeout=3)"
     return {
-        **_our_image(version),
+        "image": f"titan-simulator:{version}",
+        "build": {"context": "..", "dockerfile": "deploy/Dockerfile", "target": "simulator"},
         **_hardened(),
         "command": [PSP],
         "depends_on": _after(prepared=True),

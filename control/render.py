@@ -293,6 +293,7 @@ class _Renderer:
             connection_life=self.connection_life,
             tracing=self._tracing(f"in_{package.name}"),
             access_log=self._failures(envoy, f"in_{package.name}"),
+            handshakes_log=self._handshakes(envoy, f"in_{package.name}"),
             app=app_cluster(package.name),
             no_compressed=part("no_compressed_route"),
             policies=policies,
@@ -331,6 +332,7 @@ class _Renderer:
             developer_id=self.topology.developer_id,
             tracing=self._tracing(DEVELOPER),
             access_log=self._failures(envoy, DEVELOPER),
+            handshakes_log=self._handshakes(envoy, DEVELOPER),
             routes=routes,
         )
 
@@ -374,6 +376,9 @@ class _Renderer:
 
     def _failures(self, envoy: str, listener: str) -> Any:
         return part("failures_log", path=access_log(self.home, envoy), listener=listener)
+
+    def _handshakes(self, envoy: str, listener: str) -> Any:
+        return part("handshakes_log", path=access_log(self.home, envoy), listener=listener)
 
     def _tracing(self, name: str) -> Any:
         if self.options.collector is None:

@@ -6,15 +6,18 @@ module knows what it is used for.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from mesh.failpoints import Failpoints
 
 
 class Clock(Protocol):
@@ -97,66 +100,31 @@ class SequentialIds:
         return uuid.UUID(int=0x7000 << 64 | 0x2 << 62 | number)
 
 
-class FailpointReached(RuntimeError):
-    """An armed failpoint with the action `raise` was reached."""
+class NoFailpoints:
+    """Stands in for the failpoints of a build that has no `mesh.failpoints`: there is nothing that arms one."""
 
-
-@dataclass
-class _Armed:
-    action: str
-    milliseconds: int
-    left: int | None
-
-
-class Failpoints:
-    """The armed failpoints of this process.
-
-    Actions: `exit` ends the process at once with status 137, as a kill would; `raise` raises `FailpointReached`;
-    `hang` waits until cancelled; `sleep:<ms>` waits that long. `exit*1` acts once and then lets pass.
-    """
+    armed: Mapping[str, object] = MappingProxyType({})
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.armed: dict[str, _Armed] = {}
-        for entry in filter(None, environment.get("TITAN_FAILPOINTS", "").split(";")):
-            name, separator, action = entry.partition("=")
-            if not separator:
-                raise ValueError(f"TITAN_FAILPOINTS: {entry!r} is not name=action")
-            self.arm(name.strip(), action.strip())
-
-    def arm(self, name: str, action: str) -> None:
-        """Make the failpoint act from now on.
+        """Refuse to start as if they were armed.
 
         Raises:
-            ValueError: There is no such action.
+            ValueError: Somebody wants to arm one.
         """
-        verb, star, count = action.partition("*")
-        verb, _, milliseconds = verb.partition(":")
-        if verb not in ("exit", "raise", "hang", "sleep") or (verb == "sleep") != bool(milliseconds):
-            raise ValueError(f"failpoint {name}: no action {action!r}")
-        self.armed[name] = _Armed(verb, int(milliseconds or 0), int(count) if star else None)
+        if environment.get("TITAN_FAILPOINTS"):
+            raise ValueError("TITAN_FAILPOINTS: this build has no failpoints to arm")
 
-    def reset(self) -> None:
-        """Disarm every failpoint."""
-        self.armed.clear()
 
-    async def act(self, name: str) -> None:
-        """Do what the failpoint is armed with."""
-        armed = self.armed.get(name)
-        if armed is None or armed.left == 0:
-            return
-        if armed.left is not None:
-            armed.left -= 1
-        if armed.action == "exit":
-            os._exit(137)
-        if armed.action == "raise":
-            raise FailpointReached(name)
-        if armed.action == "hang":
-            await asyncio.Event().wait()
-        await asyncio.sleep(armed.milliseconds / 1000)
+def _failpoints(environment: Mapping[str, str]) -> Failpoints:
+    if find_spec("mesh.failpoints") is None:
+        return cast("Failpoints", NoFailpoints(environment))
+    from mesh.failpoints import Failpoints
+
+    return Failpoints(environment)
 
 
 # The one reading of the environment outside a settings module: a failpoint must be armed before any settings load.
-failpoints = Failpoints(os.environ)
+failpoints = _failpoints(os.environ)
 
 
 async def failpoint(name: str) -> None:

@@ -42,7 +42,9 @@ from svc_auth.privacy.erasures import Erasures
 from svc_auth.privacy.exports import Exports
 from svc_auth.privacy.participants import Participants
 from svc_auth.privacy.rpc import PrivacyServicer
-from svc_auth.sealing import FLOWS, LINKS, SECOND_FACTORS, Seal
+from svc_auth.renewal.index import IndexRenewal
+from svc_auth.renewal.seals import SealRenewal
+from svc_auth.sealing import FLOWS, LINKS, MASTER_KEY_FILE, SECOND_FACTORS, SIGNING_KEYS, Seal, key_file
 from svc_auth.user import notice_store, notices
 from svc_auth.user import store as user_store
 from svc_auth.user.accounts import ensure_accounts
@@ -52,6 +54,10 @@ from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.profiles import Profiles
 from svc_auth.user.rpc import UserServicer
 
+KEY_NOTICE_SECONDS = 60.0
+"""How long a new line of a file of keys is there before anything is made with it: processes that have files of their
+own, handed out by an orchestrator, have it too by then."""
+
 
 async def build(runtime: Runtime) -> Hosted:
     """Return the services of this package, over its own database."""
@@ -59,7 +65,8 @@ async def build(runtime: Runtime) -> Hosted:
     settings, db, clock, ids = auth_settings.read(), runtime.db, DatabaseClock(runtime.clock), runtime.ids
     mesh = runtime.topology
     secrets_dir = runtime.settings.secrets_dir
-    master = MasterKey.of_folder(secrets_dir)
+    master_keys = key_file(secrets_dir, MASTER_KEY_FILE, notice_seconds=KEY_NOTICE_SECONDS)
+    master = MasterKey(Seal(master_keys, SIGNING_KEYS))
     ring = KeyRing(master)
     keeper = KeyKeeper(db, ring, master, clock, ids, settings)
     feed = RevocationFeed(
@@ -76,19 +83,19 @@ async def build(runtime: Runtime) -> Hosted:
         password_roles=settings.password_roles,
     )
     vault = await Vault.of_folder(db, secrets_dir, MASTER_KEYS_FILE)
-    personal, index = Personal(vault), BlindIndex.of_folder(secrets_dir)
+    personal, index = Personal(vault), await BlindIndex.load(db, secrets_dir, notice_seconds=KEY_NOTICE_SECONDS)
     profiles, plain = Profiles(db, personal), await Plain.load(db, personal, index, clock)
-    trials = PasswordTrials(db, passwords, index, clock)
+    trials = PasswordTrials(db, passwords, profiles, index, clock)
     changes = PasswordChanges(db, trials, passwords, policy, profiles, feed, ids)
-    factors = Factors(db, trials, profiles, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
+    factors = Factors(db, trials, profiles, Seal(master_keys, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, personal, feed, clock, ids)
     tls = httpx.create_ssl_context()
     clients = [ProviderClient(provider, secrets_dir, tls) for provider in settings.providers.values()]
-    flows = Seal.of_folder(secrets_dir, FLOWS)
+    flows = Seal(master_keys, FLOWS)
     federation = Federation(db, clients, sessions, profiles, personal, index, plain, flows, clock, ids)
     party = RelyingParty(settings.shop_name, settings.shop_url)
     passkeys = Passkeys(db, party, sessions, profiles, personal, clock, ids)
-    links = Links(db, passwords, policy, profiles, index, feed, Seal.of_folder(secrets_dir, LINKS), clock, ids)
+    links = Links(db, passwords, policy, profiles, index, feed, Seal(master_keys, LINKS), clock, ids)
     packages = Participants(runtime.clients)
     erasures = Erasures(db, packages, trials, factors, sessions, vault, feed, clock)
     await feed.look()  # the clock is right from here on
@@ -121,6 +128,8 @@ async def build(runtime: Runtime) -> Hosted:
             vault.follow,
             vault.keep_wrapped,
             plain.follow,
+            IndexRenewal(db, index, personal).follow,
+            SealRenewal(db, master_keys).follow,
             _housekeeping(db, clock),
             *relay.work_of(runtime, topics=(user_store.TOPIC, link_store.TOPIC)),
         ],

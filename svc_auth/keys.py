@@ -1,7 +1,8 @@
 """The keys that sign access tokens: made here, kept encrypted in Postgres, and held in memory to sign and verify.
 
-A private key leaves this module only as ciphertext. The master key is a file that the database never sees, so a copy of
-the database signs nothing. Which key signs when is decided in `auth/rules.py`; the rows are written by `auth/store.py`.
+A private key leaves this module only as ciphertext. The master keys are a file that the database never sees, so a copy
+of the database signs nothing. Which key signs when is decided in `auth/rules.py`; the rows are written by
+`auth/key_store.py`.
 """
 
 from __future__ import annotations
@@ -24,10 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from mesh.identity import TOKEN_TYPE, KeySet, key_of_jwk
 from mesh.refusals import Unavailable
-from mesh.secret_files import read_or_make
 from svc_auth.auth import rules
 from svc_auth.auth.rules import KeyTimes
-from svc_auth.sealing import MASTER_KEY_FILE, SIGNING_KEYS, MasterKeyUnusable, Seal
+from svc_auth.sealing import SIGNING_KEYS, MasterKeyUnusable, Seal
 
 ALGORITHM = "ES256"
 
@@ -35,13 +35,13 @@ ALGORITHM = "ES256"
 class MasterKey:
     """Encrypts private keys, each bound to its key id."""
 
-    def __init__(self, secret: bytes) -> None:
-        self._seal = Seal(secret, SIGNING_KEYS)
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
 
     @classmethod
     def of_folder(cls, folder: Path) -> MasterKey:
         """Return the master key of a folder of secrets; it is made now if there is none."""
-        return cls(read_or_make(folder / MASTER_KEY_FILE).encode())
+        return cls(Seal.of_folder(folder, SIGNING_KEYS))
 
     def seal(self, kid: str, key: ec.EllipticCurvePrivateKey) -> bytes:
         """Return a private key as it is stored."""

@@ -24,6 +24,8 @@ class Column(enum.Enum):
     ADDRESS = b"address"
     CLIENT_NAME = b"client name"
     PASSKEY_NAME = b"passkey name"
+    EXTERNAL_ID = b"id in another system"
+    SUBJECT = b"subject at a provider"
 
 
 class Personal:

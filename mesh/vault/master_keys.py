@@ -1,7 +1,7 @@
 """The master keys that wrap the users' keys: a file of them, and what a KMS has to offer in its place.
 
-The file has a line for each key, the newest last: an id, a space, and 32 bytes in hex. `wrapped_by` beside each user's
-key says which one wraps it, so that a new line takes effect at once, and an old one may go when it wraps nothing more.
+The file (`mesh/key_file.py`) has 32 bytes in hex for each key. `wrapped_by` beside each user's key says which one wraps
+it, so that a new line takes effect at once, and an old one may go when it wraps nothing more.
 """
 
 from __future__ import annotations
@@ -17,15 +17,11 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from mesh.secret_files import SecretFile, SecretUnusable, read_or_make
-from mesh.telemetry import get_logger
-
-log = get_logger("mesh.vault")
+from mesh.key_file import KeyFile
+from mesh.secret_files import read_or_make
 
 KEY_BYTES = 32
-FIRST_ID = "1"
-"""The key of a first line that has no id: a file that was made before keys had one, or by a first start."""
-_LINE = re.compile(r"(?:([A-Za-z0-9._-]{1,32}) )?([0-9a-fA-F]{64})")
+_FORM = re.compile(r"[0-9a-fA-F]{64}")
 _NONCE_BYTES = 12
 
 
@@ -68,11 +64,8 @@ class MasterKeyFile:
     """Master keys in a file that the database never sees, so a copy of the database opens nothing."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read_at: tuple[int, int, int] | None = None
-        self._newest: str = FIRST_ID
-        self._keys: Mapping[str, AESGCM] = {}
-        self._read()
+        self._file = KeyFile(path, _FORM)
+        self._ciphers = self._made()
 
     @classmethod
     def of_folder(cls, folder: Path, name: str) -> MasterKeyFile:
@@ -89,11 +82,11 @@ class MasterKeyFile:
     @property
     def newest(self) -> str:
         """The id of the last line."""
-        return self._newest
+        return self._file.newest
 
     async def wrap(self, keys: Sequence[tuple[UUID, bytes]]) -> list[WrappedKey]:
         """Return the keys of these users, wrapped by the newest master key, in their order."""
-        newest, cipher = self._newest, self._keys[self._newest]
+        newest, cipher = self.newest, self._ciphers[self.newest]
         wrapped = []
         for user_id, key in keys:
             nonce = os.urandom(_NONCE_BYTES)
@@ -102,54 +95,23 @@ class MasterKeyFile:
 
     async def unwrap(self, keys: Sequence[WrappedKey]) -> list[bytes | None]:
         """Return what was wrapped, in the order of `keys`; None for each that no master key opens for its user."""
-        if any(key.wrapped_by not in self._keys for key in keys):
+        if any(key.wrapped_by not in self._ciphers for key in keys):
             self.refresh()  # another process has seen the new line before this one
         return [self._unwrapped(key) for key in keys]
 
     def refresh(self) -> None:
         """Read the file again where it has changed. One that is being written, or is wrong, changes nothing."""
-        try:
-            if self._stamp() != self._read_at:
-                self._read()
-        except (OSError, SecretUnusable, ValueError) as error:
-            log.error("a file of master keys can't be read again", file=self._path.name, error=type(error).__name__)
+        if self._file.refresh():
+            self._ciphers = self._made()
+
+    def _made(self) -> Mapping[str, AESGCM]:
+        return {name: AESGCM(bytes.fromhex(key)) for name, key in self._file.keys.items()}
 
     def _unwrapped(self, key: WrappedKey) -> bytes | None:
-        cipher = self._keys.get(key.wrapped_by)
+        cipher = self._ciphers.get(key.wrapped_by)
         if cipher is None:
             return None
         try:
             return cipher.decrypt(key.content[:_NONCE_BYTES], key.content[_NONCE_BYTES:], key.user_id.bytes)
         except (InvalidTag, ValueError):
             return None
-
-    def _read(self) -> None:
-        stamp = self._stamp()
-        self._newest, secrets = parse(SecretFile(self._path).read_all())
-        self._keys = {name: AESGCM(secret) for name, secret in secrets.items()}
-        self._read_at = stamp
-
-    def _stamp(self) -> tuple[int, int, int]:
-        stat = self._path.stat()
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-
-def parse(lines: Sequence[str]) -> tuple[str, Mapping[str, bytes]]:
-    """Return the id of the newest master key, and all of them by id.
-
-    Raises:
-        ValueError: A line is not an id and 32 bytes in hex, an id comes twice, or there is no line. What stands there
-            is not told.
-    """
-    keys: dict[str, bytes] = {}
-    for number, line in enumerate(lines, start=1):
-        found = _LINE.fullmatch(line)
-        if found is None or (found[1] is None and keys):
-            raise ValueError(f"line {number} of the master keys is not an id and {KEY_BYTES} bytes in hex")
-        name = found[1] or FIRST_ID
-        if name in keys:
-            raise ValueError(f"line {number} of the master keys has the id of a line before")
-        keys[name] = bytes.fromhex(found[2])
-    if not keys:
-        raise ValueError("there is no master key")
-    return next(reversed(keys)), keys

@@ -1,7 +1,7 @@
 """All SQL about tries of a password or a code: whose the address is, and the wrong ones that were counted.
 
 Tries of a password are counted under what the address is found by, whether anybody has it or not: `email_hash` is that
-keyed hash, or `factor_key`.
+keyed hash under the newest key, or `factor_key`. A new key of the index forgives what was counted under the one before.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from uuid import UUID
 import asyncpg
 
 from svc_auth.auth.rules import FORGET_SECONDS, Attempts, Subject
+from svc_auth.blind_index import Hashed
+from svc_auth.renewal.index_store import KeysMoved, Written
 
 
 def factor_key(user_id: UUID) -> bytes:
@@ -30,20 +32,26 @@ class Credentials:
     second_factor: bool
 
 
-async def find_credentials(
-    connection: asyncpg.Connection, email_index: bytes
-) -> tuple[Credentials | None, Attempts | None]:
-    """Return who has an address, if anybody, and the wrong passwords that it saw, if any."""
+async def find_credentials(connection: asyncpg.Connection, email: Hashed) -> tuple[Credentials | None, Attempts | None]:
+    """Return who has an address, if anybody, and the wrong passwords that it saw, if any.
+
+    Raises:
+        KeysMoved: It was hashed with other keys than those that are in use.
+    """
     row = await connection.fetchrow(
         """
-        SELECT u.user_id, u.roles, u.password_hash, f.confirmed_at, a.failures, a.failed_at, a.blocked_until
-        FROM (SELECT 1) AS always
-        LEFT JOIN users u ON u.email_index = $1
+        SELECT s.index_check, s.index_check_before,
+            u.user_id, u.roles, u.password_hash, f.confirmed_at, a.failures, a.failed_at, a.blocked_until
+        FROM sealing s
+        LEFT JOIN users u ON u.email_index = ANY($1)
         LEFT JOIN second_factors f ON f.user_id = u.user_id
-        LEFT JOIN sign_in_attempts a ON a.email_hash = $1
+        LEFT JOIN sign_in_attempts a ON a.email_hash = $2
         """,
-        email_index,
+        email.each,
+        email.newest,
     )
+    if Written(row["index_check"], row["index_check_before"]) != email.written:
+        raise KeysMoved
     attempts = None if row["failures"] is None else Attempts(row["failures"], row["failed_at"], row["blocked_until"])
     if row["user_id"] is None:
         return None, attempts

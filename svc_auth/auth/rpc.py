@@ -104,9 +104,9 @@ class AuthServicer:
         )
 
     async def DeleteSession(self, request: pb.DeleteSessionRequest, context: Any) -> pb.DeleteSessionResponse:
-        """Refuses with SESSION_NOT_FOUND; with ACCESS_DENIED where the caller acts for somebody."""
+        """Refuses with RECENT_SIGN_IN_REQUIRED, SESSION_NOT_FOUND or ACCESS_DENIED."""
         caller = in_person(caller_of(context))
-        await self._sessions.end(caller.require_user_id(), UUID(request.session_id))
+        await self._sessions.end(caller.require_user_id(), UUID(request.session_id), current=caller.session_id)
         return pb.DeleteSessionResponse()
 
     async def EndOtherSessions(self, request: pb.EndOtherSessionsRequest, context: Any) -> pb.EndOtherSessionsResponse:

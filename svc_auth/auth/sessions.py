@@ -12,7 +12,8 @@ import asyncpg
 from mesh import audit
 from mesh.audit import Command
 from mesh.batcher import Batcher
-from mesh.database import Database
+from mesh.database import Database, after_commit
+from mesh.identity import caller_of
 from mesh.seams import Clock, Ids, failpoint
 from mesh.writes import write
 from svc_auth.auth import attempt_store, rules, store
@@ -129,8 +130,11 @@ class Sessions:
     async def open(
         self, tx: asyncpg.Connection, subject: Subject, *, client_name: bytes | None, amr: tuple[str, ...]
     ) -> Pair:
-        """Open a session for a held user who has shown all that is asked for."""
-        at = self._clock.now()
+        """Open a session for a held user who has shown all that is asked for, in place of the one that they call in."""
+        at, caller = self._clock.now(), caller_of()
+        if caller.session_id is not None and caller.actor_id is None:
+            await store.save_revoked(tx, caller.session_id, reason=SIGNED_OUT)
+            after_commit(self._feed.wake)
         session, refresh = self._new_session(subject.user_id, client_name, amr)
         ends_at = rules.refresh_end(subject, opened_at=at, at=at)
         await store.insert_sessions(tx, [session], at=at, expires_at=ends_at)
@@ -236,12 +240,15 @@ class Sessions:
         names = await self._personal.opened_names(user_id, [each.sealed_client_name for each in found])
         return [replace(each, client_name=name) for each, name in zip(found, names, strict=True)]
 
-    async def end(self, user_id: UUID, session_id: UUID) -> None:
-        """End one session of a user; one that has ended stays as it is.
+    async def end(self, user_id: UUID, session_id: UUID, *, current: UUID | None) -> None:
+        """End one session of a user; one that has ended stays as it is. Only a fresh session ends another one.
 
         Raises:
+            RecentSignInRequired: It is not the current one, and that is older than a moment.
             SessionNotFound: There is none of this id, or it is somebody else's.
         """
+        if session_id != current:
+            await self.require_recent(user_id, current)
         async with self._db.hot() as tx:
             if not await store.is_session_of(tx, user_id, session_id):
                 raise SessionNotFound("there is no such session")

@@ -11,10 +11,11 @@ from mesh.database import Database
 from mesh.seams import Clock
 from svc_auth.auth import attempt_store, rules
 from svc_auth.auth.attempt_store import Credentials
-from svc_auth.blind_index import BlindIndex
+from svc_auth.blind_index import BlindIndex, Hashed
 from svc_auth.errors import CredentialsInvalid
 from svc_auth.passwords import Passwords
-from svc_auth.user.rules import normalise_password
+from svc_auth.user.profiles import Profiles
+from svc_auth.user.rules import User
 
 
 class Turns:
@@ -55,19 +56,16 @@ class Passed:
 class PasswordTrials:
     """The tries of one process. A try costs the same time whether the address is known or not."""
 
-    def __init__(self, db: Database, passwords: Passwords, index: BlindIndex, clock: Clock) -> None:
+    def __init__(self, db: Database, passwords: Passwords, profiles: Profiles, index: BlindIndex, clock: Clock) -> None:
         self._db = db
         self._passwords = passwords
+        self._profiles = profiles
         self._index = index
         self._clock = clock
         self._turns = Turns()
 
     async def of_address(self, email: str, password: str) -> Passed:
-        """Return whose address and password these are; see `of`."""
-        return await self.of(self._index.email(email), password)
-
-    async def of(self, email_index: bytes, password: str) -> Passed:
-        """Return whose password this is, of whoever has the address that is found by this.
+        """Return whose address and password these are.
 
         `stronger_hash` is a hash of the password with the parameters of today, where the stored one has others.
 
@@ -75,17 +73,28 @@ class PasswordTrials:
             CredentialsInvalid: Address and password do not belong together.
             SignInThrottled: The address has seen too many wrong ones.
         """
-        secret = normalise_password(password)
-        async with self._turns.of(email_index):
+        return await self._index.settled(lambda: self._try(self._index.email(email), password))
+
+    async def of_user(self, user: User, password: str) -> Passed:
+        """Return the same of a user who has an address; every try of theirs counts, wherever it is asked for.
+
+        Raises:
+            UserNotFound: They were erased since.
+            Refusal: As `of_address`.
+        """
+        return await self.of_address((await self._profiles.of(user)).email or "", password)
+
+    async def _try(self, email: Hashed, password: str) -> Passed:
+        async with self._turns.of(email.newest):
             async with self._db.hot_read() as connection:
-                found, attempts = await attempt_store.find_credentials(connection, email_index)
+                found, attempts = await attempt_store.find_credentials(connection, email)
             rules.admit_attempt(attempts, at=self._clock.now())
             known = found.password_hash if found is not None else None
-            if not await self._passwords.verify(known, secret) or found is None or known is None:
-                await self._count_failure(email_index)
+            if not await self._passwords.verify(known, password) or found is None or known is None:
+                await self._count_failure(email.newest)
                 raise CredentialsInvalid("address and password do not belong together")
-        stronger = await self._passwords.hash(secret) if self._passwords.outdated(known) else None
-        return Passed(found, known, None if attempts is None else email_index, stronger)
+        stronger = await self._passwords.hash(password) if self._passwords.outdated(known) else None
+        return Passed(found, known, None if attempts is None else email.newest, stronger)
 
     async def _count_failure(self, hashed: bytes) -> None:
         async with self._db.hot() as tx:

@@ -70,7 +70,7 @@ class Factors:
             user = await user_store.get_user(connection, user_id)
         if user.email_index is None:
             raise NotRegistered("register first: a second factor needs a first one")
-        passed = await self._trials.of(user.email_index, password)
+        passed = await self._trials.of_user(user, password)
         account = (await self._profiles.of(user)).email or ""
         secret = secrets.token_bytes(rules.SECRET_BYTES)
         sealed = self._seal.close(str(user_id), secret)

@@ -21,7 +21,7 @@ from svc_auth.auth import store as session_store
 from svc_auth.auth.rules import SIGNED_OUT
 from svc_auth.auth.sessions import Challenge, Sessions
 from svc_auth.auth.tokens import Pair
-from svc_auth.blind_index import BlindIndex
+from svc_auth.blind_index import BlindIndex, Hashed
 from svc_auth.errors import (
     EmailTaken,
     IdentityEmailUnverified,
@@ -39,8 +39,9 @@ from svc_auth.federation.client import ProviderClient
 from svc_auth.federation.providers import Provider
 from svc_auth.federation.rules import Claims, Flow, FlowPurpose
 from svc_auth.federation.store import Identity
-from svc_auth.personal import Personal
+from svc_auth.personal import Column, Personal
 from svc_auth.plain.columns import Plain
+from svc_auth.renewal import index_store
 from svc_auth.sealing import Seal
 from svc_auth.user import rules as user_rules
 from svc_auth.user import store as user_store
@@ -147,9 +148,13 @@ class Federation:
             IdentityNotLinked: Nobody has the identity, and another user has the address.
         """
         flow, claims = await self._proved(answer, FlowPurpose.SIGN_IN)
-        for _ in range(SIGN_IN_TRIES):
+
+        async def sign_in() -> Pair | Challenge | None:
             user_id = await self._user_id_of(claims, caller_id)
-            opened = await self._admit(flow, claims, user_id, new_guest=user_id == caller_id)
+            return await self._admit(flow, claims, user_id, new_guest=user_id == caller_id)
+
+        for _ in range(SIGN_IN_TRIES):
+            opened = await self._index.settled(sign_in)
             if opened is not None:
                 return opened
         raise IdentityNotLinked("the identity, or the guest, was another's meanwhile: sign in again")
@@ -157,17 +162,19 @@ class Federation:
     async def _admit(self, flow: Flow, claims: Claims, user_id: UUID, *, new_guest: bool) -> Pair | Challenge | None:
         """Open the session of a user whose key is prepared, or None where the subject is somebody else's by now."""
         subject = self._index.identity(claims.issuer, claims.subject)
+        await self._personal.prepare(user_id)
         sealed_name = await self._personal.sealed_name(user_id, flow.client_name)
 
         async def admit(tx: asyncpg.Connection) -> Pair | Challenge | None:
+            await self._index.hold(tx, subject)
             await store.lock_subject(tx, subject)
             known, at = await store.find_identity(tx, subject), self._clock.now()
             if known is not None and known.user_id != user_id:
                 return None
             if known is not None:
-                user: User | None = await self._known_user(tx, known, at=at)
+                user: User | None = await self._known_user(tx, known, subject, claims, at=at)
             else:
-                user = await self._new_user(tx, flow.provider, claims, user_id, new_guest=new_guest, at=at)
+                user = await self._new_user(tx, flow.provider, subject, claims, user_id, new_guest=new_guest, at=at)
             if user is None:
                 return None
             return await self._sessions.admit(
@@ -192,9 +199,11 @@ class Federation:
             UserNotFound: The user is gone.
         """
         flow, claims = await self._proved(answer, FlowPurpose.LINK, user_id=user_id, session_id=session_id)
-        subject = self._index.identity(claims.issuer, claims.subject)
+        await self._personal.prepare(user_id)
 
         async def link(tx: asyncpg.Connection) -> Identity:
+            subject = self._index.identity(claims.issuer, claims.subject)
+            await self._index.hold(tx, subject)
             await store.lock_subject(tx, subject)
             user = await user_store.lock_user(tx, user_id)
             await session_store.hold_session(tx, user_id, session_id, at=self._clock.now())
@@ -204,13 +213,13 @@ class Federation:
             if known is not None:
                 return known
             identity = Identity(self._ids.new(), user_id, flow.provider, self._clock.now(), None)
-            await self._insert(tx, identity, claims)
+            await self._insert(tx, identity, subject, claims)
             told = self._clients[flow.provider].provider.display_name
             await tell(tx, self._ids.new(), user, SignInChange.IDENTITY_LINKED, provider=told)
             await audit.accept(tx, _resource(identity.identity_id))
             return identity
 
-        return await self._db.transact(link)
+        return await self._index.settled(lambda: self._db.transact(link))
 
     async def list_of(self, user_id: UUID) -> list[Identity]:
         """Return a user's identities, the newest first."""
@@ -292,9 +301,11 @@ class Federation:
                 claims.email in HOUSE_ACCOUNTS
                 or await user_store.find_by_email(connection, self._index.email(claims.email)) is not None
             )
-            known = await store.find_identity(connection, self._index.identity(claims.issuer, claims.subject))
+            subject = self._index.identity(claims.issuer, claims.subject)
+            known = await store.find_identity(connection, subject)
             if known is not None:
                 return known.user_id
+            await index_store.hold(connection, subject.written)  # or else it may be known under another key
             _vouched(claims)
             if taken:
                 raise _not_linked()
@@ -303,42 +314,57 @@ class Federation:
         await self._profiles.prepare(user_id)
         return user_id
 
-    async def _known_user(self, tx: asyncpg.Connection, known: Identity, *, at: datetime) -> User:
+    async def _known_user(
+        self, tx: asyncpg.Connection, known: Identity, subject: Hashed, claims: Claims, *, at: datetime
+    ) -> User:
         # The user before the identity: whoever resets a password takes them in this order.
         held = await user_store.hold_user(tx, known.user_id)
-        if held is None or not await store.save_used(tx, known.identity_id, at=at):
+        sealed = self._sealed_subject(known, claims)
+        if held is None or not await store.save_used(tx, known.identity_id, subject, sealed, at=at):
             raise IdentityNotLinked("the identity was unlinked meanwhile")
         return held
 
     async def _new_user(
-        self, tx: asyncpg.Connection, provider: str, claims: Claims, user_id: UUID, *, new_guest: bool, at: datetime
+        self,
+        tx: asyncpg.Connection,
+        provider: str,
+        subject: Hashed,
+        claims: Claims,
+        user_id: UUID,
+        *,
+        new_guest: bool,
+        at: datetime,
     ) -> User | None:
         """Make the user of a locked subject that nobody has: a guest, or None where they are none any more, or somebody
         new."""
-        email = _vouched(claims)
-        index, plain_email = self._index.email(email), self._plain.kept(email)
+        address = _vouched(claims)
+        email, plain_email = self._index.email(address), self._plain.kept(address)
         try:
             if new_guest:
                 guest = await user_store.find_locked(tx, user_id)
                 if guest is None or not guest.guest:
                     return None
-                profile = Profile(email, claims.name or self._profiles.opened(guest).display_name)
-                registered = replace(user_rules.register(guest, email_index=index), email_verified_at=at)
+                profile = Profile(address, claims.name or self._profiles.opened(guest).display_name)
+                registered = replace(user_rules.register(guest, email_index=email.newest), email_verified_at=at)
                 user = self._profiles.sealed(registered, profile)
-                await user_store.save_registered(tx, user, None, at=at, plain_email=plain_email)
+                await user_store.save_registered(tx, user, None, at=at, email=email, plain_email=plain_email)
                 # Whoever slipped a guest's session into this browser does not come along.
                 await session_store.save_all_revoked(tx, user_id, reason=SIGNED_OUT)
             else:
-                user = self._profiles.sealed(User(user_id, index, None, (), 1, at, at), Profile(email, claims.name))
-                await user_store.insert_registered(tx, user, None, plain_email=plain_email)
+                user = User(user_id, email.newest, None, (), 1, at, at)
+                user = self._profiles.sealed(user, Profile(address, claims.name))
+                await user_store.insert_registered(tx, user, None, email=email, plain_email=plain_email)
         except EmailTaken:
             raise _not_linked() from None
-        await self._insert(tx, Identity(self._ids.new(), user_id, provider, at, at), claims)
+        await self._insert(tx, Identity(self._ids.new(), user_id, provider, at, at), subject, claims)
         return user
 
-    async def _insert(self, tx: asyncpg.Connection, identity: Identity, claims: Claims) -> None:
-        subject, plain_subject = self._index.identity(claims.issuer, claims.subject), self._plain.kept(claims.subject)
-        await store.insert_identity(tx, identity, subject, issuer=claims.issuer, plain_subject=plain_subject)
+    async def _insert(self, tx: asyncpg.Connection, identity: Identity, subject: Hashed, claims: Claims) -> None:
+        sealed, plain_subject = self._sealed_subject(identity, claims), self._plain.kept(claims.subject)
+        await store.insert_identity(tx, identity, subject, sealed, issuer=claims.issuer, plain_subject=plain_subject)
+
+    def _sealed_subject(self, identity: Identity, claims: Claims) -> bytes | None:
+        return self._personal.seal(identity.user_id, identity.identity_id, Column.SUBJECT, claims.subject)
 
     # Whose a flow will be is not known yet, so what its client calls itself is sealed for the flow.
 

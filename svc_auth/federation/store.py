@@ -1,6 +1,7 @@
 """All SQL about identities at providers, and the flows that begin there.
 
-Identities are found by the keyed hash of issuer and subject. The plain subject is for replicas of the release before
+Identities are found by the keyed hash of issuer and subject; the subject is kept sealed, to be hashed anew when the key
+is replaced. The plain subject is for replicas of the release before
 alone; see `svc_auth/plain`.
 """
 
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
+from svc_auth.blind_index import Hashed
 from svc_auth.federation.rules import Flow, FlowPurpose
 
 _IDENTITY = "identity_id, user_id, provider, linked_at, last_used_at"
@@ -93,44 +95,60 @@ async def prune(tx: asyncpg.Connection, *, at: datetime, limit: int) -> int:
 # --- identities ---
 
 
-async def lock_subject(tx: asyncpg.Connection, subject_index: bytes) -> None:
-    """Let one transaction at a time decide about an identity, whether it is known or not."""
-    await tx.execute("SELECT pg_advisory_xact_lock($1)", int.from_bytes(subject_index[:8], "big", signed=True))
+async def lock_subject(tx: asyncpg.Connection, subject: Hashed) -> None:
+    """Let one transaction at a time decide about an identity, whether it is known or not. Call it after
+    `BlindIndex.hold`."""
+    await tx.execute("SELECT pg_advisory_xact_lock($1)", int.from_bytes(subject.newest[:8], "big", signed=True))
 
 
-async def find_identity(connection: asyncpg.Connection, subject_index: bytes) -> Identity | None:
+async def find_identity(connection: asyncpg.Connection, subject: Hashed) -> Identity | None:
     """Return the identity of a subject, if anybody has it."""
-    query = f"SELECT {_IDENTITY} FROM identities WHERE subject_index = $1"
-    row = await connection.fetchrow(query, subject_index)
+    query = f"SELECT {_IDENTITY} FROM identities WHERE subject_index = ANY($1)"
+    row = await connection.fetchrow(query, subject.each)
     return None if row is None else Identity(**row)
 
 
 async def insert_identity(
-    tx: asyncpg.Connection, identity: Identity, subject_index: bytes, *, issuer: str, plain_subject: str | None
+    tx: asyncpg.Connection,
+    identity: Identity,
+    subject: Hashed,
+    sealed_subject: bytes | None,
+    *,
+    issuer: str,
+    plain_subject: str | None,
 ) -> None:
-    """Link a subject that nobody has to a locked user, in place of the user's other one at the provider."""
+    """Link a locked subject that nobody has to a locked user, in place of the user's other one at the provider."""
     await tx.execute("DELETE FROM identities WHERE user_id = $1 AND provider = $2", identity.user_id, identity.provider)
     await tx.execute(
         """
         INSERT INTO identities
-            (identity_id, user_id, provider, issuer, subject_index, linked_at, last_used_at, subject)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            (identity_id, user_id, provider, issuer, subject_index, linked_at, last_used_at, subject, sealed_subject)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
         """,
         identity.identity_id,
         identity.user_id,
         identity.provider,
         issuer,
-        subject_index,
+        subject.newest,
         identity.linked_at,
         identity.last_used_at,
         plain_subject,
+        sealed_subject,
     )
 
 
-async def save_used(tx: asyncpg.Connection, identity_id: UUID, *, at: datetime) -> bool:
-    """Note that somebody signed in with an identity; False where it is not linked any more."""
-    query = "UPDATE identities SET last_used_at = $2 WHERE identity_id = $1"
-    result: str = await tx.execute(query, identity_id, at)
+async def save_used(
+    tx: asyncpg.Connection, identity_id: UUID, subject: Hashed, sealed_subject: bytes | None, *, at: datetime
+) -> bool:
+    """Note that somebody signed in with an identity of this locked subject; False where it is not linked any more.
+
+    It is hashed anew with it, and kept sealed where a release before did not.
+    """
+    query = (
+        "UPDATE identities SET last_used_at = $2, subject_index = $3, sealed_subject = coalesce(sealed_subject, $4)"
+        " WHERE identity_id = $1"
+    )
+    result: str = await tx.execute(query, identity_id, at, subject.newest, sealed_subject)
     return result.endswith(" 1")
 
 

@@ -35,7 +35,6 @@ from svc_auth.user import store as user_store
 from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.profiles import Profiles
-from svc_auth.user.rules import normalise_password
 
 BATCH_REQUESTS = 100
 POLL_SECONDS = 2.0
@@ -93,11 +92,11 @@ class Links:
             raise NotRegistered("register first: there is no address to verify")
         if user.email_verified_at is not None:
             raise EmailVerified("the address is verified already")
-        await self._request(user.email_index, LinkPurpose.EMAIL_VERIFICATION)
+        await self._request((await self._profiles.of(user)).email or "", LinkPurpose.EMAIL_VERIFICATION)
 
     async def request_reset(self, email: str) -> None:
         """Ask for a link that sets a new password for whoever has an address, if anybody has."""
-        await self._request(self._index.email(email), LinkPurpose.PASSWORD_RESET)
+        await self._request(email, LinkPurpose.PASSWORD_RESET)
 
     async def follow(self) -> None:
         """Make links of requests until cancelled."""
@@ -154,7 +153,7 @@ class Links:
             raise LinkInvalid("the user of the link is gone")
         profile = await self._profiles.of(found)
         self._policy.check(password, email=profile.email or "", display_name=profile.display_name)
-        encoded = await self._passwords.hash(normalise_password(password))
+        encoded = await self._passwords.hash(password)
         async with self._db.hot() as tx:
             # The lock comes first: a sign-in with the old password holds the user too, until its session is stored.
             user, at = await user_store.lock_user(tx, link.user_id), self._clock.now()
@@ -167,16 +166,21 @@ class Links:
                 await user_store.save_verified(tx, user, at=at)
                 user = replace(user, email_verified_at=at)
             await tell(tx, self._ids.new(), user, SignInChange.PASSWORD_CHANGED)
-            if user.email_index is not None:
-                await attempt_store.forget_attempts(tx, user.email_index)
+            if profile.email is not None:
+                await attempt_store.forget_attempts(tx, self._index.email(profile.email).newest)
             await end_ways_in(tx, user.user_id, reason=PASSWORD_RESET)
             await audit.accept(tx, user_store.resource(user.user_id), audit.command(actor_id=user.user_id))
         self._feed.wake()
 
-    async def _request(self, email_index: bytes, purpose: LinkPurpose) -> None:
-        async with self._db.hot() as tx:
-            await store.insert_request(tx, self._ids.new(), purpose, email_index=email_index, at=self._clock.now())
-            await audit.accept(tx, "links")  # whose it will be, if anybody's, must not show
+    async def _request(self, email: str, purpose: LinkPurpose) -> None:
+        async def ask() -> None:
+            hashed = self._index.email(email)
+            async with self._db.hot() as tx:
+                await self._index.hold(tx, hashed)
+                await store.insert_request(tx, self._ids.new(), purpose, email=hashed, at=self._clock.now())
+                await audit.accept(tx, "links")  # whose it will be, if anybody's, must not show
+
+        await self._index.settled(ask)
         self._asked.set()
 
     async def _make(self, tx: asyncpg.Connection) -> int:

@@ -11,6 +11,7 @@ import asyncpg
 
 from mesh import outbox
 from mesh.outbox import Event
+from svc_auth.blind_index import Hashed
 from svc_auth.link.rules import KEPT_SECONDS, LinkPurpose, Made, OpenLink, Request
 from titan.auth.v1 import events_pb2
 
@@ -34,15 +35,15 @@ class NewLink:
 
 
 async def insert_request(
-    tx: asyncpg.Connection, request_id: UUID, purpose: LinkPurpose, *, email_index: bytes, at: datetime
+    tx: asyncpg.Connection, request_id: UUID, purpose: LinkPurpose, *, email: Hashed, at: datetime
 ) -> None:
     """Store that somebody asks for a link to this address; the same work whether anybody has it or not."""
     await tx.execute(
         "INSERT INTO link_requests (request_id, user_id, purpose, requested_at)"
-        " SELECT $1, (SELECT user_id FROM users WHERE email_index = $3), $2, $4",
+        " SELECT $1, (SELECT user_id FROM users WHERE email_index = ANY($3)), $2, $4",
         request_id,
         purpose.value,
-        email_index,
+        email.each,
         at,
     )
 

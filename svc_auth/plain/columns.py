@@ -22,11 +22,11 @@ from mesh.database import Database
 from mesh.refusals import Unavailable
 from mesh.seams import Clock
 from mesh.telemetry import get_logger
-from svc_auth.blind_index import INDEX_KEY_FILE, BlindIndex
+from svc_auth.blind_index import BlindIndex
 from svc_auth.personal import Column, Personal
 from svc_auth.plain import store
 from svc_auth.plain.store import Table
-from svc_auth.sealing import MasterKeyUnusable
+from svc_auth.renewal import index_store
 from svc_auth.user.rules import ADDRESS_FIELDS, Profile
 
 log = get_logger("svc_auth.plain")
@@ -63,15 +63,9 @@ class Plain:
 
     @classmethod
     async def load(cls, db: Database, personal: Personal, index: BlindIndex, clock: Clock) -> Plain:
-        """Return the plain columns of a database.
-
-        Raises:
-            MasterKeyUnusable: What users are found by was hashed with another key.
-        """
+        """Return the plain columns of a database."""
         async with db.hot_read() as connection:
-            index_check, plain_until = await store.begin(connection, index.check)
-        if index_check != index.check:
-            raise MasterKeyUnusable(f"users are found by hashes of another key: restore {INDEX_KEY_FILE}")
+            plain_until = await store.get_plain_until(connection)
         return cls(db, personal, index, clock, plain_until)
 
     def kept(self, text: str) -> str | None:
@@ -115,12 +109,13 @@ class Plain:
         await self._personal.prepare(*(user_id for _, user_id in found))
 
         async def seal(tx: asyncpg.Connection) -> None:
+            await index_store.hold(tx, self._index.written)
             # What somebody else has sealed meanwhile is plain no more, and is not among these.
             rows = await store.lock_plain(tx, table, [row_id for row_id, _ in found])
             await store.save_sealed(tx, table, [sealed(row) for row in rows])
 
         if found:
-            await self._db.transact(seal)
+            await self._index.settled(lambda: self._db.transact(seal))
         return len(found)
 
     # Where something is plain and sealed, the plain one is newer: this release writes no plain names.
@@ -132,8 +127,13 @@ class Plain:
         return (
             user_id,
             self._personal.seal(user_id, user_id, Column.PROFILE, profile.text),
-            row["email_index"] if email is None else self._index.email(email),
-            row["external_index"] if external_id is None else self._index.customer(row["importer_id"], external_id),
+            row["email_index"] if email is None else self._index.email(email).newest,
+            row["external_index"]
+            if external_id is None
+            else self._index.customer(row["importer_id"], external_id).newest,
+            row["sealed_external_id"]
+            if external_id is None
+            else self._personal.seal(user_id, user_id, Column.EXTERNAL_ID, external_id),
         )
 
     def _address(self, row: asyncpg.Record) -> tuple[Any, ...]:
@@ -150,4 +150,6 @@ class Plain:
         return passkey_id, self._personal.seal(row["user_id"], passkey_id, Column.PASSKEY_NAME, row["name"])
 
     def _identity(self, row: asyncpg.Record) -> tuple[Any, ...]:
-        return row["identity_id"], self._index.identity(row["issuer"], row["subject"])
+        identity_id, subject = row["identity_id"], row["subject"]
+        sealed = self._personal.seal(row["user_id"], identity_id, Column.SUBJECT, subject)
+        return identity_id, self._index.identity(row["issuer"], subject).newest, sealed

@@ -33,7 +33,8 @@ USERS = Table(
     "user_id",
     "(display_name <> ''"
     " OR (email IS NOT NULL AND email_index IS NULL) OR (external_id IS NOT NULL AND external_index IS NULL))",
-    "UPDATE users SET sealed = $2, email_index = $3, external_index = $4, display_name = '' WHERE user_id = $1",
+    "UPDATE users SET sealed = $2, email_index = $3, external_index = $4, sealed_external_id = $5, display_name = ''"
+    " WHERE user_id = $1",
 )
 ADDRESSES = Table(
     "addresses",
@@ -57,7 +58,7 @@ IDENTITIES = Table(
     "identities",
     "identity_id",
     "subject IS NOT NULL AND subject_index IS NULL",
-    "UPDATE identities SET subject_index = $2 WHERE identity_id = $1",
+    "UPDATE identities SET subject_index = $2, sealed_subject = $3 WHERE identity_id = $1",
 )
 
 # What the release before looks users up by, and the addresses that it shows them; nobody changes one. In the order of
@@ -88,12 +89,10 @@ _EMPTY = (
 )
 
 
-async def begin(connection: asyncpg.Connection, index_check: bytes) -> tuple[bytes, datetime]:
-    """Return what tells the key of the index, noted by whoever came first, and until when plain columns are written."""
-    row = await connection.fetchrow(
-        "UPDATE sealing SET index_check = coalesce(index_check, $1) RETURNING index_check, plain_until", index_check
-    )
-    return row["index_check"], row["plain_until"]
+async def get_plain_until(connection: asyncpg.Connection) -> datetime:
+    """Return until when plain columns are written."""
+    found: datetime = await connection.fetchval("SELECT plain_until FROM sealing")
+    return found
 
 
 async def find_plain(connection: asyncpg.Connection, table: Table, *, limit: int) -> list[tuple[UUID, UUID]]:

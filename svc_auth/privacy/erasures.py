@@ -109,7 +109,7 @@ class Erasures:
         if user is None:
             raise UserNotFound("there is no such user")
         if user.email_index is not None and password_hash is not None:
-            password_hash = (await self._trials.of(user.email_index, password)).password_hash
+            password_hash = (await self._trials.of_user(user, password)).password_hash
         elif not user.guest:
             await self._sessions.require_recent(user_id, session_id)
         await self._check(user)
@@ -117,7 +117,7 @@ class Erasures:
         async def decide(tx: asyncpg.Connection) -> Erasure | None:
             held = await user_store.find_locked(tx, user_id)
             if held is not None:
-                if held.email_index != user.email_index or (
+                if held.guest != user.guest or (
                     password_hash is not None and not await user_store.hold_password(tx, user_id, password_hash)
                 ):
                     raise CredentialsInvalid("the account was changed meanwhile")

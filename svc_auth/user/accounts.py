@@ -6,6 +6,7 @@ Neither is there unless the operator asks for it: to begin with, or while someth
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from svc_auth.factor import store as factor_store
 from svc_auth.passwords import Passwords
 from svc_auth.user import store
 from svc_auth.user.profiles import Profiles
-from svc_auth.user.rules import HOUSE_ACCOUNTS, Profile, User, normalise_password
+from svc_auth.user.rules import HOUSE_ACCOUNTS, Profile, User
 
 log = get_logger("svc_auth.accounts")
 
@@ -49,21 +50,24 @@ async def ensure_accounts(
     """
     for email, (role, file) in HOUSE_ACCOUNTS.items():
         if role not in asked_for:
-            await _close(db, index, email, role)
+            await index.settled(partial(_close, db, index, email, role))
             continue
         try:
-            password = normalise_password(read_or_make(secrets_dir / file))
+            password = read_or_make(secrets_dir / file)
         except OSError as error:
             log.warning("an account has no secret file", role=role, file=file, error=type(error).__name__)
             continue
-        user = User(ids.new(), index.email(email), None, (role,), 1, clock.now(), house=True)
-        await _ensure(db, passwords, profiles, user, Profile(email, role.capitalize()), password)
+        user = User(ids.new(), index.email(email).newest, None, (role,), 1, clock.now(), house=True)
+        profile = Profile(email, role.capitalize())
+        await index.settled(partial(_ensure, db, passwords, profiles, index, user, profile, password))
 
 
 async def _close(db: Database, index: BlindIndex, email: str, role: str) -> None:
     """Let nobody sign in to an account any more, if it is there, and take its role."""
+    hashed = index.email(email)
     async with db.hot_read() as connection:
-        found = await store.find_by_email(connection, index.email(email))
+        found = await store.find_by_email(connection, hashed)
+        await index.hold(connection, hashed)  # or else it may be there under another key
     if found is None or found[1] is None:
         return
     user, _ = found
@@ -80,11 +84,18 @@ async def _end_all(tx: asyncpg.Connection, user_id: UUID) -> None:
 
 
 async def _ensure(
-    db: Database, passwords: Passwords, profiles: Profiles, wanted: User, profile: Profile, password: str
+    db: Database,
+    passwords: Passwords,
+    profiles: Profiles,
+    index: BlindIndex,
+    wanted: User,
+    profile: Profile,
+    password: str,
 ) -> None:
-    assert wanted.email_index is not None
+    assert profile.email is not None
+    hashed = index.email(profile.email)
     async with db.hot_read() as connection:
-        found = await store.find_by_email(connection, wanted.email_index)
+        found = await store.find_by_email(connection, hashed)
     if found is not None:
         user, known = found
         if set(wanted.roles) <= set(user.roles) and await passwords.verify(known, password):
@@ -99,7 +110,8 @@ async def _ensure(
     try:
         encoded = await passwords.hash(password)
         async with db.hot() as tx:
+            await index.hold(tx, hashed)
             # Nobody of the release before looks for it: an account that was there before has its address still.
-            await store.insert_registered(tx, profiles.sealed(wanted, profile), encoded, plain_email=None)
+            await store.insert_registered(tx, profiles.sealed(wanted, profile), encoded, email=hashed, plain_email=None)
     except EmailTaken:
         return  # a replica that starts beside this one was first

@@ -18,7 +18,6 @@ from svc_auth.user import store
 from svc_auth.user.notices import SignInChange, tell
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.profiles import Profiles
-from svc_auth.user.rules import normalise_password
 
 
 class PasswordChanges:
@@ -57,10 +56,10 @@ class PasswordChanges:
         if user.email_index is None:
             raise NotRegistered("register first: a guest has no password")
         # The present one first: whoever does not know it hears nothing about the new one.
-        passed = await self._trials.of(user.email_index, password)
+        passed = await self._trials.of_user(user, password)
         profile = await self._profiles.of(user)
         self._policy.check(new_password, email=profile.email or "", display_name=profile.display_name)
-        encoded = await self._passwords.hash(normalise_password(new_password))
+        encoded = await self._passwords.hash(new_password)
         async with self._db.hot() as tx:
             # The locks of a reset, in its order: what the old password is opening meanwhile ends as well.
             held = await store.lock_user(tx, user_id)
@@ -68,7 +67,8 @@ class PasswordChanges:
                 raise CredentialsInvalid("the password was changed meanwhile")
             await store.save_new_password(tx, held, encoded)
             await tell(tx, self._ids.new(), held, SignInChange.PASSWORD_CHANGED)
-            await attempt_store.forget_attempts(tx, user.email_index)
+            if passed.tries_hash is not None:
+                await attempt_store.forget_attempts(tx, passed.tries_hash)
             await end_sessions(tx, user_id, reason=PASSWORD_RESET, but_for=session_id)
             await audit.accept(tx, store.resource(user_id))
         self._feed.wake()

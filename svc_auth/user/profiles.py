@@ -75,6 +75,10 @@ class Profiles:
                 found[user.user_id] = email
         return found
 
+    def sealed_external_id(self, user_id: UUID, external_id: str) -> bytes | None:
+        """Return the id that a prepared user has in another system as it is stored."""
+        return self._personal.seal(user_id, user_id, Column.EXTERNAL_ID, external_id)
+
     def sealed_address(self, user_id: UUID, address: SavedAddress) -> StoredAddress:
         """Return an address of a prepared user as it is stored."""
         sealed = self._personal.seal(user_id, address.address_id, Column.ADDRESS, json.dumps(dict(address.fields)))

@@ -7,22 +7,24 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from mesh import audit
 from mesh.database import Database
 from mesh.identity import Caller, caller_of
 from mesh.refusals import AccessDenied, Unavailable
 from mesh.seams import Clock, Ids
-from svc_auth.blind_index import BlindIndex
+from svc_auth.blind_index import BlindIndex, Hashed, each_of
 from svc_auth.errors import EmailTaken, TooManyAddresses
 from svc_auth.inputs import in_person, plain
 from svc_auth.passwords import Passwords
 from svc_auth.plain.columns import Plain
-from svc_auth.user import rules, store
+from svc_auth.user import customer_store, rules, store
 from svc_auth.user.changes import PasswordChanges
+from svc_auth.user.customer_store import Imported
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.profiles import Profiles, SavedAddress
 from svc_auth.user.rules import ADDRESS_FIELDS, Profile, User
-from svc_auth.user.store import Imported
 from titan.auth.v1 import user_pb2
 from titan.auth.v1 import user_service_pb2 as pb
 from titan.type.v1 import address_pb2
@@ -61,11 +63,15 @@ class UserServicer:
         profile = Profile(rules.normalise_email(request.email), name)
         await self._refuse_early(caller, request.email)
         # The hash takes long, so it is made before the transaction; the constraint has the last word on the address.
-        password_hash = await self._passwords.hash(rules.normalise_password(request.password))
-        if caller.user_id is None:
-            user, profile = await self._create(profile, password_hash)
-        else:
-            user, profile = await self._register(caller.user_id, profile, password_hash)
+        password_hash = await self._passwords.hash(request.password)
+        guest_id = caller.user_id
+        user, profile = await self._index.settled(
+            lambda: (
+                self._create(profile, password_hash)
+                if guest_id is None
+                else self._register(guest_id, profile, password_hash)
+            )
+        )
         return pb.CreateUserResponse(user=to_wire(user, profile))
 
     async def GetMe(self, request: pb.GetMeRequest, context: Any) -> pb.GetMeResponse:
@@ -139,7 +145,7 @@ class UserServicer:
             )
             for place, user in reversed(list(enumerate(request.users)))  # of two with one id the first counts
         }
-        found = await self._import(importer_id, customers)
+        found = await self._index.settled(lambda: self._import(importer_id, customers))
         return pb.BatchImportUsersResponse(
             results=[
                 pb.ImportedUserResult(external_id=user.external_id, user_id=str(found[user.external_id]))
@@ -161,54 +167,80 @@ class UserServicer:
     async def _refuse_early(self, caller: Caller, email: str) -> None:
         """Refuse what is bound to be refused before the costly hash is made."""
         async with self._db.hot_read() as connection:
-            index = self._index.email(email)
+            hashed = self._index.email(email)
             if caller.user_id is not None:
-                rules.register(await store.get_user(connection, caller.user_id), email_index=index)
+                rules.register(await store.get_user(connection, caller.user_id), email_index=hashed.newest)
             house = rules.normalise_email(email) in rules.HOUSE_ACCOUNTS
-            if house or await store.find_by_email(connection, index) is not None:
+            if house or await store.find_by_email(connection, hashed) is not None:
                 raise EmailTaken("another user has this e-mail address")
 
     async def _create(self, profile: Profile, password_hash: str) -> tuple[User, Profile]:
         assert profile.email is not None
-        user = User(self._ids.new(), self._index.email(profile.email), None, (), 1, self._clock.now())
+        email, plain_email = self._index.email(profile.email), self._plain.kept(profile.email)
+        user = User(self._ids.new(), email.newest, None, (), 1, self._clock.now())
         await self._profiles.prepare(user.user_id)
         user = self._profiles.sealed(user, profile)
         async with self._db.hot() as tx:
-            await store.insert_registered(tx, user, password_hash, plain_email=self._plain.kept(profile.email))
+            await self._index.hold(tx, email)
+            await store.insert_registered(tx, user, password_hash, email=email, plain_email=plain_email)
             await audit.accept(tx, store.resource(user.user_id), audit.command(actor_id=user.user_id))
         return user, profile
 
     async def _register(self, guest_id: UUID, profile: Profile, password_hash: str) -> tuple[User, Profile]:
         assert profile.email is not None
-        index, plain_email = self._index.email(profile.email), self._plain.kept(profile.email)
+        email, plain_email, at = self._index.email(profile.email), self._plain.kept(profile.email), self._clock.now()
         await self._profiles.prepare(guest_id)
         async with self._db.hot() as tx:
+            await self._index.hold(tx, email)
             guest = await store.lock_user(tx, guest_id)
             # A guest may have a name, and keeps it unless they give another one.
             profile = replace(profile, display_name=profile.display_name or self._profiles.opened(guest).display_name)
-            user = self._profiles.sealed(rules.register(guest, email_index=index), profile)
-            await store.save_registered(tx, user, password_hash, at=self._clock.now(), plain_email=plain_email)
+            user = self._profiles.sealed(rules.register(guest, email_index=email.newest), profile)
+            await store.save_registered(tx, user, password_hash, at=at, email=email, plain_email=plain_email)
             await audit.accept(tx, store.resource(guest_id))
         return user, profile
 
     async def _import(self, importer_id: UUID, customers: Mapping[str, str]) -> dict[str, UUID]:
         """Return the users of customers, whose names are told by external id; those that have none yet are made."""
-        indices = {external_id: self._index.customer(importer_id, external_id) for external_id in customers}
+        hashed = {external_id: self._index.customer(importer_id, external_id) for external_id in customers}
         async with self._db.hot_read() as connection:
-            found = await store.find_imported(connection, list(indices.values()))
-        new = {external_id: self._ids.new() for external_id in customers if indices[external_id] not in found}
-        if new:
-            await self._profiles.prepare(*(user_id for external_id, user_id in new.items() if customers[external_id]))
-            wanted, at = [], self._clock.now()
-            for external_id, user_id in new.items():
-                user = User(user_id, None, None, (), 1, at)
-                sealed = self._profiles.sealed(user, Profile(None, customers[external_id])).sealed
-                wanted.append(Imported(indices[external_id], user_id, sealed, self._plain.kept(external_id)))
-            by = audit.command()
-            found |= await self._db.transact(lambda tx: store.import_users(tx, importer_id, wanted, at=at, by=by))
+            found = _found(hashed, await customer_store.find_imported(connection, each_of(hashed.values())))
+        # Whoever is found by a key that goes is hashed anew here too: an older release kept nothing else to hash.
+        old = {external_id: found[external_id][0] for external_id in found if found[external_id][1]}
+        new = {external_id: self._ids.new() for external_id in customers if external_id not in found}
+        if new or old:
+            await self._profiles.prepare(*new.values(), *old.values())
+            wanted = [self._imported(hashed[each], new[each], each, customers[each]) for each in new]
+            again = [self._imported(hashed[each], old[each], each, "") for each in old]
+            by, at = audit.command(), self._clock.now()
+
+            async def save(tx: asyncpg.Connection) -> dict[bytes, UUID]:
+                await self._index.hold(tx, next(iter(hashed.values())))
+                await customer_store.save_hashed_anew(tx, again)
+                return await customer_store.import_users(tx, importer_id, wanted, at=at, by=by) if wanted else {}
+
+            found |= _found(hashed, await self._db.transact(save))
         if len(found) < len(customers):
             raise Unavailable("a process of the release before makes some of them", retry_after_seconds=1)
-        return {external_id: found[index] for external_id, index in indices.items()}
+        return {external_id: found[external_id][0] for external_id in customers}
+
+    def _imported(self, hashed: Hashed, user_id: UUID, external_id: str, display_name: str) -> Imported:
+        """Return a customer whose user's key is prepared, as they are stored."""
+        profile = self._profiles.sealed(
+            User(user_id, None, None, (), 1, self._clock.now()), Profile(None, display_name)
+        )
+        sealed_id = self._profiles.sealed_external_id(user_id, external_id)
+        return Imported(hashed, user_id, profile.sealed, sealed_id, self._plain.kept(external_id))
+
+
+def _found(hashed: Mapping[str, Hashed], users: Mapping[bytes, UUID]) -> dict[str, tuple[UUID, bool]]:
+    """Return the users of those of the customers who have one, and whether a key that goes found them."""
+    return {
+        external_id: (users[one], one == each.before)
+        for external_id, each in hashed.items()
+        for one in each.each
+        if one in users
+    }
 
 
 def _address_resource(user_id: UUID, address_id: UUID) -> str:

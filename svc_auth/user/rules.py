@@ -75,15 +75,13 @@ def normalise_email(email: str) -> str:
     return unicodedata.normalize("NFC", email.strip().replace("\x00", "\ufffd")).lower()
 
 
-def normalise_password(password: str) -> str:
-    """Return the form in which a password is hashed, so that every keyboard types the same one (RFC 8265 is the
-    long way; compatibility composition is the part that matters)."""
-    return unicodedata.normalize("NFKC", password)
-
-
 def folded(password: str) -> str:
-    """Return the form in which a password is compared with what is weak: an attacker tries every case of it."""
-    return normalise_password(password).casefold().strip()
+    """Return the form in which a password is compared with what is weak: an attacker tries every case of it.
+
+    It is hashed as it was sent, and never in this form: a client that wants a letter typed in two ways to be one letter
+    composes it before it sends it.
+    """
+    return unicodedata.normalize("NFKC", password).casefold().strip()
 
 
 def check_password(password: str, *, email: str, names: Sequence[str] = (), breached: Container[str] = ()) -> None:

@@ -13,9 +13,9 @@ from uuid import UUID
 
 import asyncpg
 
-from mesh import audit, outbox
-from mesh.audit import Command
+from mesh import outbox
 from mesh.outbox import Event
+from svc_auth.blind_index import Hashed
 from svc_auth.errors import EmailTaken, UserNotFound
 from svc_auth.user.rules import User
 from titan.auth.v1 import events_pb2
@@ -51,9 +51,10 @@ async def find_user(connection: asyncpg.Connection, user_id: UUID) -> User | Non
     return None if row is None else _user(row)
 
 
-async def find_by_email(connection: asyncpg.Connection, email_index: bytes) -> tuple[User, str | None] | None:
+async def find_by_email(connection: asyncpg.Connection, email: Hashed) -> tuple[User, str | None] | None:
     """Return the user who has an address, with the hash of their password if any, or None."""
-    row = await connection.fetchrow(f"SELECT {_USER}, password_hash FROM users WHERE email_index = $1", email_index)
+    query = f"SELECT {_USER}, password_hash FROM users WHERE email_index = ANY($1)"
+    row = await connection.fetchrow(query, email.each)
     return None if row is None else (_user(row), row["password_hash"])
 
 
@@ -117,9 +118,9 @@ async def insert_guests(tx: asyncpg.Connection, user_ids: Sequence[UUID], *, at:
 
 
 async def insert_registered(
-    tx: asyncpg.Connection, user: User, password_hash: str | None, *, plain_email: str | None
+    tx: asyncpg.Connection, user: User, password_hash: str | None, *, email: Hashed, plain_email: str | None
 ) -> None:
-    """Make a user with an address, and a password if there is one.
+    """Make a user with an address, and a password if there is one. Call it after `BlindIndex.hold`.
 
     Raises:
         EmailTaken: Another user has the address.
@@ -129,12 +130,12 @@ async def insert_registered(
         INSERT INTO users
             (user_id, email_index, sealed, password_hash, roles, version, created_at, updated_at, email_verified_at,
              house, email)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10)
+        SELECT $1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10 WHERE NOT EXISTS (SELECT FROM users WHERE email_index = $11)
         ON CONFLICT DO NOTHING
         RETURNING user_id
         """,
         user.user_id,
-        user.email_index,
+        email.newest,
         user.sealed,
         password_hash,
         list(user.roles),
@@ -143,6 +144,7 @@ async def insert_registered(
         user.email_verified_at,
         user.house,
         plain_email,
+        email.before,
     )
     if row is None:
         raise EmailTaken("another user has this e-mail address")
@@ -150,33 +152,42 @@ async def insert_registered(
 
 
 async def save_registered(
-    tx: asyncpg.Connection, user: User, password_hash: str | None, *, at: datetime, plain_email: str | None
+    tx: asyncpg.Connection,
+    user: User,
+    password_hash: str | None,
+    *,
+    at: datetime,
+    email: Hashed,
+    plain_email: str | None,
 ) -> None:
-    """Add an address to a locked guest, and a password if there is one.
+    """Add an address to a locked guest, and a password if there is one. Call it after `BlindIndex.hold`.
 
     Raises:
         EmailTaken: Another user has the address.
     """
     try:
-        await tx.execute(
+        saved: str = await tx.execute(
             """
             UPDATE users SET email_index = $2, sealed = $3, password_hash = $4, version = $5, updated_at = $6,
                 email_verified_at = $7, email = $8
-            WHERE user_id = $1
+            WHERE user_id = $1 AND NOT EXISTS (SELECT FROM users WHERE email_index = $9)
             """,
             user.user_id,
-            user.email_index,
+            email.newest,
             user.sealed,
             password_hash,
             user.version,
             at,
             user.email_verified_at,
             plain_email,
+            email.before,
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name not in ("users_email_index", "users_email"):
             raise
         raise EmailTaken("another user has this e-mail address") from None
+    if not saved.endswith(" 1"):
+        raise EmailTaken("another user has this e-mail address")
     payload = events_pb2.UserRegistered(user_id=str(user.user_id))
     await outbox.append(tx, [_event("UserRegistered", user.user_id, user.version, payload.SerializeToString())])
 
@@ -200,7 +211,7 @@ async def empty_user(tx: asyncpg.Connection, user: User, *, at: datetime) -> Non
         """
         UPDATE users SET email_index = NULL, external_index = NULL, sealed = NULL, password_hash = NULL, roles = '{}',
             importer_id = NULL, email_verified_at = NULL, version = $2, updated_at = $3, erased_at = $3,
-            email = NULL, external_id = NULL, display_name = ''
+            sealed_external_id = NULL, email = NULL, external_id = NULL, display_name = ''
         WHERE user_id = $1
         """,
         user.user_id,
@@ -257,57 +268,6 @@ async def save_account(tx: asyncpg.Connection, user_id: UUID, *, password_hash: 
         password_hash,
         list(roles),
     )
-
-
-# --- customers of another system ---
-
-
-@dataclass(frozen=True)
-class Imported:
-    """A customer of another system, what they are found by, and the user they become if they are new."""
-
-    external_index: bytes
-    user_id: UUID
-    sealed: bytes | None = field(repr=False)
-    plain_id: str | None = field(repr=False)
-
-
-_IMPORT = """
-INSERT INTO users (user_id, sealed, importer_id, external_index, external_id, version, created_at, updated_at)
-SELECT user_id, sealed, $5, external_index, plain_id, 1, $6, $6
-FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::text[]) AS n (user_id, sealed, external_index, plain_id)
-ORDER BY external_index
-ON CONFLICT DO NOTHING
-RETURNING user_id, external_index
-"""
-_FIND_IMPORTED = "SELECT external_index, user_id FROM users WHERE external_index = ANY($1)"
-
-
-async def find_imported(connection: asyncpg.Connection, indices: Sequence[bytes]) -> dict[bytes, UUID]:
-    """Return the users of those of the customers who have one, by what the customers are found by."""
-    rows = await connection.fetch(_FIND_IMPORTED, list(indices))
-    return {row["external_index"]: row["user_id"] for row in rows}
-
-
-async def import_users(
-    tx: asyncpg.Connection, importer_id: UUID, customers: Sequence[Imported], *, at: datetime, by: Command
-) -> dict[bytes, UUID]:
-    """Make the users of new customers, and return those of all, by what they are found by: a twin may be quicker."""
-    made = await tx.fetch(
-        _IMPORT,
-        [c.user_id for c in customers],
-        [c.sealed for c in customers],
-        [c.external_index for c in customers],
-        [c.plain_id for c in customers],
-        importer_id,
-        at,
-    )
-    await outbox.append(tx, [created(row["user_id"], guest=True) for row in made])
-    if made:
-        await audit.accept(tx, "users", by)
-    found = {row["external_index"]: row["user_id"] for row in made}
-    missing = [c.external_index for c in customers if c.external_index not in found]
-    return {**found, **await find_imported(tx, missing)} if missing else found
 
 
 # --- addresses ---

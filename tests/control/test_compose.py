@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,35 @@ def test_the_image_has_a_folder_of_its_own_account_for_every_home(services: dict
 
     mounted = {volume.partition(":/homes/")[2] for volume in services["prepare"]["volumes"]} - {""}
     assert mounted == made and "/homes/postgres" in image
+
+
+def test_the_image_of_a_production_has_nothing_of_a_trial(services: dict[str, Any]):
+    """Neither the simulated card provider nor what arms failpoints; the simulator has an image of its own."""
+    _, *stages = re.split(r"^FROM ", (ROOT / "deploy" / "Dockerfile").read_text(), flags=re.MULTILINE)
+    named = {found[1]: stage for stage in stages if (found := re.match(r"\S+ AS (\w+)\n", stage))}
+    ignored = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().split("\n")
+
+    assert "runtime\n" == stages[-1], "what is built where no target is named adds nothing"
+    assert "mv psp_sim /trial/" in named["source"] and "COPY . ." in named["source"]
+    copied = re.findall(r"^COPY .*$", named["runtime"], re.MULTILINE)
+    assert ["COPY --from=build /opt/titan /opt/titan", "COPY --from=source /srv/titan ."] == copied
+    assert ["source", "simulator"] == [name for name, stage in named.items() if "/trial" in stage]
+    assert ignored.index("!mesh") < ignored.index("mesh/failpoints.py"), "the last pattern that matches decides"
+    assert (ROOT / "mesh" / "failpoints.py").exists()
+    simulators = [name for name, each in services.items() if each["image"].startswith("titan-simulator:")]
+    assert [compose.PSP] == simulators and "simulator" == services[compose.PSP]["build"]["target"]
+    assert "target" not in services[compose.PREPARE]["build"]
+
+
+def test_nothing_but_what_the_image_needs_gets_into_it():
+    """Everything stays out but for what is let in by name: no history of the repository, no test, no secret."""
+    lines = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().split("\n")
+    patterns = [line for line in lines if line and not line.startswith("#")]
+    let_in = {pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")}
+
+    assert "*" == patterns[0]
+    assert {".git", "tests", "demo", ".titan", "bench"}.isdisjoint(let_in)
+    assert not [name for name in let_in if name.startswith((".", "*", "/"))]
 
 
 def test_a_home_holds_its_own_identity_alone(shipped: Topology, homes: Path):

@@ -19,7 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from control import render
 from control.authority import Authority
-from control.envoy_names import MESH, admin_socket, config_file, secret_file
+from control.envoy_names import MESH, access_log, admin_socket, config_file, secret_file
 from control.home import Home, Ports
 from control.membership import LEAVE_SECONDS, Membership
 from control.servers import envoy
@@ -267,6 +267,30 @@ async def test_a_caller_without_a_certificate_is_refused(mesh: Mesh) -> None:
     """Encryption alone opens no door."""
     with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"):
         await asyncio.to_thread(knock, mesh)
+
+
+async def test_a_handshake_that_fails_leaves_a_line_and_a_good_one_none(mesh: Mesh) -> None:
+    """With its reason and the network that it came from, beside the calls that failed."""
+    await say(mesh.outbound("svc_b"))
+    before = _handshakes(mesh)
+    with pytest.raises(ssl.SSLError):
+        await asyncio.to_thread(knock, mesh)
+    with socket.create_connection(("127.0.0.1", mesh.home.ports.inbound(0)), timeout=5) as plain:
+        plain.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        plain.recv(1)
+
+    await _until(lambda: len(_handshakes(mesh)) >= len(before) + 2)  # Envoy writes once a second
+    found = _handshakes(mesh)[len(before) :]
+    assert {("in_svc_a", "127.0.0.0/24")} == {(line["listener"], line["network"]) for line in found}
+    reasons = " ".join(line["handshake"] for line in found)
+    assert "PEER_DID_NOT_RETURN_A_CERTIFICATE" in reasons and "WRONG_VERSION_NUMBER" in reasons
+
+
+def _handshakes(mesh: Mesh) -> list[dict[str, str]]:
+    """Return the lines of handshakes that failed."""
+    path = access_log(mesh.home, MESH)
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [line for line in lines if "handshake" in line]
 
 
 def knock(mesh: Mesh, pair: Path | None = None) -> bytes:

@@ -76,6 +76,31 @@ def test_rendering_is_a_pure_function(shipped: topology.Topology) -> None:
     assert not any(re.search(r"\$\{", text) for text in first.values())
 
 
+@pytest.mark.parametrize("split", ["node", "sidecar"])
+def test_every_port_speaks_tls_of_today_and_nothing_else(shipped: topology.Topology, split: Any) -> None:
+    """The edge's and those between packages. What has no TLS is a socket in a folder of this account."""
+    texts = render.render(shipped, HOME, None, Options(split=split))
+    ports, sockets = {}, {}
+    for text in texts.values():
+        for name, listener in listeners(yaml.safe_load(text)).items():
+            (ports if "socket_address" in listener["address"] else sockets)[name] = listener
+
+    assert {"edge", "in_svc_auth"} <= set(ports) and all(name.startswith("out_") for name in sockets)
+    for name, listener in ports.items():
+        for chain in listener["filter_chains"]:
+            said = chain["transport_socket"]["typed_config"]
+            oldest = said["common_tls_context"]["tls_params"]["tls_minimum_protocol_version"]
+            assert said["@type"].endswith("DownstreamTlsContext")
+            assert oldest == "TLSv1_3" if name.startswith("in_") else oldest in ("TLSv1_2", "TLSv1_3"), name
+    assert all(listener["address"]["pipe"]["mode"] == 0o600 for listener in sockets.values())
+
+
+def test_the_edge_sends_nobody_elsewhere(configs: dict[str, Any]) -> None:
+    """Whoever speaks plain text is told nothing, and no call is repeated over TLS unnoticed after a redirect."""
+    assert ["edge"] == list(listeners(configs["edge"]))
+    assert [] == [route for route in routes(listeners(configs["edge"])["edge"]) if "redirect" in route]
+
+
 def test_the_edge_holds_bodies_of_the_size_that_the_app_reads(configs: dict[str, Any]) -> None:
     """One number says so in both: else the edge would refuse what the app takes, or hold what it refuses."""
     (edge,) = listeners(configs["edge"]).values()

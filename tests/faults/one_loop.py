@@ -23,10 +23,11 @@ from uuid import UUID, uuid4
 from mesh import calls, seams
 from mesh.contract import ROLES
 from mesh.database import Database, in_transaction
+from mesh.failpoints import FailpointReached
 from mesh.identity import Caller
 from mesh.powers import Powers
 from mesh.refusals import Refusal, Unavailable
-from mesh.seams import FailpointReached, ManualClock, SystemIds
+from mesh.seams import ManualClock, SystemIds
 from mesh.secret_files import SecretFile
 from mesh.vault.vault import Vault
 from psp_sim import rules as psp_rules

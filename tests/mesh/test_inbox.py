@@ -14,11 +14,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from mesh import inbox as consuming
 from mesh.dead_letters import DeadLetters
+from mesh.failpoints import FailpointReached
 from mesh.inbox import Inbox, unpark
 from mesh.outbox import event_id
 from mesh.received import Poison
 from mesh.refusals import Overloaded, Unavailable
-from mesh.seams import FailpointReached, failpoints
+from mesh.seams import failpoints
 from tests.mesh.deliveries import TOPIC, FakeMessage, NotAcceptable, Shelf, seen
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+from mesh import seams
+from mesh.failpoints import FailpointReached, Failpoints
 from mesh.seams import (
-    FailpointReached,
-    Failpoints,
     ManualClock,
     SequentialIds,
     SystemClock,
@@ -98,3 +100,19 @@ def test_wrong_failpoints_are_refused(text):
     """A typing error must not silently test nothing."""
     with pytest.raises(ValueError):
         Failpoints({"TITAN_FAILPOINTS": text})
+
+
+@pytest.mark.parametrize(("armed", "said"), [("", b"passed"), ("a.b=exit", b"")])
+def test_an_image_has_no_failpoints_to_arm(tmp_path: Path, armed: str, said: bytes):
+    """It is built without what arms them; whoever asks for one hears so, instead of a proof that proved nothing."""
+    package = tmp_path / "mesh"
+    package.mkdir()
+    for name in ("__init__.py", "seams.py"):
+        shutil.copy(Path(seams.__file__).with_name(name), package)
+    code = "import asyncio, mesh.seams as s; asyncio.run(s.failpoint('a.b')); print('passed')"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env={"TITAN_FAILPOINTS": armed}, cwd=tmp_path, capture_output=True
+    )
+
+    assert said == ran.stdout.strip()
+    assert bool(armed) == (b"this build has no failpoints to arm" in ran.stderr)

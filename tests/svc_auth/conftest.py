@@ -160,8 +160,9 @@ class Replica:
         await self.links.make_requested()
         async with self.db.hot_read() as connection:
             rows = await connection.fetch(
-                "SELECT link_id FROM links JOIN users USING (user_id) WHERE email_index = $1 AND closed_at IS NULL",
-                self.index.email(email),
+                "SELECT link_id FROM links JOIN users USING (user_id)"
+                " WHERE email_index = ANY($1) AND closed_at IS NULL",
+                self.index.email(email).each,
             )
         (shown,) = (await self.links.show([row["link_id"] for row in rows])).values()
         await self.link.ResetPassword(link_service_pb2.ResetPasswordRequest(token=shown.token, password=password))
@@ -185,7 +186,7 @@ class Replica:
         """Let the user of an address have another one."""
         async with self.db.hot() as tx:
             change = "UPDATE users SET email_index = $2 WHERE email_index = $1"
-            await tx.execute(change, self.index.email(email), self.index.email(to))
+            await tx.execute(change, self.index.email(email).newest, self.index.email(to).newest)
 
     async def house(self, asked_for: frozenset[str] = LOCAL_MESH) -> None:
         """Have the accounts of the house as somebody asks for them, by their roles."""
@@ -245,9 +246,9 @@ async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | 
     titan = {"issuer": "https://titan.local", "audience": "titan", "cell": "local"}
     issuer = Issuer(ring, clock, ids, **titan, password_roles=LOCAL_MESH)
     vault = Vault(db, Kms())
-    personal, index = Personal(vault), BlindIndex.of_folder(secrets_dir)
+    personal, index = Personal(vault), await BlindIndex.load(db, secrets_dir)
     profiles, plain = Profiles(db, personal), await Plain.load(db, personal, index, clock)
-    trials = PasswordTrials(db, passwords, index, clock)
+    trials = PasswordTrials(db, passwords, profiles, index, clock)
     changes = PasswordChanges(db, trials, passwords, policy, profiles, feed, ids)
     factors = Factors(db, trials, profiles, Seal.of_folder(secrets_dir, SECOND_FACTORS), clock)
     sessions = Sessions(db, issuer, trials, factors, personal, feed, clock, ids)

@@ -9,10 +9,7 @@ from uuid import UUID
 import pytest
 
 from mesh.database import Database
-from svc_auth.blind_index import BlindIndex
 from svc_auth.factor.rules import code_at, step_of
-from svc_auth.plain.columns import Plain
-from svc_auth.sealing import MasterKeyUnusable
 from svc_auth.user import store as user_store
 from tests.at_rest import copy_of, shown
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, refused
@@ -138,9 +135,3 @@ async def test_a_word_that_stood_there_would_be_found(titan: Replica, spelling: 
     assert [word] == shown([word], found)
     async with titan.db.hot() as tx:
         await tx.execute("DELETE FROM outbox WHERE topic = 't'")
-
-
-async def test_a_lost_key_of_the_index_is_not_made_anew_unnoticed(titan: Replica):
-    """With another one nobody would be found, and everybody could register again."""
-    with pytest.raises(MasterKeyUnusable, match="restore auth_index_key"):
-        await Plain.load(titan.db, titan.personal, BlindIndex(b"another key, as long as it has to be"), titan.clock)

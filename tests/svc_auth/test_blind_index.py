@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import stat
-from pathlib import Path
 from uuid import UUID
 
-import pytest
-
-from svc_auth.blind_index import BlindIndex
-from svc_auth.sealing import MasterKeyUnusable
+from svc_auth.blind_index import IndexKey
 
 KEY, OTHER = b"k" * 32, b"o" * 32
-INDEX = BlindIndex(KEY)
+INDEX = IndexKey(KEY)
 IMPORTER = UUID(int=1)
 
 
@@ -22,16 +17,16 @@ def test_an_address_is_found_however_it_is_typed():
     found = INDEX.email("ad\u00e9@example.com")
 
     assert 32 == len(found)
-    assert found == INDEX.email("  Ade\u0301@Example.COM ") == BlindIndex(KEY).email("ad\u00e9@example.com")
+    assert found == INDEX.email("  Ade\u0301@Example.COM ") == IndexKey(KEY).email("ad\u00e9@example.com")
 
 
 def test_a_copy_of_the_database_tries_no_addresses():
     """Neither a hash without the key nor one with another key is the one that is stored."""
     email = "ada@example.com"
 
-    assert INDEX.email(email) != BlindIndex(OTHER).email(email)
+    assert INDEX.email(email) != IndexKey(OTHER).email(email)
     assert INDEX.email(email) not in (hashlib.sha256(text).digest() for text in (email.encode(), KEY + email.encode()))
-    assert INDEX.check != BlindIndex(OTHER).check
+    assert INDEX.check != IndexKey(OTHER).check
 
 
 def test_no_two_things_are_found_by_the_same():
@@ -47,18 +42,3 @@ def test_no_two_things_are_found_by_the_same():
         INDEX.check,
     ]
     assert len(found) == len(set(found))
-
-
-def test_its_key_is_made_once_for_this_account_alone(tmp_path: Path):
-    """And is a key of its own."""
-    first = BlindIndex.of_folder(tmp_path)
-
-    assert first.check == BlindIndex.of_folder(tmp_path).check
-    assert ["auth_index_key"] == [file.name for file in tmp_path.iterdir()]
-    assert 0o600 == stat.S_IMODE((tmp_path / "auth_index_key").stat().st_mode)
-
-
-def test_a_short_key_is_refused():
-    """A file that was cut off."""
-    with pytest.raises(MasterKeyUnusable):
-        BlindIndex(b"k" * 31)

@@ -12,11 +12,12 @@ import pytest
 from svc_auth.auth.rules import RECENT_SIGN_IN_SECONDS
 from svc_auth.user import store as user_store
 from tests.harness import reason_of
-from tests.svc_auth.conftest import Replica, bearer, nobody, refused
+from tests.svc_auth.conftest import PASSWORD, Replica, bearer, nobody, refused
 from tests.svc_auth.factor.test_rpc import someone_careful
 from tests.svc_auth.passkey import test_rpc as passkey
 from tests.svc_auth.passkey.authenticator import Authenticator
 from titan.auth.v1 import auth_service_pb2 as pb
+from titan.auth.v1.second_factor_pb2 import SecondFactorProof
 
 
 async def end_others(titan: Replica, pair: Any) -> Any:
@@ -136,6 +137,48 @@ async def test_who_acts_for_somebody_and_who_is_gone_end_nothing(titan: Replica,
     async with titan.db.hot() as tx:
         await tx.execute("UPDATE users SET erased_at = now() WHERE user_id = $1", UUID(guest.user_id))
     assert "USER_NOT_FOUND" == reason_of(await refused(end_others(titan, guest)))
+
+
+async def sign_in_from(titan: Replica, pair: Any, email: str) -> Any:
+    """Sign in with a password, in a client that holds a pair already."""
+    request = pb.CreateSessionRequest(email=email, password=PASSWORD)
+    return await titan.auth.CreateSession(request, metadata=bearer(pair))
+
+
+async def test_a_sign_in_ends_the_session_that_it_is_called_in(titan: Replica):
+    """A guest's and one's own; what is signed in elsewhere goes on."""
+    email, _ = await titan.register()
+    guest, elsewhere = await titan.guest(), await titan.sign_in(email)
+    first = await sign_in_from(titan, guest, email)
+    second = await sign_in_from(titan, first, email)
+
+    assert [True, True, False, False] == [await ended(titan, each) for each in (guest, first, second, elsewhere)]
+
+
+async def test_a_session_ends_when_the_second_factor_was_shown_too(titan: Replica):
+    """Half a sign-in ends nothing, and a wrong password neither."""
+    ada = await someone_careful(titan)
+    challenge = (await sign_in_from(titan, ada.pair, ada.email)).challenge.challenge_token
+    wrong = pb.CreateSessionRequest(email=ada.email, password="not the password")
+    await refused(titan.auth.CreateSession(wrong, metadata=bearer(ada.pair)))
+    assert not await ended(titan, ada.pair)
+
+    proof = SecondFactorProof(recovery_code=ada.recovery_codes[0])
+    request = pb.CompleteSessionRequest(challenge_token=challenge, proof=proof)
+    fresh = await titan.auth.CompleteSession(request, metadata=bearer(ada.pair))
+
+    assert [True, False] == [await ended(titan, each) for each in (ada.pair, fresh)]
+
+
+async def test_a_token_that_acts_for_somebody_is_no_session_to_end(titan: Replica, importer: Any):
+    """It is the actor's own session that would end, and the actor did not sign in."""
+    email, _ = await titan.register()
+    guest = await titan.guest()
+    exchange = pb.ExchangeTokenRequest(subject_user_id=guest.user_id)
+    acting = await titan.auth.ExchangeToken(exchange, metadata=bearer(importer))
+    await sign_in_from(titan, acting, email)
+
+    assert [False, False] == [await ended(titan, each) for each in (importer, guest)]
 
 
 async def test_an_administrator_ends_all_sessions_of_a_user(titan: Replica):

@@ -11,6 +11,7 @@ import pytest
 
 from mesh.refusals import SessionRevoked
 from svc_auth.auth import store
+from svc_auth.auth.rules import RECENT_SIGN_IN_SECONDS
 from tests.harness import reason_of
 from tests.svc_auth.conftest import Replica, bearer, refused
 from titan.auth.v1 import auth_service_pb2 as pb
@@ -108,6 +109,24 @@ async def test_one_session_is_ended_and_its_neighbours_go_on(titan: Replica):
         titan.caller(lost.access_token)
     assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(lost.refresh_token)))
     assert 1 == len((await list_of(titan, await titan.refresh(here.refresh_token))).sessions)
+
+
+async def test_an_old_session_ends_itself_and_no_other(titan: Replica):
+    """Whoever holds a token that was stolen later does not put its owner out; a sign-out is always heard."""
+    email, _ = await titan.register()
+    old, other = await titan.sign_in(email), await titan.sign_in(email)
+    old_id, other_id = (titan.caller(pair.access_token).session_id for pair in (old, other))
+    await titan.later(RECENT_SIGN_IN_SECONDS + 1)
+    try:
+        here = await titan.refresh(old.refresh_token)
+        error = await refused(end(titan, here, other_id))
+        await end(titan, here, old_id)
+        await titan.refresh(other.refresh_token)
+    finally:
+        await titan.later(-RECENT_SIGN_IN_SECONDS - 1)
+
+    assert ("RECENT_SIGN_IN_REQUIRED", grpc.StatusCode.FAILED_PRECONDITION) == (reason_of(error), error.code())
+    assert "REFRESH_TOKEN_INVALID" == reason_of(await refused(titan.refresh(here.refresh_token)))
 
 
 async def test_nobody_ends_the_session_of_somebody_else(titan: Replica):

@@ -84,14 +84,14 @@ async def test_guessing_for_days_keeps_the_owner_out_for_a_minute_at_most(titan:
     email, _ = await titan.register()
     blocked = Attempts(10_000, titan.clock.now(), titan.clock.now())
     async with titan.db.hot() as tx:
-        await attempt_store.lock_attempts(tx, titan.index.email(email), at=titan.clock.now())
-        await attempt_store.save_attempts(tx, titan.index.email(email), blocked)
+        await attempt_store.lock_attempts(tx, titan.index.email(email).newest, at=titan.clock.now())
+        await attempt_store.save_attempts(tx, titan.index.email(email).newest, blocked)
 
     await refused(titan.sign_in(email, "guess"))
     throttled = await refused(titan.sign_in(email))
     async with titan.db.hot() as tx:  # a minute goes by
         minute = "UPDATE sign_in_attempts SET blocked_until = blocked_until - interval '60 s' WHERE email_hash = $1"
-        await tx.execute(minute, titan.index.email(email))
+        await tx.execute(minute, titan.index.email(email).newest)
 
     assert "SIGN_IN_THROTTLED" == reason_of(throttled)
     assert 50 < refusal_in(throttled).retry_after_seconds <= 60

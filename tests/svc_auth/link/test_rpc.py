@@ -6,6 +6,7 @@ import asyncio
 import base64
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ import grpc
 
 from svc_auth.factor import rules as factor_rules
 from svc_auth.link import store
-from svc_auth.sealing import MasterKeyUnusable, Seal
+from svc_auth.sealing import LINKS, MasterKeyUnusable, Seal
 from tests.harness import as_service, reason_of
 from tests.svc_auth.conftest import BREACHED, PASSWORD, Replica, bearer, new_email, refused
 from titan.auth.v1 import auth_service_pb2, events_pb2, link_pb2, second_factor_service_pb2, user_service_pb2
@@ -399,7 +400,7 @@ async def test_links_are_answered_in_the_order_of_the_request(titan: Replica):
     assert 43 == len(first[1].link.token)
 
 
-async def test_neither_database_nor_event_holds_token_or_address(titan: Replica):
+async def test_neither_database_nor_event_holds_token_or_address(titan: Replica, tmp_path: Path):
     """The token is sealed under the id of its link until it is used, and then forgotten."""
     email, user_id = await titan.register()
     await forget(titan, email)
@@ -411,7 +412,7 @@ async def test_neither_database_nor_event_holds_token_or_address(titan: Replica)
         payloads = [each["payload"] for each in await connection.fetch("SELECT payload FROM outbox")]
     for text in (link.token.encode(), email.encode()):
         assert not any(text in stored for stored in (*payloads, row["sealed_token"], row["token_hash"]))
-    for seal, name in ((Seal(b"o" * 32, b"x"), event.link_id), (titan.links._seal, str(uuid4()))):
+    for seal, name in ((Seal.of_folder(tmp_path, LINKS), event.link_id), (titan.links._seal, str(uuid4()))):
         try:
             seal.open(name, row["sealed_token"])
             raise AssertionError("it opened")

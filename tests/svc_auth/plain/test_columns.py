@@ -19,7 +19,7 @@ from svc_auth.blind_index import BlindIndex
 from svc_auth.personal import Personal
 from svc_auth.plain import columns
 from svc_auth.plain.columns import Plain
-from svc_auth.user import store
+from svc_auth.user import customer_store, store
 from svc_auth.user.profiles import Profiles
 from svc_auth.user.rules import Profile, User
 from tests.kms import Kms
@@ -35,12 +35,14 @@ class Release:
 
     def __init__(self, db: Database, folder: Path) -> None:
         self.db, self.clock = db, ShiftedClock()
-        self.index, self.personal = BlindIndex.of_folder(folder), Personal(Vault(db, Kms()))
+        self.folder, self.personal = folder, Personal(Vault(db, Kms()))
         self.profiles = Profiles(db, self.personal)
         self.plain: Any = None
+        self.index: Any = None
 
     async def start(self) -> None:
         """As `app.py` does."""
+        self.index = await BlindIndex.load(self.db, self.folder)
         self.plain = await Plain.load(self.db, self.personal, self.index, self.clock)
         await self.plain.seal_all()
 
@@ -52,11 +54,12 @@ class Release:
 
     async def register(self, email: str) -> UUID:
         """Make a user as this release does."""
-        user = User(IDS.new(), self.index.email(email), None, (), 1, self.clock.now())
+        hashed = self.index.email(email)
+        user = User(IDS.new(), hashed.newest, None, (), 1, self.clock.now())
         await self.profiles.prepare(user.user_id)
         sealed = self.profiles.sealed(user, Profile(email, "New"))
         async with self.db.hot() as tx:
-            await store.insert_registered(tx, sealed, "hash", plain_email=self.plain.kept(email))
+            await store.insert_registered(tx, sealed, "hash", email=hashed, plain_email=self.plain.kept(email))
         return user.user_id
 
     async def one(self, query: str, *values: Any) -> Any:
@@ -138,8 +141,8 @@ async def test_all_that_is_plain_is_sealed_before_anybody_is_served(
     (address,) = await new.profiles.addresses_of(user_ids[0])
     assert ("1 Mill Lane", "LS1 1AA", "") == tuple(address.fields[each] for each in ("line1", "postal_code", "line2"))
     async with db.hot_read() as connection:
-        index = new.index.customer(user_ids[0], "customer-4711")
-        assert {index: customer} == await store.find_imported(connection, [index])
+        hashed = new.index.customer(user_ids[0], "customer-4711")
+        assert {hashed.newest: customer} == await customer_store.find_imported(connection, hashed.each)
         assert (await store.get_user(connection, guest)).sealed is None
     found = await dump(db)
     assert [] == [word for word in ("Ada 0", "Old browser", "old phone") if word in found]

@@ -116,7 +116,7 @@ async def somebody_with_everything(titan: Replica):
             " VALUES ($1, $2, 'local', 'https://id.example', $3, now())",
             uuid4(),
             user_id,
-            titan.index.identity("https://id.example", f"ada-{user_id}"),
+            titan.index.identity("https://id.example", f"ada-{user_id}").newest,
         )
         await tx.execute(
             "INSERT INTO sign_in_flows (flow_hash, provider, redirect_uri, purpose, user_id, expires_at)"

@@ -109,6 +109,23 @@ async def test_bad_credentials_are_refused(titan: Replica, email, password, reas
     assert (reason, grpc.StatusCode.INVALID_ARGUMENT) == (reason_of(error), error.code())
 
 
+async def test_a_password_is_checked_as_it_was_sent(titan: Replica):
+    """Nothing is cut off, folded or composed: each character counts, however long the password is."""
+    email, password = new_email(), f"Passe\u0301 par \ufb01ve {'x' * 200} y"
+    await titan.user.CreateUser(pb.CreateUserRequest(email=email, password=password))
+
+    for other in (
+        password.replace("e\u0301", "\u00e9"),
+        password.replace("\ufb01", "fi"),
+        password.swapcase(),
+        f"{password} ",
+        password[:-1],
+        f"{password[:-1]}z",
+    ):
+        assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email, other)))
+    await titan.sign_in(email, password)
+
+
 async def test_a_nul_character_is_refused_like_any_bad_input(titan: Replica):
     """Postgres cannot hold it, and a caller must not see an internal error."""
     request = pb.CreateUserRequest(email=new_email(), password=PASSWORD, display_name="A\x00da")

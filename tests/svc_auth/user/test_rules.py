@@ -47,11 +47,6 @@ def test_a_long_phrase_is_a_good_password():
     rules.check_password("correct horse battery staple", email="ada@example.com")
 
 
-def test_one_password_typed_on_two_keyboards_is_one_password():
-    """A composed and a decomposed letter hash alike."""
-    assert rules.normalise_password("pass\u00e9word") == rules.normalise_password("passe\u0301word")
-
-
 def test_a_guest_registers_once():
     """The user stays the same; the version counts the event."""
     user = rules.register(GUEST, email_index=b"found by this")

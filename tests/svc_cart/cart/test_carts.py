@@ -16,8 +16,9 @@ from redis.backoff import NoBackoff
 
 from mesh.audit import Command
 from mesh.database import Database
+from mesh.failpoints import FailpointReached
 from mesh.refusals import Unavailable
-from mesh.seams import FailpointReached, failpoints
+from mesh.seams import failpoints
 from svc_cart.cart import archive
 from svc_cart.cart.rules import Cart
 from tests.harness import as_user, reason_of

@@ -112,6 +112,7 @@ class AuthServiceServicer:
         A user with a second factor is answered with a challenge instead of tokens: see CompleteSession. One with a role of
         the house and without a second factor signs in as a customer, until there is one: see SecondFactorService.
         The answer and its time are the same for an unknown address and a wrong password.
+        With the token of a session, that one ends when the new one is opened; so with every other way to sign in.
         Fails with CREDENTIALS_INVALID or SIGN_IN_THROTTLED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -170,7 +171,8 @@ class AuthServiceServicer:
         """Ends one of the caller's own sessions, the current one too; its access tokens stop counting within a second.
 
         Ending twice is safe. Somebody else's session is answered like one that never was.
-        Fails with SESSION_NOT_FOUND, or with ACCESS_DENIED for a token that acts for somebody else.
+        Fails with RECENT_SIGN_IN_REQUIRED where it is not the current one and that is older than ten minutes, with
+        SESSION_NOT_FOUND, or with ACCESS_DENIED for a token that acts for somebody else.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -1,0 +1,1 @@
+"""What a key that goes has made, made anew with the one that comes: sealed columns, and what users are found by."""
