@@ -244,14 +244,15 @@ class Sessions:
         """End one session of a user; one that has ended stays as it is. Only a fresh session ends another one.
 
         Raises:
-            RecentSignInRequired: It is not the current one, and that is older than a moment.
             SessionNotFound: There is none of this id, or it is somebody else's.
+            RecentSignInRequired: It is not the current one, and that is older than a moment.
         """
-        if session_id != current:
-            await self.require_recent(user_id, current)
         async with self._db.hot() as tx:
             if not await store.is_session_of(tx, user_id, session_id):
                 raise SessionNotFound("there is no such session")
+            if session_id != current:
+                started_at = None if current is None else await store.find_start(tx, user_id, current)
+                rules.require_recent(started_at, at=self._clock.now())
             ended = await store.save_revoked(tx, session_id, reason=SIGNED_OUT)
             if ended:
                 await audit.accept(tx, store.resource(session_id))

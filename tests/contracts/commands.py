@@ -208,7 +208,8 @@ async def revoke_session(world: World) -> Asked:
 
 @accepted(AUTH, "DeleteSession")
 async def delete_session(world: World) -> Asked:
-    user = as_user((await guest(world)).user_id)
+    email, user = await entered(world)
+    await asked(AUTH, "CreateSession", email=email, password=PASSWORD).send(world)
     listed = await asked(AUTH, "ListSessions", user).send(world)
     return asked(AUTH, "DeleteSession", user, session_id=listed.sessions[0].session_id)
 
