@@ -197,7 +197,7 @@ def test_methods_for_packages_are_passed_by():
 
 
 EXEMPT = {
-    "account_id", "address_id", "after_payout_id", "category_id", "category_ids", "code", "etag", "external_id",
+    "account_id", "address_id", "batch_id", "category_id", "category_ids", "code", "etag", "external_id",
     "file_id", "identity_id", "new_password", "operation_id", "order_id", "parent_category_id", "passkey_id",
     "password", "payment_id", "payout_id", "product_id", "product_ids", "request_id", "seller_id", "session_id", "sku",
     "state", "subject_user_id", "ticket_id", "tracking_code", "user_id", "warehouse_id",

@@ -12,8 +12,9 @@ from uuid import uuid4
 import pytest
 
 from mesh import telemetry
+from mesh.failpoints import FailpointReached
 from mesh.refusals import Unavailable
-from mesh.seams import FailpointReached, failpoints
+from mesh.seams import failpoints
 from svc_notify.channels.interface import Outcome, Verdict
 from svc_notify.notification import store
 from svc_notify.notification import worker as workers
