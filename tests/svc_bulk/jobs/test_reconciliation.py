@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bookkeeping.file import COLUMNS, parse, written
+from bookkeeping.matching import Window
 from mesh.refusals import Refusal
 from mesh.seams import failpoints
 from svc_bulk.file.store import Format
@@ -224,6 +225,6 @@ def test_a_file_that_a_replay_has_written_is_read_line_by_line():
     """With whatever quotes and commas a description has; the numbers of the rows are those of a spreadsheet."""
     lines = [parse([str(value) for value in values]) for values in (*ROWS, row("5", 1, "1.001"))]
     lines[1] = replace(lines[1], description='A "cup", white', customer="", country="Côte d'Ivoire")
-    read = read_lines(StringIO(written(lines).decode(), newline=""), Format.CSV, lambda at: True)
+    read = read_lines(StringIO(written(lines).decode(), newline=""), Format.CSV, Window())
     assert (lines, [], 5) == (read.lines, read.problems, read.rows)
     assert {"1": 2, "2": 3, "C3": 4, "4": 5, "5": 6} == read.begins
