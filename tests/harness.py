@@ -59,7 +59,7 @@ def token(
     guest: bool = False,
     session_id: UUID | str | None = None,
     actor_id: UUID | str | None = None,
-    lifetime_seconds: float = 600,
+    lifetime_seconds: float = 3600,
     key: Any = SIGNING_KEY,
     algorithm: str = "ES256",
     headers: Mapping[str, Any] | None = None,
