@@ -45,6 +45,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "svc_order/invoice/rules.py": ("tests/svc_order/invoice/test_rules.py",),
     "svc_inventory/inventory/rules.py": ("tests/svc_inventory/inventory/test_rules.py",),
     "svc_order/order/rules.py": ("tests/svc_order/order/test_rules.py", "tests/svc_order/order/test_journal.py"),
+    "svc_order/order/lines.py": ("tests/svc_order/order/test_rules.py", "tests/svc_order/order/test_journal.py"),
     "svc_order/order/journal.py": ("tests/svc_order/order/test_journal.py",),
     "svc_order/checkout/rules.py": ("tests/svc_order/checkout/test_rules.py",),
     "svc_payment/split/rules.py": ("tests/svc_payment/split/test_rules.py",),

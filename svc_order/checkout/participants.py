@@ -15,7 +15,8 @@ from uuid import UUID
 from mesh.batcher import Batcher
 from mesh.clients import Clients
 from svc_order.checkout.store import ReturnedUnits
-from svc_order.order.rules import Line, Order
+from svc_order.order.lines import Line
+from svc_order.order.rules import Order
 from svc_order.order.values import money
 from svc_order.split.rules import SellerPart
 from titan.cart.v1 import cart_pb2, cart_service_pb2, cart_service_pb2_grpc

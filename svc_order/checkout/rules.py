@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from mesh.refusals import InvalidInput
 from svc_order.errors import CartEmpty, CurrencyMixed, PriceChanged, SkuNotSold, TotalTooLarge
-from svc_order.order.rules import Line
+from svc_order.order.lines import Line
 
 MAX_TOTAL_MINOR = 10_000_000_000
 BASIS_POINTS = 10_000

@@ -32,7 +32,8 @@ from svc_order.checkout.waiting import Answer
 from svc_order.errors import OrderCancelled
 from svc_order.order import rules, wire
 from svc_order.order import store as orders
-from svc_order.order.rules import Allocations, Order
+from svc_order.order.lines import Allocations
+from svc_order.order.rules import Order
 from svc_order.order.values import datetime_of
 from svc_order.settings import OrderSettings
 from svc_order.split.rules import has_sellers, sold

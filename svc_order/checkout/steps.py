@@ -18,7 +18,8 @@ from mesh.refusals import Refusal
 from mesh.seams import failpoint
 from mesh.telemetry import get_logger
 from svc_order.checkout.participants import CartOrdered, Participants, Split, ToPay, ToRefund, ToRestock
-from svc_order.order.rules import Allocations, Order
+from svc_order.order.lines import Allocations
+from svc_order.order.rules import Order
 from titan.inventory.v1 import inventory_service_pb2
 from titan.payment.v1 import payment_pb2, payment_service_pb2, refund_pb2, refund_service_pb2
 

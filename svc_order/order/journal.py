@@ -7,16 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from svc_order.order.rules import (
-    Entry,
-    Order,
-    OrderStatus,
-    added,
-    allocations_from_json,
-    lines_from_json,
-    status_after_refund,
-    units_from_json,
-)
+from svc_order.order.lines import added, allocations_from_json, lines_from_json, units_from_json
+from svc_order.order.rules import Entry, Order, OrderStatus, status_after_refund
 
 
 def replay(order_id: UUID, entries: Iterable[Entry]) -> Order:

@@ -11,7 +11,7 @@ from itertools import groupby
 import asyncpg
 
 from mesh.projections import STATEMENT_SECONDS, Progress, Projection, Table
-from svc_order.order import rules
+from svc_order.order import lines, rules
 from svc_order.order.journal import replay
 from svc_order.order.rules import Entry, Order
 from svc_order.split.rules import sellers
@@ -90,9 +90,9 @@ async def _save(connection: asyncpg.Connection, folded: Sequence[_Folded]) -> No
         [o.shipping_minor for o in orders],
         [o.refunded_minor for o in orders],
         # As text: asyncpg would read a list of lists as an array of two dimensions.
-        [json.dumps(rules.lines_to_json(o.lines)) for o in orders],
-        [rules.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
-        [rules.units_to_json(o.returned) if o.returned else None for o in orders],
+        [json.dumps(lines.lines_to_json(o.lines)) for o in orders],
+        [lines.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
+        [lines.units_to_json(o.returned) if o.returned else None for o in orders],
         [each.sealed for each in folded],
         [o.cart_id for o in orders],
         [o.cancel_reason for o in orders],

@@ -12,7 +12,7 @@ from mesh.refusals import InvalidInput
 from svc_order.checkout.store import Effect, ReturnedUnits
 from svc_order.credit_note import store as credit_notes
 from svc_order.errors import RefundLimitExceeded
-from svc_order.order import rules
+from svc_order.order import lines, rules
 from svc_order.order.values import money, timestamp
 from svc_order.split import rules as split
 from titan.order.v1 import order_pb2
@@ -64,7 +64,7 @@ def returned(request: pb.CreateRefundRequest) -> dict[int, int]:
     return units
 
 
-def effect_of(change: rules.Change, *, restock: rules.Units) -> Effect:
+def effect_of(change: rules.Change, *, restock: lines.Units) -> Effect:
     """Return what a refund has to do elsewhere; `restock` are the units that go on the shelf again."""
     assert change.entry is not None, "a refund is always a new decision"
     payload = change.entry.payload

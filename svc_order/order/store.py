@@ -18,7 +18,7 @@ import asyncpg
 from mesh import outbox
 from mesh.writes import Write, write
 from svc_order.errors import OrderNotFound
-from svc_order.order import events, rules
+from svc_order.order import events, lines, rules
 from svc_order.order.rules import Change, Entry, Order, OrderStatus
 from svc_order.order.view import Mark, View
 from svc_order.split.rules import sellers
@@ -94,7 +94,7 @@ def placing(changes: Sequence[Change], sealed: Mapping[UUID, bytes], *, among: s
             [o.tax_minor for o in orders],
             [o.shipping_minor for o in orders],
             # As text: asyncpg would read a list of lists as an array of two dimensions.
-            [json.dumps(rules.lines_to_json(o.lines)) for o in orders],
+            [json.dumps(lines.lines_to_json(o.lines)) for o in orders],
             [sealed[o.order_id] for o in orders],
             [o.cart_id for o in orders],
             [o.created_at for o in orders],
@@ -184,8 +184,8 @@ def _saving(orders: Sequence[Order]) -> Write | None:
             [o.order_id for o in orders],
             [o.status.value for o in orders],
             [o.refunded_minor for o in orders],
-            [rules.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
-            [rules.units_to_json(o.returned) if o.returned else None for o in orders],
+            [lines.allocations_to_json(o.allocations) if o.allocations else None for o in orders],
+            [lines.units_to_json(o.returned) if o.returned else None for o in orders],
             [o.cancel_reason for o in orders],
             [o.tracking_code for o in orders],
             [o.version for o in orders],
@@ -324,9 +324,9 @@ def order_of(row: Mapping[str, Any]) -> Order:
         tax_minor=row["tax_minor"],
         shipping_minor=row["shipping_minor"],
         refunded_minor=row["refunded_minor"],
-        lines=rules.lines_from_json(row["lines"]),
-        allocations=rules.allocations_from_json(row["allocations"]),
-        returned=rules.units_from_json(row["returned"]),
+        lines=lines.lines_from_json(row["lines"]),
+        allocations=lines.allocations_from_json(row["allocations"]),
+        returned=lines.units_from_json(row["returned"]),
         cart_id=row["cart_id"],
         cancel_reason=row["cancel_reason"],
         tracking_code=row["tracking_code"],

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from svc_order.order.rules import units_from_json
+from svc_order.order.lines import units_from_json
 from titan.order.v1 import order_pb2
 from titan.type.v1 import money_pb2
 

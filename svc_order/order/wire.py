@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
-from svc_order.order.rules import Allocations, Entry, Line, Order, OrderStatus, Units, status_after_refund
+from svc_order.order.lines import Allocations, Line, Units
+from svc_order.order.rules import Entry, Order, OrderStatus, status_after_refund
 from svc_order.order.values import money, returned_to_wire, timestamp
 from svc_order.order.view import View
 from titan.order.v1 import order_pb2

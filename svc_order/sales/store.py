@@ -37,7 +37,7 @@ _REFUNDS = """
 SELECT order_id, payload->>'refund_id' AS refund_id, (payload->>'amount_minor')::bigint AS amount_minor, effective_at
 FROM order_events WHERE order_id = ANY($1::uuid[]) AND type = 'OrderRefunded' ORDER BY order_id, version
 """
-# The places in a line are those of `svc_order.order.rules.lines_to_json`.
+# The places in a line are those of `svc_order.order.lines.lines_to_json`.
 _SKUS = """
 SELECT line->>1 AS sku, o.currency, max(line->>3) AS title, sum((line->>5)::bigint)::bigint AS units,
        sum(coalesce((o.returned->>(line->>0))::bigint, 0))::bigint AS returned_units,

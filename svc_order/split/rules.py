@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from mesh.proportion import apportion
 from svc_order.invoice.rules import HOUSE, Share, shares
-from svc_order.order.rules import Change, Entry, Order, Units, cost_of, units_from_json
+from svc_order.order.lines import Units, units_from_json
+from svc_order.order.rules import Change, Entry, Order, cost_of
 
 Parts = Mapping[str, int]
 """Seller -> minor units with tax, the house among them."""

@@ -17,7 +17,7 @@ _STATEMENTS = (
         PRIMARY KEY (seller_id, order_id)
     )
     """,
-    # The place in a line is that of `svc_order.order.rules.lines_to_json`.
+    # The place in a line is that of `svc_order.order.lines.lines_to_json`.
     """
     INSERT INTO seller_orders (seller_id, order_id)
     SELECT DISTINCT line->>4, order_id FROM orders CROSS JOIN LATERAL jsonb_array_elements(lines) AS line

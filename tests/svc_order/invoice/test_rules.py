@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_order.invoice.rules import Share, shares
-from svc_order.order.rules import Line, Order
+from svc_order.order.lines import Line
+from svc_order.order.rules import Order
 from tests.svc_order.order.test_rules import order
 
 

@@ -22,7 +22,8 @@ from svc_order.errors import (
     TrackingCodeConflict,
 )
 from svc_order.order import rules
-from svc_order.order.rules import Change, Line, Order, OrderStatus
+from svc_order.order.lines import Line
+from svc_order.order.rules import Change, Order, OrderStatus
 from titan.order.v1 import order_pb2
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -14,8 +14,8 @@ import pytest
 from mesh.database import Database
 from mesh.seams import SystemIds
 from mesh.vault.vault import Vault
-from svc_order.order import rules
-from svc_order.order.rules import Line
+from svc_order.order.lines import Line, lines_to_json
+from svc_order.order.rules import OrderStatus
 from svc_order.order.values import timestamp
 from svc_order.order.wire import seal_text
 from svc_order.sales import store
@@ -54,7 +54,7 @@ class Sales:
                 status,
                 total,
                 more.get("refunded", 0),
-                rules.lines_to_json(lines),
+                lines_to_json(lines),
                 more.get("returned"),
                 self.vault.seal(user_id, order_id, seal_text(address, "ada@example.com")),
                 at,
@@ -111,7 +111,7 @@ async def test_orders_are_summed_by_day_country_customer_and_sku(sales: Sales):
     assert b"Ada" not in sent and last.encode() not in sent
 
 
-@pytest.mark.parametrize("status", list(rules.OrderStatus))
+@pytest.mark.parametrize("status", list(OrderStatus))
 async def test_orders_that_count_are_summed(sales: Sales, status: str):
     """One that is not decided, or was cancelled, is no sale; one that was refunded was one."""
     await sales.place(line(1, "cup"), status=str(status))

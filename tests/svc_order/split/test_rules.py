@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from svc_order.order import rules as orders
-from svc_order.order.rules import Line, Order, OrderStatus
+from svc_order.order.lines import Line
+from svc_order.order.rules import Order, OrderStatus
 from svc_order.split import rules
 from svc_order.split.rules import Credit, SellerPart
 from tests.svc_order.invoice.test_rules import sold
