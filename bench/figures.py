@@ -70,7 +70,7 @@ def main() -> int:
 
 def measure(home: Home) -> list[str]:
     """Return the lines to print: the machine, the table of figures, the table of CPU by process."""
-    status = remote.ask(home.supervisor_socket, {"do": "status"})
+    status = remote.ask(home.supervisor_socket, {"do": "status", "memory": True})
     endpoints = json.loads(home.endpoints.read_text())
     if status["profile"] != "load":
         raise Unmeasured("The limits of this mesh would be measured: make down, then make up PROFILE=load.")

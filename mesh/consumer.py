@@ -294,7 +294,10 @@ class Consumer:
     def _look_for_topics(self, consumer: KafkaConsumer) -> None:
         """Have the member join anew for topics that are there, and of which it has nothing."""
         self._look_at = time.monotonic() + UNASSIGNED_SECONDS
-        made = self._unassigned - missing_topics(consumer, frozenset(self._unassigned))
+        try:
+            made = self._unassigned - missing_topics(consumer, frozenset(self._unassigned))
+        except BrokerAway:
+            return  # a broker that is slow to say so is no reason to leave
         if made:
             self._joined_for |= made
             raise BrokerAway(f"nothing was assigned of {', '.join(sorted(made))}")
