@@ -287,7 +287,7 @@ class Consumer:
 
     def _note_assigned(self, topics: set[str]) -> None:
         """Remember of which topics this member got nothing, and look for them later."""
-        self._joined_for -= topics
+        self._joined_for |= topics  # the library knows them: nothing of them later means that others have it
         self._unassigned = set(self._topics) - topics - self._joined_for
         self._look_at = time.monotonic() + UNASSIGNED_SECONDS if self._unassigned else math.inf
 
