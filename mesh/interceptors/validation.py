@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -23,15 +24,18 @@ MAX_VIOLATIONS = 20
 """A status travels in headers; the first twenty violations are told."""
 
 
+@cache
+def validator() -> protovalidate.Validator:
+    """Return the process's validator: it keeps the compiled rules of every message that it has seen, by full name."""
+    return protovalidate.Validator()
+
+
 class Validation(Guard):
     """Refuses with IDEMPOTENCY_KEY_REQUIRED or INVALID_INPUT and the paths of the fields."""
 
-    def __init__(self) -> None:
-        self._validator = protovalidate.Validator()
-
     def check_of(self, method: Method) -> Check | None:
         """Return the check of the limits that the contract sets for the method's request."""
-        collect = self._validator.collect_violations
+        collect = validator().collect_violations
         # Rules are compiled here, once: one that does not compile stops the start instead of failing every call.
         collect(method.request_class())
         key_required = method.request_id_required

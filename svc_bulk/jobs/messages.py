@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any, TypeVar
 
-import protovalidate
 from google.protobuf.message import Message
 
 from mesh.interceptors.cards import refuse_cards
-from mesh.interceptors.validation import invalid_input, refuse_nul
+from mesh.interceptors.validation import invalid_input, refuse_nul, validator
 from mesh.refusals import InvalidInput
 from svc_bulk.errors import RowInvalid
 from svc_bulk.jobs.rows import Row
 from svc_bulk.jobs.table import Thing
 
 M = TypeVar("M", bound=Message)
-
-
-@cache
-def _validator() -> protovalidate.Validator:
-    return protovalidate.Validator()
 
 
 def checked(message: M) -> M:
@@ -31,7 +24,7 @@ def checked(message: M) -> M:
         RowInvalid: It does.
     """
     try:
-        violations = _validator().collect_violations(message)
+        violations = validator().collect_violations(message)
         if violations:
             raise invalid_input(violations, message.DESCRIPTOR)
         refuse_nul(message)
