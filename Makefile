@@ -38,6 +38,11 @@ PYTHON := $(shell for name in python3.11 python3; do "$$name" -c 'import sys; sy
 ANY := --any
 endif
 
+# Every process imports the same hundred modules: compiled once, one starts in a third of the time, also where the
+# environment says that nobody may keep what was compiled.
+unexport PYTHONDONTWRITEBYTECODE
+OWN := bench bookkeeping control demo edge_http envoy gen mesh psp_sim rebuild replay $(wildcard svc_*)
+
 RUN := PYTHONPATH=.:gen .venv/bin/python
 # What stops and shows a mesh needs nothing installed: it works before the set-up, and after one that was cut short.
 PLAIN := PYTHONPATH=. $(if $(PYTHON),"$(PYTHON)",.venv/bin/python)
@@ -47,6 +52,7 @@ help:
 
 setup:
 	@$(if $(PYTHON),,$(error Titan needs Python 3.11 or newer: install it, or name one with PYTHON=/path/to/python3.11))"$(PYTHON)" control/install.py $(ANY)
+	@.venv/bin/python -m compileall -qq $(OWN) || true
 
 lock: setup
 	@for name in requirements requirements-scan; do \

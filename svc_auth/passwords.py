@@ -26,8 +26,10 @@ PASSES = 2
 class Passwords:
     """Hashes and verifies. argon2 releases the interpreter lock, so the event loop runs on meanwhile."""
 
-    def __init__(self, *, threads: int = THREADS, max_waiting: int = MAX_WAITING_PASSWORDS) -> None:
-        self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=MEMORY_KIB, parallelism=1)
+    def __init__(
+        self, *, memory_kib: int = MEMORY_KIB, threads: int = THREADS, max_waiting: int = MAX_WAITING_PASSWORDS
+    ) -> None:
+        self._hasher = PasswordHasher(time_cost=PASSES, memory_cost=memory_kib, parallelism=1)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="argon2")
         self._max_waiting = max_waiting
         self._waiting = 0

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from control import compose
+from control import compose, templates
 from control.contained import Preparation
 from control.home import Home, Ports
 from control.runtime_lock import runtime_part
@@ -35,7 +34,7 @@ def shipped() -> Topology:
 @pytest.fixture(scope="module")
 def services(shipped: Topology) -> dict[str, Any]:
     """The services of its compose file."""
-    return yaml.safe_load(compose.compose(shipped, version="1.2.3"))["services"]
+    return templates.load(compose.compose(shipped, version="1.2.3"))["services"]
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +194,7 @@ def test_envoys_meet_over_the_names_of_the_compose_file(shipped: Topology, homes
         alias for name in services if name.endswith("_envoy") for alias in services[name]["networks"]["mesh"]["aliases"]
     }
     text = (homes / "svc_order" / "run" / "xds" / "svc_order.yaml").read_text()
-    config = yaml.safe_load(text)
+    config = templates.load(text)
     peers = {
         endpoint["endpoint"]["address"]["socket_address"]["address"]
         for cluster in config["static_resources"]["clusters"]

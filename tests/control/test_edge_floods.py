@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-import yaml
 
+from control import templates
 from control.edge_limits import ALL_BODIES
 from control.envoy_names import EDGE, admin_socket, config_file
 from control.home import Home
@@ -82,11 +82,11 @@ async def edge(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Floode
     """An edge of its own for each flood: it begins with full buckets and empty buffers."""
     many = TOPOLOGY.replace("burst = 12, per_second = 1", "burst = 10000, per_second = 10000")
     _, home, authority, membership = prepare(tmp_path_factory.mktemp("flood"), many)
-    config = yaml.safe_load(config_file(home, EDGE).read_text())
+    config = templates.load(config_file(home, EDGE).read_text())
     heap, connections = config["overload_manager"]["resource_monitors"]
     heap["typed_config"]["max_heap_size_bytes"] = HEAP_BYTES
     connections["typed_config"]["max_active_downstream_connections"] = CONNECTIONS
-    config_file(home, EDGE).write_text(yaml.safe_dump(config))
+    config_file(home, EDGE).write_text(templates.dump(config))
     app, admin = home.app_socket("edge_http"), admin_socket(home, EDGE)
     server = await asyncio.start_unix_server(http_app(answer), app)
     membership.join("edge_http", app)
@@ -126,12 +126,16 @@ async def test_streams_that_hold_much_are_reset_before_anybody_is_refused(edge: 
     async with edge.neighbour("127.0.6.2") as codes:
         connections = [await Http2.open(edge.home.ports.edge, edge.trust("h2"), FLOOD) for _ in range(2)]
         fields = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/v1/x")]
-        streams = [(connection, connection.begin(fields, end=False)) for _ in range(60) for connection in connections]
+        streams = list[tuple[Http2, int]]()
         async with asyncio.timeout(20):
-            for connection, stream in streams:
-                await connection.send(stream, HELD, end=False)
+            # Each begins with its body, or the first have had their fifteen seconds before the last one is here.
+            for connection in connections * 60:
+                streams.append((connection, connection.begin(fields, end=False)))
+                await connection.send(streams[-1][1], HELD, end=False)
                 # Envoy looks at its heap four times a second, and this heap is a fifth of the real one.
                 await asyncio.sleep(PAUSE_SECONDS)
+                if any(opened.ended(stream) == "reset" for opened, stream in streams):
+                    break
         await asyncio.sleep(PAUSE_SECONDS * 10)
     ends = [connection.ended(stream) for connection, stream in streams]
     for connection in connections:

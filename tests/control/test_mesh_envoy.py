@@ -13,11 +13,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-import yaml
 from cryptography import x509
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from control import render
+from control import render, templates
 from control.authority import Authority
 from control.envoy_names import MESH, access_log, admin_socket, config_file, secret_file
 from control.home import Home, Ports
@@ -128,8 +127,8 @@ def _let_loose(home: Home, *packages: str) -> None:
     lax_folder.mkdir()
     callers = ", ".join(f'"{package}"' for package in packages)
     lax = read_topology(lax_folder, TOPOLOGY.replace('["svc_b"', f'[{callers}, "svc_b"'))
-    loose = yaml.safe_load(render.render(lax, home, SURFACE, OPTIONS)[MESH])["static_resources"]
-    config = yaml.safe_load(config_file(home, MESH).read_text())
+    loose = templates.load(render.render(lax, home, SURFACE, OPTIONS)[MESH])["static_resources"]
+    config = templates.load(config_file(home, MESH).read_text())
     wanted = {f"out_{package}" for package in packages}
     kept = [listener for listener in config["static_resources"]["listeners"] if listener["name"] not in wanted]
     taken = [listener for listener in loose["listeners"] if listener["name"] in wanted]
@@ -137,7 +136,7 @@ def _let_loose(home: Home, *packages: str) -> None:
     config["static_resources"]["clusters"] += [
         cluster for cluster in loose["clusters"] if cluster["name"].endswith(tuple(f"_for_{p}" for p in packages))
     ]
-    config_file(home, MESH).write_text(yaml.safe_dump(config))
+    config_file(home, MESH).write_text(templates.dump(config))
 
 
 def _foreign_certificate(folder: Path, home: Home, package: str) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from control import edge_limits, render
+from control import edge_limits, render, templates
 from control.envoy_validate import problems
 from control.home import Home, Ports
 from control.render import Options, Surface
@@ -33,7 +32,7 @@ def shipped() -> topology.Topology:
 @pytest.fixture(scope="module")
 def configs(shipped: topology.Topology) -> dict[str, Any]:
     """It, rendered for a node."""
-    return {name: yaml.safe_load(text) for name, text in render.render(shipped, HOME).items()}
+    return {name: templates.load(text) for name, text in render.render(shipped, HOME).items()}
 
 
 def listeners(config: Any) -> dict[str, Any]:
@@ -82,7 +81,7 @@ def test_every_port_speaks_tls_of_today_and_nothing_else(shipped: topology.Topol
     texts = render.render(shipped, HOME, None, Options(split=split))
     ports, sockets = {}, {}
     for text in texts.values():
-        for name, listener in listeners(yaml.safe_load(text)).items():
+        for name, listener in listeners(templates.load(text)).items():
             (ports if "socket_address" in listener["address"] else sockets)[name] = listener
 
     assert {"edge", "in_svc_auth"} <= set(ports) and all(name.startswith("out_") for name in sockets)
@@ -116,7 +115,7 @@ def test_every_door_admits_exactly_the_callers_of_the_topology(shipped: topology
     """Method by method: what it names, for the edge what the world may call, for developers that and health."""
     methods = contract.load()
     outward = Surface.of(methods).outward or ()
-    doors = listeners(yaml.safe_load(render.render(shipped, HOME, Surface.of(methods))["mesh"]))
+    doors = listeners(templates.load(render.render(shipped, HOME, Surface.of(methods))["mesh"]))
     for package in shipped.packages.values():
         if not package.services:
             assert f"in_{package.name}" not in doors
@@ -225,7 +224,7 @@ def test_connections_end_after_a_third_of_a_certificate(shipped: topology.Topolo
 def test_streams_have_routes_of_their_own(tmp_path: Path) -> None:
     """Thirty seconds are enough for a call, and far too short for a stream."""
     mesh = read_topology(tmp_path)
-    out = routes(listeners(yaml.safe_load(render.render(mesh, HOME, SURFACE)["mesh"]))["out_svc_b"])
+    out = routes(listeners(templates.load(render.render(mesh, HOME, SURFACE)["mesh"]))["out_svc_b"])
     seconds = {
         next(iter(route["match"].values())): route["route"]["max_stream_duration"]["max_stream_duration"]
         for route in out
@@ -239,8 +238,8 @@ def test_streams_have_routes_of_their_own(tmp_path: Path) -> None:
 def test_the_world_reaches_outward_methods_and_nothing_else(tmp_path: Path) -> None:
     """With the contract known, each method has its own route at the edge and at the developers' door."""
     rendered = render.render(read_topology(tmp_path), HOME, Surface(streaming={WATCH}, outward={SAY, WATCH, TELL}))
-    edge = routes(listeners(yaml.safe_load(rendered["edge"]))["edge"])
-    developer = routes(listeners(yaml.safe_load(rendered["mesh"]))["developer"])
+    edge = routes(listeners(templates.load(rendered["edge"]))["edge"])
+    developer = routes(listeners(templates.load(rendered["mesh"]))["developer"])
 
     for found in (edge, developer):
         paths = [path for route in found if (path := route["match"].get("path", "")).startswith("/titan.")]
@@ -252,7 +251,7 @@ def test_the_world_reaches_outward_methods_and_nothing_else(tmp_path: Path) -> N
 def test_the_load_profile_raises_limits_and_changes_nothing_else(shipped: topology.Topology) -> None:
     """Whatever passes under load passes the same filters as in the default profile; svc_limits is asked nothing."""
     default, load = (
-        yaml.safe_load(render.render(shipped, HOME, options=Options(profile=profile))["edge"])
+        templates.load(render.render(shipped, HOME, options=Options(profile=profile))["edge"])
         for profile in ("default", "load")
     )
 
@@ -269,7 +268,7 @@ def test_the_load_profile_raises_limits_and_changes_nothing_else(shipped: topolo
 
 def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topology.Topology) -> None:
     """Guessing passwords over gRPC is no faster, and registering costs as much as signing in."""
-    edge = yaml.safe_load(render.render(shipped, HOME, Surface.of(contract.load()))["edge"])
+    edge = templates.load(render.render(shipped, HOME, Surface.of(contract.load()))["edge"])
     counted: dict[str, set[str]] = {}
     for route in routes(listeners(edge)["edge"]):
         for limit in route.get("route", {}).get("rate_limits", ()):
@@ -301,7 +300,7 @@ def test_whatever_costs_a_password_hash_is_limited_more_strictly(shipped: topolo
 
 def test_what_is_counted_for_all_edges_is_rare_and_never_an_order(shipped: topology.Topology) -> None:
     """A question costs a call through the mesh: sensitive routes ask, for address and user, and no other route does."""
-    edge = yaml.safe_load(render.render(shipped, HOME, Surface.of(contract.load()))["edge"])
+    edge = templates.load(render.render(shipped, HOME, Surface.of(contract.load()))["edge"])
     asking = set()
     for route in routes(listeners(edge)["edge"]):
         limits = route.get("route", {}).get("rate_limits", ())
@@ -380,7 +379,7 @@ def test_a_sidecar_carries_its_own_package_alone(shipped: topology.Topology) -> 
     rendered = render.render(shipped, HOME, options=Options(split="sidecar", hosts={"svc_order": "svc-order"}))
 
     assert {"edge", *shipped.packages} == set(rendered)
-    order = yaml.safe_load(rendered["svc_order"])
+    order = templates.load(rendered["svc_order"])
     assert {"out_svc_order", "in_svc_order"} == set(listeners(order))
     assert {"svc_order.json", "ca.json"} == set(re.findall(r"sds/(\S+)", rendered["svc_order"]))
     assert "0.0.0.0" == listeners(order)["in_svc_order"]["address"]["socket_address"]["address"]

@@ -183,7 +183,7 @@ def until(condition: Callable[[], Any], *, seconds: float = 10.0) -> Any:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh() -> Iterator[RunningMesh]:
     """One mesh for all journeys, at the load profile: buckets have tests of their own."""
     with tempfile.TemporaryDirectory(prefix="titan-j", ignore_cleanup_errors=True) as folder:

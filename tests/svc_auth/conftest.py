@@ -235,14 +235,21 @@ def nobody(titan: Replica) -> Any:
     return auth_service_pb2.CreateSessionResponse(access_token=token)
 
 
-async def build_replica(db: Database, secrets_dir: Path, clock: DatabaseClock | None = None) -> Replica:
+LITTLE_MEMORY_KIB = 256
+"""What a password's hash takes here: a hundredth of the time. A module that times hashes asks for the real one."""
+
+
+async def build_replica(
+    db: Database, secrets_dir: Path, clock: DatabaseClock | None = None, *, memory_kib: int = LITTLE_MEMORY_KIB
+) -> Replica:
     """Construct a replica as `app.py` does, without background work."""
     clock, ids, settings = clock or ShiftedClock(), SystemIds(), Settings()
     master = MasterKey.of_folder(secrets_dir)
     ring = KeyRing(master)
     keeper = KeyKeeper(db, ring, master, clock, ids, settings)
     feed = RevocationFeed(db, clock, poll_seconds=0.05, heartbeat_seconds=0.2)
-    passwords, policy = Passwords(), PasswordPolicy(BreachedPasswords(prints_of([BREACHED])), "Titan")
+    passwords = Passwords(memory_kib=memory_kib)
+    policy = PasswordPolicy(BreachedPasswords(prints_of([BREACHED])), "Titan")
     titan = {"issuer": "https://titan.local", "audience": "titan", "cell": "local"}
     issuer = Issuer(ring, clock, ids, **titan, password_roles=LOCAL_MESH)
     vault = Vault(db, Kms())
@@ -291,11 +298,17 @@ async def provider_clients() -> list[ProviderClient]:
 
 
 @pytest.fixture(scope="module")
+def memory_kib() -> int:
+    """The memory of a password's hash."""
+    return LITTLE_MEMORY_KIB
+
+
+@pytest.fixture(scope="module")
 async def titan(
-    auth_db: Database, auth_secrets: Path, provider_clients: list[ProviderClient]
+    auth_db: Database, auth_secrets: Path, provider_clients: list[ProviderClient], memory_kib: int
 ) -> AsyncIterator[Replica]:
     """A svc_auth that serves."""
-    replica = await build_replica(auth_db, auth_secrets)
+    replica = await build_replica(auth_db, auth_secrets, memory_kib=memory_kib)
     federation = Federation(
         auth_db,
         provider_clients,
