@@ -57,8 +57,8 @@ class KeyFile:
         return next((name for name in reversed(self._keys) if self._since[name] <= due), next(reversed(self._keys)))
 
     def refresh(self) -> bool:
-        """Read the file again where it has changed, and say whether its keys have. One that is being written, or is
-        wrong, changes nothing."""
+        """Read the file again where it has changed, and say whether its keys have. One that is being written, is wrong,
+        or has another key under an id that was there before, changes nothing."""
         try:
             stamp = self._stamp()
             if stamp == self._read_at:
@@ -67,9 +67,15 @@ class KeyFile:
         except (OSError, SecretUnusable, ValueError) as error:
             log.error("a file of keys can't be read again", file=self.name, error=type(error).__name__)
             return False
+        if changed := [name for name in keys if self._keys.get(name, keys[name]) != keys[name]]:
+            # A file that was lost and made anew, or a slip: what is stored was made with the key that had this id.
+            log.error(
+                "a key may not change under its id: give the new one an id of its own", file=self.name, id=changed[0]
+            )
+            return False
         self._read_at, before, self._keys = stamp, self._keys, keys
         now = time.monotonic()
-        self._since = {name: self._since.get(name, now) if keys[name] == before.get(name) else now for name in keys}
+        self._since = {name: self._since.get(name, now) for name in keys}
         return before != keys
 
     def _stamp(self) -> tuple[int, int, int]:

@@ -43,8 +43,8 @@ from svc_auth.privacy.exports import Exports
 from svc_auth.privacy.participants import Participants
 from svc_auth.privacy.rpc import PrivacyServicer
 from svc_auth.renewal.index import IndexRenewal
-from svc_auth.renewal.seals import SealRenewal
-from svc_auth.sealing import FLOWS, LINKS, MASTER_KEY_FILE, SECOND_FACTORS, SIGNING_KEYS, Seal, key_file
+from svc_auth.renewal.seals import SealRenewal, master_keys_of
+from svc_auth.sealing import FLOWS, LINKS, SECOND_FACTORS, SIGNING_KEYS, Seal
 from svc_auth.user import notice_store, notices
 from svc_auth.user import store as user_store
 from svc_auth.user.accounts import ensure_accounts
@@ -65,7 +65,7 @@ async def build(runtime: Runtime) -> Hosted:
     settings, db, clock, ids = auth_settings.read(), runtime.db, DatabaseClock(runtime.clock), runtime.ids
     mesh = runtime.topology
     secrets_dir = runtime.settings.secrets_dir
-    master_keys = key_file(secrets_dir, MASTER_KEY_FILE, notice_seconds=KEY_NOTICE_SECONDS)
+    master_keys = await master_keys_of(db, secrets_dir, notice_seconds=KEY_NOTICE_SECONDS)
     master = MasterKey(Seal(master_keys, SIGNING_KEYS))
     ring = KeyRing(master)
     keeper = KeyKeeper(db, ring, master, clock, ids, settings)

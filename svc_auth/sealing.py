@@ -79,6 +79,10 @@ class Seal:
             raise MasterKeyUnusable(f"{name} was sealed under another master key: restore {MASTER_KEY_FILE}")
         return content
 
+    def opens(self, name: str, sealed: bytes) -> bool:
+        """Return whether one of the master keys opens what was stored under this name."""
+        return self._opened(name, sealed) is not None
+
     def renewed(self, name: str, sealed: bytes) -> bytes | None:
         """Return the same, sealed with the newest master key; None where it is already.
 

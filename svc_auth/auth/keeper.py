@@ -56,10 +56,14 @@ class KeyKeeper:
         """Publish a new key and return it, or the one to wait for before another can be made.
 
         `by` is the command that asks for it, where somebody does.
+
+        Raises:
+            MasterKeyUnusable: A stored key was encrypted with another master key: none is made.
         """
 
         async def add(tx: asyncpg.Connection) -> tuple[list[StoredKey], StoredKey | None]:
             keys, at = await key_store.lock_keys(tx), self._clock.now()
+            self._ring.replace(keys, at=at)  # before one more is stored that the other processes may not open
             if rules.key_to_await(keys, at=at) is not None:
                 return keys, None
             if due_only and not rules.rotation_due(keys, at=at, period_seconds=self._settings.key_rotation_seconds):

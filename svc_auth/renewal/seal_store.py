@@ -31,6 +31,12 @@ COLUMNS = (
 )
 
 
+async def any_sealed(connection: asyncpg.Connection) -> bool:
+    """Return whether a master key seals anything."""
+    some = (f"EXISTS (SELECT FROM {each.table} WHERE {each.column} IS NOT NULL)" for each in COLUMNS)
+    return bool(await connection.fetchval(f"SELECT {' OR '.join(some)}"))
+
+
 async def list_sealed(
     connection: asyncpg.Connection, column: Sealed, *, after: Any, limit: int
 ) -> list[tuple[Any, bytes]]:

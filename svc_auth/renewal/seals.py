@@ -1,8 +1,10 @@
-"""How a master key of this package is replaced: what an older one sealed is sealed anew, in bounded batches."""
+"""The master keys of this package and what they seal: they are tried before anything new is sealed, and one is replaced
+by sealing anew, in bounded batches, what an older one sealed."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from mesh.database import Database
 from mesh.key_file import KeyFile
@@ -10,7 +12,7 @@ from mesh.refusals import Unavailable
 from mesh.telemetry import get_logger
 from svc_auth.renewal import seal_store
 from svc_auth.renewal.seal_store import Sealed
-from svc_auth.sealing import MASTER_KEY_FILE, MasterKeyUnusable, Seal
+from svc_auth.sealing import MASTER_KEY_FILE, MasterKeyUnusable, Seal, key_file
 
 log = get_logger("svc_auth.sealing")
 
@@ -19,6 +21,31 @@ POLL_SECONDS = 1.0
 """How often the file is looked at."""
 RENEW_EVERY_SECONDS = 600.0
 """How often what an older key sealed is looked for: a process may not have had the new one in time."""
+TRIED_ROWS = 20
+"""Of each purpose, at the start: one of them that opens shows that the key is there; others may be damaged."""
+
+
+async def master_keys_of(db: Database, folder: Path, *, notice_seconds: float = 0.0) -> KeyFile:
+    """Return the master keys of a folder of secrets, which are made while they seal nothing yet.
+
+    Raises:
+        MasterKeyUnusable: The file is gone or does not hold what it holds, or none of its keys opens what is stored.
+        SecretUnusable, OSError: As `key_file`.
+        Unavailable: The database does not answer.
+    """
+    async with db.hot_read() as connection:
+        in_use = await seal_store.any_sealed(connection)
+    # Looked for after that: a process that starts beside this one makes the file before it seals anything.
+    if in_use and not (folder / MASTER_KEY_FILE).exists():
+        raise MasterKeyUnusable(f"{MASTER_KEY_FILE} is gone, and what is stored was sealed with it: restore it")
+    file = key_file(folder, MASTER_KEY_FILE, notice_seconds=notice_seconds)
+    for column in seal_store.COLUMNS:
+        async with db.hot_read() as connection:
+            rows = await seal_store.list_sealed(connection, column, after=None, limit=TRIED_ROWS)
+        seal = Seal(file, column.purpose)
+        if rows and not any(seal.opens(column.name(key), sealed) for key, sealed in rows):
+            raise MasterKeyUnusable(f"no key opens what {column.table} has sealed: restore {MASTER_KEY_FILE}")
+    return file
 
 
 class SealRenewal:
@@ -27,7 +54,8 @@ class SealRenewal:
     def __init__(self, db: Database, file: KeyFile) -> None:
         self._db = db
         self._file = file
-        self._told = file.newest
+        self._sealed_by = ""
+        self._told = file.newest if len(file.keys) == 1 else ""
         self._seals = [(column, Seal(file, column.purpose)) for column in seal_store.COLUMNS]
 
     async def follow(self) -> None:
@@ -59,11 +87,15 @@ class SealRenewal:
             count, unopened = count + renewed, unopened + closed
         if unopened:
             log.error("no master key opens some of what is sealed: bring back the one that does", rows=unopened)
-        elif count or newest != self._told:
+        elif newest != self._told and count == 0 and newest == self._sealed_by:
+            # Found so a second time, ten minutes later: by now no process seals with what it knew before.
             self._told = newest
             log.info(
-                "this master key seals everything: older lines may go", file=MASTER_KEY_FILE, key=newest, rows=count
+                "this master key seals everything: older lines are of use to old backups alone",
+                file=MASTER_KEY_FILE,
+                key=newest,
             )
+        self._sealed_by = newest
         return count
 
     async def _renew(self, column: Sealed, seal: Seal) -> tuple[int, int]:

@@ -78,13 +78,14 @@ def test_a_new_line_counts_when_it_has_been_there_for_long_enough(tmp_path: Path
     assert "3" == file.newest
 
 
-def test_a_line_that_keeps_its_id_and_has_another_key_is_a_new_one(tmp_path: Path):
-    """Only the id was there before; of a file of new lines alone the last counts."""
+def test_a_key_does_not_change_under_its_id(tmp_path: Path):
+    """A file that was lost and made anew, or a slip: nothing is made with a key that opens nothing that is stored."""
     path = tmp_path / "keys"
     replace_text(path, f"{A}\n2 {B}\n")
-    file = KeyFile(path, FORM, notice_seconds=60)
-    replace_text(path, f"{A}\n2 {C}\n")
+    file = KeyFile(path, FORM)
+    for lines in (f"{A}\n2 {C}\n", f"{C}\n", f"2 {C}\n"):
+        replace_text(path, lines)
+        assert not file.refresh() and {"1": A, "2": B} == file.keys
 
-    assert file.refresh() and "1" == file.newest
-    replace_text(path, f"2 {C}\n")
-    assert file.refresh() and "2" == file.newest
+    replace_text(path, f"2 {B}\n3 {C}\n")
+    assert file.refresh() and {"2": B, "3": C} == file.keys

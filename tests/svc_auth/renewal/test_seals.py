@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
+import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 
 from control.atomic_file import replace_text
+from mesh.database import Database
+from mesh.seams import SystemIds
+from svc_auth.auth.keeper import KeyKeeper
 from svc_auth.factor.rules import STEP_SECONDS, code_at, step_of
+from svc_auth.keys import KeyRing, MasterKey
 from svc_auth.renewal import seal_store, seals
-from svc_auth.renewal.seals import SealRenewal
+from svc_auth.renewal.seals import SealRenewal, master_keys_of
 from svc_auth.sealing import FLOWS, MASTER_KEY_FILE, MasterKeyUnusable, Seal, key_file
+from svc_auth.settings import Settings
 from tests.svc_auth.conftest import PASSWORD, Replica, bearer, build_replica
 from titan.auth.v1 import auth_service_pb2, link_service_pb2
 from titan.auth.v1 import second_factor_service_pb2 as pb
@@ -165,3 +173,74 @@ async def test_the_work_in_the_background_takes_up_a_new_line(titan: Replica, mo
                 await asyncio.sleep(0.01)
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
+
+
+async def test_lost_master_keys_are_not_made_anew(titan: Replica, tmp_path: Path):
+    """Signing keys of a new one would be stored beside those that nobody opens any more."""
+    await enrolled(titan)
+
+    with pytest.raises(MasterKeyUnusable, match="restore it"):
+        await master_keys_of(titan.db, tmp_path)
+    assert not os.listdir(tmp_path)
+    key_file(tmp_path, MASTER_KEY_FILE)  # another one
+    with pytest.raises(MasterKeyUnusable, match="restore auth_master_key"):
+        await master_keys_of(titan.db, tmp_path)
+    assert (await master_keys_of(titan.db, titan.secrets_dir)).keys
+
+
+async def test_one_row_that_nobody_opens_stops_no_start(titan: Replica):
+    """It is damaged, and the others are not."""
+    await enrolled(titan)
+    await enrolled(titan)
+    async with titan.db.hot() as tx:
+        least = "SELECT min(user_id::text)::uuid FROM second_factors"
+        await tx.execute(f"UPDATE second_factors SET secret = 'x' WHERE user_id = ({least})")
+
+    assert (await master_keys_of(titan.db, titan.secrets_dir)).keys
+    async with titan.db.hot() as tx:
+        await tx.execute("DELETE FROM second_factors WHERE secret = 'x'")
+
+
+async def test_the_first_start_makes_the_master_key(fresh_database: Callable[[str], Awaitable[str]], tmp_path: Path):
+    """Once; the next finds it."""
+    db = await Database.connect(await fresh_database("svc_auth"), name="first")
+    try:
+        made = (await master_keys_of(db, tmp_path)).keys
+        assert made == (await master_keys_of(db, tmp_path)).keys
+    finally:
+        await db.close()
+
+
+async def test_no_signing_key_is_stored_beside_one_that_does_not_open(titan: Replica, tmp_path: Path):
+    """A process with other master keys publishes nothing."""
+    master = MasterKey.of_folder(tmp_path)
+    keeper = KeyKeeper(titan.db, KeyRing(master), master, titan.clock, SystemIds(), Settings())
+    count = "SELECT count(*) FROM signing_keys"
+    async with titan.db.hot_read() as connection:
+        before = await connection.fetchval(count)
+
+    await titan.later(Settings().key_notice_seconds + 1)
+    with pytest.raises(MasterKeyUnusable):
+        await keeper.rotate()
+
+    async with titan.db.hot_read() as connection:
+        assert before == await connection.fetchval(count)
+
+
+async def test_a_line_is_let_go_when_nothing_was_sealed_with_it_for_a_while(
+    titan: Replica, capsys: pytest.CaptureFixture[str]
+):
+    """A process that takes the new line up a little later still seals with the old one."""
+    await enrolled(titan)
+    async with titan.db.hot() as tx:  # some were sealed above with a line that went at once
+        await tx.execute("DELETE FROM links")
+    path = titan.secrets_dir / MASTER_KEY_FILE
+    replace_text(path, f"{path.read_text()}newer {uuid4().hex}{uuid4().hex}\n")
+    renewal = SealRenewal(titan.db, key_file(titan.secrets_dir, MASTER_KEY_FILE))
+
+    said = "this master key seals everything"
+    assert await renewal.renew()
+    assert said not in capsys.readouterr().out
+    assert not await renewal.renew() and not await renewal.renew()
+    lines = [line for line in capsys.readouterr().out.splitlines() if said in line]
+    assert ["newer"] == [json.loads(line)["key"] for line in lines]
