@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any
 
+import grpc
 from google.api import httpbody_pb2
 from google.protobuf.message import Message
 
@@ -14,10 +16,10 @@ from edge_http.answer import Answer
 from edge_http.binding import Binding, Headers
 from edge_http.recent import Asked, Recent
 from edge_http.rendered import Rendered
-from mesh.clients import Clients
+from mesh.clients import Clients, Metadata
 from mesh.contract import AccessKind, Idempotency, Route
 from mesh.identity import MAX_TOKEN_CHARACTERS
-from mesh.refusals import InvalidInput, TokenInvalid
+from mesh.refusals import InvalidInput, Refusal, TokenInvalid
 
 AUTHORIZATION = b"authorization"
 IF_NONE_MATCH = b"if-none-match"
@@ -28,6 +30,21 @@ LONGEST_AUTHORIZATION_CHARACTERS = len("Bearer ") + MAX_TOKEN_CHARACTERS
 PUBLIC_SECONDS = 5
 _PUBLIC = (b"cache-control", b"public, max-age=%d" % PUBLIC_SECONDS)
 _PRIVATE = (b"cache-control", b"no-store")
+
+UNCHANGED = frozenset(
+    {
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+"""A change was refused for who asked or for what they sent: nothing that anybody reads is another for it.
+
+Without these, whoever has no right to change a page could keep it from being kept. After any other failure something
+may have changed. What an attempt without an answer did, before the next one was refused like this, shows within the
+second, as every change over gRPC.
+"""
 
 LONGEST_FILE_NAME_CHARACTERS = 80
 _NO_FILE_NAME = re.compile(r"[^A-Za-z0-9-]+")
@@ -86,17 +103,23 @@ class Endpoint:
         Raises:
             Refusal: The service said no, or could not be reached.
         """
-        recent = None if _has_token(headers) else self._recent
-        asked_for = recent.moment() if recent is not None else (0.0, 0)
-        try:
-            response = await self._call(request, metadata=metadata_of(headers))
-        finally:
-            if self._outdates is not None:
-                self._outdates.forget()
-        answer = self._answer_of(request, response)
-        if recent is not None:
-            recent.keep(asked, answer, asked_for)
+        metadata = metadata_of(headers)
+        if self._recent is None or _has_token(headers):
+            answer = await self._ask(request, metadata)
+        else:
+            answer = await self._recent.ask(asked, partial(self._ask, request, metadata))
         return self._unless_known(answer, headers)
+
+    async def _ask(self, request: Message, metadata: Metadata) -> Answer:
+        try:
+            response = await self._call(request, metadata=metadata)
+        except BaseException as error:
+            if self._outdates is not None and not (isinstance(error, Refusal) and error.code in UNCHANGED):
+                self._outdates.forget()
+            raise
+        if self._outdates is not None:
+            self._outdates.forget()
+        return self._answer_of(request, response)
 
     def _answer_of(self, request: Message, response: Any) -> Answer:
         content_type, body = self._body_of(response)
@@ -158,7 +181,7 @@ class Endpoint:
         return etags.of_body(body) if self._cacheable else ""
 
 
-def metadata_of(headers: Headers) -> tuple[tuple[str, str], ...]:
+def metadata_of(headers: Headers) -> Metadata:
     """Return the gRPC metadata that a call carries on: the caller's token and address.
 
     Every copy of a header goes on, so that the service sees a doubled token and refuses it.

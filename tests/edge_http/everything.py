@@ -54,6 +54,7 @@ class Everything:
         self.metadata: list[dict[str, str]] = []
         self.started = asyncio.Event()
         self.ended = asyncio.Event()
+        self.release = asyncio.Event()
 
     async def Read(self, request: Any, context: Any) -> Any:
         self.metadata.append(dict(context.invocation_metadata()))
@@ -100,6 +101,9 @@ class Everything:
             raise Unavailable("unix:/secret/path.sock: no such file", retry_after_seconds=2.2)
         if name == "inside":
             raise InternalError("table secret_things does not exist")
+        if name.startswith("held"):
+            self.started.set()
+            await self.release.wait()
         if name == "slow":
             self.started.set()
             try:
