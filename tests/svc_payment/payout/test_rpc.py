@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from csv import DictReader
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -293,11 +294,14 @@ async def test_a_payout_that_is_stored_late_is_in_the_next_file(till, seller, db
 
 
 async def test_an_entry_gets_its_number_once_its_account_is_locked(till, seller, db):
-    """A payout's statement ends at a number: no entry that is stored later may come below it."""
+    """A payout's statement ends at a number: no entry that is stored later may come below it.
+
+    The parts of one statement run in the order that the server likes, so its plan has to say that the entry waits.
+    """
     await sold(till, seller)
-    numbers = "SELECT last_value FROM transfers_seq_seq"
+    account, numbers = ledger_rules.payable(seller, "GBP"), "SELECT last_value FROM transfers_seq_seq"
     async with db.hot() as tx:
-        await ledger.lock_balances(tx, [ledger_rules.payable(seller, "GBP")])
+        await ledger.lock_balances(tx, [account])
         intent = by_wallet(await till.given_wallet(1000), 1000)
         await till.authorize(intent)
         await till.capture(intent.order_id)
@@ -305,7 +309,32 @@ async def test_an_entry_gets_its_number_once_its_account_is_locked(till, seller,
         begun = asyncio.create_task(till.release(intent.order_id, **{seller: 1000}))
         await somebody_waits(tx)
         assert before == await tx.fetchval(numbers)
+        booking = await plan_of(tx, account)
     assert "" == await begun
+    [storing] = [each for each in nodes(booking) if "transfers" == each.get("Relation Name")]
+    assert "Insert" == storing["Operation"]
+    assert "moved" in [each.get("CTE Name") for each in nodes(storing)]
+
+
+async def plan_of(tx: asyncpg.Connection, account: ledger_rules.Account) -> dict[str, Any]:
+    """Return the plan of the statement that books something on an account; nothing is booked."""
+    transfer = ledger_rules.Transfer(
+        uuid4(), uuid4(), ledger_rules.TransferKind.CREDIT, ledger_rules.sales("GBP"), account, 1
+    )
+    asked: list[Any] = []
+    undone = tx.transaction()
+    await undone.start()
+    with tx.query_logger(asked.append):
+        await ledger.post(tx, [transfer], at=datetime.now(UTC))
+    await undone.rollback()
+    [booking] = [each for each in asked if "INTO transfers" in each.query]
+    [explained] = await tx.fetchval(f"EXPLAIN (FORMAT JSON) {booking.query}", *booking.args)
+    return explained["Plan"]
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a plan and all that is below it."""
+    return [plan, *(node for each in plan.get("Plans", ()) for node in nodes(each))]
 
 
 async def somebody_waits(tx: asyncpg.Connection) -> None:
