@@ -21,7 +21,7 @@ from svc_auth.passwords import Passwords
 from svc_auth.plain.columns import Plain
 from svc_auth.user import customer_store, rules, store
 from svc_auth.user.changes import PasswordChanges
-from svc_auth.user.customer_store import Imported
+from svc_auth.user.customer_store import HashedAnew, Imported
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.profiles import Profiles, SavedAddress
 from svc_auth.user.rules import ADDRESS_FIELDS, Profile, User
@@ -205,18 +205,23 @@ class UserServicer:
         hashed = {external_id: self._index.customer(importer_id, external_id) for external_id in customers}
         async with self._db.hot_read() as connection:
             found = _found(hashed, await customer_store.find_imported(connection, each_of(hashed.values())))
-        # Whoever is found by a key that goes is hashed anew here too: an older release kept nothing else to hash.
+        # Whoever is found by a key that goes is hashed anew here too, where their id is known: an older release kept
+        # nothing else to hash, and what is kept of a user whose own key is damaged does not open.
         old = {external_id: found[external_id][0] for external_id in found if found[external_id][1]}
         new = {external_id: self._ids.new() for external_id in customers if external_id not in found}
         if new or old:
             await self._profiles.prepare(*new.values(), *old.values())
             wanted = [self._imported(hashed[each], new[each], each, customers[each]) for each in new]
-            again = [self._imported(hashed[each], old[each], each, "") for each in old]
+            again = [
+                HashedAnew(hashed[each], user_id, self._profiles.sealed_external_id(user_id, each))
+                for each, user_id in old.items()
+            ]
             by, at = audit.command(), self._clock.now()
 
             async def save(tx: asyncpg.Connection) -> dict[bytes, UUID]:
                 await self._index.hold(tx, next(iter(hashed.values())))
-                await customer_store.save_hashed_anew(tx, again)
+                if again:
+                    await customer_store.save_hashed_anew(tx, again)
                 return await customer_store.import_users(tx, importer_id, wanted, at=at, by=by) if wanted else {}
 
             found |= _found(hashed, await self._db.transact(save))

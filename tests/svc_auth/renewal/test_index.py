@@ -20,6 +20,7 @@ from mesh.seams import SystemIds
 from svc_auth.blind_index import INDEX_KEY_FILE, BlindIndex, IndexKey
 from svc_auth.errors import EmailTaken
 from svc_auth.link import store as link_store
+from svc_auth.personal import Column
 from svc_auth.renewal import index as renewals
 from svc_auth.renewal import index_store
 from svc_auth.renewal.index import IndexRenewal
@@ -334,6 +335,33 @@ async def test_what_cannot_be_hashed_anew_keeps_the_old_key(
         await import_one(titan, importer, external_id),
         (await federation.sign_in(titan, issuer, grace)).user_id,
     )
+
+
+async def test_a_damaged_key_of_one_customer_costs_the_import_of_the_others_nothing(titan: Replica, keys: Keys):
+    """They are the same user as ever, and found by the new key like the others: the id that is hashed comes with them.
+    What was sealed of them stays for the day when their key opens again."""
+    importer = await titan.sign_in("importer@titan.local", "an importer's long secret")
+    importer_id = titan.caller(importer.access_token).user_id
+    external_ids = [uuid4().hex for _ in range(3)]
+    before = [await import_one(titan, importer, each) for each in external_ids]
+    damaged = UUID(before[1])
+    async with titan.db.hot() as tx:
+        was = await tx.fetchval("SELECT wrapped_key FROM user_keys WHERE user_id = $1", damaged)
+        await tx.execute("UPDATE user_keys SET wrapped_key = 'nonsense' WHERE user_id = $1", damaged)
+    titan.vault._keys.pop(damaged)  # as in a process that has not met them yet
+    await keys.take_up()
+
+    users = [pb.ImportedUser(external_id=each) for each in [*external_ids, uuid4().hex]]
+    answer = await titan.user.BatchImportUsers(pb.BatchImportUsersRequest(users=users), metadata=bearer(importer))
+
+    assert before == [each.user_id for each in answer.results[:3]]
+    hashes = {titan.index.customer(importer_id, each).newest for each in external_ids}
+    assert hashes <= await keys.hashed_with("external_index")
+    async with titan.db.hot() as tx:
+        await tx.execute("UPDATE user_keys SET wrapped_key = $2 WHERE user_id = $1", damaged, was)
+        sealed = await tx.fetchval("SELECT sealed_external_id FROM users WHERE user_id = $1", damaged)
+    await titan.personal.prepare(damaged)
+    assert external_ids[1] == titan.personal.open(damaged, damaged, Column.EXTERNAL_ID, sealed)
 
 
 async def test_a_line_that_went_too_early_is_kept_by_who_knows_it_and_asked_for_by_who_does_not(
