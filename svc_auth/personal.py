@@ -38,6 +38,10 @@ class Personal:
         """Have the keys of these users at hand, made where there are none."""
         await self._vault.prepare(user_ids)
 
+    def at_hand(self, user_id: UUID) -> bool:
+        """Return whether `seal` seals for a user who was prepared; it does, unless no master key opens their key."""
+        return self._vault.at_hand(user_id)
+
     def seal(self, user_id: UUID, row_id: UUID, column: Column, text: str) -> bytes | None:
         """Return a text sealed for a row of a user whose key was prepared."""
         return self._vault.seal(user_id, row_id, text.encode(), column.value) if text else None

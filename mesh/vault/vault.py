@@ -105,7 +105,7 @@ class Vault:
         Raises:
             Unavailable: The database, or what has the master keys, does not answer.
         """
-        missing = sorted({user_id for user_id in user_ids if not self._at_hand(user_id)})
+        missing = sorted({user_id for user_id in user_ids if not self.at_hand(user_id)})
         if not missing:
             return
         async with self._db.hot_read() as connection:
@@ -117,6 +117,13 @@ class Vault:
             found += await self._make([user_id for user_id in missing if user_id not in known])
         if found:
             await self._take(found)
+
+    def at_hand(self, user_id: UUID) -> bool:
+        """Return whether a user's key is at hand; of whoever was prepared it is, unless no master key opens it."""
+        if user_id not in self._keys:
+            return False
+        self._keys.move_to_end(user_id)
+        return True
 
     def forget(self, user_id: UUID) -> None:
         """Open and seal nothing more of a user who was erased."""
@@ -236,12 +243,6 @@ class Vault:
             except Unavailable:
                 pass  # the next time, then
         return now
-
-    def _at_hand(self, user_id: UUID) -> bool:
-        if user_id not in self._keys:
-            return False
-        self._keys.move_to_end(user_id)
-        return True
 
     def _key(self, user_id: UUID) -> AESGCM | None:
         self._keys.move_to_end(user_id)

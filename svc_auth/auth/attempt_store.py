@@ -25,11 +25,13 @@ def factor_key(user_id: UUID) -> bytes:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Who has an address, the hash of their password if any, and whether a second factor is in force."""
+    """Who has an address, the hash of their password if any, whether a second factor is in force, and what they were
+    found by."""
 
     subject: Subject
     password_hash: str | None
     second_factor: bool
+    email_index: bytes
 
 
 async def find_credentials(connection: asyncpg.Connection, email: Hashed) -> tuple[Credentials | None, Attempts | None]:
@@ -41,7 +43,7 @@ async def find_credentials(connection: asyncpg.Connection, email: Hashed) -> tup
     row = await connection.fetchrow(
         """
         SELECT s.index_check, s.index_check_before,
-            u.user_id, u.roles, u.password_hash, f.confirmed_at, a.failures, a.failed_at, a.blocked_until
+            u.user_id, u.roles, u.password_hash, u.email_index, f.confirmed_at, a.failures, a.failed_at, a.blocked_until
         FROM sealing s
         LEFT JOIN users u ON u.email_index = ANY($1)
         LEFT JOIN second_factors f ON f.user_id = u.user_id
@@ -56,7 +58,8 @@ async def find_credentials(connection: asyncpg.Connection, email: Hashed) -> tup
     if row["user_id"] is None:
         return None, attempts
     subject = Subject(row["user_id"], False, tuple(row["roles"]))
-    return Credentials(subject, row["password_hash"], row["confirmed_at"] is not None), attempts
+    found = Credentials(subject, row["password_hash"], row["confirmed_at"] is not None, row["email_index"])
+    return found, attempts
 
 
 async def lock_attempts(tx: asyncpg.Connection, hashed: bytes, *, at: datetime) -> Attempts | None:

@@ -14,6 +14,8 @@ from svc_auth.auth.attempt_store import Credentials
 from svc_auth.blind_index import BlindIndex, Hashed
 from svc_auth.errors import CredentialsInvalid
 from svc_auth.passwords import Passwords
+from svc_auth.renewal import index_store
+from svc_auth.renewal.index_store import EMAIL, Moved
 from svc_auth.user.profiles import Profiles
 from svc_auth.user.rules import User
 
@@ -93,8 +95,20 @@ class PasswordTrials:
             if not await self._passwords.verify(known, password) or found is None or known is None:
                 await self._count_failure(email.newest)
                 raise CredentialsInvalid("address and password do not belong together")
+        if email.before is not None:
+            await self._hash_anew(found, email)
         stronger = await self._passwords.hash(password) if self._passwords.outdated(known) else None
         return Passed(found, known, None if attempts is None else email.newest, stronger)
+
+    async def _hash_anew(self, found: Credentials, email: Hashed) -> None:
+        """Have a user found by the newest key of the index: the address is known here, and their profile may be one
+        that does not open."""
+        async with self._db.hot() as tx:
+            await self._index.hold(tx, email)
+            if found.email_index == email.before:
+                moved = Moved(EMAIL, found.subject.user_id, found.email_index, email.newest)
+                await index_store.save_moved(tx, [moved])
+            await index_store.save_known(tx, EMAIL, [found.subject.user_id])
 
     async def _count_failure(self, hashed: bytes) -> None:
         async with self._db.hot() as tx:

@@ -6,15 +6,19 @@ plain column; what a replica of the release before writes later is sealed a seco
 address, by subject at a provider and by id in another system: those three stay in plain beside their hashes, and are
 written so for new users, until an hour after the migration; then they are emptied. So are the addresses to send to that
 were there. Names are blank to such replicas at once: by that one tells which they have changed since.
+
+What belongs to a user whose own key is damaged stays as it is until somebody brings back what opens it. It is the harm
+of that user alone: everybody else is sealed and served.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -22,7 +26,9 @@ from mesh.database import Database
 from mesh.refusals import Unavailable
 from mesh.seams import Clock
 from mesh.telemetry import get_logger
+from mesh.vault.vault import Unreadable
 from svc_auth.blind_index import BlindIndex
+from svc_auth.errors import UserNotFound
 from svc_auth.personal import Column, Personal
 from svc_auth.plain import store
 from svc_auth.plain.store import Table
@@ -37,6 +43,8 @@ POLL_SECONDS = 1.0
 """How often what a replica of the release before wrote is looked for."""
 REST_SECONDS = 3600.0
 """The same, once there is none."""
+AGAIN_SECONDS = 600.0
+"""How often what could not be sealed is tried again, and told of: whoever runs Titan may have brought back a key."""
 
 Sealed = Callable[[asyncpg.Record], tuple[Any, ...]]
 """Makes of a plain row what its table stores."""
@@ -53,6 +61,8 @@ class Plain:
         self._index = index
         self._clock = clock
         self._until = plain_until
+        self._left: set[UUID] = set()  # the rows that could not be sealed
+        self._again_at = datetime.min.replace(tzinfo=UTC)  # when they are tried again
         self._tables: dict[Table, Sealed] = {
             store.USERS: self._user,
             store.ADDRESSES: self._address,
@@ -73,13 +83,22 @@ class Plain:
         return None if self._over() else text
 
     async def seal_all(self) -> int:
-        """Seal all that stands in plain columns, and say how many rows that were."""
-        count = 0
-        for table, sealed in self._tables.items():
-            while found := await self._seal_some(table, sealed):
-                count += found
+        """Seal all that stands in plain columns, and say how many rows that were.
+
+        Rows of users whose keys do not open stay as they are.
+
+        Raises:
+            Unavailable: The database, or what has the master keys, does not answer.
+        """
+        if self._clock.now() >= self._again_at:
+            self._left.clear()
+            self._again_at = self._clock.now() + timedelta(seconds=AGAIN_SECONDS)
+        known = len(self._left)
+        count = sum([await self._seal_table(table, sealed) for table, sealed in self._tables.items()])
         if count:
             log.info("what was stored in plain is sealed", rows=count)
+        if len(self._left) > known:
+            log.error("the keys of some users don't open, and what is theirs stays in plain", rows=len(self._left))
         return count
 
     async def empty(self) -> None:
@@ -103,20 +122,40 @@ class Plain:
     def _over(self) -> bool:
         return self._clock.now() >= self._until
 
-    async def _seal_some(self, table: Table, sealed: Sealed) -> int:
-        async with self._db.hot_read() as connection:
-            found = await store.find_plain(connection, table, limit=BATCH_ROWS)
-        await self._personal.prepare(*(user_id for _, user_id in found))
+    async def _seal_table(self, table: Table, sealed: Sealed) -> int:
+        count, after = 0, None
+        while True:
+            async with self._db.hot_read() as connection:
+                found = await store.find_plain(connection, table, after=after, limit=BATCH_ROWS)
+            if tried := [(row_id, user_id) for row_id, user_id in found if row_id not in self._left]:
+                count += await self._seal_rows(table, sealed, tried)
+            if len(found) < BATCH_ROWS:
+                return count
+            after = found[-1][0]
 
-        async def seal(tx: asyncpg.Connection) -> None:
+    async def _seal_rows(self, table: Table, sealed: Sealed, found: Sequence[tuple[UUID, UUID]]) -> int:
+        """Seal rows, each with its user, and say how many; those that cannot be are noted."""
+        await self._personal.prepare(*(user_id for _, user_id in found))
+        closed = {row_id for row_id, user_id in found if not self._personal.at_hand(user_id)}
+
+        async def seal(tx: asyncpg.Connection) -> tuple[int, set[UUID]]:
             await index_store.hold(tx, self._index.written)
             # What somebody else has sealed meanwhile is plain no more, and is not among these.
-            rows = await store.lock_plain(tx, table, [row_id for row_id, _ in found])
-            await store.save_sealed(tx, table, [sealed(row) for row in rows])
+            rows = await store.lock_plain(tx, table, [row_id for row_id, _ in found if row_id not in closed])
+            done, unreadable = [], set()
+            for row in rows:
+                try:
+                    done.append(sealed(row))
+                except UserNotFound:
+                    continue  # they are being erased, and then nothing of theirs is left to seal
+                except Unreadable:
+                    unreadable.add(row[table.key])
+            await store.save_sealed(tx, table, done)
+            return len(done), unreadable
 
-        if found:
-            await self._index.settled(lambda: self._db.transact(seal))
-        return len(found)
+        count, unreadable = await self._index.settled(lambda: self._db.transact(seal))
+        self._left |= closed | unreadable
+        return count
 
     # Where something is plain and sealed, the plain one is newer: this release writes no plain names.
 

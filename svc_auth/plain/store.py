@@ -95,10 +95,15 @@ async def get_plain_until(connection: asyncpg.Connection) -> datetime:
     return found
 
 
-async def find_plain(connection: asyncpg.Connection, table: Table, *, limit: int) -> list[tuple[UUID, UUID]]:
-    """Return the keys of at most so many plain rows, each with its user."""
-    query = f"SELECT {table.key} AS row_id, user_id FROM {table.name} WHERE {table.plain} ORDER BY 1 LIMIT $1"
-    return [(row["row_id"], row["user_id"]) for row in await connection.fetch(query, limit)]
+async def find_plain(
+    connection: asyncpg.Connection, table: Table, *, after: UUID | None, limit: int
+) -> list[tuple[UUID, UUID]]:
+    """Return the keys of the next plain rows after this one, at most so many, each with its user."""
+    query = (
+        f"SELECT {table.key} AS row_id, user_id FROM {table.name}"
+        f" WHERE {table.plain} AND ($1::uuid IS NULL OR {table.key} > $1) ORDER BY 1 LIMIT $2"
+    )
+    return [(row["row_id"], row["user_id"]) for row in await connection.fetch(query, after, limit)]
 
 
 async def lock_plain(tx: asyncpg.Connection, table: Table, row_ids: Sequence[UUID]) -> list[asyncpg.Record]:

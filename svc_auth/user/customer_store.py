@@ -30,6 +30,16 @@ class Imported:
     plain_id: str | None = field(repr=False)
 
 
+@dataclass(frozen=True)
+class HashedAnew:
+    """A customer who has a user already, and is found by a key that goes; `sealed_id` is None where nothing can be
+    sealed for them."""
+
+    hashed: Hashed
+    user_id: UUID
+    sealed_id: bytes | None = field(repr=False)
+
+
 _IMPORT = """
 INSERT INTO users
     (user_id, sealed, sealed_external_id, importer_id, external_index, external_id, version, created_at, updated_at)
@@ -76,11 +86,13 @@ async def import_users(
     return {**found, **await find_imported(tx, missing)} if missing else found
 
 
-async def save_hashed_anew(tx: asyncpg.Connection, customers: Sequence[Imported]) -> None:
-    """Store what customers are found by with the newest key, and what was hashed. Call it after `BlindIndex.hold`."""
+async def save_hashed_anew(tx: asyncpg.Connection, customers: Sequence[HashedAnew]) -> None:
+    """Store what customers are found by with the newest key, and what was hashed; where nothing can be sealed what is
+    there stays. Call it after `BlindIndex.hold`."""
     await tx.execute(
         """
-        UPDATE users u SET external_index = n.external_index, sealed_external_id = n.sealed_id
+        UPDATE users u SET external_index = n.external_index,
+            sealed_external_id = coalesce(n.sealed_id, u.sealed_external_id)
         FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[]) AS n (user_id, before, external_index, sealed_id)
         WHERE u.user_id = n.user_id AND u.external_index = n.before
         """,

@@ -76,7 +76,12 @@ class Profiles:
         return found
 
     def sealed_external_id(self, user_id: UUID, external_id: str) -> bytes | None:
-        """Return the id that a prepared user has in another system as it is stored."""
+        """Return the id that a prepared user has in another system as it is stored; None where their key does not open.
+
+        It is only ever read to hash it anew: without it the customer is hashed anew when they are imported again.
+        """
+        if not self._personal.at_hand(user_id):
+            return None
         return self._personal.seal(user_id, user_id, Column.EXTERNAL_ID, external_id)
 
     def sealed_address(self, user_id: UUID, address: SavedAddress) -> StoredAddress:

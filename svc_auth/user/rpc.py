@@ -19,9 +19,11 @@ from svc_auth.errors import EmailTaken, TooManyAddresses
 from svc_auth.inputs import in_person, plain
 from svc_auth.passwords import Passwords
 from svc_auth.plain.columns import Plain
+from svc_auth.renewal import index_store
+from svc_auth.renewal.index_store import CUSTOMER
 from svc_auth.user import customer_store, rules, store
 from svc_auth.user.changes import PasswordChanges
-from svc_auth.user.customer_store import Imported
+from svc_auth.user.customer_store import HashedAnew, Imported
 from svc_auth.user.policy import PasswordPolicy
 from svc_auth.user.profiles import Profiles, SavedAddress
 from svc_auth.user.rules import ADDRESS_FIELDS, Profile, User
@@ -205,18 +207,25 @@ class UserServicer:
         hashed = {external_id: self._index.customer(importer_id, external_id) for external_id in customers}
         async with self._db.hot_read() as connection:
             found = _found(hashed, await customer_store.find_imported(connection, each_of(hashed.values())))
-        # Whoever is found by a key that goes is hashed anew here too: an older release kept nothing else to hash.
+        # Whoever is found by a key that goes is hashed anew here too, where their id is known: an older release kept
+        # nothing else to hash, and what is kept of a user whose own key is damaged does not open.
         old = {external_id: found[external_id][0] for external_id in found if found[external_id][1]}
         new = {external_id: self._ids.new() for external_id in customers if external_id not in found}
-        if new or old:
+        any_hashed = next(iter(hashed.values()))
+        if new or any_hashed.before is not None:
             await self._profiles.prepare(*new.values(), *old.values())
             wanted = [self._imported(hashed[each], new[each], each, customers[each]) for each in new]
-            again = [self._imported(hashed[each], old[each], each, "") for each in old]
+            again = [
+                HashedAnew(hashed[each], user_id, self._profiles.sealed_external_id(user_id, each))
+                for each, user_id in old.items()
+            ]
             by, at = audit.command(), self._clock.now()
 
             async def save(tx: asyncpg.Connection) -> dict[bytes, UUID]:
-                await self._index.hold(tx, next(iter(hashed.values())))
-                await customer_store.save_hashed_anew(tx, again)
+                await self._index.hold(tx, any_hashed)
+                if any_hashed.before is not None:
+                    await customer_store.save_hashed_anew(tx, again)
+                    await index_store.save_known(tx, CUSTOMER, [user_id for user_id, _ in found.values()])
                 return await customer_store.import_users(tx, importer_id, wanted, at=at, by=by) if wanted else {}
 
             found |= _found(hashed, await self._db.transact(save))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ import asyncpg
 import pytest
 
 from mesh.database import Database
+from mesh.refusals import Unavailable
 from mesh.seams import SystemIds
 from mesh.vault.vault import Vault
 from svc_auth.blind_index import BlindIndex
@@ -35,7 +37,9 @@ class Release:
 
     def __init__(self, db: Database, folder: Path) -> None:
         self.db, self.clock = db, ShiftedClock()
-        self.folder, self.personal = folder, Personal(Vault(db, Kms()))
+        self.kms = Kms()
+        self.vault = Vault(db, self.kms)
+        self.folder, self.personal = folder, Personal(self.vault)
         self.profiles = Profiles(db, self.personal)
         self.plain: Any = None
         self.index: Any = None
@@ -82,7 +86,7 @@ async def old_user(db: Database, email: str | None = None, name: str = "Ada", **
         )
 
 
-async def old_rows(db: Database, user_id: UUID) -> None:
+async def old_rows(db: Database, user_id: UUID, subject: str = "subject-4711") -> None:
     """Make what else the release before stores of a user."""
     async with db.hot() as tx:
         await tx.execute(
@@ -104,8 +108,9 @@ async def old_rows(db: Database, user_id: UUID) -> None:
         )
         await tx.execute(
             "INSERT INTO identities (identity_id, user_id, provider, issuer, subject, linked_at)"
-            " VALUES (gen_random_uuid(), $1, 'local', 'https://local.example', 'subject-4711', now())",
+            " VALUES (gen_random_uuid(), $1, 'local', 'https://local.example', $2, now())",
             user_id,
+            subject,
         )
 
 
@@ -210,6 +215,91 @@ async def test_an_hour_later_nothing_is_plain(db: Database, new: Release, monkey
     (address,) = await new.profiles.addresses_of(user_ids[1])
     assert "1 Mill Lane" == address.fields["line1"]
     assert [Profile(each, "Ada") for each in emails] == [await new.profile(each) for each in emails]
+
+
+async def damage(db: Database, user_id: UUID) -> bytes:
+    """Damage the key of a user; returns it as it was."""
+    async with db.hot() as tx:
+        was = await tx.fetchval("SELECT wrapped_key FROM user_keys WHERE user_id = $1", user_id)
+        await tx.execute("UPDATE user_keys SET wrapped_key = 'nonsense' WHERE user_id = $1", user_id)
+    return was
+
+
+async def test_a_user_whose_key_is_damaged_keeps_nobody_from_being_served(
+    db: Database,
+    new: Release,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Their rows stay as they are, whatever there is of them; the others are sealed, and what is over is emptied."""
+    monkeypatch.setattr(columns, "BATCH_ROWS", 2)
+    emails = [f"ada{number}@example.com" for number in range(6)]
+    user_ids = [await old_user(db, email) for email in emails]
+    await new.start()
+    changed, unsealed, fine = user_ids[1], user_ids[3], user_ids[5]
+    was = {user_id: await damage(db, user_id) for user_id in (changed, unsealed)}
+    async with db.hot() as tx:  # one was changed by the release before; of the other nothing was sealed yet
+        await tx.execute("UPDATE users SET display_name = 'Countess' WHERE user_id = ANY($1)", [changed, fine])
+        await tx.execute(
+            "UPDATE users SET display_name = 'Eve', email_index = NULL, sealed = NULL WHERE user_id = $1", unsealed
+        )
+    for user_id in (unsealed, fine):
+        await old_rows(db, user_id, str(user_id))
+
+    late = Release(db, tmp_path)
+    capsys.readouterr()
+    await late.start()
+
+    written = capsys.readouterr().out
+    (told,) = [line for line in map(json.loads, written.splitlines()) if "stays in plain" in line["message"]]
+    assert 6 == told["rows"]
+    assert "@example.com" not in written
+    assert Profile(emails[5], "Countess") == await late.profile(emails[5])
+    assert 0 == await late.plain.seal_all()
+    assert "" == capsys.readouterr().out, "what is known to be left is told of once in a while"
+    await late.plain.empty()
+    plain = await new.one("SELECT array_agg(email) AS emails FROM users WHERE email IS NOT NULL")
+    assert [emails[3]] == plain["emails"], "what is sealed nowhere is not emptied"
+    assert "Countess" == (await new.one("SELECT display_name FROM users WHERE user_id = $1", changed))[0]
+
+    async with db.hot() as tx:
+        for user_id, key in was.items():
+            await tx.execute("UPDATE user_keys SET wrapped_key = $2 WHERE user_id = $1", user_id, key)
+    late.clock.ahead = timedelta(seconds=columns.AGAIN_SECONDS)
+    assert 6 == await late.plain.seal_all()
+    assert Profile(emails[1], "Countess") == await late.profile(emails[1])
+    assert Profile(emails[3], "Eve") == await late.profile(emails[3])
+
+
+async def test_a_profile_that_does_not_open_keeps_nobody_from_being_served(db: Database, new: Release):
+    """Its user's key is well, and the text is damaged; or they are being erased, and their key is gone."""
+    ada, _, eve = [await old_user(db, f"{name}@example.com") for name in ("ada", "bob", "eve")]
+    await new.start()
+    new.vault.forget(eve)
+    async with db.hot() as tx:
+        await tx.execute("UPDATE users SET display_name = 'Countess'")
+        await tx.execute("UPDATE users SET sealed = 'nonsense nonsense nonsense' WHERE user_id = $1", ada)
+
+    new.clock.ahead = timedelta(seconds=columns.AGAIN_SECONDS)
+    assert 1 == await new.plain.seal_all()
+
+    assert Profile("bob@example.com", "Countess") == await new.profile("bob@example.com")
+    left = await new.one("SELECT array_agg(user_id) AS user_ids FROM users WHERE display_name = 'Countess'")
+    assert {ada, eve} == set(left["user_ids"])
+
+
+async def test_nobody_is_served_while_what_has_the_master_keys_does_not_answer(db: Database, new: Release):
+    """That is no damage of a user's: the start is tried again, and nothing is given up meanwhile."""
+    await old_user(db, "ada@example.com")
+    new.kms.away = True
+    with pytest.raises(Unavailable):
+        await new.start()
+    new.kms.away = False
+
+    await new.start()
+
+    assert Profile("ada@example.com", "Ada") == await new.profile("ada@example.com")
 
 
 async def test_two_that_start_at_once_seal_it_once(db: Database, new: Release, tmp_path: Path):

@@ -20,6 +20,7 @@ from mesh.seams import SystemIds
 from svc_auth.blind_index import INDEX_KEY_FILE, BlindIndex, IndexKey
 from svc_auth.errors import EmailTaken
 from svc_auth.link import store as link_store
+from svc_auth.personal import Column
 from svc_auth.renewal import index as renewals
 from svc_auth.renewal import index_store
 from svc_auth.renewal.index import IndexRenewal
@@ -34,6 +35,9 @@ from tests.svc_auth.federation import test_rpc as federation
 from tests.svc_auth.federation.conftest import issuer, provider_clients, running_provider  # noqa: F401
 from tests.svc_auth.federation.issuer import Issuer, Person
 from titan.auth.v1 import user_service_pb2 as pb
+
+SECRETS_PAGE = Path("docs/SECRETS.md").read_text()
+"""What whoever runs Titan is told to do."""
 
 
 class Keys:
@@ -81,6 +85,36 @@ async def keys(titan: Replica) -> AsyncIterator[Keys]:
     await found.end()
 
 
+class Damage:
+    """What is done to the keys of users, and made good."""
+
+    def __init__(self, titan: Replica) -> None:
+        self._titan = titan
+        self._were: dict[UUID, bytes] = {}
+
+    async def of(self, user_id: str) -> None:
+        """Have the key of a user open nowhere any more, as in a process that has not met them yet."""
+        damaged, query = UUID(user_id), "SELECT wrapped_key FROM user_keys WHERE user_id = $1"
+        async with self._titan.db.hot() as tx:
+            self._were[damaged] = await tx.fetchval(query, damaged)
+            await tx.execute("UPDATE user_keys SET wrapped_key = 'nonsense' WHERE user_id = $1", damaged)
+        self._titan.vault._keys.pop(damaged)
+
+    async def mend(self) -> None:
+        """Bring back what opens them."""
+        async with self._titan.db.hot() as tx:
+            for user_id, was in self._were.items():
+                await tx.execute("UPDATE user_keys SET wrapped_key = $2 WHERE user_id = $1", user_id, was)
+
+
+@pytest.fixture
+async def damage(titan: Replica, keys: Keys) -> AsyncIterator[Damage]:
+    """Keys of users are damaged until the end of a test, and then the index's can be replaced again."""
+    found = Damage(titan)
+    yield found
+    await found.mend()
+
+
 async def import_one(titan: Replica, importer: Any, external_id: str) -> str:
     """Import a customer of another system; returns their user id."""
     request = pb.BatchImportUsersRequest(users=[pb.ImportedUser(external_id=external_id)])
@@ -119,6 +153,7 @@ async def test_everybody_is_found_before_during_and_after(
     before["grace"] = (await federation.sign_in(titan, issuer, grace)).user_id
     # Who does not come meanwhile is hashed anew as well: from what is kept sealed.
     absent = (await federation.sign_in(titan, issuer, quiet)).user_id, await import_one(titan, importer, "quiet")
+    away, away_id = await titan.register()
 
     async def found() -> dict[str, str]:
         by_password = {email: (await titan.sign_in(email)).user_id for email in emails if email in before}
@@ -133,7 +168,8 @@ async def test_everybody_is_found_before_during_and_after(
     assert before == await found()
     await titan.reset_password(emails[0], PASSWORD)  # by letter
     old = IndexKey(keys.lines[-2].rpartition(" ")[2].encode())
-    assert old.email(emails[1]) in await keys.hashed_with("email_index")
+    hashes = await keys.hashed_with("email_index")
+    assert old.email(away) in hashes and old.email(emails[1]) not in hashes, "whoever signs in is hashed anew at once"
 
     await keys.end()
 
@@ -144,6 +180,7 @@ async def test_everybody_is_found_before_during_and_after(
         "subject_index", "identities"
     )
     assert before == await found()
+    assert away_id == (await titan.sign_in(away)).user_id
     assert absent == (
         (await federation.sign_in(titan, issuer, quiet)).user_id,
         await import_one(titan, importer, "quiet"),
@@ -334,6 +371,162 @@ async def test_what_cannot_be_hashed_anew_keeps_the_old_key(
         await import_one(titan, importer, external_id),
         (await federation.sign_in(titan, issuer, grace)).user_id,
     )
+
+
+async def test_a_damaged_key_of_one_customer_costs_the_import_of_the_others_nothing(
+    titan: Replica, keys: Keys, damage: Damage
+):
+    """They are the same user as ever, and found by the new key like the others: the id that is hashed comes with them.
+    What was sealed of them stays for the day when their key opens again."""
+    importer = await titan.sign_in("importer@titan.local", "an importer's long secret")
+    importer_id = titan.caller(importer.access_token).user_id
+    external_ids = [uuid4().hex for _ in range(3)]
+    before = [await import_one(titan, importer, each) for each in external_ids]
+    damaged = UUID(before[1])
+    await damage.of(before[1])
+    await keys.take_up()
+
+    users = [pb.ImportedUser(external_id=each) for each in [*external_ids, uuid4().hex]]
+    answer = await titan.user.BatchImportUsers(pb.BatchImportUsersRequest(users=users), metadata=bearer(importer))
+
+    assert before == [each.user_id for each in answer.results[:3]]
+    hashes = {titan.index.customer(importer_id, each).newest for each in external_ids}
+    assert hashes <= await keys.hashed_with("external_index")
+    await damage.mend()
+    async with titan.db.hot_read() as tx:
+        sealed = await tx.fetchval("SELECT sealed_external_id FROM users WHERE user_id = $1", damaged)
+    await titan.personal.prepare(damaged)
+    assert external_ids[1] == titan.personal.open(damaged, damaged, Column.EXTERNAL_ID, sealed)
+
+
+async def test_whoever_signs_in_is_hashed_anew_though_their_profile_does_not_open(
+    titan: Replica, keys: Keys, damage: Damage
+):
+    """The address comes with the password, and nothing else is needed to let the old key go."""
+    email, user_id = await titan.register()
+    await damage.of(user_id)
+    await keys.take_up()
+    assert not await keys.renewal.replace() and titan.index.written.before is not None
+
+    assert user_id == (await titan.sign_in(email)).user_id
+
+    assert titan.index.email(email).newest in await keys.hashed_with("email_index")
+    assert await keys.renewal.replace() and titan.index.written.before is None
+    assert user_id == (await titan.sign_in(email)).user_id
+
+
+async def test_whoever_came_before_all_was_looked_through_is_known_when_they_come_again(
+    titan: Replica, keys: Keys, damage: Damage
+):
+    """By a hash alone nobody tells with which key it was made: only who was found by it does."""
+    email, user_id = await titan.register()
+    importer = await titan.sign_in("importer@titan.local", "an importer's long secret")
+    external_id = uuid4().hex
+    customer_id = await import_one(titan, importer, external_id)
+    await damage.of(user_id)
+    await damage.of(customer_id)
+    await keys.take_up()
+    for expected in (False, True):
+        await titan.sign_in(email)
+        assert customer_id == await import_one(titan, importer, external_id)
+        assert expected is await keys.renewal.replace()
+
+
+async def test_a_wrong_password_moves_nobody(titan: Replica, keys: Keys):
+    """Whoever only knows an address changes nothing."""
+    email, _ = await titan.register()
+    await keys.take_up()
+
+    assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(email, "another one")))
+
+    assert titan.index.email(email).before in await keys.hashed_with("email_index")
+
+
+async def test_all_is_looked_through_once_and_by_one_process(
+    titan: Replica, keys: Keys, damage: Damage, monkeypatch: pytest.MonkeyPatch
+):
+    """Of what is left that alone is looked at again; another process goes on where the one at work is gone."""
+    read: list[UUID] = []
+
+    async def list_users(*arguments: Any, **options: Any) -> list[asyncpg.Record]:
+        rows = await listed(*arguments, **options)
+        read.extend(row["user_id"] for row in rows)
+        return rows
+
+    listed = index_store.list_users
+    monkeypatch.setattr(index_store, "list_users", list_users)
+    email, user_id = await titan.register()
+    await titan.register()
+    await damage.of(user_id)
+    other = IndexRenewal(titan.db, titan.index, titan.personal)
+    await keys.take_up()
+
+    assert not await keys.renewal.replace()
+    assert len(read) > 1 and len(read) == len(set(read))
+    read.clear()
+    assert not await other.replace() and [] == read
+    assert not await keys.renewal.replace() and [UUID(user_id)] == read
+    read.clear()
+    async with titan.db.hot() as tx:
+        await tx.execute("UPDATE index_renewals SET claimed_until = now() - interval '1 second'")
+    assert not await other.replace() and [UUID(user_id)] == read
+    assert not await keys.renewal.replace() and [UUID(user_id)] == read
+
+    await titan.sign_in(email)
+    assert await other.replace() and titan.index.written.before is None
+
+
+async def test_a_process_that_lost_its_claim_leaves_the_work_to_the_other(
+    titan: Replica, keys: Keys, monkeypatch: pytest.MonkeyPatch
+):
+    """It was too slow: what it has not looked through is not taken for done."""
+    monkeypatch.setattr(renewals, "CLAIM_SECONDS", 0.0)
+    email, _ = await titan.register()
+    other = IndexRenewal(titan.db, titan.index, titan.personal)
+    await keys.take_up()
+    prepare = titan.personal.prepare
+
+    async def taken_over(*user_ids: UUID) -> None:
+        await prepare(*user_ids)
+        monkeypatch.setattr(renewals, "CLAIM_SECONDS", 60.0)
+        assert await other._claim(titan.index.written, 60.0) is not None
+
+    monkeypatch.setattr(titan.personal, "prepare", taken_over)
+    await keys.renewal.replace()
+    monkeypatch.setattr(titan.personal, "prepare", prepare)
+
+    assert titan.index.written.before is not None
+    async with titan.db.hot_read() as connection:
+        assert [False] == [row[0] for row in await connection.fetch("SELECT scanned FROM index_renewals")]
+    assert await other.replace() and titan.index.written.before is None
+    await titan.sign_in(email)
+
+
+async def test_whoever_runs_titan_lets_an_old_key_go_though_somebody_is_left(
+    titan: Replica, keys: Keys, damage: Damage
+):
+    """As docs/SECRETS.md says: it tells who is left; everybody else is found, and the address may be taken again."""
+    (lost, lost_id), (email, user_id) = await titan.register(), await titan.register()
+    await damage.of(lost_id)
+    await keys.take_up()
+    assert not await keys.renewal.replace()
+
+    who, let_go = "SELECT row_id, name FROM index_left", "UPDATE sealing SET index_check_before = NULL"
+    assert f"`{who}`" in SECRETS_PAGE and f"`{let_go}`" in SECRETS_PAGE
+    async with titan.db.hot() as tx:
+        assert [(UUID(lost_id), "email_index")] == [tuple(row) for row in await tx.fetch(who)]
+        await tx.execute(let_go)
+
+    await titan.index.look()
+    await keys.end()
+    assert user_id == (await titan.sign_in(email)).user_id
+    assert "CREDENTIALS_INVALID" == reason_of(await refused(titan.sign_in(lost)))
+    assert lost_id != (await titan.register(lost))[1]
+    assert (await BlindIndex.load(titan.db, titan.secrets_dir)).ready
+    await keys.take_up()
+    assert not await keys.renewal.replace(), "they have a hash of neither key, and are named again"
+    async with titan.db.hot() as tx:
+        await tx.execute("UPDATE users SET email_index = NULL, password_hash = NULL WHERE user_id = $1", UUID(lost_id))
 
 
 async def test_a_line_that_went_too_early_is_kept_by_who_knows_it_and_asked_for_by_who_does_not(
