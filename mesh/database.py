@@ -214,8 +214,16 @@ class Database:
             raise
         finally:
             # Left in the middle (a commit was cancelled, a rollback failed), nobody may use this connection again.
-            left = broken or connection.is_closed() or connection.is_in_transaction()
+            left = broken or connection.is_closed() or connection.is_in_transaction() or _believes(connection)
             self._pool.give_back(connection, usable=not left)
+
+
+def _believes(connection: asyncpg.Connection) -> bool:
+    """Return whether asyncpg takes a connection to be in a transaction, whatever the server says.
+
+    It does for good where a BEGIN was broken off: all that begins later is a savepoint of what never began, and fails.
+    """
+    return connection._top_xact is not None
 
 
 async def _surely(cleanup: Coroutine[Any, Any, object], seconds: float | None = None) -> bool:

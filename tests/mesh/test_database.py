@@ -256,6 +256,37 @@ async def test_a_cancelled_transaction_leaves_nothing_behind(database_url):
     await db.close()
 
 
+async def test_a_begin_that_the_server_broke_off_spoils_no_connection(database_url):
+    """A cancellation that comes late may meet it; the next call begins a transaction, and no savepoint of nothing."""
+    db = await Database.connect(database_url, pool_size=1, name="begins")
+    other = await asyncpg.connect(db.url)
+
+    async def one() -> int:
+        async with db.hot() as tx:
+            return await tx.fetchval("SELECT pg_backend_pid()")
+
+    async def cancel() -> None:
+        while True:
+            await other.execute("SELECT pg_cancel_backend($1)", pid)
+
+    pid, broken_off = await one(), 0
+    cancelling = asyncio.create_task(cancel())
+    try:
+        async with asyncio.timeout(20):
+            while broken_off < 8:
+                try:
+                    pid = await one()
+                except (asyncpg.QueryCanceledError, Unavailable):
+                    broken_off += 1
+        cancelling.cancel()
+        await asyncio.gather(cancelling, return_exceptions=True)
+        assert await one()
+    finally:
+        cancelling.cancel()
+        await other.close()
+        await db.close()
+
+
 @contextmanager
 def stopped(pid):
     """A backend that keeps its connection and says nothing, as a machine does whose network was cut."""
