@@ -26,6 +26,7 @@ class Kind(enum.StrEnum):
     SAMPLES = "samples"
     CHARITY = "charity"
     BAD_DEBT = "bad debt"
+    ADJUSTMENT = "adjustment"
     UNKNOWN = "unknown"
 
 
@@ -38,14 +39,15 @@ CODES: tuple[tuple[str, Kind], ...] = (
     (r"S", Kind.SAMPLES),
     (r"CRUK", Kind.CHARITY),
     (r"B", Kind.BAD_DEBT),
-    (r"gift_\w+", Kind.VOUCHER),
+    (r"ADJUST\d*", Kind.ADJUSTMENT),
+    (r"gift(_\w+)?", Kind.VOUCHER),
     (r"PADS|(DCGS|SP)\w+|\d+[A-Z]{0,3}", Kind.GOODS),
 )
 """Stock codes, whole and in either case -> what they stand for; the first that fits."""
 
 SOLD = frozenset({Kind.GOODS, Kind.VOUCHER, Kind.BY_HAND})
 """What an order has lines of. Only goods lie on shelves; the other two are charges."""
-BOOKED = frozenset({Kind.MARKETPLACE, Kind.BANK, Kind.SAMPLES, Kind.CHARITY, Kind.BAD_DEBT})
+BOOKED = frozenset({Kind.MARKETPLACE, Kind.BANK, Kind.SAMPLES, Kind.CHARITY, Kind.BAD_DEBT, Kind.ADJUSTMENT})
 """What the bookkeeper wrote into the file beside the trade: no customer ordered it, on whatever invoice it stands."""
 
 

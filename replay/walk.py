@@ -28,6 +28,11 @@ class Pace:
     speed: float = 0.0
     _began: tuple[float, datetime] | None = None
 
+    @property
+    def began(self) -> bool:
+        """Whether somebody has waited for the shop's time."""
+        return self._began is not None
+
     async def until(self, at: datetime) -> None:
         """Wait until it is this time in the shop; the first time that is asked for is now."""
         if not self.speed:
@@ -75,12 +80,12 @@ class Walk:
         try:
             async with asyncio.TaskGroup() as group:
                 for document in documents:
+                    if self._comes_anew(document):
+                        await self.pace.until(document.at)
                     while coming and coming[-1].on <= document.at.date():
                         if running:
                             await asyncio.wait(running)
                         await self._receive(coming.pop())
-                    if isinstance(document, Invoice) and document.number not in self.journal.orders:
-                        await self.pace.until(document.at)
                     await room.acquire()
                     task = group.create_task(one(document, last_of.get(document.buyer)))
                     running.add(task)
@@ -102,6 +107,12 @@ class Walk:
             *(self.importer.refunded_minor(self.orders[number].order_id, buyers[number]) for number in numbers)
         )
         return [number for number, minor in zip(numbers, shown, strict=True) if minor != given[number]]
+
+    def _comes_anew(self, document: Invoice | CreditNote) -> bool:
+        """Return whether the shop's time is to be waited for: not while a replay that was interrupted catches up."""
+        if isinstance(document, Invoice) and document.orderable:
+            return document.number not in self.journal.orders
+        return self.pace.began
 
     async def _receive(self, delivery: Delivery) -> None:
         on = delivery.on.isoformat()

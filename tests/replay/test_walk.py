@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,11 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 async def walk(
-    shop: Shop, tmp_path: Path, lines: list[FileLine] = LINES, deliveries: list[Delivery] | None = None
+    shop: Shop,
+    tmp_path: Path,
+    lines: list[FileLine] = LINES,
+    deliveries: list[Delivery] | None = None,
+    pace: Pace | None = None,
 ) -> Walk:
     """Replay lines as a process of its own would."""
     made = documents(lines)
@@ -48,7 +52,7 @@ async def walk(
         importer = Importer(shop.edge())
         await importer.put_on_the_shelf(shelf(lines, orders))
         await importer.make_buyers(orders)
-        walked = Walk(importer, journal)
+        walked = Walk(importer, journal, pace or Pace())
         await walked.through(made, ample(orders) if deliveries is None else deliveries)
         return walked
     finally:
@@ -150,3 +154,29 @@ async def test_the_shops_time_goes_as_fast_as_was_chosen(monkeypatch: pytest.Mon
     await pace.until(AT + timedelta(minutes=2))
     await Pace().until(AT)
     assert [0.0, 1.0, 0.25, 0.0] == waited
+
+
+class Watched(Pace):
+    """A pace that waits for nothing, and notes for what it was asked to and what the shop had heard by then."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__()
+        self.shop = shop
+        self.waited: list[tuple[datetime, int]] = []
+
+    async def until(self, at: datetime) -> None:
+        self._began = (0.0, at)
+        self.waited.append((at, len(self.shop.orders)))
+
+
+async def test_each_document_waits_for_its_time_and_what_is_done_already_for_nothing(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Deliveries and credit notes too. A replay that was interrupted catches up as fast as it goes."""
+    first = Watched(shop)
+    await walk(shop, tmp_path, LINES[:5], pace=first)
+    assert [AT] * 5 == [at for at, _ in first.waited] and 0 == first.waited[0][1]
+
+    again = Watched(shop)
+    await walk(shop, tmp_path, LINES, pace=again)
+    assert [(AT + timedelta(days=1), 3)] == again.waited
