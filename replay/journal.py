@@ -21,7 +21,7 @@ NAME_CHARACTERS = 12
 
 @dataclass
 class Journal:
-    """The orders, refunds and deliveries of one replay so far; a note outlives its process from when its call returns."""
+    """The orders, refunds and deliveries of one replay so far; a note outlives its process once its call returns."""
 
     folder: Path
     orders: dict[str, Order] = field(default_factory=dict)
