@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FLEETING = frozenset({"CART_ALREADY_ORDERED", "CART_EMPTY", "PRICE_CHANGED"})
+FLEETING = frozenset(
+    {"CART_ALREADY_ORDERED", "CART_EMPTY", "ORDER_NOT_REFUNDABLE", "PRICE_CHANGED", "REFUND_EXCEEDS_ORDER"}
+)
 """Refusals that nothing was stored for: they burn no key, so a twin that is still under way may yet be served."""
 
 

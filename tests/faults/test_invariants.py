@@ -419,6 +419,20 @@ def test_a_twin_that_left_earlier_may_be_served_where_the_other_was_refused_for_
     assert INVARIANTS["I2"](world).violations
 
 
+def test_a_refund_is_refused_of_the_order_as_it_stands_then() -> None:
+    """Its owner cancelled it between two of support's attempts; but what was refunded once stays refunded."""
+    world = good_world()
+    too_much = wish(9, "refund", 20, "refused", key="k9", result={"reason": "REFUND_EXCEEDS_ORDER"})
+    world.operations.append(too_much)
+    answers(world, -1, Answer(20, 22, "refused", {"reason": "ORDER_NOT_REFUNDABLE"}))
+    assert INVARIANTS["I2"](world).violations == []
+
+    answers(world, -1, Answer(23, 24, "ok", {"refund": "r9", "amount": 5}))
+    assert INVARIANTS["I2"](world).violations == []
+    answers(world, -1, Answer(25, 26, "refused", {"reason": "ORDER_NOT_REFUNDABLE"}))
+    assert INVARIANTS["I2"](world).violations
+
+
 def test_stock_that_was_held_for_a_declined_card_may_be_missed_by_others() -> None:
     """Somebody else was refused in that moment, and nobody did anything wrong."""
     world = good_world()
